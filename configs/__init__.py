@@ -1,0 +1,1 @@
+"""Configurations shipped with zskd; `zskd ls` lists them, `--config NAME` uses one."""

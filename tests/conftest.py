@@ -1,0 +1,130 @@
+"""Tiny models, tokenizers and text, made in memory: the fast tests need no network and no download."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+
+from zskd.config import DistillConfig
+from zskd.tasks import TASKS, read_labelled
+
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+_SUBJECTS = "river mountain village engine painter library harbour bridge museum railway garden island".split()
+_VERBS = "crosses follows serves reaches borders supports joins replaces divides overlooks".split()
+_PLACES = "valley coast station market forest castle church province county school".split()
+_EXTRAS = "old northern small narrow famous stone wooden modern quiet eastern royal central".split()
+
+
+def prose(lines: int, seed: int = 0) -> list[str]:
+    """Distinct out-of-domain sentences."""
+    rng = random.Random(seed)
+    made: dict[str, None] = {}
+    while len(made) < lines:
+        a, b, c = rng.sample(_EXTRAS, 3)
+        made[
+            f"The {a} {rng.choice(_SUBJECTS)} {rng.choice(_VERBS)} the {b} {rng.choice(_PLACES)} "
+            f"near the {c} {rng.choice(_PLACES)} in {rng.randint(1200, 1999)}."
+        ] = None
+    return list(made)
+
+
+def word_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
+    """A WordPiece tokenizer that knows every word of `texts`, and letters for the others."""
+    words = sorted({word for text in texts for word in _split(text)})
+    letters = [chr(c) for c in range(ord("a"), ord("z") + 1)]
+    entries = dict.fromkeys([*SPECIAL, *letters, *(f"##{c}" for c in letters), *words])
+    tokenizer = Tokenizer(models.WordPiece({t: i for i, t in enumerate(entries)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, model_max_length=128, **dict(zip(names, SPECIAL, strict=True))
+    )
+
+
+def _split(text: str) -> list[str]:
+    pre = pre_tokenizers.BertPreTokenizer()
+    return [word for word, _ in pre.pre_tokenize_str(normalizers.BertNormalizer(lowercase=True).normalize_str(text))]
+
+
+def tiny_bert(vocab_size: int, labels: tuple[str, ...], hidden: int = 32, seed: int = 0) -> BertForSequenceClassification:
+    """A random BERT classifier of two layers."""
+    torch.manual_seed(seed)
+    names = dict(enumerate(labels))
+    return BertForSequenceClassification(
+        BertConfig(
+            vocab_size=vocab_size, hidden_size=hidden, num_hidden_layers=2, num_attention_heads=2,
+            intermediate_size=2 * hidden, max_position_embeddings=128, num_labels=len(labels), id2label=names,
+            label2id={name: i for i, name in names.items()},
+        )
+    ).eval()
+
+
+@pytest.fixture(scope="session")
+def teacher_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A local BERT sentiment teacher that is no preset: two layers, fitted to the probe so that it passes the gate."""
+    task = TASKS["sst2"]
+    probe = read_labelled(task, str(task.probe_path()))
+    tokenizer = word_tokenizer([*probe.texts[0], *prose(600)])
+    model = tiny_bert(len(tokenizer), task.labels)
+    model.train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    batch = tokenizer(probe.texts[0], padding=True, return_tensors="pt")
+    labels = torch.tensor(probe.labels)
+    for _ in range(30):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(**batch).logits, labels).backward()
+        optimizer.step()
+    folder = tmp_path_factory.mktemp("teacher")
+    model.eval().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def corpus_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """600 distinct lines of out-of-domain prose."""
+    path = tmp_path_factory.mktemp("corpus") / "prose.txt"
+    path.write_text("\n".join(prose(600)) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cache for the tests that do not look into it."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def tiny_config(teacher_folder: Path, corpus_file: Path, shared_cache: Path, tmp_path: Path) -> DistillConfig:
+    """A distillation that takes about a second."""
+    return DistillConfig(
+        task="sst2", teacher=str(teacher_folder), student="build", compression=2.0, corpus=[str(corpus_file)],
+        pool_size=640, heldout=64, max_length=32, epochs=2.0, batch_size=32, checkpoints=4, precision="fp32",
+        cache_dir=str(shared_cache), output_dir=str(tmp_path / "run"),
+    )
+
+
+@pytest.fixture
+def glue_dir(tmp_path: Path) -> Path:
+    """A GLUE folder for SST-2 with a few labelled rows."""
+    folder = tmp_path / "glue" / "SST-2"
+    folder.mkdir(parents=True)
+    rows = [("a fine and moving film", 1), ("a dull and empty film", 0), ("bright , warm and funny", 1), ("cold and slow", 0)]
+    for name, copies in (("dev.tsv", 4), ("train.tsv", 30)):
+        lines = [f"{text} {i}\t{label}" for i in range(copies) for text, label in rows]
+        (folder / name).write_text("sentence\tlabel\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    return folder.parent

@@ -1,0 +1,58 @@
+"""The command line: one file per verb. Building the parser imports neither torch nor transformers."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Sequence
+
+from zskd.cli import distill, evaluate, finetune, ls, validate
+from zskd.cli.options import Parser
+from zskd.errors import ZskdError
+
+VERBS = (distill, evaluate, finetune, validate, ls)
+
+EPILOG = """examples:
+  zskd distill --task sst2 --config embedded        a student without any data, from packages alone
+  zskd distill --task sst2 --teacher my-classifier --corpus my-text.txt
+  zskd evaluate --model runs/sst2-0/student --task sst2 --data probe
+  zskd ls"""
+
+
+def parser() -> Parser:
+    """The whole command line as an argparse parser."""
+    from zskd import __version__
+
+    top = Parser(prog="zskd", description="Zero-shot knowledge distillation of text classifiers.", epilog=EPILOG)
+    top.add_argument("--version", action="version", version=f"zskd {__version__}")
+    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=Parser)
+    for module in VERBS:
+        module.add_parser(verbs)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb.
+
+    Returns:
+        0 for success, 1 for a failed run, 2 for wrong input, 130 where the user interrupted.
+    """
+    try:
+        arguments = parser().parse_args(argv)
+        return int(arguments.run(arguments))
+    except ZskdError as error:
+        for problem in getattr(error, "problems", [str(error)]):
+            print(f"zskd: error: {problem}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(  # noqa: T201
+            f"zskd: error: no space left on the disk ({error.filename or 'while writing'}); finished label shards, "
+            "checkpoints and students are kept. Free some space and repeat the command with --resume",
+            file=sys.stderr,
+        )
+        return 1
+    except KeyboardInterrupt:
+        print("zskd: interrupted; repeat the command with --resume to continue", file=sys.stderr)  # noqa: T201
+        return 130

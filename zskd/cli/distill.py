@@ -1,0 +1,60 @@
+"""`zskd distill`: a teacher and some text in, a student out."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from zskd.cli.options import add_options, build_config, set_up_logging
+from zskd.config import DistillConfig
+
+DEFAULT_CONFIG = "glue"
+
+EPILOG = """examples:
+  zskd distill --task sst2
+      the default with a Hub: BERT-large teacher, BERT-mini student, WikiText-103
+  zskd distill --task sst2 --config embedded --output-dir runs/first
+      without a Hub: everything comes from Python packages
+  zskd distill --task sst2 --config embedded --corpus my-text.txt --glue-dir glue_data --seed 1
+      other text, and the real dev set as the score
+  zskd distill --task sst2 --config embedded --teacher my-classifier --label-map LABEL_0=negative,LABEL_1=positive
+      your own teacher
+
+Options come from the configuration (--config, default `glue`), flags override it."""
+
+
+def add_parser(verbs: Any) -> None:
+    """Register the verb."""
+    parser = verbs.add_parser("distill", help="train a student from a teacher without its data", epilog=EPILOG)
+    add_options(parser, DistillConfig, config_flag=True)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Distil and print the closing table."""
+    config = build_config(arguments, DistillConfig, default_config=DEFAULT_CONFIG)
+    _check_hub_ids(config)
+    set_up_logging()
+    from zskd.distill import distill
+    from zskd.results import table
+    from zskd.runfolder import run_path
+
+    metrics = distill(config)
+    print(table(metrics))  # noqa: T201
+    print(f"student: {run_path(config) / 'student'}")  # noqa: T201
+    return 0
+
+
+def _check_hub_ids(config: DistillConfig) -> None:
+    """Ask for the Hub models by name before anything slow starts; without a network this ends in one line."""
+    from zskd.hub import is_local, resolve_revision
+    from zskd.tasks import TASKS
+
+    task = TASKS[config.task]
+    wanted = (
+        ("--teacher", config.teacher, task.teacher, config.teacher_revision, ("embedded",)),
+        ("--student", config.student, task.student, config.student_revision, ("build",)),
+    )
+    for flag, name, default, revision, own in wanted:
+        if name not in own and not is_local(name):
+            resolve_revision(default if name == "default" else name, revision, flag=flag)

@@ -1,0 +1,48 @@
+"""`zskd evaluate`: score a saved classifier."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from zskd.cli.options import add_options, build_config, set_up_logging
+from zskd.config import EvaluateConfig
+
+EPILOG = """examples:
+  zskd evaluate --model runs/sst2-0/student --task sst2 --data glue_data/SST-2/dev.tsv
+  zskd evaluate --model runs/sst2-0/student --task sst2 --data probe --json"""
+
+
+def add_parser(verbs: Any) -> None:
+    """Register the verb."""
+    parser = verbs.add_parser("evaluate", help="score a saved classifier on a labelled file", epilog=EPILOG)
+    add_options(parser, EvaluateConfig)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Score and print a table or JSON."""
+    config = build_config(arguments, EvaluateConfig)
+    set_up_logging()
+    from zskd.config import cache_root
+    from zskd.models.classifier import load_classifier, pick_precision
+    from zskd.results import device
+    from zskd.scoring import evaluate_rows
+    from zskd.tasks import TASKS, read_labelled
+
+    task = TASKS[config.task]
+    path = task.probe_path() if config.data == "probe" else config.data
+    rows = read_labelled(task, str(path))
+    model = load_classifier(
+        task, config.model, cache_root(config.cache_dir), label_map=config.label_map, flag="--model"
+    )
+    model.model.to(device())
+    precision = pick_precision(config.precision, model.model.device)
+    scores = {"task": task.name, **evaluate_rows(task, rows, model, config.max_length, precision)}
+    if config.json:
+        print(json.dumps(scores))  # noqa: T201
+    else:
+        for name, value in scores.items():
+            print(f"{name:14}{f'{value:.4f}' if isinstance(value, float) else value}")  # noqa: T201
+    return 0

@@ -1,0 +1,50 @@
+"""`zskd ls`: tasks, configurations, backbones and what the cache holds."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from zskd.config import cache_root, packaged_configs
+from zskd.models.backbones import BACKBONES, backbone_folder
+from zskd.tasks import TASKS
+
+EPILOG = """examples:
+  zskd ls
+  zskd ls --cache-dir /data/zskd-cache"""
+
+
+def add_parser(verbs: Any) -> None:
+    """Register the verb."""
+    parser = verbs.add_parser("ls", help="list tasks, configurations, backbones and the cache", epilog=EPILOG)
+    parser.add_argument("--cache-dir", default=None, help="cache folder; default $ZSKD_CACHE or ~/.cache/zskd")
+    parser.set_defaults(run=run)
+
+
+def _size(folder: Path) -> str:
+    total = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return f"{total / 1e6:,.1f} MB"
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the lists."""
+    cache = cache_root(arguments.cache_dir)
+    lines = ["tasks"]
+    for task in TASKS.values():
+        extras = [word for word, path in (("probe", task.probe_path()), ("embedded teacher", task.adapter_path())) if path]
+        kind = "two texts" if task.is_pair else "one text"
+        lines.append(f"  {task.name:8}{kind:11}{', '.join(task.labels):40}{', '.join(extras)}")
+    lines.append("configurations")
+    for name, path in packaged_configs().items():
+        summary = path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
+        lines.append(f"  {name:12}{summary}")
+    lines.append("backbones")
+    for backbone in BACKBONES.values():
+        here = "cached" if backbone_folder(backbone, cache).is_dir() else "not cached"
+        lines.append(f"  {backbone.name:12}{backbone.repo_id} ({here})")
+    lines.append(f"cache ({cache})")
+    folders = sorted(path for path in cache.iterdir() if path.is_dir()) if cache.is_dir() else []
+    lines += [f"  {folder.name:12}{_size(folder)}" for folder in folders] or ["  empty"]
+    print("\n".join(lines))  # noqa: T201
+    return 0

@@ -1,0 +1,29 @@
+"""The two ways a run can end badly, and the exit code of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class ZskdError(Exception):
+    """Base of every error that zskd reports without a traceback."""
+
+    exit_code = 1
+
+
+class InputError(ZskdError):
+    """Something the user gave is wrong; nothing was started. Exit code 2.
+
+    Args:
+        problems: one message, or all the problems that were found together.
+    """
+
+    exit_code = 2
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class RunError(ZskdError):
+    """The input was fine but the run failed (download, disk, collapse). Exit code 1."""

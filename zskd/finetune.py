@@ -1,0 +1,194 @@
+"""Training a teacher from labelled rows: a LoRA adapter by default, all weights on request.
+
+The checkpoint is chosen on rows kept aside from the training file. The dev file is read once, after that.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from peft import LoraConfig, PeftModel, TaskType, get_peft_model
+from safetensors.torch import load_file, save_file
+from transformers import (
+    DataCollatorWithPadding,
+    EvalPrediction,
+    PreTrainedModel,
+    Trainer,
+    TrainingArguments,
+    set_seed,
+)
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+
+from zskd.config import FinetuneConfig, cache_root, to_dict
+from zskd.files import replacing, write_text
+from zskd.models.backbones import BACKBONES
+from zskd.models.loading import backbone_origin, load_tokenizer, load_weights
+from zskd.models.classifier import load_classifier, pick_precision
+from zskd.scoring import evaluate_files
+from zskd.tasks import TASKS, Labelled, Task, check_header, read_labelled
+
+# Every linear map of a BERT layer, and the pooler: at rank 16 the adapter of a 384-wide model stays
+# below 1.5 MB in float16.
+LORA_TARGETS = ["query", "key", "value", "dense"]
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """What `finetune` leaves behind: the folder and the record written to ``training.json`` in it."""
+
+    folder: Path
+    record: dict[str, Any]
+
+
+def split_rows(rows: Labelled, selection_rows: int, max_rows: int | None, seed: int) -> tuple[Labelled, Labelled]:
+    """Shuffle and split labelled rows into (training, selection)."""
+    order = list(range(len(rows.labels)))
+    random.Random(seed).shuffle(order)
+    selection_rows = min(selection_rows, len(order) // 5)
+    keep = order[selection_rows:][:max_rows]
+
+    def pick(indices: list[int]) -> Labelled:
+        return Labelled(tuple([text[i] for i in indices] for text in rows.texts), [rows.labels[i] for i in indices])
+
+    return pick(keep), pick(order[:selection_rows])
+
+
+def _encode(rows: Labelled, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Dataset:
+    encoded = dict(tokenizer(*rows.texts, truncation=True, max_length=max_length, padding=False))
+    encoded["length"] = [len(ids) for ids in encoded["input_ids"]]
+    return Dataset.from_dict({**encoded, "labels": rows.labels})
+
+
+def _accuracy(prediction: EvalPrediction) -> dict[str, float]:
+    return {"accuracy": float((np.argmax(prediction.predictions, axis=-1) == prediction.label_ids).mean())}
+
+
+class _ClassifierTrainer(Trainer):
+    """A Trainer whose loss is the mean over the batch for every accumulation setting."""
+
+    loss_is_scaled_for_ga = False
+
+    def compute_loss(
+        self, model: torch.nn.Module, inputs: dict[str, Any], return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | None = None,
+    ) -> Any:
+        labels = inputs.pop("labels")
+        outputs = model(**inputs)
+        loss = torch.nn.functional.cross_entropy(outputs.logits.float(), labels)
+        return (loss, {"loss": loss, "logits": outputs.logits}) if return_outputs else loss
+
+
+def finetune(config: FinetuneConfig) -> Finetuned:
+    """Train a classifier on a task in GLUE's layout and save it with a record of how it was made.
+
+    Raises:
+        InputError: files or backbone are not usable.
+    """
+    task = TASKS[config.task]
+    output = Path(config.output_dir or f"runs/teacher-{task.name}")
+    cache = cache_root(config.cache_dir)
+    rows = read_labelled(task, task.train_file(str(config.glue_dir)))
+    train, selection = split_rows(rows, config.selection_rows, config.max_rows, config.seed)
+
+    set_seed(config.seed)
+    origin = backbone_origin(config.base, cache, flag="--base")
+    names = dict(enumerate(task.labels))
+    head = {"num_labels": task.num_labels, "id2label": names, "label2id": {v: k for k, v in names.items()}}
+    model = load_weights(origin, flag="--base", new_head=head)
+    tokenizer = load_tokenizer(origin, flag="--base")
+    if not config.full:
+        model = get_peft_model(
+            model,
+            LoraConfig(
+                task_type=TaskType.SEQ_CLS, r=config.rank, lora_alpha=2 * config.rank, lora_dropout=0.05,
+                target_modules=LORA_TARGETS,
+            ),
+        )
+    steps = max(1, round(config.epochs * len(train.labels) / config.batch_size))
+    every = max(1, steps // config.checkpoints)
+    work = output.parent / f".{output.name}.training"
+    arguments = TrainingArguments(
+        output_dir=str(work),
+        learning_rate=config.learning_rate,
+        num_train_epochs=config.epochs,
+        per_device_train_batch_size=config.batch_size,
+        per_device_eval_batch_size=128,
+        bf16=pick_precision(config.precision) == "bf16",
+        use_cpu=not torch.cuda.is_available(),
+        warmup_steps=config.warmup,
+        weight_decay=config.weight_decay,
+        eval_strategy="steps",
+        save_strategy="steps",
+        eval_steps=every,
+        save_steps=every,
+        save_total_limit=1,
+        load_best_model_at_end=True,
+        metric_for_best_model="accuracy",
+        logging_steps=max(1, every // 4),
+        train_sampling_strategy="group_by_length",
+        seed=config.seed,
+        report_to="none",
+    )
+    trainer = _ClassifierTrainer(
+        model,
+        arguments,
+        train_dataset=_encode(train, tokenizer, config.max_length),
+        eval_dataset=_encode(selection, tokenizer, config.max_length),
+        data_collator=DataCollatorWithPadding(tokenizer),
+        processing_class=tokenizer,
+        compute_metrics=_accuracy,
+    )
+    started = time.perf_counter()
+    trainer.train()
+    seconds = time.perf_counter() - started
+    chosen = trainer.evaluate()
+
+    with replacing(output) as temporary:
+        temporary.mkdir()
+        if config.full:
+            model.save_pretrained(temporary)
+            tokenizer.save_pretrained(temporary)
+        else:
+            _save_adapter(model, temporary, config.base)
+    record: dict[str, Any] = {
+        "task": task.name,
+        "options": {k: v for k, v in to_dict(config).items() if k not in ("glue_dir", "output_dir", "cache_dir")},
+        "training_rows": len(train.labels),
+        "selection_rows": len(selection.labels),
+        "selection_accuracy": round(chosen["eval_accuracy"], 4),
+        "best_step": trainer.state.best_global_step,
+        "steps": trainer.state.global_step,
+        "seconds": round(seconds, 1),
+        "scores": _score(task, config, output, cache),
+    }
+    write_text(output / "training.json", json.dumps(record, indent=2) + "\n")
+    return Finetuned(output, record)
+
+
+def _save_adapter(model: PeftModel, folder: Path, base: str) -> None:
+    """Adapter in float16 with the upstream name of its backbone and the label names beside it."""
+    known = {b.name: b.repo_id for b in BACKBONES.values()} | {"embedded": BACKBONES["minilm-l6"].repo_id}
+    model.peft_config["default"].base_model_name_or_path = known.get(base, base)
+    # Word embeddings are not trained; looking for that in the backbone's files would ask the Hub.
+    model.save_pretrained(folder, save_embedding_layers=False)
+    weights = folder / "adapter_model.safetensors"
+    save_file({k: v.to(torch.float16) for k, v in load_file(weights).items()}, weights, metadata={"format": "pt"})
+    (folder / "README.md").unlink(missing_ok=True)  # peft's empty card template
+    inner: PreTrainedModel = model.get_base_model()
+    inner.config.save_pretrained(folder)
+
+
+def _score(task: Task, config: FinetuneConfig, folder: Path, cache: Path) -> dict[str, Any]:
+    """Scores of the saved teacher on the probe and on the dev file, each where there is one."""
+    files = {"probe": task.probe_path(), **task.glue_files(str(config.glue_dir))}
+    present = {name: path for name, path in files.items() if path is not None and not check_header(task, path)}
+    teacher = load_classifier(task, str(folder), cache, flag="--output-dir")
+    return evaluate_files(task, present, teacher, config.max_length, "fp32")

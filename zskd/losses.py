@@ -1,0 +1,39 @@
+"""Distillation losses as pure functions of logits, computed in float32.
+
+Source: Hinton et al. (2015) for the tempered divergence; the scaling by T squared keeps the size of the
+gradient in the student's logits comparable over temperatures.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional
+
+
+def kl_divergence(teacher_logits: torch.Tensor, student_logits: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
+    """KL(teacher ‖ student) of each row at temperature T.
+
+    Args:
+        teacher_logits: ``(batch, num_labels)``.
+        student_logits: ``(batch, num_labels)``.
+        temperature: both sides are divided by it before the softmax.
+
+    Returns:
+        ``(batch,)`` float32, zero where both rows agree up to a constant.
+    """
+    log_p = functional.log_softmax(teacher_logits.float() / temperature, dim=-1)
+    log_q = functional.log_softmax(student_logits.float() / temperature, dim=-1)
+    return (log_p.exp() * (log_p - log_q)).sum(dim=-1)
+
+
+def kd_loss(teacher_logits: torch.Tensor, student_logits: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
+    """T² times the batch mean of KL(teacher ‖ student); its gradient in the student's logits is T·(q - p)/batch.
+
+    Args:
+        teacher_logits: ``(batch, num_labels)``; detached by the caller where no gradient may reach the teacher.
+        student_logits: ``(batch, num_labels)``.
+
+    Returns:
+        A scalar in float32.
+    """
+    return temperature**2 * kl_divergence(teacher_logits, student_logits, temperature).mean()

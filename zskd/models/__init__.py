@@ -1,0 +1,1 @@
+"""Loading, aligning and building the two models."""

@@ -1,0 +1,103 @@
+"""A frozen classifier whose classes are in the task's order: the teacher, or a student to be scored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+
+from zskd.errors import InputError
+from zskd.models.labels import align_labels, label_names, parse_label_map
+from zskd.models.loading import (
+    count_parameters,
+    find_model,
+    load_adapted,
+    load_weights,
+    load_tokenizer,
+    model_fingerprint,
+    tokenizer_fingerprint,
+)
+from zskd.tasks import Task
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A classifier for one task.
+
+    Attributes:
+        order: for each task label, the column of the model's logits that belongs to it.
+        fingerprint: SHA-256 over the weights as used (an adapter already merged).
+        tokenizer_fingerprint: SHA-256 over the tokenizer.
+        revision: commit on the Hub, None for a folder or the embedded teacher.
+    """
+
+    name: str
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    order: tuple[int, ...]
+    parameters: int
+    fingerprint: str
+    tokenizer_fingerprint: str
+    revision: str | None = None
+
+
+def load_classifier(
+    task: Task, name: str, cache: Path, *, revision: str | None = None, label_map: str | None = None,
+    flag: str = "--teacher",
+) -> Classifier:
+    """Load a classifier and align its labels with the task's by name.
+
+    Args:
+        name: ``embedded``, ``default``, a folder (full model or adapter) or a Hub id.
+        label_map: as `--label-map`; the task's own map is used for its default teacher.
+
+    Raises:
+        InputError: the teacher does not exist, does not load, or has other labels than the task.
+    """
+    mapping = parse_label_map(label_map) if label_map else None
+    shown = f"{flag} {name}"
+    commit = None
+    if name == "embedded":
+        folder = task.adapter_path()
+        if folder is None:
+            raise InputError(f"{shown}: no adapter for {task.name} is packaged; train one with `zskd finetune`")
+        model, tokenizer = load_adapted(folder, cache, flag=flag)
+    elif (Path(name).expanduser() / "adapter_config.json").is_file():
+        model, tokenizer = load_adapted(Path(name).expanduser(), cache, flag=flag)
+    else:
+        if name == "default":
+            name = task.teacher
+            mapping = mapping or task.teacher_labels
+        origin = find_model(name, revision, flag=flag)
+        commit = origin.revision
+        model, tokenizer = load_weights(origin, flag=flag), load_tokenizer(origin, flag=flag)
+    names = label_names({"id2label": model.config.id2label})
+    if mapping and not label_map and not set(mapping) & set(names):
+        mapping = None  # the default teacher already speaks the task's words
+    order = align_labels(task, names, mapping, flag=shown)
+    return Classifier(
+        name=name,
+        model=model.requires_grad_(False),
+        tokenizer=tokenizer,
+        order=tuple(order),
+        parameters=count_parameters(model),
+        fingerprint=model_fingerprint(model),
+        tokenizer_fingerprint=tokenizer_fingerprint(tokenizer),
+        revision=commit,
+    )
+
+
+def pick_precision(precision: str, device: torch.device | None = None) -> str:
+    """``auto`` -> ``bf16`` where the device computes in bfloat16 natively, else ``fp32``.
+
+    Decided by capability and never by a timing, so that the same machine always answers the same.
+    """
+    if precision != "auto":
+        return precision
+    if device is not None and device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    supported = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return "bf16" if any(check() for check in supported if check is not None) else "fp32"

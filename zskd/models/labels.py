@@ -1,0 +1,86 @@
+"""Matching a classifier's label names with a task's, by name and never by position."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from zskd.errors import InputError
+from zskd.tasks import Task
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s\-]+", "_", str(name).strip().lower())
+
+
+def parse_label_map(text: str) -> dict[str, str]:
+    """``LABEL_0=negative,LABEL_1=positive`` -> {"LABEL_0": "negative", ...}.
+
+    Raises:
+        InputError: a part without ``=``, or a name given twice.
+    """
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    if not pairs or any(not equals or not left.strip() or not right.strip() for left, equals, right in pairs):
+        raise InputError(f"--label-map {text}: expected MODEL_LABEL=task_label,..., for example LABEL_0=negative")
+    mapping = {left.strip(): right.strip() for left, _, right in pairs}
+    if len(mapping) < len(pairs) or len(set(mapping.values())) < len(pairs):
+        raise InputError(f"--label-map {text}: expected every label once on each side")
+    return mapping
+
+
+def label_names(config: dict[str, Any]) -> list[str]:
+    """Label names of a model in class order, from the content of its ``config.json``."""
+    id2label = config.get("id2label")
+    if not id2label:
+        return [f"LABEL_{i}" for i in range(int(config.get("num_labels", 2)))]
+    return [str(id2label[key]) for key in sorted(id2label, key=int)]
+
+
+def align_labels(task: Task, names: list[str], label_map: dict[str, str] | None, *, flag: str) -> list[int]:
+    """For each task label, the index of the model's class with that name.
+
+    Args:
+        names: the model's label names in class order.
+        label_map: model label name -> task label name, applied first; names it lacks stay.
+        flag: the flag and value to quote in messages.
+
+    Raises:
+        InputError: another number of labels, or names that are not the task's.
+    """
+    if len(names) != task.num_labels:
+        raise InputError(
+            f"{flag}: expected {task.num_labels} labels for {task.name} ({', '.join(task.labels)}), "
+            f"found {len(names)} ({', '.join(names)})"
+        )
+    if label_map and (unknown := sorted(set(label_map) - set(names))):
+        raise InputError(f"--label-map: the model has no label {', '.join(unknown)}; it has {', '.join(names)}")
+    mapped = [_plain((label_map or {}).get(name, name)) for name in names]
+    if sorted(mapped) != sorted(_plain(name) for name in task.labels):
+        example = ",".join(f"{name}={label}" for name, label in zip(names, task.labels, strict=True))
+        raise InputError(
+            f"{flag}: expected the labels {', '.join(task.labels)}, found {', '.join(names)}; say which is which, "
+            f"for example --label-map {example}"
+        )
+    return [mapped.index(_plain(name)) for name in task.labels]
+
+
+def read_model_config(folder: Path, *, flag: str) -> dict[str, Any]:
+    """Content of ``config.json`` in a local model folder.
+
+    Raises:
+        InputError: no such folder, no ``config.json``, or one that is not JSON.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{flag} {folder}: expected a model folder, found none")
+    path = folder / "config.json"
+    try:
+        loaded = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{flag} {folder}: expected a config.json in it, found none") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"{path}: expected JSON, found: {error}") from error
+    if not isinstance(loaded, dict):
+        raise InputError(f"{path}: expected a JSON object, found a {type(loaded).__name__}")
+    return loaded

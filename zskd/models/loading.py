@@ -1,0 +1,173 @@
+"""Loading classifiers and tokenizers from a folder, the Hub or a packaged adapter, and their fingerprints."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
+
+from zskd.errors import InputError
+from zskd.hub import is_local, resolve_revision
+from zskd.models.backbones import BACKBONES, EMBEDDED, fetch_backbone
+
+WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a model's files lie: a local folder or a Hub id, with the commit where there is one."""
+
+    name: str
+    revision: str | None = None
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Keyword arguments for ``from_pretrained`` besides the name."""
+        return {"revision": self.revision} if self.revision else {}
+
+
+def find_model(name: str, revision: str | None, *, flag: str) -> Origin:
+    """Resolve a folder or Hub id without loading weights.
+
+    Raises:
+        InputError: see `zskd.hub.resolve_revision`; or a local path that is no folder.
+    """
+    if is_local(name):
+        folder = Path(name).expanduser()
+        if not folder.is_dir():
+            raise InputError(f"{flag} {name}: expected a model folder or a Hub id, found no such folder")
+        return Origin(str(folder))
+    return Origin(name, resolve_revision(name, revision, flag=flag))
+
+
+@contextmanager
+def quiet_loading() -> Iterator[None]:
+    """Silence the tables and bars of ``from_pretrained``; what matters in them is checked by the caller."""
+    level = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        transformers_logging.enable_progress_bar()
+
+
+def load_tokenizer(origin: Origin, *, flag: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model.
+
+    Raises:
+        InputError: the folder holds none, or one that knows no ordinary word.
+    """
+    try:
+        with quiet_loading():
+            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(origin.name, **origin.arguments)
+    except (OSError, ValueError, ImportError) as error:
+        raise InputError(f"{flag} {origin.name}: the tokenizer does not load: {_first_line(error)}") from error
+    if len(tokenizer) < 8:
+        # Some tokenizer classes build themselves without a vocabulary and then answer [UNK] to everything.
+        raise InputError(f"{flag} {origin.name}: its tokenizer knows {len(tokenizer)} tokens; the vocabulary is missing")
+    return tokenizer
+
+
+def load_weights(origin: Origin, *, flag: str, new_head: dict[str, Any] | None = None) -> PreTrainedModel:
+    """A sequence classifier in float32 and evaluation mode.
+
+    Args:
+        new_head: configuration values (``num_labels``, ``id2label``, ``label2id``) of a head that may be
+            initialised anew because the model will be trained; None where every weight must be in the file.
+
+    Raises:
+        InputError: the files do not load, or weights that are needed are missing from them.
+    """
+    try:
+        with quiet_loading():
+            config = AutoConfig.from_pretrained(origin.name, **origin.arguments, **(new_head or {}))
+            model, info = AutoModelForSequenceClassification.from_pretrained(
+                origin.name,
+                config=config,
+                dtype=torch.float32,
+                output_loading_info=True,
+                ignore_mismatched_sizes=new_head is not None,
+                **origin.arguments,
+            )
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise InputError(f"{flag} {origin.name}: the model does not load: {_first_line(error)}") from error
+    missing = sorted(info["missing_keys"])
+    if missing and new_head is None:
+        raise InputError(
+            f"{flag} {origin.name}: expected a fine-tuned sequence classifier, found none of the weights "
+            f"{', '.join(missing[:4])}"
+        )
+    return model.eval()
+
+
+def load_adapted(folder: Path, cache: Path, *, flag: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A LoRA adapter folder written by `zskd finetune`, merged into its backbone.
+
+    Returns:
+        The merged classifier (float32, evaluation mode) and its tokenizer.
+    """
+    from peft import PeftModel
+
+    base = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"]
+    config = AutoConfig.from_pretrained(folder)
+    head = {"num_labels": config.num_labels, "id2label": config.id2label, "label2id": config.label2id}
+    origin = backbone_origin(base, cache, flag=flag)
+    model = load_weights(origin, flag=flag, new_head=head)
+    merged = PeftModel.from_pretrained(model, folder).merge_and_unload()
+    return merged.to(torch.float32).eval(), load_tokenizer(origin, flag=flag)
+
+
+def backbone_origin(name: str, cache: Path, *, flag: str) -> Origin:
+    """Origin of a backbone: ``embedded``, the Hub id of a known backbone, any other Hub id, or a folder."""
+    if name == "embedded":
+        return Origin(str(fetch_backbone(EMBEDDED, cache)))
+    for backbone in BACKBONES.values():
+        if name in (backbone.name, backbone.repo_id):
+            return Origin(str(fetch_backbone(backbone, cache)))
+    return find_model(name, None, flag=flag)
+
+
+def model_fingerprint(model: torch.nn.Module) -> str:
+    """Hex SHA-256 over the names, shapes and bytes of all weights."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(struct.pack(f"<{tensor.dim()}q", *tensor.shape))
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if tensor.dim() else b"")
+    return digest.hexdigest()
+
+
+def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Hex SHA-256 over everything that decides how a text becomes ids."""
+    digest = hashlib.sha256(type(tokenizer).__name__.encode())
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        state = json.loads(backend.to_str())
+        # Calls with padding or truncation leave these set on the backend; neither changes a text's ids.
+        state.pop("truncation", None)
+        state.pop("padding", None)
+        digest.update(json.dumps(state, sort_keys=True).encode())
+    else:
+        digest.update(json.dumps(tokenizer.get_vocab(), sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def count_parameters(model: torch.nn.Module) -> int:
+    """Number of parameters, embeddings included, shared ones once."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,120 @@
+"""Students: any sequence classifier, or one built from the teacher under a parameter budget."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import ElectraConfig, ElectraForSequenceClassification, PreTrainedModel
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+
+from zskd.errors import InputError
+from zskd.models.classifier import Classifier
+from zskd.models.labels import align_labels, label_names
+from zskd.models.loading import count_parameters, find_model, load_tokenizer, load_weights
+from zskd.models.student_init import word_features
+from zskd.tasks import Task
+
+POSITIONS = 512
+ENCODER_SHARE = 0.3  # of the budget; the rest goes to the embedding table
+HEAD_WIDTH = 24
+
+# (budget in parameters up to which it holds, layers)
+_DEPTHS = ((2.0e6, 2), (8.0e6, 3), (float("inf"), 4))
+
+
+def label_config(task: Task) -> dict[str, Any]:
+    """``num_labels``, ``id2label`` and ``label2id`` of a student: the task's names in the task's order."""
+    return {
+        "num_labels": task.num_labels,
+        "id2label": dict(enumerate(task.labels)),
+        "label2id": {name: i for i, name in enumerate(task.labels)},
+    }
+
+
+def load_student(task: Task, name: str, revision: str | None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, str | None]:
+    """A student that starts from a folder or the Hub, with a new head unless it already has the task's.
+
+    Returns:
+        Model (float32), tokenizer, and the commit of a Hub model.
+    """
+    origin = find_model(task.student if name == "default" else name, revision, flag="--student")
+    model = load_weights(origin, flag="--student", new_head=label_config(task))
+    tokenizer = load_tokenizer(origin, flag="--student")
+    _set_model_max_length(model, tokenizer)
+    return model, tokenizer, origin.revision
+
+
+def _set_model_max_length(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    # A folder with only a vocabulary has no limit of its own, and truncation then does nothing.
+    positions = int(getattr(model.config, "max_position_embeddings", POSITIONS))
+    tokenizer.model_max_length = min(tokenizer.model_max_length, positions)
+
+
+def student_config(vocab_size: int, budget: int, task: Task, **special: int | None) -> ElectraConfig:
+    """The largest student of at most `budget` parameters for a vocabulary.
+
+    The shape is ELECTRA's, whose embedding table may be narrower than its layers: at this size the table is
+    most of the model. About `ENCODER_SHARE` of the budget is spent on layers.
+
+    Raises:
+        InputError: the vocabulary alone does not fit.
+    """
+    depth = next(layers for limit, layers in _DEPTHS if budget <= limit)
+
+    def shape(embedding: int, width: int) -> ElectraConfig:
+        return ElectraConfig(
+            vocab_size=vocab_size,
+            embedding_size=embedding,
+            hidden_size=width,
+            num_hidden_layers=depth,
+            num_attention_heads=width // HEAD_WIDTH,
+            intermediate_size=3 * width,
+            max_position_embeddings=POSITIONS,
+            hidden_dropout_prob=0.1,
+            attention_probs_dropout_prob=0.1,
+            classifier_dropout=0.0,
+            **label_config(task),
+            **special,
+        )
+
+    def size(config: ElectraConfig) -> int:
+        with torch.device("meta"):
+            return count_parameters(ElectraForSequenceClassification(config))
+
+    width = HEAD_WIDTH
+    while size(shape(1, width + HEAD_WIDTH)) - vocab_size <= ENCODER_SHARE * budget:
+        width += HEAD_WIDTH
+    base, slope = size(shape(1, width)), size(shape(2, width)) - size(shape(1, width))
+    embedding = min(width - 1, 1 + (budget - base) // slope)
+    if embedding < 4:
+        raise InputError(
+            f"--compression: a budget of {budget:,} parameters does not hold a vocabulary of {vocab_size:,} tokens; "
+            "lower it or name a --student"
+        )
+    return shape(int(embedding), width)
+
+
+def build_student(
+    task: Task, teacher: Classifier, compression: float
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A stock ELECTRA classifier with at most 1/compression of the teacher's parameters, embeddings included.
+
+    It uses the teacher's tokenizer. Its word embeddings start from what the teacher makes of each token (see
+    `zskd.models.student_init`); everything else starts at random, from the global generator.
+    """
+    tokenizer = teacher.tokenizer
+    special = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
+    config = student_config(len(tokenizer), int(teacher.parameters / compression), task, **special)
+    model = ElectraForSequenceClassification(config)
+    with torch.no_grad():
+        table = model.electra.embeddings.word_embeddings.weight
+        table.copy_(word_features(teacher, table.shape[1]))
+    _set_model_max_length(model, tokenizer)
+    return model.eval(), tokenizer
+
+
+def student_classifier(task: Task, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> Classifier:
+    """A trained student in the form that scoring takes; it needs no fingerprint because nothing is cached."""
+    order = align_labels(task, label_names({"id2label": model.config.id2label}), None, flag=name)
+    return Classifier(name, model.eval(), tokenizer, tuple(order), count_parameters(model), "", "")

@@ -1,0 +1,103 @@
+"""The run folder: which run it holds, what that run recorded, and what it leaves behind.
+
+    RUN/config.yaml      the resolved configuration; usable with --config
+    RUN/record.json      versions, fingerprints and revisions, written before training
+    RUN/checkpoints/     Trainer's checkpoints
+    RUN/student/         the finished student
+    RUN/metrics.json     the results
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from zskd.config import DistillConfig, to_dict
+from zskd.files import write_text
+
+# Options that may differ between a run and its continuation, because no result depends on them.
+_FREE = ("resume", "output_dir", "cache_dir", "report_to", "glue_dir", "hub_eval")
+
+_LIBRARIES = ("torch", "transformers", "accelerate", "datasets", "evaluate", "peft", "tokenizers", "huggingface_hub", "numpy")
+
+
+def versions() -> dict[str, str]:
+    """Versions of zskd, Python and the libraries a result may depend on."""
+    from zskd import __version__
+
+    found = {"zskd": __version__, "python": platform.python_version()}
+    return found | {name: importlib.metadata.version(name) for name in _LIBRARIES}
+
+
+def run_path(config: DistillConfig) -> Path:
+    """The run folder of a configuration."""
+    return Path(config.output_dir or f"runs/{config.task}-{config.seed}")
+
+
+def check_run_folder(path: Path, config: DistillConfig) -> list[str]:
+    """Problems with writing (or continuing) this run in `path`."""
+    shown = f"--output-dir {path}"
+    if not path.exists():
+        return []
+    if not path.is_dir():
+        return [f"{shown}: expected a folder, found a file"]
+    if not (path / "config.yaml").is_file():
+        return [f"{shown}: expected an empty or new folder, found other files in it"] if any(path.iterdir()) else []
+    held = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8")) or {}
+    wanted = to_dict(config)
+    different = [key for key in wanted if key not in _FREE and held.get(key) != wanted[key]]
+    if different:
+        changes = ", ".join(f"{key} {held.get(key)!r} there, {wanted[key]!r} here" for key in different[:4])
+        return [f"{shown}: holds another run ({changes}); choose another folder"]
+    if not config.resume:
+        return [f"{shown}: holds this run already; pass --resume to continue it, or choose another folder"]
+    return []
+
+
+class RunFolder:
+    """Writes a run's artefacts; times its phases.
+
+    Attributes:
+        seconds: phase -> wall-clock seconds.
+    """
+
+    def __init__(self, config: DistillConfig) -> None:
+        self.path = run_path(config)
+        self.config = config
+        self.seconds: dict[str, float] = {}
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of Trainer's checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def student(self) -> Path:
+        """Folder of the finished student."""
+        return self.path / "student"
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time a phase."""
+        started = time.perf_counter()
+        yield
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - started, 2)
+
+    def start(self, record: dict[str, Any]) -> None:
+        """Create the folder with the configuration and the record; the first thing a run writes to it."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_text(self.path / "record.json", json.dumps(record, indent=2) + "\n")
+        options = {**to_dict(self.config), "resume": False, "output_dir": None, "cache_dir": None}
+        write_text(self.path / "config.yaml", yaml.safe_dump(options, sort_keys=False))
+
+    def finish(self, metrics: dict[str, Any]) -> None:
+        """Write the results."""
+        write_text(self.path / "metrics.json", json.dumps(metrics, indent=2) + "\n")

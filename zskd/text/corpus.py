@@ -1,0 +1,116 @@
+"""The corpus: clean, distinct sentences of the sources on disk, each with the document it came from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+from datasets import Dataset
+
+from zskd.arrow import ROWS, open_arrow, write_arrow
+from zskd.errors import InputError
+from zskd.files import write_text
+from zskd.text import clean
+from zskd.text.sources import Source, documents
+
+MIN_SENTENCES = 200
+
+_SCHEMA = pa.schema({"text": pa.string(), "document": pa.uint64()})
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Sentences in memory-mapped form.
+
+    Attributes:
+        sentences: columns ``text`` and ``document`` (64-bit hash of the passage a sentence came from).
+        fingerprint: SHA-256 over all rows in order.
+        sources: name -> identity of each source.
+        passages: passages read, before any was dropped.
+        duplicates: sentences dropped because the same words had been seen.
+    """
+
+    sentences: Dataset
+    fingerprint: str
+    sources: dict[str, str]
+    passages: int
+    duplicates: int
+
+
+def hash64(text: str, salt: str = "") -> int:
+    """64-bit hash of a text, the same on every machine."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8, key=salt.encode()).digest(), "little")
+
+
+def _key(sources: list[Source], fraction: float) -> str:
+    identity = [clean.FORMAT, fraction, [(source.kind, source.identity) for source in sources]]
+    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+
+
+def build_corpus(sources: list[Source], fraction: float, cache: Path) -> Corpus:
+    """Read, clean and deduplicate the sources, or open the copy that the cache holds.
+
+    Args:
+        fraction: share of the passages to use, chosen by their hash.
+
+    Raises:
+        InputError: a source is unusable, or fewer than `MIN_SENTENCES` sentences remain.
+    """
+    folder = cache / "corpora" / _key(sources, fraction)[:32]
+    rows, record = folder / "sentences.arrow", folder / "corpus.json"
+    if not record.is_file():
+        counts = {"passages": 0, "duplicates": 0, "sentences": 0}
+        digest = hashlib.sha256()
+        write_arrow(rows, _batches(sources, fraction, counts, digest), _SCHEMA)
+        write_text(record, json.dumps({**counts, "fingerprint": digest.hexdigest()}))
+    found = json.loads(record.read_text(encoding="utf-8"))
+    if found["sentences"] < MIN_SENTENCES:
+        raise InputError(
+            f"--corpus {' '.join(source.name for source in sources)}: expected at least {MIN_SENTENCES} distinct "
+            f"sentences, found {found['sentences']}; add text or raise --corpus-fraction"
+        )
+    return Corpus(
+        sentences=open_arrow(rows),
+        fingerprint=found["fingerprint"],
+        sources={source.name: source.identity for source in sources},
+        passages=found["passages"],
+        duplicates=found["duplicates"],
+    )
+
+
+def _batches(
+    sources: list[Source], fraction: float, counts: dict[str, int], digest: "hashlib._Hash"
+) -> Iterator[pa.RecordBatch]:
+    texts: list[str] = []
+    origins: list[int] = []
+    for text, document in _distinct_sentences(sources, fraction, counts):
+        digest.update(f"{document}\t{text}\n".encode())
+        texts.append(text)
+        origins.append(document)
+        if len(texts) == ROWS:
+            yield pa.record_batch([pa.array(texts), pa.array(origins, pa.uint64())], schema=_SCHEMA)
+            texts, origins = [], []
+    yield pa.record_batch([pa.array(texts, pa.string()), pa.array(origins, pa.uint64())], schema=_SCHEMA)
+
+
+def _distinct_sentences(sources: list[Source], fraction: float, counts: dict[str, int]) -> Iterator[tuple[str, int]]:
+    # Eight bytes a sentence stay in memory, not the sentence: 64-bit hashes of what was seen.
+    seen: set[int] = set()
+    for source in sources:
+        for passage in documents(source):
+            counts["passages"] += 1
+            document = hash64(passage.strip())
+            if fraction < 1.0 and hash64(str(document), "fraction") >= fraction * 2**64:
+                continue
+            for sentence in clean.sentences(passage):
+                key = hash64("".join(c for c in sentence.lower() if c.isalnum()))
+                if key in seen:
+                    counts["duplicates"] += 1
+                    continue
+                seen.add(key)
+                counts["sentences"] += 1
+                yield sentence, document

@@ -1,0 +1,102 @@
+"""English prose that is already on the machine: documentation strings of installed Python packages.
+
+Source files are parsed with `ast` and never imported. zskd's own files are left out.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import importlib.util
+import inspect
+import platform
+import re
+import sysconfig
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+# zskd's run-time dependencies, direct and indirect, whose documentation holds much prose.
+PACKAGES = ("numpy", "pandas", "sklearn", "scipy", "networkx", "datasets", "huggingface_hub", "peft", "accelerate")
+DISTRIBUTIONS = {"sklearn": "scikit-learn"}
+
+_SKIPPED_FOLDERS = {"site-packages", "dist-packages", "test", "tests", "testing", "idlelib", "lib2to3", "__pycache__"}
+_ROLE = re.compile(r":[\w:+.-]+:`~?([^`<]*?)(?:\s*<[^`>]*>)?`")
+_LITERAL = re.compile(r"`{1,2}([^`]+)`{1,2}_?_?|\*{1,2}([^*]+)\*{1,2}")
+_CODE = re.compile(r"[_{}<>=|\\/@#$^~\[\]]|\w\.\w+\.\w|\w\(|::|\.\.")
+_ITEM = re.compile(r"^([-*+•]|\d+[.)]|:\w|>>>|\.\. |@)")
+
+
+def versions() -> dict[str, str]:
+    """The packages that are read, with their versions; the corpus changes when one of these does."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(DISTRIBUTIONS.get(name, name))
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _source_files() -> Iterator[Path]:
+    roots = [Path(sysconfig.get_path("stdlib"))]
+    for name in PACKAGES:
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.origin is not None:
+            roots.append(Path(spec.origin).parent)
+    for root in roots:
+        for path in sorted(root.rglob("*.py")):
+            if not _SKIPPED_FOLDERS & set(path.relative_to(root).parts[:-1]):
+                yield path
+
+
+def docstrings(source: str) -> Iterator[str]:
+    """Documentation strings of a module, its classes and functions, without their indentation."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                value = first.value.value
+                if isinstance(value, str):
+                    yield inspect.cleandoc(value)
+
+
+def prose(docstring: str) -> Iterator[str]:
+    """Paragraphs of running text; headings, lists of parameters, tables, examples and code are dropped."""
+    for block in re.split(r"\n\s*\n", docstring):
+        lines = [line.strip() for line in block.splitlines()]
+        if not lines or any(_ITEM.match(line) for line in lines) or any(set(line) <= set("-=~^") for line in lines):
+            continue
+        if block.startswith((" ", "\t")) and len(lines) < 2:
+            continue
+        text = _ROLE.sub(r"\1", " ".join(lines))
+        text = _LITERAL.sub(lambda match: match[1] or match[2], text)
+        yield text
+
+
+def is_plain(sentence: str) -> bool:
+    """True for a full sentence without identifiers, code or markup."""
+    return (
+        sentence[0].isalpha()
+        and sentence[-1] in ".!?"
+        and sentence.count(" ") >= 3
+        and not _CODE.search(sentence)
+    )
+
+
+def embedded_documents() -> Iterator[str]:
+    """One text per documentation string: its plain sentences, in order."""
+    from zskd.text.clean import split_sentences
+
+    for path in _source_files():
+        try:
+            strings = list(docstrings(path.read_text(encoding="utf-8")))
+        except (SyntaxError, UnicodeDecodeError, ValueError):
+            continue  # a template or a file for another Python version; nothing is lost but its prose
+        for docstring in strings:
+            kept = [s for block in prose(docstring) for s in split_sentences(" ".join(block.split())) if is_plain(s)]
+            if kept:
+                yield " ".join(kept)

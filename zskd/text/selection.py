@@ -1,0 +1,87 @@
+"""Which labelled inputs the student learns from: the teacher's confidence and the balance of its classes.
+
+With both settings at their neutral values (0 and 1) every input stays, and the rows are not touched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from datasets import Dataset
+
+from zskd.errors import InputError
+
+MIN_ROWS = 64
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Inputs that stay, and what they look like to the teacher.
+
+    Attributes:
+        rows: indices of the inputs that stay, ascending.
+        report: per class of the task the share of inputs and mean confidence, before and after.
+    """
+
+    rows: np.ndarray
+    report: dict[str, dict[str, float]]
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """Softmax of ``(rows, num_labels)`` logits."""
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return shifted / shifted.sum(axis=1, keepdims=True)
+
+
+def teacher_logits(dataset: Dataset, order: tuple[int, ...]) -> np.ndarray:
+    """Logits ``(rows, num_labels)`` float32 of a labelled data set, in the task's class order."""
+    column = dataset.with_format("numpy", columns=["teacher_logits"])
+    logits = np.stack(column["teacher_logits"][:]) if len(dataset) else np.empty((0, len(order)), np.float32)
+    return logits[:, list(order)]
+
+
+def select(
+    logits: np.ndarray, labels: tuple[str, ...], *, min_confidence: float, max_class_share: float, seed: int
+) -> Selection:
+    """Choose inputs by the teacher's logits ``(rows, num_labels)``, which are in the order of `labels`.
+
+    Args:
+        min_confidence: inputs whose largest probability is lower are dropped.
+        max_class_share: of a class that the teacher predicts for more than this share, inputs are dropped at
+            random until the share holds.
+
+    Raises:
+        InputError: fewer than `MIN_ROWS` inputs would stay.
+    """
+    p = probabilities(logits)
+    predicted, confidence = p.argmax(axis=1), p.max(axis=1)
+    rows = np.flatnonzero(confidence >= min_confidence)
+    rng = np.random.default_rng(seed)
+    if max_class_share < 1.0 and len(rows):
+        counts = np.bincount(predicted[rows], minlength=len(labels))
+        largest = int(counts.argmax())
+        others = len(rows) - int(counts[largest])
+        allowed = int(others * max_class_share / (1.0 - max_class_share))
+        if counts[largest] > allowed:
+            of_class = rows[predicted[rows] == largest]
+            dropped = rng.choice(of_class, size=len(of_class) - allowed, replace=False)
+            rows = np.setdiff1d(rows, dropped)
+    if len(rows) < MIN_ROWS:
+        raise InputError(
+            f"--min-confidence {min_confidence} and --max-class-share {max_class_share}: expected at least {MIN_ROWS} "
+            f"inputs to stay, found {len(rows)} of {len(logits)}; relax them or give other text"
+        )
+    return Selection(rows, _report(labels, predicted, confidence, rows))
+
+
+def _report(labels: tuple[str, ...], predicted: np.ndarray, confidence: np.ndarray, rows: np.ndarray) -> dict[str, dict[str, float]]:
+    report = {}
+    for index, name in enumerate(labels):
+        before, after = predicted == index, predicted[rows] == index
+        report[name] = {
+            "share_before": round(float(before.mean()), 4),
+            "share": round(float(after.mean()), 4),
+            "confidence": round(float(confidence[rows][after].mean()), 4) if after.any() else 0.0,
+        }
+    return report

@@ -1,0 +1,1 @@
+"""The Trainer that distils, its arguments and its data."""

@@ -1,0 +1,102 @@
+"""Phase 1: the student learns the teacher's output distribution on the transfer set."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import PreTrainedModel, PrinterCallback
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+
+from zskd.config import DistillConfig
+from zskd.training.arguments import ZeroShotArguments
+from zskd.training.callbacks import EvaluationLog
+from zskd.training.data import TransferCollator
+from zskd.training.trainer import ZeroShotTrainer, last_checkpoint
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A finished training.
+
+    Attributes:
+        steps: optimizer steps of the whole run.
+        best_step: step of the checkpoint that was kept.
+        resumed_from: step of the checkpoint this process started from, 0 for a fresh start.
+        history: Trainer's log.
+    """
+
+    trainer: ZeroShotTrainer
+    steps: int
+    best_step: int
+    resumed_from: int
+    history: list[dict[str, Any]]
+
+
+def training_arguments(config: DistillConfig, folder: Path, rows: int) -> ZeroShotArguments:
+    """Trainer's arguments for a transfer set of `rows` rows."""
+    per_step = config.batch_size * config.gradient_accumulation
+    steps = max(1, int(config.epochs * rows / per_step))
+    every = max(1, steps // config.checkpoints)
+    return ZeroShotArguments(
+        output_dir=str(folder),
+        temperature=config.temperature,
+        num_train_epochs=config.epochs,
+        per_device_train_batch_size=config.batch_size,
+        per_device_eval_batch_size=256,
+        gradient_accumulation_steps=config.gradient_accumulation,
+        learning_rate=config.learning_rate,
+        warmup_steps=config.warmup,
+        weight_decay=config.weight_decay,
+        eval_strategy="steps",
+        save_strategy="steps",
+        eval_steps=every,
+        save_steps=every,
+        save_total_limit=2,
+        load_best_model_at_end=True,
+        metric_for_best_model="agreement",
+        logging_steps=config.logging_steps,
+        logging_nan_inf_filter=False,
+        report_to=config.report_to,
+        seed=config.seed,
+        use_cpu=not torch.cuda.is_available(),
+        dataloader_pin_memory=torch.cuda.is_available(),
+        disable_tqdm=not sys.stderr.isatty(),
+    )
+
+
+def fit(
+    config: DistillConfig, student: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, train: Dataset, select: Dataset,
+    folder: Path,
+) -> Fit:
+    """Train `student` in place, from the newest whole checkpoint in `folder` where ``config.resume`` is set.
+
+    Args:
+        train: rows of `zskd.training.data.encode`.
+        select: held-out rows; the checkpoint with the highest agreement on them is kept.
+        folder: where checkpoints go.
+    """
+    pad = tokenizer.pad_token_id
+    trainer = ZeroShotTrainer(
+        student,
+        training_arguments(config, folder, len(train)),
+        train_dataset=train,
+        eval_dataset=select.sort("length"),
+        data_collator=TransferCollator(pad_token_id=0 if pad is None else pad),
+        processing_class=tokenizer,
+        callbacks=[EvaluationLog()],
+    )
+    trainer.remove_callback(PrinterCallback)
+    checkpoint = last_checkpoint(folder) if config.resume else None
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    return Fit(
+        trainer=trainer,
+        steps=trainer.state.global_step,
+        best_step=int(trainer.state.best_global_step or trainer.state.global_step),
+        resumed_from=int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0,
+        history=trainer.state.log_history,
+    )
