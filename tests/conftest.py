@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import os
 import random
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -14,15 +21,17 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
-from zskd.config import DistillConfig
+from zskd.cli import main
+from zskd.config import DistillConfig, flag
+from zskd.models.classifier import Classifier, load_classifier
 from zskd.tasks import TASKS, read_labelled
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
-_SUBJECTS = "river mountain village engine painter library harbour bridge museum railway garden island".split()
-_VERBS = "crosses follows serves reaches borders supports joins replaces divides overlooks".split()
-_PLACES = "valley coast station market forest castle church province county school".split()
-_EXTRAS = "old northern small narrow famous stone wooden modern quiet eastern royal central".split()
+_SUBJECTS = ("river", "mountain", "village", "engine", "painter", "library", "harbour", "bridge", "museum", "railway")
+_VERBS = ("crosses", "follows", "serves", "reaches", "borders", "supports", "joins", "replaces", "divides", "overlooks")
+_PLACES = ("valley", "coast", "station", "market", "forest", "castle", "church", "province", "county", "school")
+_EXTRAS = ("old", "northern", "small", "narrow", "famous", "stone", "wooden", "modern", "quiet", "eastern", "royal")
 
 
 def prose(lines: int, seed: int = 0) -> list[str]:
@@ -47,7 +56,9 @@ def word_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
     )
     names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
     return PreTrainedTokenizerFast(
@@ -60,14 +71,22 @@ def _split(text: str) -> list[str]:
     return [word for word, _ in pre.pre_tokenize_str(normalizers.BertNormalizer(lowercase=True).normalize_str(text))]
 
 
-def tiny_bert(vocab_size: int, labels: tuple[str, ...], hidden: int = 32, seed: int = 0) -> BertForSequenceClassification:
+def tiny_bert(
+    vocab_size: int, labels: tuple[str, ...], hidden: int = 32, seed: int = 0
+) -> BertForSequenceClassification:
     """A random BERT classifier of two layers."""
     torch.manual_seed(seed)
     names = dict(enumerate(labels))
     return BertForSequenceClassification(
         BertConfig(
-            vocab_size=vocab_size, hidden_size=hidden, num_hidden_layers=2, num_attention_heads=2,
-            intermediate_size=2 * hidden, max_position_embeddings=128, num_labels=len(labels), id2label=names,
+            vocab_size=vocab_size,
+            hidden_size=hidden,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=2 * hidden,
+            max_position_embeddings=128,
+            num_labels=len(labels),
+            id2label=names,
             label2id={name: i for i, name in names.items()},
         )
     ).eval()
@@ -112,9 +131,20 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_config(teacher_folder: Path, corpus_file: Path, shared_cache: Path, tmp_path: Path) -> DistillConfig:
     """A distillation that takes about a second."""
     return DistillConfig(
-        task="sst2", teacher=str(teacher_folder), student="build", compression=2.0, corpus=[str(corpus_file)],
-        pool_size=640, heldout=64, max_length=32, epochs=2.0, batch_size=32, checkpoints=4, precision="fp32",
-        cache_dir=str(shared_cache), output_dir=str(tmp_path / "run"),
+        task="sst2",
+        teacher=str(teacher_folder),
+        student="build",
+        compression=2.0,
+        corpus=[str(corpus_file)],
+        pool_size=640,
+        heldout=64,
+        max_length=32,
+        epochs=2.0,
+        batch_size=32,
+        checkpoints=4,
+        precision="fp32",
+        cache_dir=str(shared_cache),
+        output_dir=str(tmp_path / "run"),
     )
 
 
@@ -123,8 +153,106 @@ def glue_dir(tmp_path: Path) -> Path:
     """A GLUE folder for SST-2 with a few labelled rows."""
     folder = tmp_path / "glue" / "SST-2"
     folder.mkdir(parents=True)
-    rows = [("a fine and moving film", 1), ("a dull and empty film", 0), ("bright , warm and funny", 1), ("cold and slow", 0)]
+    rows = [
+        ("a fine and moving film", 1),
+        ("a dull and empty film", 0),
+        ("bright , warm and funny", 1),
+        ("cold and slow", 0),
+    ]
     for name, copies in (("dev.tsv", 4), ("train.tsv", 30)):
         lines = [f"{text} {i}\t{label}" for i in range(copies) for text, label in rows]
         (folder / name).write_text("sentence\tlabel\n" + "\n".join(lines) + "\n", encoding="utf-8")
     return folder.parent
+
+
+@dataclass
+class Result:
+    """What a command left: exit code, standard output, and the error lines of standard error."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def errors(self) -> list[str]:
+        return [line for line in self.err.splitlines() if line.startswith("zskd: error: ")]
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Result]]:
+    """`zskd ARGUMENTS...` in this process; an exception that would be a traceback fails the test."""
+    logger = logging.getLogger("zskd")
+    before = logger.handlers[:], logger.level, logger.propagate
+
+    def run(*arguments: object) -> Result:
+        code = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Result(code, captured.out, captured.err)
+
+    yield run
+    logger.handlers[:], logger.propagate = before[0], before[2]
+    logger.setLevel(before[1])
+
+
+def as_flags(config: Any, **changes: Any) -> list[str]:
+    """The flags that give `config`; `changes` are put in as they are, unchecked."""
+    arguments: list[str] = []
+    for item in fields(config):
+        value = changes.get(item.name, getattr(config, item.name))
+        if isinstance(value, bool):
+            arguments.append(flag(item.name) if value else flag(f"no_{item.name}"))
+        elif value not in (None, []):
+            arguments += [flag(item.name), *map(str, value if isinstance(value, list) else [value])]
+    return arguments
+
+
+@dataclass
+class Trail:
+    """Files below some folders that Python opened, in order, each with the zskd functions at work, innermost first."""
+
+    folders: tuple[str, ...]
+    opened: list[tuple[Path, list[str]]] = field(default_factory=list)
+
+    def record(self, path: str, frame: FrameType | None) -> None:
+        functions = []
+        while frame is not None:
+            if frame.f_globals.get("__name__", "").startswith("zskd."):
+                functions.append(frame.f_code.co_name)
+            frame = frame.f_back
+        self.opened.append((Path(path), functions))
+
+
+_trails: list[Trail] = []
+
+
+def _audit(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "open" and _trails and isinstance(arguments[0], str | os.PathLike):
+        path = os.path.abspath(os.fspath(arguments[0]))  # noqa: PTH100
+        for trail in _trails:
+            if path.startswith(trail.folders):
+                trail.record(path, sys._getframe(1))
+
+
+@functools.cache
+def _install_audit_hook() -> None:
+    # A hook cannot be removed, so there is one, which does nothing while no test watches.
+    sys.addaudithook(_audit)
+
+
+@pytest.fixture
+def watch() -> Iterator[Callable[..., Trail]]:
+    """Watch some folders from now on: ``trail = watch(folder, ...)``."""
+    _install_audit_hook()
+
+    def start(*folders: Path) -> Trail:
+        _trails.append(Trail(tuple(f"{folder}{os.sep}" for folder in folders)))
+        return _trails[-1]
+
+    yield start
+    _trails.clear()
+
+
+@pytest.fixture(scope="session")
+def teacher(teacher_folder: Path, shared_cache: Path) -> Classifier:
+    """The loaded sentiment teacher; a test that changes it works on a copy."""
+    return load_classifier(TASKS["sst2"], str(teacher_folder), shared_cache)

@@ -16,7 +16,6 @@ def test_local_teacher_leaves_the_whole_run_folder(tiny_config: DistillConfig, g
     metrics = distill(replace(tiny_config, glue_dir=str(glue_dir)))
     run = run_path(tiny_config)
     assert json.loads((run / "metrics.json").read_text()) == metrics
-    print(json.dumps(metrics,indent=1))
     student = AutoModelForSequenceClassification.from_pretrained(run / "student")
     tokenizer = AutoTokenizer.from_pretrained(run / "student")
     assert student.config.id2label == {0: "negative", 1: "positive"}

@@ -6,16 +6,30 @@ Imports neither torch nor transformers. Each problem names the flag, what was ex
 from __future__ import annotations
 
 import dataclasses
+import math
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from zskd.config import Config, DistillConfig, EvaluateConfig, FinetuneConfig, flag, nearest
+from zskd.config import Config, DistillConfig, EvaluateConfig, FinetuneConfig, cache_root, flag, nearest
 from zskd.errors import InputError
 from zskd.hub import is_local
 from zskd.models.labels import align_labels, label_names, parse_label_map, read_model_config
-from zskd.runfolder import check_run_folder
+from zskd.runfolder import blocking_file, check_run_folder, run_path
 from zskd.tasks import TASKS, Task, check_header
 from zskd.text.sources import check_source
+
+# Trackers of transformers -> the package each needs.
+_TRACKERS = {
+    "clearml": "clearml",
+    "comet_ml": "comet_ml",
+    "mlflow": "mlflow",
+    "neptune": "neptune",
+    "swanlab": "swanlab",
+    "tensorboard": "tensorboard",
+    "trackio": "trackio",
+    "wandb": "wandb",
+}
 
 
 def check(config: Config) -> list[str]:
@@ -42,6 +56,9 @@ def _check_ranges(config: Any) -> list[str]:
             problems.append(f"{flag(item.name)}: expected one of {', '.join(meta['choices'])}, found {value!r}")
         if value is None or isinstance(value, str | list | bool):
             continue
+        if not math.isfinite(value):
+            problems.append(f"{flag(item.name)}: expected a finite number, found {value}")
+            continue
         if "low" in meta and not value >= meta["low"]:
             problems.append(f"{flag(item.name)}: expected at least {meta['low']}, found {value}")
         if "high" in meta and not value <= meta["high"]:
@@ -49,15 +66,25 @@ def _check_ranges(config: Any) -> list[str]:
     return problems
 
 
-def _collect(function: Any, *args: Any, **kwargs: Any) -> list[str]:
-    try:
-        function(*args, **kwargs)
-    except InputError as error:
-        return error.problems
+def _check_positions(config: dict[str, Any], shown: str, max_length: int) -> list[str]:
+    positions = config.get("max_position_embeddings")
+    if isinstance(positions, int) and 0 < positions < max_length:
+        return [f"--max-length {max_length}: expected at most the {positions} positions of {shown}"]
     return []
 
 
-def _check_classifier(task: Task, name: str, label_map: str | None, flag_name: str) -> list[str]:
+def _check_local(name: str, flag_name: str, max_length: int) -> list[str]:
+    """Problems of a local model folder besides its labels."""
+    try:
+        config = read_model_config(Path(name).expanduser(), flag=flag_name)
+    except InputError as error:
+        return error.problems
+    return _check_positions(config, f"{flag_name} {name}", max_length)
+
+
+def _check_classifier(
+    task: Task, name: str, label_map: str | None, flag_name: str, max_length: int | None = None
+) -> list[str]:
     """Problems of a local classifier's labels; a Hub id is asked about when it is loaded."""
     shown = f"{flag_name} {name}"
     try:
@@ -68,6 +95,8 @@ def _check_classifier(task: Task, name: str, label_map: str | None, flag_name: s
         elif name != "default" and is_local(name):
             config = read_model_config(Path(name).expanduser(), flag=flag_name)
             align_labels(task, label_names(config), mapping, flag=shown)
+            if max_length is not None:
+                return _check_positions(config, shown, max_length)
     except InputError as error:
         return error.problems
     return []
@@ -77,17 +106,30 @@ def _check_distill(config: DistillConfig, task: Task) -> list[str]:
     problems = []
     if task.is_pair:
         problems.append(f"--task {task.name}: distilling tasks with two input texts is not built yet; sst2 works")
-    problems += _check_classifier(task, config.teacher, config.label_map, "--teacher")
+    problems += _check_classifier(task, config.teacher, config.label_map, "--teacher", config.max_length)
     if config.student not in ("build", "default") and is_local(config.student):
-        problems += _collect(read_model_config, Path(config.student).expanduser(), flag="--student")
+        problems += _check_local(config.student, "--student", config.max_length)
     if not config.corpus:
         problems.append("--corpus: expected files, folders, Hub data sets or `embedded`, found none")
     for name in config.corpus:
         problems += check_source(name)
     problems += _check_glue(task, config.glue_dir)
-    if config.output_dir is not None:
-        problems += check_run_folder(Path(config.output_dir), config)
-    return problems
+    problems += _check_tracker(config.report_to)
+    problems += check_run_folder(run_path(config), config)
+    return problems + _check_cache(config.cache_dir)
+
+
+def _check_tracker(name: str) -> list[str]:
+    if name not in ("none", *_TRACKERS):
+        return [f"--report-to {name}: {nearest(name, ('none', *_TRACKERS))}"]
+    if name != "none" and find_spec(_TRACKERS[name]) is None:
+        return [f"--report-to {name}: expected the package {_TRACKERS[name]} to be installed, found none"]
+    return []
+
+
+def _check_cache(cache_dir: str | None) -> list[str]:
+    blocked = blocking_file(cache_root(cache_dir))
+    return [f"--cache-dir {cache_dir}: expected a folder, found the file {blocked}"] if blocked else []
 
 
 def _check_glue(task: Task, glue_dir: str | None) -> list[str]:
@@ -108,13 +150,16 @@ def _check_finetune(config: FinetuneConfig, task: Task) -> list[str]:
     if config.glue_dir is None:
         problems.append("--glue-dir: expected the folder that holds train.tsv, found none")
     else:
-        problems += check_header(task, task.train_file(config.glue_dir))
-        problems += _check_glue(task, config.glue_dir)
+        train = check_header(task, task.train_file(config.glue_dir))
+        problems += [f"--glue-dir {config.glue_dir}: {problem}" for problem in train]
     if config.base != "embedded" and is_local(config.base):
-        problems += _collect(read_model_config, Path(config.base).expanduser(), flag="--base")
-    if config.output_dir and Path(config.output_dir).exists() and any(Path(config.output_dir).iterdir()):
-        problems.append(f"--output-dir {config.output_dir}: expected a new or empty folder, found files in it")
-    return problems
+        problems += _check_local(config.base, "--base", config.max_length)
+    output = Path(config.output_dir or f"runs/teacher-{task.name}")
+    if blocked := blocking_file(output):
+        problems.append(f"--output-dir {output}: expected a folder, found the file {blocked}")
+    elif output.exists() and any(output.iterdir()):
+        problems.append(f"--output-dir {output}: expected a new or empty folder, found files in it")
+    return problems + _check_cache(config.cache_dir)
 
 
 def _check_evaluate(config: EvaluateConfig, task: Task) -> list[str]:

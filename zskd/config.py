@@ -22,6 +22,7 @@ from zskd.errors import InputError
 
 PERTURBATIONS = ("none", "random")
 PRECISIONS = ("auto", "fp32", "bf16")
+MAX_SEED = 2**32 - 1  # NumPy's legacy generator takes no larger one
 
 
 def _option(default: Any, help: str, **metadata: Any) -> Any:
@@ -70,19 +71,33 @@ class DistillConfig:
     perturb: str = _option("random", "what happens to sub-spans of the text", choices=PERTURBATIONS, group="text")
     pool_size: int = _option(90_000, "texts in the transfer pool", low=64, group="text")
     heldout: int = _option(
-        4_000, "held-out texts: one half selects checkpoints, the other reports agreement", low=16, group="text"
+        4_000,
+        "held-out texts: one half selects checkpoints, the other reports agreement",
+        low=16,
+        group="text",
     )
-    max_length: int = _option(64, "tokens; longer inputs are cut, for teacher and student", low=8, high=512, group="text")
+    max_length: int = _option(
+        64, "tokens; longer inputs are cut, for teacher and student", low=8, high=512, group="text"
+    )
     # Labelling and selection
     precision: str = _option(
-        "auto", "precision of the teacher; auto: bf16 where the processor has it", choices=PRECISIONS, group="labels"
+        "auto",
+        "precision of the teacher; auto: bf16 where the processor has it",
+        choices=PRECISIONS,
+        group="labels",
     )
     min_confidence: float = _option(
-        0.0, "drop inputs on which the teacher's largest probability is lower; 0 keeps all", low=0.0, high=1.0,
+        0.0,
+        "drop inputs on which the teacher's largest probability is lower; 0 keeps all",
+        low=0.0,
+        high=1.0,
         group="labels",
     )
     max_class_share: float = _option(
-        1.0, "drop inputs of a predicted class above this share of the transfer set; 1 keeps all", low=0.01, high=1.0,
+        1.0,
+        "drop inputs of a predicted class above this share of the transfer set; 1 keeps all",
+        low=0.01,
+        high=1.0,
         group="labels",
     )
     # Training
@@ -91,13 +106,17 @@ class DistillConfig:
     batch_size: int = _option(64, "inputs per process and step", low=1, group="training")
     gradient_accumulation: int = _option(1, "steps whose gradients are added up", low=1, group="training")
     learning_rate: float = _option(1.0e-3, "peak learning rate", low=0.0, group="training")
-    warmup: float = _option(0.06, "share of the steps in which the learning rate rises", low=0.0, high=1.0, group="training")
+    warmup: float = _option(
+        0.06, "share of the steps in which the learning rate rises", low=0.0, high=1.0, group="training"
+    )
     weight_decay: float = _option(0.01, "decoupled weight decay", low=0.0, group="training")
-    checkpoints: int = _option(10, "checkpoints per run; the one that agrees best with the teacher wins", low=1, group="training")
+    checkpoints: int = _option(
+        10, "checkpoints per run; the one that agrees best with the teacher wins", low=1, group="training"
+    )
     logging_steps: int = _option(50, "optimizer steps between two log lines", low=1, group="training")
     report_to: str = _option("none", "tracker that Trainer reports to (tensorboard, wandb, ...)", group="training")
     # Run
-    seed: int = _option(0, "seed of everything random", low=0, group="run")
+    seed: int = _option(0, "seed of everything random", low=0, high=MAX_SEED, group="run")
     glue_dir: str | None = _option(
         None, "GLUE folder (or the task's own) whose dev file is scored after training", group="run"
     )
@@ -116,17 +135,26 @@ class FinetuneConfig:
     full: bool = _option(False, "train all weights instead of a LoRA adapter", group="models")
     rank: int = _option(16, "rank of the LoRA matrices", low=1, group="models")
     glue_dir: str | None = _option(None, "GLUE folder (or the task's own) that holds train.tsv", group="data")
-    selection_rows: int = _option(2_000, "training rows kept aside to choose the checkpoint", low=16, group="data")
+    selection_rows: int = _option(600, "training rows kept aside to choose the checkpoint", low=16, group="data")
     max_rows: int | None = _option(None, "use at most this many training rows", low=32, group="data")
     max_length: int = _option(64, "tokens; longer inputs are cut", low=8, high=512, group="data")
-    epochs: float = _option(4.0, "passes over the training rows", low=0.001, group="training")
+    epochs: float = _option(3.0, "passes over the training rows", low=0.001, group="training")
     batch_size: int = _option(32, "rows per step", low=1, group="training")
-    learning_rate: float = _option(5.0e-4, "peak learning rate (full weights want about 3.0e-5)", low=0.0, group="training")
-    warmup: float = _option(0.06, "share of the steps in which the learning rate rises", low=0.0, high=1.0, group="training")
+    learning_rate: float = _option(
+        7.0e-4, "peak learning rate (full weights want about 3.0e-5)", low=0.0, group="training"
+    )
+    warmup: float = _option(
+        0.06, "share of the steps in which the learning rate rises", low=0.0, high=1.0, group="training"
+    )
     weight_decay: float = _option(0.01, "decoupled weight decay", low=0.0, group="training")
-    checkpoints: int = _option(8, "checkpoints per run; the best on the kept rows wins", low=1, group="training")
+    checkpoints: int = _option(
+        12,
+        "evaluations per run; the best on the kept rows, or a mean of the last ones, wins",
+        low=1,
+        group="training",
+    )
     precision: str = _option("auto", "precision of training", choices=PRECISIONS, group="training")
-    seed: int = _option(0, "seed of everything random", low=0, group="run")
+    seed: int = _option(0, "seed of everything random", low=0, high=MAX_SEED, group="run")
     output_dir: str | None = _option(None, "folder of the trained teacher; default runs/teacher-TASK", group="run")
     cache_dir: str | None = _option(None, "cache folder; default $ZSKD_CACHE or ~/.cache/zskd", group="run")
 
@@ -137,7 +165,9 @@ class EvaluateConfig:
 
     model: str = _option("", "folder or Hub id of the classifier", group="models")
     task: str = _option("", "task name; `zskd ls` lists them", group="models")
-    label_map: str | None = _option(None, "the model's label names in the task's words, as in `distill`", group="models")
+    label_map: str | None = _option(
+        None, "the model's label names in the task's words, as in `distill`", group="models"
+    )
     data: str = _option("", "labelled file in GLUE's columns, or `probe`", group="data")
     max_length: int = _option(128, "tokens; longer inputs are cut", low=8, high=512, group="data")
     precision: str = _option("fp32", "precision of the model", choices=PRECISIONS, group="data")
@@ -180,7 +210,9 @@ def read_yaml(name_or_path: str) -> dict[str, Any]:
     packaged = packaged_configs()
     path = packaged.get(name_or_path, Path(name_or_path))
     if not path.is_file():
-        raise InputError(f"--config {name_or_path}: no such file or packaged configuration; {nearest(name_or_path, packaged)}")
+        raise InputError(
+            f"--config {name_or_path}: no such file or packaged configuration; {nearest(name_or_path, packaged)}"
+        )
     try:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -207,7 +239,10 @@ def _cast(cls: type, name: str, value: Any) -> Any:
     if value is None and optional:
         return None
     if kind is list:
-        return [str(item) for item in value] if isinstance(value, list) else [str(value)]
+        items = value if isinstance(value, list) else [value]
+        if any(item is None or isinstance(item, dict | list) for item in items):
+            raise ValueError
+        return [str(item) for item in items]
     if kind is bool:
         if isinstance(value, bool):
             return value
@@ -246,7 +281,7 @@ def resolve(cls: type[Config], config: str | None, flags: dict[str, Any]) -> tup
                 continue
             try:
                 merged[key] = _cast(cls, key, value)
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 kind = field_type(cls, key)[0].__name__
                 problems.append(f"{flag(key)}: expected a value of type {kind}, found {value!r}")
     return cls(**merged), problems

@@ -56,7 +56,12 @@ def distill(config: DistillConfig, *, zero_shot: bool = True) -> dict[str, Any]:
         logger.info("corpus: %d sentences (%d duplicates dropped)", len(corpus.sentences), corpus.duplicates)
     with run.phase("shaping"):
         pools = build_pools(
-            corpus, size=config.pool_size, heldout=config.heldout, perturb=config.perturb, seed=config.seed, cache=cache
+            corpus,
+            size=config.pool_size,
+            heldout=config.heldout,
+            perturb=config.perturb,
+            seed=config.seed,
+            cache=cache,
         )
         logger.info("shaping: %d texts for the transfer set, perturbation %s", len(pools.transfer), config.perturb)
     with run.phase("teacher"):
@@ -71,7 +76,11 @@ def distill(config: DistillConfig, *, zero_shot: bool = True) -> dict[str, Any]:
         precision = pick_precision(config.precision, teacher.model.device)
         labelled = {
             name: label_texts(
-                getattr(pools, name), teacher, cache, max_length=config.max_length, precision=precision,
+                getattr(pools, name),
+                teacher,
+                cache,
+                max_length=config.max_length,
+                precision=precision,
                 description=f"teacher labels {name}",
             )
             for name in ("transfer", "select", "report")
@@ -80,21 +89,28 @@ def distill(config: DistillConfig, *, zero_shot: bool = True) -> dict[str, Any]:
         logger.info("labelling: %d texts, %d asked now (%s), %d cached", queries, live, precision, queries - live)
     with run.phase("selection"):
         selection = select(
-            teacher_logits(labelled["transfer"].dataset, teacher.order), task.labels,
-            min_confidence=config.min_confidence, max_class_share=config.max_class_share, seed=config.seed,
+            teacher_logits(labelled["transfer"].dataset, teacher.order),
+            task.labels,
+            min_confidence=config.min_confidence,
+            max_class_share=config.max_class_share,
+            seed=config.seed,
         )
         logger.info("selection: %d texts stay; %s", len(selection.rows), results.class_line(selection))
     with run.phase("student"):
         set_seed(config.seed)
-        student_revision = None
+        student_revision, asked = None, 0
         if config.student == "build":
-            student, tokenizer = build_student(task, teacher, config.compression)
+            student, tokenizer, asked = build_student(task, teacher, config.compression, precision, cache)
         else:
             student, tokenizer, student_revision = load_student(task, config.student, config.student_revision)
     record = {
         "versions": versions(),
         "seed": config.seed,
-        "corpus": {"fingerprint": corpus.fingerprint, "sources": corpus.sources, "sentences": len(corpus.sentences)},
+        "corpus": {
+            "fingerprint": corpus.fingerprint,
+            "sources": corpus.sources,
+            "sentences": len(corpus.sentences),
+        },
         "pools": {"fingerprint": pools.fingerprint},
         "teacher": {"name": config.teacher, "revision": teacher.revision, "fingerprint": teacher.fingerprint},
         "student": {"name": config.student, "revision": student_revision},
@@ -109,7 +125,11 @@ def distill(config: DistillConfig, *, zero_shot: bool = True) -> dict[str, Any]:
             kept = kept.select(selection.rows)
         encoded = {
             name: encode(dataset, tokenizer, teacher.order, config.max_length, run.path / "_cache" / f"{name}.arrow")
-            for name, dataset in (("transfer", kept), ("select", labelled["select"].dataset), ("report", labelled["report"].dataset))
+            for name, dataset in (
+                ("transfer", kept),
+                ("select", labelled["select"].dataset),
+                ("report", labelled["report"].dataset),
+            )
         }
         fitted = fit(config, student, tokenizer, encoded["transfer"], encoded["select"], run.checkpoints)
         with replacing(run.student) as temporary:
@@ -123,7 +143,17 @@ def distill(config: DistillConfig, *, zero_shot: bool = True) -> dict[str, Any]:
         classifier = student_classifier(task, student, tokenizer, str(run.student))
         scores = results.score(config, task, teacher, classifier, gate, run)
     metrics = results.metrics(
-        config, record, teacher, classifier, scores, agreed, fitted, queries, live, run, zero_shot=zero_shot
+        config,
+        record,
+        teacher,
+        classifier,
+        scores,
+        agreed,
+        fitted,
+        queries,
+        live + asked,
+        run,
+        zero_shot=zero_shot,
     )
     run.finish(metrics)
     return metrics

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -33,7 +32,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         if target.is_dir() and path.is_dir():
             # A folder cannot be replaced in one step: move the old one aside first.
             path.rename(holder / "old")
-        os.replace(target, path)
+        target.replace(path)
     finally:
         shutil.rmtree(holder, ignore_errors=True)
 

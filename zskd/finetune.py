@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,11 @@ from transformers import (
     DataCollatorWithPadding,
     EvalPrediction,
     PreTrainedModel,
+    PrinterCallback,
     Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
     TrainingArguments,
     set_seed,
 )
@@ -30,8 +36,8 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from zskd.config import FinetuneConfig, cache_root, to_dict
 from zskd.files import replacing, write_text
 from zskd.models.backbones import BACKBONES
-from zskd.models.loading import backbone_origin, load_tokenizer, load_weights
 from zskd.models.classifier import load_classifier, pick_precision
+from zskd.models.loading import backbone_origin, load_tokenizer, load_weights
 from zskd.scoring import evaluate_files
 from zskd.tasks import TASKS, Labelled, Task, check_header, read_labelled
 
@@ -48,17 +54,39 @@ class Finetuned:
     record: dict[str, Any]
 
 
+def _spans(text: str) -> Iterator[str]:
+    """Every contiguous part of a text, in words, the whole included."""
+    words = text.split()
+    for start in range(len(words)):
+        for end in range(start + 1, len(words) + 1):
+            yield " ".join(words[start:end])
+
+
 def split_rows(rows: Labelled, selection_rows: int, max_rows: int | None, seed: int) -> tuple[Labelled, Labelled]:
-    """Shuffle and split labelled rows into (training, selection)."""
+    """Split labelled rows into (training, selection) so that no text of one is part of a text of the other.
+
+    SST-2's training file holds sentences and their phrases. A random split would keep phrases of selection
+    sentences in training and prefer an over-trained checkpoint. For one-text tasks, selection rows are drawn
+    from the rows that are not part of another row, and what is part of a selection row is dropped from
+    training. Pairs are split at random.
+    """
     order = list(range(len(rows.labels)))
     random.Random(seed).shuffle(order)
     selection_rows = min(selection_rows, len(order) // 5)
-    keep = order[selection_rows:][:max_rows]
+    if len(rows.texts) == 1:
+        texts = [" ".join(text.split()) for text in rows.texts[0]]
+        known = set(texts)
+        parts = {span for text in known for span in _spans(text) if span != text and span in known}
+        held = [i for i in order if texts[i] not in parts][:selection_rows]
+        seen = {span for i in held for span in _spans(texts[i])}
+        keep = [i for i in order if texts[i] not in seen]
+    else:
+        held, keep = order[:selection_rows], order[selection_rows:]
 
     def pick(indices: list[int]) -> Labelled:
         return Labelled(tuple([text[i] for i in indices] for text in rows.texts), [rows.labels[i] for i in indices])
 
-    return pick(keep), pick(order[:selection_rows])
+    return pick(keep[:max_rows]), pick(held)
 
 
 def _encode(rows: Labelled, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Dataset:
@@ -77,13 +105,63 @@ class _ClassifierTrainer(Trainer):
     loss_is_scaled_for_ga = False
 
     def compute_loss(
-        self, model: torch.nn.Module, inputs: dict[str, Any], return_outputs: bool = False,
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | None = None,
     ) -> Any:
         labels = inputs.pop("labels")
         outputs = model(**inputs)
         loss = torch.nn.functional.cross_entropy(outputs.logits.float(), labels)
         return (loss, {"loss": loss, "logits": outputs.logits}) if return_outputs else loss
+
+
+class Snapshots(TrainerCallback):
+    """Keeps the trained weights of every evaluation, with the accuracy on the selection rows."""
+
+    def __init__(self) -> None:
+        self.weights: list[dict[str, torch.Tensor]] = []
+        self.accuracies: list[float] = []
+
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, float],
+        model: torch.nn.Module,
+        **kwargs: Any,
+    ) -> None:
+        """Copy the trainable weights."""
+        self.weights.append({n: p.detach().cpu().clone() for n, p in model.named_parameters() if p.requires_grad})
+        self.accuracies.append(metrics["eval_accuracy"])
+
+
+def choose_weights(trainer: Trainer, snapshots: Snapshots) -> dict[str, float]:
+    """Put the weights that do best on the selection rows into the trainer's model.
+
+    Candidates are the best single evaluation and the means of the last 2, 4, ... evaluations. A mean of weights
+    along one run is often better than any of them, and less of a lucky draw on few selection rows.
+
+    Returns:
+        Selection accuracy per candidate, broadest mean first, so that the first maximum is the one chosen.
+    """
+    trainer.remove_callback(snapshots)
+    single = max(range(len(snapshots.weights)), key=snapshots.accuracies.__getitem__)
+    candidates = {"best evaluation": snapshots.weights[single]}
+    count = 2
+    while count <= len(snapshots.weights):
+        last = snapshots.weights[-count:]
+        mean = {name: torch.stack([weights[name] for weights in last]).mean(dim=0) for name in last[0]}
+        candidates = {f"mean of last {count}": mean, **candidates}
+        count *= 2
+    scores = {}
+    for name, weights in candidates.items():
+        trainer.model.load_state_dict(weights, strict=False)
+        scores[name] = float(trainer.evaluate()["eval_accuracy"])
+    trainer.model.load_state_dict(candidates[max(scores, key=lambda name: scores[name])], strict=False)
+    return scores
 
 
 def finetune(config: FinetuneConfig) -> Finetuned:
@@ -108,7 +186,10 @@ def finetune(config: FinetuneConfig) -> Finetuned:
         model = get_peft_model(
             model,
             LoraConfig(
-                task_type=TaskType.SEQ_CLS, r=config.rank, lora_alpha=2 * config.rank, lora_dropout=0.05,
+                task_type=TaskType.SEQ_CLS,
+                r=config.rank,
+                lora_alpha=2 * config.rank,
+                lora_dropout=0.1,
                 target_modules=LORA_TARGETS,
             ),
         )
@@ -126,12 +207,8 @@ def finetune(config: FinetuneConfig) -> Finetuned:
         warmup_steps=config.warmup,
         weight_decay=config.weight_decay,
         eval_strategy="steps",
-        save_strategy="steps",
+        save_strategy="no",
         eval_steps=every,
-        save_steps=every,
-        save_total_limit=1,
-        load_best_model_at_end=True,
-        metric_for_best_model="accuracy",
         logging_steps=max(1, every // 4),
         train_sampling_strategy="group_by_length",
         seed=config.seed,
@@ -145,11 +222,14 @@ def finetune(config: FinetuneConfig) -> Finetuned:
         data_collator=DataCollatorWithPadding(tokenizer),
         processing_class=tokenizer,
         compute_metrics=_accuracy,
+        callbacks=[snapshots := Snapshots()],
     )
+    trainer.remove_callback(PrinterCallback)
     started = time.perf_counter()
     trainer.train()
+    chosen = choose_weights(trainer, snapshots)
     seconds = time.perf_counter() - started
-    chosen = trainer.evaluate()
+    shutil.rmtree(work, ignore_errors=True)
 
     with replacing(output) as temporary:
         temporary.mkdir()
@@ -163,8 +243,8 @@ def finetune(config: FinetuneConfig) -> Finetuned:
         "options": {k: v for k, v in to_dict(config).items() if k not in ("glue_dir", "output_dir", "cache_dir")},
         "training_rows": len(train.labels),
         "selection_rows": len(selection.labels),
-        "selection_accuracy": round(chosen["eval_accuracy"], 4),
-        "best_step": trainer.state.best_global_step,
+        "selection_accuracy": {name: round(value, 4) for name, value in chosen.items()},
+        "chosen": max(chosen, key=lambda name: chosen[name]),
         "steps": trainer.state.global_step,
         "seconds": round(seconds, 1),
         "scores": _score(task, config, output, cache),

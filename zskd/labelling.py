@@ -35,7 +35,7 @@ class LabelledTexts:
     """Texts with the teacher's logits.
 
     Attributes:
-        dataset: the columns of the input and ``teacher_logits`` (float32, one per class, in the task's order).
+        dataset: the columns of the input and ``teacher_logits`` (float32, one per class, in the teacher's order).
         queries: number of texts whose logits are used.
         live: how many of them the teacher was asked for now; the others came from the cache.
     """
@@ -46,7 +46,11 @@ class LabelledTexts:
 
 
 def predict_logits(
-    classifier: Classifier, texts: tuple[list[str], ...], *, max_length: int, precision: str,
+    classifier: Classifier,
+    texts: tuple[list[str], ...],
+    *,
+    max_length: int,
+    precision: str,
     progress: tqdm | None = None,
 ) -> np.ndarray:
     """Logits of a classifier, ``(len(texts[0]), num_labels)`` float32 in the model's own class order.
@@ -56,6 +60,7 @@ def predict_logits(
         precision: ``fp32``, or ``bf16`` for autocast.
     """
     model, tokenizer = classifier.model, classifier.tokenizer
+    max_length = min(max_length, tokenizer.model_max_length)
     encoded = tokenizer(*texts, truncation=True, max_length=max_length, padding=False)
     lengths = [len(ids) for ids in encoded["input_ids"]]
     logits = np.empty((len(lengths), model.config.num_labels), dtype=np.float32)
@@ -72,7 +77,14 @@ def predict_logits(
 
 def shard_key(classifier: Classifier, texts: tuple[list[str], ...], max_length: int, precision: str) -> str:
     """Hex SHA-256 of everything that decides a shard's logits."""
-    head = [FORMAT, classifier.fingerprint, classifier.tokenizer_fingerprint, precision, max_length, BATCH_TOKENS]
+    head = [
+        FORMAT,
+        classifier.fingerprint,
+        classifier.tokenizer_fingerprint,
+        precision,
+        max_length,
+        BATCH_TOKENS,
+    ]
     digest = hashlib.sha256(json.dumps([*head, len(texts)]).encode())
     for row in zip(*texts, strict=True):
         digest.update(json.dumps(row).encode())
@@ -80,7 +92,13 @@ def shard_key(classifier: Classifier, texts: tuple[list[str], ...], max_length: 
 
 
 def label_texts(
-    pool: Dataset, classifier: Classifier, cache: Path, *, max_length: int, precision: str, description: str,
+    pool: Dataset,
+    classifier: Classifier,
+    cache: Path,
+    *,
+    max_length: int,
+    precision: str,
+    description: str,
 ) -> LabelledTexts:
     """Add the teacher's logits to a pool of texts (columns ``text`` and, for pairs, ``text_b``).
 
@@ -88,6 +106,7 @@ def label_texts(
     rows is written anew.
     """
     columns = [name for name in TEXT_COLUMNS if name in pool.column_names]
+    max_length = min(max_length, classifier.tokenizer.model_max_length)
     folder = cache / "labels" / classifier.fingerprint[:16]
     schema = pa.schema({"teacher_logits": pa.list_(pa.float32(), classifier.model.config.num_labels)})
     paths, live = [], 0

@@ -13,7 +13,7 @@ from zskd.errors import InputError
 from zskd.models.classifier import Classifier
 from zskd.runfolder import RunFolder
 from zskd.scoring import above_chance, evaluate_rows
-from zskd.tasks import Labelled, Task, read_labelled
+from zskd.tasks import HUB_DATA, Labelled, Task, read_labelled
 from zskd.text.selection import Selection
 from zskd.training.fit import Fit
 
@@ -45,8 +45,8 @@ def _hub_rows(task: Task, split: str) -> Labelled:
 
     from zskd.hub import resolve_revision
 
-    revision = resolve_revision("nyu-mll/glue", None, flag="--hub-eval", repo_type="dataset")
-    rows = load_dataset("nyu-mll/glue", task.hub_config, split=split, revision=revision)
+    revision = resolve_revision(HUB_DATA, None, flag="--hub-eval", repo_type="dataset")
+    rows = load_dataset(HUB_DATA, task.hub_config, split=split, revision=revision)
     return Labelled(tuple(rows[column][:] for column in task.hub_columns), rows["label"][:])
 
 
@@ -61,7 +61,11 @@ def _evaluation_sets(config: DistillConfig, task: Task) -> dict[str, Labelled]:
 
 
 def score(
-    config: DistillConfig, task: Task, teacher: Classifier, student: Classifier, gate: dict[str, Any] | None,
+    config: DistillConfig,
+    task: Task,
+    teacher: Classifier,
+    student: Classifier,
+    gate: dict[str, Any] | None,
     run: RunFolder,
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Scores per model (``teacher``, ``student``) and evaluation set.
@@ -90,7 +94,9 @@ def score(
     return scores
 
 
-def retention(scores: dict[str, dict[str, dict[str, Any]]]) -> tuple[dict[str, float], dict[str, float | None]]:
+def retention(
+    scores: dict[str, dict[str, dict[str, Any]]],
+) -> tuple[dict[str, float], dict[str, float | None]]:
     """Student's accuracy as a share of the teacher's, raw and above the majority class, per evaluation set."""
     raw, above = {}, {}
     for name, student in scores["student"].items():
@@ -101,9 +107,18 @@ def retention(scores: dict[str, dict[str, dict[str, Any]]]) -> tuple[dict[str, f
 
 
 def metrics(
-    config: DistillConfig, record: dict[str, Any], teacher: Classifier, student: Classifier,
-    scores: dict[str, dict[str, dict[str, Any]]], agreed: dict[str, float | None], fitted: Fit, queries: int, live: int,
-    run: RunFolder, *, zero_shot: bool,
+    config: DistillConfig,
+    record: dict[str, Any],
+    teacher: Classifier,
+    student: Classifier,
+    scores: dict[str, dict[str, dict[str, Any]]],
+    agreed: dict[str, float | None],
+    fitted: Fit,
+    queries: int,
+    live: int,
+    run: RunFolder,
+    *,
+    zero_shot: bool,
 ) -> dict[str, Any]:
     """Content of ``metrics.json``; the keys are the run's output contract."""
     raw, above = retention(scores)
@@ -113,7 +128,10 @@ def metrics(
         "task": config.task,
         "seed": config.seed,
         "teacher": {
-            "name": config.teacher, "revision": teacher.revision, "parameters": teacher.parameters, "scores": scores["teacher"],
+            "name": config.teacher,
+            "revision": teacher.revision,
+            "parameters": teacher.parameters,
+            "scores": scores["teacher"],
         },
         "student": {"parameters": student.parameters, "scores": scores["student"]},
         "compression": teacher.parameters / student.parameters,
@@ -123,7 +141,7 @@ def metrics(
         "agreement_majority": agreed["majority"],
         "agreement_above_chance": agreed["above_chance"],
         "teacher_queries": queries + vocabulary,
-        "teacher_queries_live": live + vocabulary,
+        "teacher_queries_live": live,
         "teacher_queries_by_use": {"texts": queries, "single_tokens": vocabulary},
         "transfer_set": record["transfer_set"],
         "steps": fitted.steps,
@@ -155,5 +173,6 @@ def table(metrics: dict[str, Any]) -> str:
             f"{100 * metrics['retention'][name]:>7.1f} %{shown:>14}"
         )
     above = metrics["agreement_above_chance"]
-    lines.append(f"{'agreement (held out)':24}{'':12}{metrics['agreement']:>12.4f}{'':9}{'-' if above is None else f'{100 * above:.1f} %':>14}")
+    shown = "-" if above is None else f"{100 * above:.1f} %"
+    lines.append(f"{'agreement (held out)':24}{'':12}{metrics['agreement']:>12.4f}{'':9}{shown:>14}")
     return "\n".join(lines)

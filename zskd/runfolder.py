@@ -1,10 +1,10 @@
 """The run folder: which run it holds, what that run recorded, and what it leaves behind.
 
-    RUN/config.yaml      the resolved configuration; usable with --config
-    RUN/record.json      versions, fingerprints and revisions, written before training
-    RUN/checkpoints/     Trainer's checkpoints
-    RUN/student/         the finished student
-    RUN/metrics.json     the results
+RUN/config.yaml      the resolved configuration; usable with --config
+RUN/record.json      versions, fingerprints and revisions, written before training
+RUN/checkpoints/     Trainer's checkpoints
+RUN/student/         the finished student
+RUN/metrics.json     the results
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import platform
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +27,17 @@ from zskd.files import write_text
 # Options that may differ between a run and its continuation, because no result depends on them.
 _FREE = ("resume", "output_dir", "cache_dir", "report_to", "glue_dir", "hub_eval")
 
-_LIBRARIES = ("torch", "transformers", "accelerate", "datasets", "evaluate", "peft", "tokenizers", "huggingface_hub", "numpy")
+_LIBRARIES = (
+    "torch",
+    "transformers",
+    "accelerate",
+    "datasets",
+    "evaluate",
+    "peft",
+    "tokenizers",
+    "huggingface_hub",
+    "numpy",
+)
 
 
 def versions() -> dict[str, str]:
@@ -42,16 +53,31 @@ def run_path(config: DistillConfig) -> Path:
     return Path(config.output_dir or f"runs/{config.task}-{config.seed}")
 
 
+def blocking_file(path: Path) -> Path | None:
+    """The nearest existing ancestor of `path` (or itself) where it is no folder, else None."""
+    existing = next(item for item in (path, *path.absolute().parents) if item.exists())
+    return None if existing.is_dir() else existing
+
+
+def _held_options(path: Path) -> dict[str, Any] | None:
+    """Options of the run that `path` holds; None where its ``config.yaml`` is missing or not one of zskd's."""
+    try:
+        held = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
+    except (FileNotFoundError, UnicodeDecodeError, yaml.YAMLError):
+        return None
+    return held if isinstance(held, dict) and "task" in held else None
+
+
 def check_run_folder(path: Path, config: DistillConfig) -> list[str]:
     """Problems with writing (or continuing) this run in `path`."""
     shown = f"--output-dir {path}"
-    if not path.exists():
+    if blocked := blocking_file(path):
+        return [f"{shown}: expected a folder, found the file {blocked}"]
+    if not path.exists() or not any(path.iterdir()):
         return []
-    if not path.is_dir():
-        return [f"{shown}: expected a folder, found a file"]
-    if not (path / "config.yaml").is_file():
-        return [f"{shown}: expected an empty or new folder, found other files in it"] if any(path.iterdir()) else []
-    held = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8")) or {}
+    held = _held_options(path)
+    if held is None:
+        return [f"{shown}: expected an empty or new folder, found other files in it"]
     wanted = to_dict(config)
     different = [key for key in wanted if key not in _FREE and held.get(key) != wanted[key]]
     if different:
@@ -94,10 +120,12 @@ class RunFolder:
     def start(self, record: dict[str, Any]) -> None:
         """Create the folder with the configuration and the record; the first thing a run writes to it."""
         self.path.mkdir(parents=True, exist_ok=True)
-        write_text(self.path / "record.json", json.dumps(record, indent=2) + "\n")
+        # The configuration first: with it the folder can be resumed, whenever the run is stopped.
         options = {**to_dict(self.config), "resume": False, "output_dir": None, "cache_dir": None}
         write_text(self.path / "config.yaml", yaml.safe_dump(options, sort_keys=False))
+        write_text(self.path / "record.json", json.dumps(record, indent=2) + "\n")
 
     def finish(self, metrics: dict[str, Any]) -> None:
-        """Write the results."""
+        """Write the results and drop what only training needed."""
         write_text(self.path / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+        shutil.rmtree(self.path / "_cache", ignore_errors=True)

@@ -51,13 +51,17 @@ def score_predictions(task: Task, predictions: np.ndarray, labels: list[int]) ->
     }
 
 
-def predict_classes(classifier: Classifier, texts: tuple[list[str], ...], max_length: int, precision: str) -> np.ndarray:
+def predict_classes(
+    classifier: Classifier, texts: tuple[list[str], ...], max_length: int, precision: str
+) -> np.ndarray:
     """Predicted class indices ``(rows,)`` in the task's order."""
     logits = predict_logits(classifier, texts, max_length=max_length, precision=precision)
     return logits[:, list(classifier.order)].argmax(axis=1)
 
 
-def evaluate_rows(task: Task, rows: Labelled, classifier: Classifier, max_length: int, precision: str) -> dict[str, Any]:
+def evaluate_rows(
+    task: Task, rows: Labelled, classifier: Classifier, max_length: int, precision: str
+) -> dict[str, Any]:
     """Scores of a classifier on labelled rows; see `score_predictions`."""
     return score_predictions(task, predict_classes(classifier, rows.texts, max_length, precision), rows.labels)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from zskd.errors import InputError
 
+HUB_DATA = "nyu-mll/glue"
 DEFAULT_STUDENT = "google/bert_uncased_L-4_H-256_A-4"
 
 
@@ -28,7 +29,7 @@ class Task:
         file_labels: a label as written in the file -> label name.
         folder: the task's folder in the official GLUE download.
         dev_files: evaluation set name -> file name inside `folder`.
-        hub_config: configuration of ``nyu-mll/glue`` on the Hub.
+        hub_config: configuration of `HUB_DATA` on the Hub.
         hub_splits: evaluation set name -> Hub split.
         hub_columns: text columns on the Hub.
         metrics: names that the shipped metric module reports; the first is the main score.
@@ -193,9 +194,14 @@ def check_header(task: Task, path: str | Path) -> list[str]:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    # utf-8-sig: the official QNLI and MRPC files start with a byte-order mark in some copies.
-    with path.open(encoding="utf-8-sig", newline="\n") as handle:
-        for number, line in enumerate(handle, start=1):
+    # Decoded line by line, so that a wrong byte is found on its own line and not when a block is read ahead.
+    with path.open("rb") as handle:
+        for number, content in enumerate(handle, start=1):
+            try:
+                # utf-8-sig: the official QNLI and MRPC files start with a byte-order mark in some copies.
+                line = content.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise InputError(f"{path}, line {number}: expected UTF-8 text, found other bytes") from error
             if line.strip():
                 yield number, line.rstrip("\r\n").split("\t")
 
@@ -213,24 +219,21 @@ def read_labelled(task: Task, path: str | Path) -> Labelled:
     texts: tuple[list[str], ...] = tuple([] for _ in task.text_columns)
     labels: list[int] = []
     index = {name: i for i, name in enumerate(task.labels)}
-    try:
-        rows = _rows(path)
-        _, header = next(rows)
-        columns = [header.index(name) for name in task.text_columns]
-        label_column = header.index(task.label_column)
-        for number, row in rows:
-            if len(row) != len(header):
-                raise InputError(f"{path}, line {number}: expected {len(header)} columns, found {len(row)}")
-            if row[label_column] not in task.file_labels:
-                raise InputError(
-                    f"{path}, line {number}: expected a label of {task.name} "
-                    f"({', '.join(task.file_labels)}), found {row[label_column]!r}"
-                )
-            for store, column in zip(texts, columns, strict=True):
-                store.append(row[column].strip())
-            labels.append(index[task.file_labels[row[label_column]]])
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: expected UTF-8 text, found other bytes at offset {error.start}") from error
+    rows = _rows(path)
+    _, header = next(rows)
+    columns = [header.index(name) for name in task.text_columns]
+    label_column = header.index(task.label_column)
+    for number, row in rows:
+        if len(row) != len(header):
+            raise InputError(f"{path}, line {number}: expected {len(header)} columns, found {len(row)}")
+        if row[label_column] not in task.file_labels:
+            raise InputError(
+                f"{path}, line {number}: expected a label of {task.name} "
+                f"({', '.join(task.file_labels)}), found {row[label_column]!r}"
+            )
+        for store, column in zip(texts, columns, strict=True):
+            store.append(row[column].strip())
+        labels.append(index[task.file_labels[row[label_column]]])
     if not labels:
         raise InputError(f"{path}: expected labelled rows below the header, found none")
     return Labelled(texts, labels)

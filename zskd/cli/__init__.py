@@ -44,15 +44,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         for problem in getattr(error, "problems", [str(error)]):
             print(f"zskd: error: {problem}", file=sys.stderr)  # noqa: T201
         return error.exit_code
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        print(  # noqa: T201
-            f"zskd: error: no space left on the disk ({error.filename or 'while writing'}); finished label shards, "
-            "checkpoints and students are kept. Free some space and repeat the command with --resume",
-            file=sys.stderr,
-        )
-        return 1
     except KeyboardInterrupt:
         print("zskd: interrupted; repeat the command with --resume to continue", file=sys.stderr)  # noqa: T201
         return 130
+    except Exception as error:
+        if not _disk_is_full(error):
+            raise
+        print(  # noqa: T201
+            "zskd: error: no space left on the disk; finished label shards, checkpoints and students are kept. Free "
+            "some space and repeat the command with --resume",
+            file=sys.stderr,
+        )
+        return 1
+
+
+def _disk_is_full(error: Exception) -> bool:
+    """True where a write failed for lack of space; safetensors and torch report that in words of their own."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return "os error 28" in str(error) or ("inline_container" in str(error) and "unexpected pos" in str(error))

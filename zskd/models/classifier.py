@@ -15,8 +15,8 @@ from zskd.models.loading import (
     count_parameters,
     find_model,
     load_adapted,
-    load_weights,
     load_tokenizer,
+    load_weights,
     model_fingerprint,
     tokenizer_fingerprint,
 )
@@ -45,7 +45,12 @@ class Classifier:
 
 
 def load_classifier(
-    task: Task, name: str, cache: Path, *, revision: str | None = None, label_map: str | None = None,
+    task: Task,
+    name: str,
+    cache: Path,
+    *,
+    revision: str | None = None,
+    label_map: str | None = None,
     flag: str = "--teacher",
 ) -> Classifier:
     """Load a classifier and align its labels with the task's by name.

@@ -35,7 +35,10 @@ def label_names(config: dict[str, Any]) -> list[str]:
     id2label = config.get("id2label")
     if not id2label:
         return [f"LABEL_{i}" for i in range(int(config.get("num_labels", 2)))]
-    return [str(id2label[key]) for key in sorted(id2label, key=int)]
+    try:
+        return [str(id2label[key]) for key in sorted(id2label, key=int)]
+    except (TypeError, ValueError) as error:
+        raise InputError(f"id2label: expected class numbers as keys, found {id2label!r}") from error
 
 
 def align_labels(task: Task, names: list[str], label_map: dict[str, str] | None, *, flag: str) -> list[int]:

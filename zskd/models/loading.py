@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
@@ -20,7 +22,12 @@ from zskd.errors import InputError
 from zskd.hub import is_local, resolve_revision
 from zskd.models.backbones import BACKBONES, EMBEDDED, fetch_backbone
 
-WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+WEIGHT_FILES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
 
 
 @dataclass(frozen=True)
@@ -72,11 +79,13 @@ def load_tokenizer(origin: Origin, *, flag: str) -> PreTrainedTokenizerBase:
     try:
         with quiet_loading():
             tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(origin.name, **origin.arguments)
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError, KeyError) as error:
         raise InputError(f"{flag} {origin.name}: the tokenizer does not load: {_first_line(error)}") from error
     if len(tokenizer) < 8:
         # Some tokenizer classes build themselves without a vocabulary and then answer [UNK] to everything.
-        raise InputError(f"{flag} {origin.name}: its tokenizer knows {len(tokenizer)} tokens; the vocabulary is missing")
+        raise InputError(
+            f"{flag} {origin.name}: its tokenizer knows {len(tokenizer)} tokens; the vocabulary is missing"
+        )
     return tokenizer
 
 
@@ -101,7 +110,15 @@ def load_weights(origin: Origin, *, flag: str, new_head: dict[str, Any] | None =
                 ignore_mismatched_sizes=new_head is not None,
                 **origin.arguments,
             )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+        KeyError,
+        EOFError,
+        pickle.UnpicklingError,
+        SafetensorError,
+    ) as error:
         raise InputError(f"{flag} {origin.name}: the model does not load: {_first_line(error)}") from error
     missing = sorted(info["missing_keys"])
     if missing and new_head is None:
@@ -145,7 +162,7 @@ def model_fingerprint(model: torch.nn.Module) -> str:
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
         digest.update(struct.pack(f"<{tensor.dim()}q", *tensor.shape))
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if tensor.dim() else b"")
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from zskd.errors import InputError
 from zskd.models.classifier import Classifier
 from zskd.models.labels import align_labels, label_names
 from zskd.models.loading import count_parameters, find_model, load_tokenizer, load_weights
-from zskd.models.student_init import word_features
+from zskd.models.student_init import cached_word_features
 from zskd.tasks import Task
 
 POSITIONS = 512
@@ -32,7 +33,9 @@ def label_config(task: Task) -> dict[str, Any]:
     }
 
 
-def load_student(task: Task, name: str, revision: str | None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, str | None]:
+def load_student(
+    task: Task, name: str, revision: str | None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, str | None]:
     """A student that starts from a folder or the Hub, with a new head unless it already has the task's.
 
     Returns:
@@ -96,12 +99,18 @@ def student_config(vocab_size: int, budget: int, task: Task, **special: int | No
 
 
 def build_student(
-    task: Task, teacher: Classifier, compression: float
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    task: Task, teacher: Classifier, compression: float, precision: str, cache: Path
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, int]:
     """A stock ELECTRA classifier with at most 1/compression of the teacher's parameters, embeddings included.
 
     It uses the teacher's tokenizer. Its word embeddings start from what the teacher makes of each token (see
     `zskd.models.student_init`); everything else starts at random, from the global generator.
+
+    Args:
+        precision: ``fp32`` or ``bf16``, in which the teacher looks at the tokens.
+
+    Returns:
+        Model (float32, evaluation mode), tokenizer, and the number of single tokens the teacher was asked for now.
     """
     tokenizer = teacher.tokenizer
     special = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
@@ -109,9 +118,10 @@ def build_student(
     model = ElectraForSequenceClassification(config)
     with torch.no_grad():
         table = model.electra.embeddings.word_embeddings.weight
-        table.copy_(word_features(teacher, table.shape[1]))
+        features, asked = cached_word_features(teacher, table.shape[1], precision, cache)
+        table[:, : features.shape[1]] = features  # a narrow teacher leaves the other dimensions at random
     _set_model_max_length(model, tokenizer)
-    return model.eval(), tokenizer
+    return model.eval(), tokenizer, asked
 
 
 def student_classifier(task: Task, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> Classifier:

@@ -9,7 +9,7 @@ MIN_WORDS, MAX_WORDS = 3, 80
 MIN_LETTERS = 0.6  # share of letters among the characters that are no white space
 
 # Raise it when the same passage would give other sentences; it is part of the corpus's cache key.
-FORMAT = 1
+FORMAT = 2
 
 _BREAK = re.compile(r"[.!?]['\")\]]*\s+(?=[\"'(\[]*[A-Z0-9])")
 _NO_BREAK = re.compile(

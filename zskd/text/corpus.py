@@ -15,7 +15,7 @@ from zskd.arrow import ROWS, open_arrow, write_arrow
 from zskd.errors import InputError
 from zskd.files import write_text
 from zskd.text import clean
-from zskd.text.sources import Source, documents
+from zskd.text.sources import SUFFIXES, Source, documents
 
 MIN_SENTENCES = 200
 
@@ -46,8 +46,19 @@ def hash64(text: str, salt: str = "") -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8, key=salt.encode()).digest(), "little")
 
 
+def _reading(source: Source) -> str:
+    """What decides, besides the identity, which passages a source gives: file type, or Hub configuration."""
+    if source.kind == "file":
+        return next(suffix for suffix in SUFFIXES if source.name.endswith(suffix))
+    return source.name
+
+
 def _key(sources: list[Source], fraction: float) -> str:
-    identity = [clean.FORMAT, fraction, [(source.kind, source.identity) for source in sources]]
+    identity = [
+        clean.FORMAT,
+        fraction,
+        [(source.kind, _reading(source), source.identity) for source in sources],
+    ]
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
 
 
@@ -83,7 +94,7 @@ def build_corpus(sources: list[Source], fraction: float, cache: Path) -> Corpus:
 
 
 def _batches(
-    sources: list[Source], fraction: float, counts: dict[str, int], digest: "hashlib._Hash"
+    sources: list[Source], fraction: float, counts: dict[str, int], digest: hashlib._Hash
 ) -> Iterator[pa.RecordBatch]:
     texts: list[str] = []
     origins: list[int] = []

@@ -17,10 +17,29 @@ from collections.abc import Iterator
 from pathlib import Path
 
 # zskd's run-time dependencies, direct and indirect, whose documentation holds much prose.
-PACKAGES = ("numpy", "pandas", "sklearn", "scipy", "networkx", "datasets", "huggingface_hub", "peft", "accelerate")
+PACKAGES = (
+    "numpy",
+    "pandas",
+    "sklearn",
+    "scipy",
+    "networkx",
+    "datasets",
+    "huggingface_hub",
+    "peft",
+    "accelerate",
+)
 DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 
-_SKIPPED_FOLDERS = {"site-packages", "dist-packages", "test", "tests", "testing", "idlelib", "lib2to3", "__pycache__"}
+_SKIPPED_FOLDERS = {
+    "site-packages",
+    "dist-packages",
+    "test",
+    "tests",
+    "testing",
+    "idlelib",
+    "lib2to3",
+    "__pycache__",
+}
 _ROLE = re.compile(r":[\w:+.-]+:`~?([^`<]*?)(?:\s*<[^`>]*>)?`")
 _LITERAL = re.compile(r"`{1,2}([^`]+)`{1,2}_?_?|\*{1,2}([^*]+)\*{1,2}")
 _CODE = re.compile(r"[_{}<>=|\\/@#$^~\[\]]|\w\.\w+\.\w|\w\(|::|\.\.")
@@ -68,7 +87,7 @@ def prose(docstring: str) -> Iterator[str]:
     """Paragraphs of running text; headings, lists of parameters, tables, examples and code are dropped."""
     for block in re.split(r"\n\s*\n", docstring):
         lines = [line.strip() for line in block.splitlines()]
-        if not lines or any(_ITEM.match(line) for line in lines) or any(set(line) <= set("-=~^") for line in lines):
+        if not lines or any(_ITEM.match(line) for line in lines) or any(set(line) <= set("-=~^ ") for line in lines):
             continue
         if block.startswith((" ", "\t")) and len(lines) < 2:
             continue
@@ -79,12 +98,7 @@ def prose(docstring: str) -> Iterator[str]:
 
 def is_plain(sentence: str) -> bool:
     """True for a full sentence without identifiers, code or markup."""
-    return (
-        sentence[0].isalpha()
-        and sentence[-1] in ".!?"
-        and sentence.count(" ") >= 3
-        and not _CODE.search(sentence)
-    )
+    return sentence[0].isalpha() and sentence[-1] in ".!?" and sentence.count(" ") >= 3 and not _CODE.search(sentence)
 
 
 def embedded_documents() -> Iterator[str]:

@@ -60,11 +60,9 @@ def select(
     rng = np.random.default_rng(seed)
     if max_class_share < 1.0 and len(rows):
         counts = np.bincount(predicted[rows], minlength=len(labels))
-        largest = int(counts.argmax())
-        others = len(rows) - int(counts[largest])
-        allowed = int(others * max_class_share / (1.0 - max_class_share))
-        if counts[largest] > allowed:
-            of_class = rows[predicted[rows] == largest]
+        allowed = _largest_cap(counts, max_class_share)
+        for index in np.flatnonzero(counts > allowed):
+            of_class = rows[predicted[rows] == index]
             dropped = rng.choice(of_class, size=len(of_class) - allowed, replace=False)
             rows = np.setdiff1d(rows, dropped)
     if len(rows) < MIN_ROWS:
@@ -75,7 +73,22 @@ def select(
     return Selection(rows, _report(labels, predicted, confidence, rows))
 
 
-def _report(labels: tuple[str, ...], predicted: np.ndarray, confidence: np.ndarray, rows: np.ndarray) -> dict[str, dict[str, float]]:
+def _largest_cap(counts: np.ndarray, share: float) -> int:
+    """The most rows that every class may keep so that none has more than `share` of what stays; 0 if none can."""
+    low, high = 0, int(counts.max())
+    if high <= share * counts.sum() + 1e-9:
+        return high
+    # With a larger cap the capped classes' share only grows, so the largest that holds is found by halving.
+    while low < high:
+        middle = (low + high + 1) // 2
+        holds = middle <= share * np.minimum(counts, middle).sum() + 1e-9
+        low, high = (middle, high) if holds else (low, middle - 1)
+    return low
+
+
+def _report(
+    labels: tuple[str, ...], predicted: np.ndarray, confidence: np.ndarray, rows: np.ndarray
+) -> dict[str, dict[str, float]]:
     report = {}
     for index, name in enumerate(labels):
         before, after = predicted == index, predicted[rows] == index

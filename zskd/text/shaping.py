@@ -168,7 +168,10 @@ def build_pools(corpus: Corpus, *, size: int, heldout: int, perturb: str, seed: 
         parts = split_documents(origins, share)
         rows = [np.flatnonzero(parts == part) for part in range(3)]
         if any(len(part) == 0 for part in rows):
-            raise InputError("--corpus: expected text from several passages or documents to hold some out; found too few")
+            names = " ".join(corpus.sources)
+            raise InputError(
+                f"--corpus {names}: expected text from several passages or documents, to hold some out; found too few"
+            )
         for part, name in ((1, "select"), (2, "report")):
             write_arrow(paths[name], _batches(_heldout_texts(sentences, rows[part], heldout // 2, part)), _SCHEMA)
         write_arrow(paths["transfer"], _batches(_transfer_texts(sentences, rows[0], size, perturb, seed)), _SCHEMA)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,7 @@ def corpus_files(name: str) -> list[Path]:
 
 def check_source(name: str) -> list[str]:
     """Problems of a ``--corpus`` value that show without reading it through or asking the Hub."""
-    if name == "embedded" or not is_local(name) and not name.endswith(SUFFIXES):
+    if name == "embedded" or (not is_local(name) and not name.endswith(SUFFIXES)):
         return []
     shown = f"--corpus {name}"
     if not Path(name).expanduser().exists():
@@ -53,7 +54,9 @@ def check_source(name: str) -> list[str]:
     problems = []
     for path in files:
         if not path.name.endswith(SUFFIXES):
-            problems.append(f"--corpus {path}: expected one of {' '.join(SUFFIXES)}, found {path.suffix or 'no suffix'}")
+            problems.append(
+                f"--corpus {path}: expected one of {' '.join(SUFFIXES)}, found {path.suffix or 'no suffix'}"
+            )
         elif path.stat().st_size == 0:
             problems.append(f"--corpus {path}: expected text, found an empty file")
         elif path.suffix in (".txt", ".jsonl"):
@@ -98,15 +101,15 @@ def documents(source: Source) -> Iterator[str]:
     elif source.kind == "hub":
         yield from _hub_rows(source)
     elif source.name.endswith((".txt", ".txt.gz")):
-        yield from _lines(Path(source.name))
+        yield from (line for _, line in _lines(Path(source.name)))
     elif source.name.endswith(".jsonl"):
-        for number, line in enumerate(_lines(Path(source.name)), start=1):
+        for number, line in _lines(Path(source.name)):
             yield _record_text(_parse_json(line, source.name, number), f"{source.name}, line {number}")
     else:
         yield from _parquet_rows(source.name)
 
 
-def _lines(path: Path) -> Iterator[str]:
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
     opener: Any = gzip.open if path.name.endswith(".gz") else open
     number = 0
     try:
@@ -115,10 +118,10 @@ def _lines(path: Path) -> Iterator[str]:
                 if "\0" in line:
                     raise InputError(f"--corpus {path}, line {number}: expected UTF-8 text, found binary data")
                 if line.strip():
-                    yield line
+                    yield number, line
     except UnicodeDecodeError as error:
         raise InputError(f"--corpus {path}: expected UTF-8 text, found other bytes after line {number}") from error
-    except (gzip.BadGzipFile, EOFError) as error:
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InputError(f"--corpus {path}: expected a whole gzip file, found: {error}") from error
 
 
@@ -145,14 +148,14 @@ def _parquet_rows(name: str) -> Iterator[str]:
 
     try:
         file = pq.ParquetFile(name)
+        columns = [column for column in TEXT_FIELDS if column in file.schema_arrow.names]
+        if not columns:
+            raise InputError(f"--corpus {name}: expected a column `text`, found {', '.join(file.schema_arrow.names)}")
+        for batch in file.iter_batches(batch_size=1_024, columns=columns):
+            for record in batch.to_pylist():
+                yield _record_text(record, name)
     except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"--corpus {name}: expected a parquet file, found: {error}") from error
-    columns = [column for column in TEXT_FIELDS if column in file.schema_arrow.names]
-    if not columns:
-        raise InputError(f"--corpus {name}: expected a column `text`, found {', '.join(file.schema_arrow.names)}")
-    for batch in file.iter_batches(batch_size=1_024, columns=columns):
-        for record in batch.to_pylist():
-            yield _record_text(record, name)
+        raise InputError(f"--corpus {name}: expected a whole parquet file, found: {error}") from error
 
 
 def _hub_rows(source: Source) -> Iterator[str]:

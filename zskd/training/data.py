@@ -43,7 +43,9 @@ def encode(
     def batches() -> Iterator[pa.RecordBatch]:
         for start in range(0, len(labelled), ROWS):
             rows = labelled[start : start + ROWS]
-            encoded = tokenizer(*(rows[name] for name in columns), truncation=True, max_length=max_length, padding=False)
+            encoded = tokenizer(
+                *(rows[name] for name in columns), truncation=True, max_length=max_length, padding=False
+            )
             logits = np.asarray(rows["teacher_logits"], dtype=np.float32)[:, list(order)]
             arrays = [pa.array(encoded[name], schema.field(name).type) for name in names]
             arrays.append(pa.array([len(ids) for ids in encoded["input_ids"]], pa.int32()))
@@ -65,6 +67,7 @@ class TransferCollator:
     pad_token_id: int
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """Pad and stack the rows of one batch."""
         longest = max(len(row["input_ids"]) for row in rows)
         batch = {
             name: np.full((len(rows), longest), self.pad_token_id if name == "input_ids" else 0, dtype=np.int64)
@@ -79,7 +82,9 @@ class TransferCollator:
                 target[i, :length] = row[name]
         tensors = {name: torch.from_numpy(value) for name, value in batch.items()}
         tensors["attention_mask"] = torch.from_numpy(mask)
-        tensors["teacher_logits"] = torch.from_numpy(np.asarray([row["teacher_logits"] for row in rows], dtype=np.float32))
+        tensors["teacher_logits"] = torch.from_numpy(
+            np.asarray([row["teacher_logits"] for row in rows], dtype=np.float32)
+        )
         return tensors
 
 

@@ -16,7 +16,7 @@ from zskd.config import DistillConfig
 from zskd.training.arguments import ZeroShotArguments
 from zskd.training.callbacks import EvaluationLog
 from zskd.training.data import TransferCollator
-from zskd.training.trainer import ZeroShotTrainer, last_checkpoint
+from zskd.training.trainer import ZeroShotTrainer, last_checkpoint, repoint_best
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,11 @@ def training_arguments(config: DistillConfig, folder: Path, rows: int) -> ZeroSh
 
 
 def fit(
-    config: DistillConfig, student: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, train: Dataset, select: Dataset,
+    config: DistillConfig,
+    student: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    train: Dataset,
+    select: Dataset,
     folder: Path,
 ) -> Fit:
     """Train `student` in place, from the newest whole checkpoint in `folder` where ``config.resume`` is set.
@@ -92,6 +96,8 @@ def fit(
     )
     trainer.remove_callback(PrinterCallback)
     checkpoint = last_checkpoint(folder) if config.resume else None
+    if checkpoint:
+        repoint_best(checkpoint)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     return Fit(
         trainer=trainer,

@@ -12,6 +12,7 @@ from transformers import EvalPrediction, Trainer
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from zskd.files import write_text
 from zskd.losses import kd_loss
 from zskd.training.arguments import ZeroShotArguments
 from zskd.training.data import LengthGroupedSampler
@@ -35,7 +36,10 @@ class ZeroShotTrainer(Trainer):
         super().__init__(*args, **kwargs)
 
     def compute_loss(
-        self, model: torch.nn.Module, inputs: dict[str, Any], return_outputs: bool = False,
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
         """`zskd.losses.kd_loss` at ``args.temperature``, averaged over the micro-batch."""
@@ -55,6 +59,16 @@ class ZeroShotTrainer(Trainer):
 def _agreement(prediction: EvalPrediction) -> dict[str, float]:
     same = prediction.predictions.argmax(axis=-1) == prediction.label_ids.argmax(axis=-1)
     return {"agreement": float(same.mean())}
+
+
+def repoint_best(checkpoint: Path) -> None:
+    """Make a checkpoint's state name its best checkpoint where it lies now; Trainer wrote an absolute path."""
+    path = checkpoint / TRAINER_STATE_NAME
+    state = json.loads(path.read_text(encoding="utf-8"))
+    best = checkpoint.parent / f"{PREFIX_CHECKPOINT_DIR}-{state['best_global_step']}"
+    if state["best_model_checkpoint"] != str(best) and best.is_dir():
+        state["best_model_checkpoint"] = str(best)
+        write_text(path, json.dumps(state, indent=2, sort_keys=True) + "\n")
 
 
 def last_checkpoint(folder: Path) -> Path | None:

@@ -1,0 +1,55 @@
+# Every target makes the virtual environment it needs; nothing has to be installed first.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+RUN ?= runs/sst2
+
+.PHONY: help install distill test test-slow test-data smoke quality style sst2-table clean
+
+help:
+	@echo "make install     virtual environment in $(VENV) with zskd and the development tools"
+	@echo "make distill     the main job: an SST-2 student from the embedded default, in $(RUN)"
+	@echo "make test        the tests (no download beyond packages)"
+	@echo "make smoke       the main job on 5 % of the text with the real backbone"
+	@echo "make quality     format, lint and types"
+	@echo "make style       mend format and lint"
+	@echo "make sst2-table  the table of the README (needs ZSKD_DATA, about 90 minutes)"
+	@echo "make clean       remove what the targets made"
+
+install: $(READY)
+
+$(READY): setup.cfg constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+distill: $(READY)
+	$(BIN)/zskd distill --task sst2 --config embedded --output-dir $(RUN) --resume
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m slow
+
+test-data: $(READY)
+	$(BIN)/python -m pytest -m data
+
+smoke: $(READY)
+	$(BIN)/python -m recipes.smoke
+
+sst2-table: $(READY)
+	$(BIN)/python -m recipes.sst2_table --data $(ZSKD_DATA)
+
+quality: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+style: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

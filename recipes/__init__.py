@@ -1,0 +1,1 @@
+"""Readable scripts that reproduce every figure stated in the documentation."""

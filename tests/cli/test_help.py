@@ -1,0 +1,92 @@
+"""Help: quick, free of torch, and complete."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from dataclasses import fields
+
+import pytest
+
+from zskd.cli import VERBS
+from zskd.config import DistillConfig, EvaluateConfig, FinetuneConfig, flag
+
+NAMES = [module.__name__.rpartition(".")[2] for module in VERBS]
+OPTIONS = {
+    "distill": DistillConfig,
+    "validate": DistillConfig,
+    "evaluate": EvaluateConfig,
+    "finetune": FinetuneConfig,
+}
+HEAVY = ("torch", "transformers", "datasets", "peft", "accelerate", "sklearn", "pandas")
+
+
+def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What `zskd ARGUMENTS --help` prints."""
+    from zskd.cli import main
+
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments, "--help"])
+    assert ended.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_help_of_all_verbs_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from zskd.cli import VERBS, parser\n"
+        "top = parser(); top.format_help()\n"
+        "verbs = top._subparsers._group_actions[0].choices\n"
+        "assert len(verbs) == len(VERBS) and all(verb.format_help() for verb in verbs.values())\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_help_takes_less_than_half_a_second() -> None:
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        done = subprocess.run([sys.executable, "-m", "zskd", "--help"], capture_output=True, text=True, check=True)
+        seconds.append(time.perf_counter() - started)
+        assert "examples:" in done.stdout
+    assert min(seconds) < 0.5
+
+
+def test_top_help_names_every_verb(capsys) -> None:
+    text = shown(capsys)
+    for name in ("distill", "evaluate", "finetune", "validate", "ls"):
+        assert f"\n    {name} " in text
+    assert set(NAMES) == {"distill", "evaluate", "finetune", "validate", "ls"}
+
+
+@pytest.mark.parametrize("verb", NAMES)
+def test_help_of_a_verb_shows_examples_that_parse(capsys, verb: str) -> None:
+    from zskd.cli import parser
+
+    examples = shown(capsys, verb).partition("\nexamples:\n")[2]
+    commands = [line.split() for line in examples.splitlines() if line.startswith(f"  zskd {verb}")]
+    assert commands
+    for words in commands:
+        assert parser().parse_args(words[1:]).verb == verb
+
+
+@pytest.mark.parametrize("verb", OPTIONS)
+def test_help_of_a_verb_shows_every_option_with_its_meaning(capsys, verb: str) -> None:
+    text = "".join(shown(capsys, verb).split())  # argparse breaks lines at hyphens too
+    for item in fields(OPTIONS[verb]):
+        assert flag(item.name) in text
+        assert "".join(item.metadata["help"].split()) in text
+        for choice in item.metadata.get("choices", ()):
+            assert choice in text
+    assert ("--config" in text) == (verb != "evaluate")
+
+
+def test_version(capsys) -> None:
+    from zskd import __version__
+    from zskd.cli import main
+
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"zskd {__version__}\n"

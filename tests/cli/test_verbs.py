@@ -1,0 +1,106 @@
+"""What the small verbs print: `evaluate`, `validate` and `ls`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import as_flags, prose, tiny_bert, word_tokenizer
+
+from zskd.config import DistillConfig, packaged_configs, resolve
+from zskd.models.backbones import BACKBONES
+from zskd.tasks import TASKS
+
+SCORES = ["task", "rows", "accuracy", "f1", "majority", "above_chance"]
+
+
+@pytest.fixture
+def mrpc(tmp_path: Path) -> tuple[Path, Path]:
+    """A random classifier for MRPC, and a file in MRPC's columns."""
+    tokenizer, folder, data = word_tokenizer(prose(20)), tmp_path / "model", tmp_path / "dev.tsv"
+    tiny_bert(len(tokenizer), TASKS["mrpc"].labels).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    rows = [
+        f"{i % 3 // 2}\t{i}\t{i}\t{first}\t{second}"
+        for i, (first, second) in enumerate(zip(prose(9), prose(9, 1), strict=True))
+    ]
+    data.write_text("\n".join(["\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String", *rows]), encoding="utf-8")
+    return folder, data
+
+
+def test_evaluate_prints_the_same_keys_for_every_task(cli, teacher_folder: Path, glue_dir: Path) -> None:
+    data = glue_dir / "SST-2" / "dev.tsv"
+    done = cli("evaluate", "--model", teacher_folder, "--task", "sst2", "--data", data, "--json")
+    scores = json.loads(done.out)
+    assert done.code == 0
+    assert list(scores) == SCORES
+    assert scores["f1"] is None, "GLUE reports none for SST-2"
+    assert (scores["task"], scores["rows"], scores["majority"]) == ("sst2", 16, 0.5)
+    assert scores["above_chance"] == pytest.approx(2 * scores["accuracy"] - 1)
+
+
+def test_evaluate_gives_f1_where_glue_has_it(cli, mrpc: tuple[Path, Path]) -> None:
+    folder, data = mrpc
+    scores = json.loads(cli("evaluate", "--model", folder, "--task", "mrpc", "--data", data, "--json").out)
+    assert list(scores) == SCORES
+    assert 0 <= scores["f1"] <= 1
+    assert (scores["rows"], scores["majority"]) == (9, 6 / 9)
+
+
+def test_evaluate_prints_a_table_for_people(cli, teacher_folder: Path) -> None:
+    done = cli("evaluate", "--model", teacher_folder, "--task", "sst2", "--data", "probe")
+    assert [line.split()[0] for line in done.out.splitlines()] == [name for name in SCORES if name != "f1"]
+
+
+def test_evaluate_takes_other_label_names(cli, teacher_folder: Path) -> None:
+    arguments = ("evaluate", "--model", teacher_folder, "--task", "sst2", "--data", "probe", "--json")
+    plain = json.loads(cli(*arguments).out)
+    swapped = json.loads(cli(*arguments, "--label-map", "negative=positive,positive=negative").out)
+    assert swapped["accuracy"] == pytest.approx(1 - plain["accuracy"])
+
+
+def test_evaluate_names_the_line_of_a_broken_row(cli, teacher_folder: Path, glue_dir: Path) -> None:
+    data = glue_dir / "SST-2" / "dev.tsv"
+    data.write_text("sentence\tlabel\nfine\t1\nno label\n", encoding="utf-8")
+    done = cli("evaluate", "--model", teacher_folder, "--task", "sst2", "--data", data)
+    assert done.code == 2
+    assert f"{data}, line 3" in done.errors[0]
+
+
+def test_validate_prints_what_resolves_to_the_same_options(cli, tiny_config: DistillConfig, tmp_path: Path) -> None:
+    done = cli("validate", *as_flags(tiny_config))
+    assert done.code == 0
+    path = tmp_path / "again.yaml"
+    path.write_text(done.out, encoding="utf-8")
+    assert resolve(DistillConfig, str(path), {}) == (tiny_config, [])
+    assert cli("validate", "--config", path).out == done.out
+    assert not Path(str(tiny_config.output_dir)).exists()
+
+
+def test_validate_names_every_problem(cli, tmp_path: Path) -> None:
+    done = cli(
+        "validate",
+        "--task",
+        "sst2",
+        "--corpus",
+        tmp_path / "no.txt",
+        "--teacher",
+        tmp_path / "no",
+        "--epochs",
+        "0",
+    )
+    assert done.code == 2
+    assert {line.split()[2].rstrip(":") for line in done.errors} == {"--epochs", "--teacher", "--corpus"}
+    assert done.out == ""
+
+
+def test_ls_lists_tasks_configurations_backbones_and_the_cache(cli, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    assert cli("ls", "--cache-dir", cache).out.endswith("empty\n")
+    (cache / "labels").mkdir(parents=True)
+    (cache / "labels" / "shard.arrow").write_bytes(b"\0" * 2_500_000)
+    lines = [line.split() for line in cli("ls", "--cache-dir", cache).out.splitlines()]
+    for name in (*TASKS, *packaged_configs(), *BACKBONES):
+        assert any(words[0] == name for words in lines), name
+    assert lines[-1] == ["labels", "2.5", "MB"]

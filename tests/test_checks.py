@@ -1,0 +1,205 @@
+"""`check` finds what is wrong with a configuration before a weight is loaded, and names flag and value."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from zskd.checks import check
+from zskd.config import DistillConfig, EvaluateConfig, FinetuneConfig, flag, to_dict
+from zskd.tasks import TASKS
+
+CLASSES = (DistillConfig, FinetuneConfig, EvaluateConfig)
+LIMITS = [
+    (cls, item.name, item.metadata[limit], direction)
+    for cls in CLASSES
+    for item in fields(cls)
+    for limit, direction in (("low", -1), ("high", 1))
+    if limit in item.metadata
+]
+
+
+def model_folder(folder: Path, **config: object) -> str:
+    """A model folder as far as the checks look: a ``config.json``."""
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    return str(folder)
+
+
+def only(problems: list[str], *parts: object) -> None:
+    """There is one problem, and it says all of `parts`."""
+    assert len(problems) == 1, problems
+    for part in parts:
+        assert str(part) in problems[0]
+
+
+def test_sound_configuration_has_no_problem(tiny_config: DistillConfig, glue_dir: Path) -> None:
+    assert check(replace(tiny_config, glue_dir=str(glue_dir))) == []
+
+
+def test_checks_load_neither_torch_nor_transformers(tiny_config: DistillConfig) -> None:
+    code = (
+        "import sys; from zskd.checks import check; from zskd.config import DistillConfig;"
+        f"assert check(DistillConfig(**{to_dict(tiny_config)!r})) == [];"
+        "print([name for name in ('torch', 'transformers', 'datasets') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("cls", "name", "limit", "direction"), LIMITS, ids=[f"{c.__name__}-{n}-{d}" for c, n, _, d in LIMITS]
+)
+def test_number_out_of_range_is_named(cls: type, name: str, limit: float, direction: int) -> None:
+    value = limit + direction * (1 if isinstance(limit, int) else 0.5)
+    expected = f"{flag(name)}: expected at {'least' if direction < 0 else 'most'} {limit}, found {value}"
+    assert expected in check(cls(task="sst2", **{name: value}))
+    assert not any(p.startswith(f"{flag(name)}:") for p in check(cls(task="sst2", **{name: limit})))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["temperature", "epochs", "learning_rate", "weight_decay"])
+def test_number_that_is_not_finite_is_named(tiny_config: DistillConfig, name: str, value: float) -> None:
+    only(check(replace(tiny_config, **{name: value})), flag(name), value)
+
+
+@pytest.mark.parametrize("seed", [2**32, 10**30])
+def test_seed_that_no_generator_takes_is_named(tiny_config: DistillConfig, seed: int) -> None:
+    only(check(replace(tiny_config, seed=seed)), "--seed", seed)
+
+
+@pytest.mark.parametrize("name", ["perturb", "precision"])
+def test_unknown_choice_names_the_known_ones(tiny_config: DistillConfig, name: str) -> None:
+    choices = next(item.metadata["choices"] for item in fields(DistillConfig) if item.name == name)
+    only(check(replace(tiny_config, **{name: "other"})), flag(name), "'other'", *choices)
+
+
+def test_unknown_tracker_is_named(tiny_config: DistillConfig) -> None:
+    only(check(replace(tiny_config, report_to="tensorbored")), "--report-to", "tensorbored")
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_missing_and_unknown_task_name_the_known_ones(cls: type) -> None:
+    assert any(p.startswith("--task: expected one of sst2, mnli") for p in check(cls()))
+    assert any("'sst-2'; did you mean 'sst2'?" in p for p in check(cls(task="sst-2")))
+
+
+@pytest.mark.parametrize("task", [task.name for task in TASKS.values() if task.is_pair])
+def test_pair_task_says_what_works(tiny_config: DistillConfig, task: str) -> None:
+    problems = check(replace(tiny_config, task=task))
+    assert any(f"--task {task}" in p and "sst2" in p for p in problems)
+
+
+@pytest.mark.parametrize(
+    ("config", "parts"),
+    [
+        ({"id2label": {"0": "a", "1": "b", "2": "c"}}, ("expected 2 labels", "found 3 (a, b, c)")),
+        (
+            {"id2label": {"0": "bad", "1": "good"}},
+            ("found bad, good", "--label-map bad=negative,good=positive"),
+        ),
+        ({}, ("found LABEL_0, LABEL_1", "--label-map LABEL_0=negative,LABEL_1=positive")),
+    ],
+    ids=["number", "names", "LABEL_i"],
+)
+def test_teacher_with_other_labels(tiny_config: DistillConfig, tmp_path: Path, config: dict, parts: tuple) -> None:
+    folder = model_folder(tmp_path / "other", **config)
+    only(check(replace(tiny_config, teacher=folder)), f"--teacher {folder}", *parts)
+
+
+@pytest.mark.parametrize(
+    "text", ["LABEL_0", "LABEL_0=", "a=negative,a=positive", "a=positive,b=positive", "x=negative"]
+)
+def test_label_map_that_maps_nothing(tiny_config: DistillConfig, text: str) -> None:
+    only(check(replace(tiny_config, label_map=text)), "--label-map")
+
+
+def test_teacher_folder_that_is_none(tiny_config: DistillConfig, tmp_path: Path) -> None:
+    for flag_name in ("teacher", "student"):
+        only(
+            check(replace(tiny_config, **{flag_name: str(tmp_path / "no")})),
+            f"--{flag_name}",
+            tmp_path / "no",
+        )
+        only(
+            check(replace(tiny_config, **{flag_name: str(tmp_path)})),
+            f"--{flag_name}",
+            tmp_path,
+            "config.json",
+        )
+
+
+def test_header_of_an_evaluation_file_is_checked_and_no_row(tiny_config: DistillConfig, glue_dir: Path) -> None:
+    config, dev = replace(tiny_config, glue_dir=str(glue_dir)), glue_dir / "SST-2" / "dev.tsv"
+    dev.write_bytes(b"sentence\tlabel\nno tab here\n\xff\xfe\n")
+    assert check(config) == []
+    dev.write_text("text\tlabel\n", encoding="utf-8")
+    only(check(config), "--glue-dir", dev, "sentence", "found text, label")
+    dev.unlink()
+    only(check(config), "--glue-dir", dev, "found none")
+
+
+def test_finetune_problems_name_their_flags(glue_dir: Path, tmp_path: Path) -> None:
+    config = FinetuneConfig(task="sst2", glue_dir=str(glue_dir), output_dir=str(tmp_path / "new"))
+    assert check(config) == []
+    only(check(replace(config, glue_dir=None)), "--glue-dir")
+    (glue_dir / "SST-2" / "train.tsv").unlink()
+    only(check(config), "--glue-dir", "train.tsv")
+    file = tmp_path / "file"
+    file.write_text("x", encoding="utf-8")
+    for taken in (file, glue_dir):
+        assert any("--output-dir" in p and str(taken) in p for p in check(replace(config, output_dir=str(taken))))
+
+
+def test_evaluate_problems_name_their_flags() -> None:
+    problems = check(EvaluateConfig(task="sst2"))
+    assert [p.partition(":")[0] for p in problems] == ["--model", "--data"]
+    assert any("--data probe" in p for p in check(EvaluateConfig(task="rte", model="x", data="probe")))
+    assert any("--data" in p and "/no.tsv" in p for p in check(EvaluateConfig(task="rte", model="x", data="/no.tsv")))
+
+
+def test_run_folder_that_is_taken(tiny_config: DistillConfig) -> None:
+    run = Path(str(tiny_config.output_dir))
+    run.mkdir()
+    assert check(tiny_config) == []
+    (run / "notes.txt").write_text("mine", encoding="utf-8")
+    only(check(tiny_config), "--output-dir", run, "other files")
+    held = {**to_dict(tiny_config), "epochs": 9.0}
+    (run / "config.yaml").write_text(yaml.safe_dump(held), encoding="utf-8")
+    only(check(tiny_config), "--output-dir", run, "another run", "epochs 9.0 there, 2.0 here")
+    (run / "config.yaml").write_text(yaml.safe_dump(to_dict(tiny_config)), encoding="utf-8")
+    only(check(tiny_config), "--output-dir", run, "--resume")
+    assert check(replace(tiny_config, resume=True)) == []
+
+
+@pytest.mark.parametrize("text", ["- a list\n", "a: [\n", "words\n"])
+def test_run_folder_with_a_configuration_of_another_program(tiny_config: DistillConfig, text: str) -> None:
+    run = Path(str(tiny_config.output_dir))
+    run.mkdir()
+    (run / "config.yaml").write_text(text, encoding="utf-8")
+    only(check(tiny_config), "--output-dir", run)
+
+
+def test_run_folder_that_cannot_be_one(tiny_config: DistillConfig, corpus_file: Path) -> None:
+    only(check(replace(tiny_config, output_dir=str(corpus_file))), "--output-dir", corpus_file)
+    only(check(replace(tiny_config, output_dir=f"{corpus_file}/run")), "--output-dir", corpus_file)
+
+
+def test_cache_folder_that_cannot_be_one(tiny_config: DistillConfig, corpus_file: Path) -> None:
+    only(check(replace(tiny_config, cache_dir=str(corpus_file))), "--cache-dir", corpus_file)
+
+
+def test_default_run_folder_is_checked_too(
+    tiny_config: DistillConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = Path("runs/sst2-0")
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump({**to_dict(tiny_config), "epochs": 9.0}), encoding="utf-8")
+    only(check(replace(tiny_config, output_dir=None)), folder, "another run")

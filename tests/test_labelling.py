@@ -1,0 +1,210 @@
+"""Teacher logits in bulk: right whatever the batch, cached by content, and never another run's."""
+
+from __future__ import annotations
+
+import copy
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import prose, word_tokenizer
+from datasets import Dataset
+
+from zskd import labelling
+from zskd.batching import token_batches
+from zskd.errors import InputError
+from zskd.labelling import LabelledTexts, label_texts, predict_logits, shard_key
+from zskd.models.classifier import Classifier
+from zskd.models.loading import model_fingerprint, tokenizer_fingerprint
+
+SHARD = 32
+TEXTS = [" ".join(line.split()[: 2 + i % 12]) for i, line in enumerate(prose(140, seed=3))]
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(labelling, "SHARD_ROWS", SHARD)
+
+
+def label(texts: list[str], teacher: Classifier, cache: Path, **options: Any) -> LabelledTexts:
+    options = {"max_length": 32, "precision": "fp32", "description": "test", **options}
+    return label_texts(Dataset.from_dict({"text": texts}), teacher, cache, **options)
+
+
+def logits(labelled: LabelledTexts) -> np.ndarray:
+    return np.array(labelled.dataset["teacher_logits"][:], dtype=np.float32)
+
+
+def other_weights(teacher: Classifier) -> Classifier:
+    model = copy.deepcopy(teacher.model)
+    with torch.no_grad():
+        model.classifier.bias[0] += 0.5
+    return replace(teacher, model=model, fingerprint=model_fingerprint(model))
+
+
+@pytest.mark.parametrize("budget", [1, 64, 500, 10**6])
+def test_batches_cover_every_index_once_within_the_budget(budget: int) -> None:
+    rng = random.Random(budget)
+    lengths = [rng.randint(1, 60) for _ in range(300)]
+    batches = list(token_batches(lengths, budget))
+    assert sorted(index for batch in batches for index in batch) == list(range(300))
+    for batch in batches:
+        assert len(batch) == 1 or max(lengths[i] for i in batch) * len(batch) <= budget
+    longest = [max(lengths[i] for i in batch) for batch in batches]
+    assert longest == sorted(longest, reverse=True)
+    assert list(token_batches([], budget)) == []
+
+
+def test_logits_are_those_of_the_model_asked_directly(teacher: Classifier, tmp_path: Path) -> None:
+    found = label(TEXTS, teacher, tmp_path)
+    with torch.inference_mode():
+        direct = [teacher.model(**teacher.tokenizer(text, return_tensors="pt")).logits[0].numpy() for text in TEXTS]
+    np.testing.assert_allclose(logits(found), np.stack(direct), atol=1e-5)
+    assert found.dataset["text"][:] == TEXTS
+    assert found.dataset.column_names == ["text", "teacher_logits"]
+    assert found.queries == found.live == len(TEXTS)
+
+
+def test_two_texts_are_read_as_a_pair(teacher: Classifier, tmp_path: Path) -> None:
+    pool = Dataset.from_dict({"text": TEXTS[:40], "text_b": TEXTS[40:80]})
+    found = label_texts(pool, teacher, tmp_path, max_length=64, precision="fp32", description="test")
+    with torch.inference_mode():
+        direct = teacher.model(**teacher.tokenizer(TEXTS[7], TEXTS[47], return_tensors="pt")).logits[0]
+    np.testing.assert_allclose(logits(found)[7], direct.numpy(), atol=1e-5)
+
+
+def test_logits_stay_in_the_models_own_class_order(teacher: Classifier, tmp_path: Path) -> None:
+    turned = replace(teacher, order=teacher.order[::-1])
+    np.testing.assert_array_equal(
+        logits(label(TEXTS, turned, tmp_path / "a")), logits(label(TEXTS, teacher, tmp_path / "b"))
+    )
+
+
+def test_second_call_asks_nothing(teacher: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = label(TEXTS, teacher, tmp_path)
+    monkeypatch.delattr(labelling, "predict_logits")
+    second = label(TEXTS, teacher, tmp_path)
+    assert (second.queries, second.live) == (len(TEXTS), 0)
+    np.testing.assert_array_equal(logits(second), logits(first))
+
+
+def test_a_part_filled_cache_never_changes_a_result(teacher: Classifier, tmp_path: Path) -> None:
+    fresh = logits(label(TEXTS, teacher, tmp_path / "fresh"))
+    cache = tmp_path / "shared"
+    shuffled = random.Random(1).sample(TEXTS, len(TEXTS))
+    for others in (TEXTS[5:], shuffled, TEXTS[: SHARD + 3], TEXTS[:SHARD] + shuffled, TEXTS[:SHARD] * 2):
+        label(others, teacher, cache)
+    label(TEXTS, other_weights(teacher), cache)
+    found = label(TEXTS, teacher, cache)
+    assert found.live == len(TEXTS) - SHARD  # the first shard is the only one that had the same texts in order
+    np.testing.assert_array_equal(logits(found), fresh)
+
+
+DAMAGE = {
+    "empty": lambda content: b"",
+    "cut in the schema": lambda content: content[:60],
+    "cut in the rows": lambda content: content[:-200],
+    "cut in half": lambda content: content[: len(content) // 2],
+    "other bytes": lambda content: b"\xff" * len(content),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_shard_is_written_anew(damage: Any, teacher: Classifier, tmp_path: Path) -> None:
+    good = logits(label(TEXTS, teacher, tmp_path))
+    key = shard_key(teacher, (TEXTS[SHARD : 2 * SHARD],), 32, "fp32")
+    (path,) = tmp_path.rglob(f"{key}.arrow")
+    path.write_bytes(damage(path.read_bytes()))
+    repaired = label(TEXTS, teacher, tmp_path)
+    assert repaired.live == SHARD
+    np.testing.assert_array_equal(logits(repaired), good)
+    assert label(TEXTS, teacher, tmp_path).live == 0
+
+
+def test_a_shard_of_another_length_is_written_anew(teacher: Classifier, tmp_path: Path) -> None:
+    good = logits(label(TEXTS, teacher, tmp_path))
+    paths = {
+        start: next(tmp_path.rglob(f"{shard_key(teacher, (TEXTS[start : start + SHARD],), 32, 'fp32')}.arrow"))
+        for start in (0, 128)
+    }
+    paths[0].write_bytes(paths[128].read_bytes())
+    np.testing.assert_array_equal(logits(label(TEXTS, teacher, tmp_path)), good)
+
+
+def test_a_run_that_dies_keeps_its_finished_shards(
+    teacher: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def dies(*args: Any, **kwargs: Any) -> np.ndarray:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return predict_logits(*args, **kwargs)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(labelling, "predict_logits", dies)
+        label(TEXTS, teacher, tmp_path)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) == 2 and all(path.suffix == ".arrow" for path in files)
+    assert label(TEXTS, teacher, tmp_path).live == len(TEXTS) - 2 * SHARD
+
+
+def test_key_changes_with_everything_that_decides_the_logits(teacher: Classifier) -> None:
+    texts = TEXTS[:4]
+    tokenizer = word_tokenizer(TEXTS)
+    retokenized = replace(teacher, tokenizer=tokenizer, tokenizer_fingerprint=tokenizer_fingerprint(tokenizer))
+    keys = [
+        shard_key(teacher, (texts,), 32, "fp32"),
+        shard_key(other_weights(teacher), (texts,), 32, "fp32"),
+        shard_key(retokenized, (texts,), 32, "fp32"),
+        shard_key(teacher, (texts,), 33, "fp32"),
+        shard_key(teacher, (texts,), 32, "bf16"),
+        shard_key(teacher, (texts[::-1],), 32, "fp32"),
+        shard_key(teacher, (texts[:3],), 32, "fp32"),
+        shard_key(teacher, (texts[:2], texts[2:]), 32, "fp32"),
+        shard_key(teacher, (["a b", "c"],), 32, "fp32"),
+        shard_key(teacher, (["a", "b c"],), 32, "fp32"),
+    ]
+    assert len(set(keys)) == len(keys)
+    assert shard_key(replace(teacher, name="elsewhere"), (texts,), 32, "fp32") == keys[0]
+
+
+def test_options_that_change_the_logits_share_no_shard(teacher: Classifier, tmp_path: Path) -> None:
+    for options in ({}, {"max_length": 8}, {"precision": "bf16"}):
+        assert label(TEXTS, teacher, tmp_path, **options).live == len(TEXTS)
+    assert label(TEXTS, other_weights(teacher), tmp_path).live == len(TEXTS)
+
+
+def test_bfloat16_stays_near_and_is_stored_as_float32(teacher: Classifier, tmp_path: Path) -> None:
+    full, half = (label(TEXTS, teacher, tmp_path, precision=precision) for precision in ("fp32", "bf16"))
+    assert str(half.dataset.features["teacher_logits"].feature.dtype) == "float32"
+    np.testing.assert_allclose(logits(half), logits(full), rtol=0.1, atol=0.1)
+    assert (logits(half) != logits(full)).any()
+
+
+def test_long_texts_are_cut_to_max_length(teacher: Classifier, tmp_path: Path) -> None:
+    text = " ".join(prose(1)) * 9
+    widths: list[int] = []
+    hook = teacher.model.register_forward_pre_hook(
+        lambda module, args, kwargs: widths.append(kwargs["input_ids"].shape[1]), with_kwargs=True
+    )
+    with hook:
+        cut = label([text, "short"], teacher, tmp_path, max_length=10)
+    assert max(widths) == 10
+    ids = teacher.tokenizer(text, truncation=True, max_length=10, return_tensors="pt")
+    with torch.inference_mode():
+        np.testing.assert_allclose(logits(cut)[0], teacher.model(**ids).logits[0].numpy(), atol=1e-5)
+
+
+def test_max_length_beyond_the_teachers_positions_is_cut_or_refused(teacher: Classifier, tmp_path: Path) -> None:
+    assert teacher.model.config.max_position_embeddings == 128
+    try:
+        found = logits(label([" ".join(prose(30))], teacher, tmp_path, max_length=512))
+    except InputError:
+        return
+    np.testing.assert_array_equal(found, logits(label([" ".join(prose(30))], teacher, tmp_path, max_length=128)))

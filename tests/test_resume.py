@@ -1,0 +1,173 @@
+"""One seed, one student: the same command twice, a cache filled by others, and runs killed and resumed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zskd.config import DistillConfig, to_dict
+from zskd.distill import distill
+from zskd.files import sha256_file
+from zskd.training.trainer import last_checkpoint
+
+# Moment of the SIGKILL -> step to resume at. An epoch has 20 steps; a checkpoint is written every 10.
+KILLS = {
+    "step 13, in the first epoch": 10,
+    "step 25, in the second epoch": 20,
+    "step 35, in the second epoch": 30,
+    "save 20, before the checkpoint's state is written": 10,
+    "score, when the student is saved": 40,
+}
+
+# Each run is a fork that kills itself, so that the libraries are imported once.
+SCRIPT = """
+import json, os, signal, sys
+from transformers import TrainerState
+from zskd import results
+from zskd.config import DistillConfig
+from zskd.distill import distill
+from zskd.training import fit
+
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+for moment, options in json.load(sys.stdin).items():
+    if child := os.fork():
+        assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL, moment
+        continue
+    what, _, number = moment.partition(",")[0].partition(" ")
+    save = TrainerState.save_to_json
+    class Killer(fit.EvaluationLog):
+        def on_step_end(self, args, state, control, **kwargs):
+            if what == "step" and state.global_step == int(number):
+                die()
+    fit.EvaluationLog = Killer
+    if what == "save":
+        TrainerState.save_to_json = lambda *args: (die if args[0].global_step == int(number) else save)(*args)
+    if what == "score":
+        results.score = die
+    try:
+        distill(DistillConfig(**options))
+    finally:
+        os._exit(1)
+"""
+
+
+def student(run: Path | str | None) -> str:
+    """SHA-256 of a run's student weights."""
+    return sha256_file(Path(str(run)) / "student" / "model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, teacher_folder: Path, corpus_file: Path, shared_cache: Path) -> tuple[DistillConfig, dict]:
+    """A run from beginning to end: its options and metrics."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    config = DistillConfig(
+        task="sst2", teacher=str(teacher_folder), compression=2.0, corpus=[str(corpus_file)], pool_size=640,
+        heldout=64, max_length=32, epochs=2.0, batch_size=32, checkpoints=4, learning_rate=0.01,
+        precision="fp32", cache_dir=str(shared_cache), output_dir=str(run),
+    )  # fmt: skip
+    return config, distill(config)
+
+
+@pytest.fixture(scope="module")
+def killed(whole: tuple[DistillConfig, dict], tmp_path_factory: pytest.TempPathFactory) -> dict[str, DistillConfig]:
+    """The same run, killed at each of the moments; only --resume is left to do."""
+    folder = tmp_path_factory.mktemp("killed")
+    configs = {moment: replace(whole[0], output_dir=str(folder / str(number))) for number, moment in enumerate(KILLS)}
+    todo = json.dumps({moment: to_dict(config) for moment, config in configs.items()})
+    subprocess.run([sys.executable, "-c", SCRIPT], input=todo, text=True, capture_output=True, check=True)
+    return {moment: replace(config, resume=True) for moment, config in configs.items()}
+
+
+def same_run(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    """True where nothing that is not a time or a cache differs."""
+    free = ("seconds", "resumed_from", "teacher_queries_live")
+    return {k: v for k, v in first.items() if k not in free} == {k: v for k, v in second.items() if k not in free}
+
+
+def test_the_student_of_the_fixture_run_depends_on_every_step_and_on_dropout(whole) -> None:
+    config, metrics = whole
+    saved = json.loads((Path(str(config.output_dir)) / "student" / "config.json").read_text())
+    assert saved["hidden_dropout_prob"] > 0
+    assert metrics["best_step"] == metrics["steps"] == 40
+
+
+@pytest.mark.parametrize("moment", KILLS)
+def test_killed_and_resumed_run_equals_the_uninterrupted_one(whole, killed, moment: str) -> None:
+    config, (uninterrupted, expected) = killed[moment], whole
+    run = Path(str(config.output_dir))
+    assert not (run / "metrics.json").exists()
+    assert (run / "student").exists() == moment.startswith("score")
+    metrics = distill(config)
+    assert 0 < metrics["resumed_from"] == KILLS[moment] <= metrics["steps"]
+    assert metrics["resumed_from"] < metrics["steps"] or moment.startswith("score")
+    assert student(run) == student(uninterrupted.output_dir)
+    assert same_run(metrics, expected)
+    assert metrics["teacher_queries_live"] == 0
+
+
+def test_run_that_was_moved_before_it_was_resumed_keeps_its_best_checkpoint(whole, tmp_path, monkeypatch) -> None:
+    config = replace(whole[0], learning_rate=1e-3, output_dir=str(tmp_path / "here"))
+    with monkeypatch.context() as patched:
+        patched.setattr("zskd.results.score", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            distill(config)
+    before = student(tmp_path / "here")
+    (tmp_path / "here").rename(tmp_path / "there")
+    metrics = distill(replace(config, output_dir=str(tmp_path / "there"), resume=True))
+    assert metrics["best_step"] < metrics["resumed_from"]
+    assert student(tmp_path / "there") == before
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_finished_run_is_returned_and_left_alone(whole) -> None:
+    config, expected = whole
+    files = [path for path in Path(str(config.output_dir)).rglob("*") if path.is_file()]
+    before = {path: (path.stat().st_mtime_ns, sha256_file(path)) for path in files}
+    assert distill(replace(config, resume=True)) == expected
+    assert {path: (path.stat().st_mtime_ns, sha256_file(path)) for path in files} == before
+
+
+def test_resume_of_nothing_is_a_fresh_run(whole, tmp_path: Path) -> None:
+    config, expected = whole
+    metrics = distill(replace(config, output_dir=str(tmp_path / "run"), resume=True))
+    assert metrics["resumed_from"] == 0
+    assert same_run(metrics, expected)
+    assert student(tmp_path / "run") == student(config.output_dir)
+
+
+def test_another_seed_gives_another_student_and_its_cache_changes_nothing(
+    whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zskd.labelling.SHARD_ROWS", 100)  # so that seeds share some shards and not others
+    found = {}
+    for name, seed in (("other", 1), ("first", 0), ("alone", 0)):
+        cache = str(tmp_path / ("empty" if name == "alone" else "cache"))
+        found[name] = distill(replace(whole[0], seed=seed, output_dir=str(tmp_path / name), cache_dir=cache))
+    assert student(tmp_path / "other") != student(whole[0].output_dir)
+    assert 0 < found["first"]["teacher_queries_live"] < found["alone"]["teacher_queries_live"]
+    assert found["alone"]["teacher_queries_live"] == found["alone"]["teacher_queries"]
+    assert student(tmp_path / "first") == student(tmp_path / "alone")
+    assert same_run(found["first"], found["alone"])
+
+
+@pytest.mark.parametrize("text", [None, "", '{"global_step": 30, "ep', "\0" * 40], ids=["no", "empty", "cut", "zeros"])
+def test_last_checkpoint_is_the_newest_whole_one(tmp_path: Path, text: str | None) -> None:
+    assert last_checkpoint(tmp_path / "none") is None
+    for step in (9, 10, 30):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        if step < 30 or text is not None:
+            content = json.dumps({"global_step": step}) if step < 30 else str(text)
+            (folder / "trainer_state.json").write_text(content, encoding="utf-8")
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-10"

@@ -1,0 +1,228 @@
+"""Pools: what they depend on, where their texts come from, and that no document is on both sides."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from zskd.errors import InputError
+from zskd.text import shaping
+from zskd.text.corpus import Corpus, build_corpus
+from zskd.text.shaping import Pools, build_pools, perturb_words, split_documents, sub_span, word_table
+from zskd.text.sources import find_sources
+
+SIZE, HELDOUT, DOCUMENTS = 900, 120, 400
+BASES = ["alder", "birch", "cedar", "maple", "oak", "pine", "poplar", "rowan", "spruce", "willow"]
+
+
+def origin(word: str) -> str:
+    """The document that a word of the corpus below was made for."""
+    return word.strip(".").rpartition("z")[2]
+
+
+def origins(text: str) -> set[str]:
+    return {origin(word) for word in text.split()}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """400 documents of three sentences; every word names its document, so that any text can be traced."""
+    folder, rng, lines = tmp_path_factory.mktemp("shaping"), random.Random(0), []
+    names = ["".join(letters) for letters in itertools.product("abcdefghij", repeat=3)][:DOCUMENTS]
+    for name in names:
+        made = [" ".join(f"{rng.choice(BASES)}z{name}" for _ in range(rng.randint(8, 40))) for _ in range(3)]
+        lines.append(" ".join(sentence.capitalize() + "." for sentence in made))
+    (folder / "a.txt").write_text("\n".join(lines), encoding="utf-8")
+    return build_corpus(find_sources([str(folder / "a.txt")]), 1.0, folder / "cache")
+
+
+@pytest.fixture(scope="module")
+def pools(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], Pools]:
+    """Pools of each perturbation and two seeds."""
+    cache = tmp_path_factory.mktemp("pools")
+    return {
+        (perturb, seed): build_pools(corpus, size=SIZE, heldout=HELDOUT, perturb=perturb, seed=seed, cache=cache)
+        for perturb in ("none", "random")
+        for seed in (0, 1)
+    }
+
+
+def test_corpus_is_what_these_tests_need(corpus: Corpus) -> None:
+    assert len(corpus.sentences) == 3 * DOCUMENTS
+    assert all(len(origins(text)) == 1 for text in corpus.sentences["text"])
+
+
+@pytest.mark.parametrize("perturb", ["none", "random"])
+def test_same_seed_gives_the_same_pools(perturb: str, corpus: Corpus, pools: dict, tmp_path: Path) -> None:
+    again = build_pools(corpus, size=SIZE, heldout=HELDOUT, perturb=perturb, seed=1, cache=tmp_path)
+    assert again.fingerprint == pools[perturb, 1].fingerprint
+    assert again.transfer["text"][:] == pools[perturb, 1].transfer["text"][:]
+
+
+def test_every_pool_has_its_own_fingerprint(pools: dict) -> None:
+    assert len({made.fingerprint for made in pools.values()}) == len(pools)
+
+
+@pytest.mark.parametrize("perturb", ["none", "random"])
+def test_seed_changes_spans_only(perturb: str, pools: dict) -> None:
+    first, other = (pools[perturb, seed] for seed in (0, 1))
+    whole = SIZE // 3
+    assert first.transfer["text"][:whole] == other.transfer["text"][:whole]
+    assert first.transfer["text"][whole:] != other.transfer["text"][whole:]
+    for name in ("select", "report"):
+        assert getattr(first, name)["text"][:] == getattr(other, name)["text"][:]
+
+
+def test_perturbation_changes_neither_the_number_of_texts_nor_what_is_held_out(pools: dict) -> None:
+    plain, perturbed = pools["none", 0], pools["random", 0]
+    assert len(plain.transfer) == len(perturbed.transfer) == SIZE
+    assert plain.transfer["text"][: SIZE // 3] == perturbed.transfer["text"][: SIZE // 3]
+    for name in ("select", "report"):
+        assert getattr(plain, name)["text"][:] == getattr(perturbed, name)["text"][:]
+
+
+def test_whole_sentences_come_first_and_from_all_over_the_corpus(corpus: Corpus, pools: dict) -> None:
+    sentences = {text: i for i, text in enumerate(corpus.sentences["text"])}
+    places = [sentences[text] for text in pools["random", 0].transfer["text"][: SIZE // 3]]
+    assert places == sorted(set(places))
+    assert places[0] < 30 and places[-1] > len(sentences) - 30 and max(np.diff(places)) < 30
+
+
+def test_unperturbed_texts_are_contiguous_parts_of_sentences(corpus: Corpus, pools: dict) -> None:
+    of_document: dict[str, list[str]] = {}
+    for text in corpus.sentences["text"]:
+        of_document.setdefault(origin(text), []).append(f" {text} ")
+    made = pools["none", 0]
+    for text in [*made.transfer["text"], *made.select["text"], *made.report["text"]]:
+        assert any(f" {text} " in sentence for sentence in of_document[origin(text)]), text
+    low, high = shaping.SPAN_WORDS
+    lengths = {len(text.split()) for text in made.transfer["text"][SIZE // 3 :]}
+    assert min(lengths) >= low and max(lengths) <= high and len(lengths) > 15
+
+
+def test_random_texts_are_mostly_changed_and_never_empty(corpus: Corpus, pools: dict) -> None:
+    spans = pools["random", 0].transfer["text"][SIZE // 3 :]
+    assert all(text.strip() for text in spans)
+    mixed = sum(len(origins(text)) > 1 for text in spans)  # words from elsewhere were put in
+    assert 0.5 * len(spans) < mixed < len(spans)
+
+
+@pytest.mark.parametrize("key", list(itertools.product(("none", "random"), (0, 1))))
+def test_no_document_is_in_two_pools(key: tuple[str, int], pools: dict) -> None:
+    used = {
+        name: set().union(*map(origins, getattr(pools[key], name)["text"])) for name in ("transfer", "select", "report")
+    }
+    assert all(used.values())
+    for left, right in itertools.combinations(used, 2):
+        assert not used[left] & used[right], (left, right)
+
+
+def test_heldout_texts_are_sentences_and_their_spans(corpus: Corpus, pools: dict) -> None:
+    sentences = set(corpus.sentences["text"])
+    for name in ("select", "report"):
+        texts = getattr(pools["random", 0], name)["text"][:]
+        assert HELDOUT // 8 < len(texts) <= HELDOUT // 2
+        whole, spans = texts[: (len(texts) + 1) // 2], texts[(len(texts) + 1) // 2 :]
+        assert len(set(whole)) == len(whole) and set(whole) <= sentences
+        assert all(f" {span} " in f" {sentence} " for sentence, span in zip(whole, spans, strict=False))
+
+
+def test_cached_pools_are_not_shaped_again(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def build() -> Pools:
+        return build_pools(corpus, size=90, heldout=60, perturb="random", seed=0, cache=tmp_path)
+
+    first = build()
+    with monkeypatch.context() as patch:
+        patch.delattr(shaping, "split_documents")
+        assert build().fingerprint == first.fingerprint
+    next(tmp_path.rglob("report.arrow")).unlink()
+    assert build().fingerprint == first.fingerprint
+
+
+def test_small_corpus_fills_a_large_pool(corpus: Corpus, tmp_path: Path) -> None:
+    made = build_pools(corpus, size=9_000, heldout=10**6, perturb="random", seed=0, cache=tmp_path)
+    assert len(made.transfer) == 9_000
+    transferred = set(corpus.sentences["text"]) & set(made.transfer["text"])
+    limit = 1.5 * shaping.HELDOUT_LIMIT * len(corpus.sentences)
+    assert len(transferred) > len(corpus.sentences) - limit
+    assert 0 < len(made.select) <= 2 * limit and 0 < len(made.report) <= 2 * limit
+
+
+def test_one_document_cannot_be_split(tmp_path: Path) -> None:
+    words = [f"{a} {b} {c} stood there." for a, b, c in itertools.permutations(BASES, 3)]
+    (tmp_path / "a.txt").write_text(" ".join(text.capitalize() for text in words), encoding="utf-8")
+    corpus = build_corpus(find_sources([str(tmp_path / "a.txt")]), 1.0, tmp_path)
+    with pytest.raises(InputError, match="--corpus"):
+        build_pools(corpus, size=100, heldout=40, perturb="none", seed=0, cache=tmp_path)
+
+
+def test_split_is_a_function_of_the_document_alone() -> None:
+    rng = np.random.default_rng(0)
+    unique = rng.integers(0, 2**64, size=5_000, dtype=np.uint64)
+    parts = split_documents(unique, 0.2)
+    shares = np.bincount(parts, minlength=3) / len(unique)
+    np.testing.assert_allclose(shares, [0.8, 0.1, 0.1], atol=0.02)
+    shuffled = rng.permutation(len(unique))
+    np.testing.assert_array_equal(split_documents(np.tile(unique[shuffled], 2), 0.2), np.tile(parts[shuffled], 2))
+    np.testing.assert_array_equal(split_documents(unique[:50], 0.2), parts[:50])
+    wider = split_documents(unique, 0.4)
+    assert (wider[parts > 0] > 0).all()
+    assert not split_documents(unique, 0.0).any()
+
+
+class Forced:
+    """A generator that always perturbs, with one operation."""
+
+    def __init__(self, operation: str) -> None:
+        self.index = shaping.OPERATIONS.index(operation)
+
+    def uniform(self, low: float, high: float) -> float:
+        return 1.0
+
+    def random(self, size: int) -> np.ndarray:
+        return np.zeros(size)
+
+    def choice(self, count: int, size: int, p: object) -> np.ndarray:
+        return np.full(size, self.index)
+
+
+@pytest.mark.parametrize(
+    "operation, expected",
+    [("replace", "x x x"), ("insert", "a x b x c x"), ("drop", "a"), ("swap", "b c a")],
+)
+def test_each_operation(operation: str, expected: str) -> None:
+    found = perturb_words(list("abc"), itertools.repeat("x"), Forced(operation))  # type: ignore[arg-type]
+    assert " ".join(found) == expected
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.6, 1.0])
+def test_perturbation_never_leaves_nothing(rate: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shaping, "MAX_RATE", rate)
+    rng = np.random.default_rng(0)
+    for length in (1, 2, 12):
+        words = [f"w{i}" for i in range(length)]
+        results = [perturb_words(words, itertools.repeat("new"), rng) for _ in range(300)]
+        assert all(results) and all(set(result) <= {*words, "new"} for result in results)
+        assert all(len(result) <= 2 * length for result in results)
+        assert (results == [words] * 300) == (rate == 0)
+
+
+def test_sub_spans_are_contiguous_and_of_the_stated_length() -> None:
+    rng, (low, high) = np.random.default_rng(0), shaping.SPAN_WORDS
+    for length in (1, 2, 3, 24, 60):
+        words = [str(i) for i in range(length)]
+        spans = [sub_span(words, rng) for _ in range(400)]
+        for span in spans:
+            assert span == words[int(span[0]) : int(span[0]) + len(span)]
+            assert min(low, length) <= len(span) <= min(high, length)
+        assert {span[0] for span in spans} >= {"0"} and {span[-1] for span in spans} >= {str(length - 1)}
+
+
+def test_word_table_flattens_counts() -> None:
+    words, weights = word_table(iter(["b a a a", "a b2 3c (d"]))
+    assert words == ["a", "b", "b2"]
+    np.testing.assert_allclose(weights, np.array([2, 1, 1]) / 4)

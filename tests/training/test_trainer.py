@@ -1,0 +1,160 @@
+"""`ZeroShotTrainer`: loss under accumulation, what counts as labels, agreement, callbacks, order of rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import tiny_bert
+from datasets import Dataset
+from transformers import TrainerCallback
+
+from zskd import ZeroShotArguments, ZeroShotTrainer, kd_loss
+from zskd.training.data import LengthGroupedSampler, TransferCollator
+
+COLLATOR = TransferCollator(pad_token_id=0)
+
+
+def rows(count: int, *, length: bool = True, labels: int = 3) -> Dataset:
+    """Random inputs of 4 to 20 tokens with random teacher logits."""
+    rng = np.random.default_rng(0)
+    ids = [rng.integers(5, 90, size=rng.integers(4, 21)).tolist() for _ in range(count)]
+    columns = {
+        "input_ids": ids,
+        "teacher_logits": rng.normal(size=(count, labels)).astype(np.float32).tolist(),
+    }
+    return Dataset.from_dict({**columns, "length": [len(row) for row in ids]} if length else columns)
+
+
+def trainer(
+    folder: Path,
+    data: Dataset,
+    *,
+    model: Any = None,
+    callbacks: Any = None,
+    cls: Any = None,
+    **arguments: Any,
+):
+    """A trainer on the CPU for data with three classes."""
+    if model is None:
+        model = tiny_bert(100, ("a", "b", "c"))
+        for part in model.modules():
+            if isinstance(part, torch.nn.Dropout):
+                part.p = 0.0
+    arguments = {"max_steps": 6, "logging_steps": 1, "use_cpu": True, "disable_tqdm": True, **arguments}
+    settings = ZeroShotArguments(output_dir=str(folder), save_strategy="no", report_to="none", **arguments)
+    made = (cls or ZeroShotTrainer)(
+        model, settings, train_dataset=data, eval_dataset=data, data_collator=COLLATOR, callbacks=callbacks
+    )
+    return made
+
+
+def losses_and_norms(folder: Path, data: Dataset, batch: int, accumulation: int) -> np.ndarray:
+    made = trainer(
+        folder,
+        data,
+        per_device_train_batch_size=batch,
+        gradient_accumulation_steps=accumulation,
+        learning_rate=1e-3,
+    )
+    made.train()
+    return np.array([(entry["loss"], entry["grad_norm"]) for entry in made.state.log_history if "grad_norm" in entry])
+
+
+def test_accumulated_batches_train_like_one_large_batch(tmp_path: Path) -> None:
+    data = rows(128, length=False)  # without lengths, the order does not depend on the batch size
+    one = losses_and_norms(tmp_path, data, 16, 1)
+    assert one.shape == (6, 2)
+    for batch, accumulation in ((8, 2), (4, 4)):
+        np.testing.assert_allclose(losses_and_norms(tmp_path, data, batch, accumulation), one, rtol=1e-4)
+
+
+def test_logged_loss_is_the_distillation_loss_of_the_batch(tmp_path: Path) -> None:
+    data = rows(16)
+    made = trainer(tmp_path, data, per_device_train_batch_size=16, max_steps=1, temperature=2.0)
+    batch = COLLATOR(list(data))
+    teacher = batch.pop("teacher_logits")
+    with torch.no_grad():
+        expected = kd_loss(teacher, made.model(**batch).logits, 2.0)
+    made.train()
+    assert made.state.log_history[0]["loss"] == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_teacher_logits_are_not_counted_as_labels(tmp_path: Path) -> None:
+    seen = []
+
+    class Spy(ZeroShotTrainer):
+        def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+            seen.append((set(inputs), num_items_in_batch))
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+
+    model = tiny_bert(100, ("a", "b", "c"))
+    trainer(tmp_path, rows(16), model=model, cls=Spy, per_device_train_batch_size=4, max_steps=2).train()
+    assert seen == [({"input_ids", "attention_mask", "teacher_logits"}, None)] * 2
+    assert model.config.problem_type is None, "a head that sees labels guesses one"
+
+
+class Table(torch.nn.Module):
+    """A student whose logits are looked up by the first token."""
+
+    def __init__(self, logits: list[list[float]]) -> None:
+        super().__init__()
+        self.table = torch.nn.Parameter(torch.tensor(logits))
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> SimpleNamespace:
+        return SimpleNamespace(logits=self.table[input_ids[:, 0]])
+
+
+def test_eval_agreement_is_the_share_of_equal_classes(tmp_path: Path) -> None:
+    student = [[3.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, 3.0], [0.0, 1.0, 2.0]]
+    teacher = [[1.0, 0.9, 0.0], [0.0, 0.1, 0.0], [0.0, 0.0, 9.0], [0.0, 2.0, 1.0]]  # three of four agree
+    data = Dataset.from_dict({"input_ids": [[0], [1], [2], [3]], "teacher_logits": teacher})
+    found = trainer(tmp_path, data, model=Table(student), per_device_eval_batch_size=3).evaluate()
+    assert found["eval_agreement"] == 0.75
+    expected = kd_loss(torch.tensor(teacher), torch.tensor(student))
+    assert found["eval_loss"] == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_callback_of_somebody_else_sees_and_steers_the_run(tmp_path: Path) -> None:
+    class Stop(TrainerCallback):
+        events: list[tuple[str, int]] = []  # noqa: RUF012
+
+        def on_step_end(self, args, state, control, **kwargs):
+            assert isinstance(args, ZeroShotArguments)
+            self.events.append(("step", state.global_step))
+            control.should_training_stop = state.global_step == 3
+
+        def on_evaluate(self, args, state, control, metrics, **kwargs):
+            assert "eval_agreement" in metrics
+            self.events.append(("evaluate", state.global_step))
+
+    trainer(tmp_path, rows(64), callbacks=[Stop()], eval_strategy="steps", eval_steps=2).train()
+    assert Stop.events == [("step", 1), ("step", 2), ("evaluate", 2), ("step", 3)]
+
+
+def test_temperature_must_be_positive(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="temperature"):
+        ZeroShotArguments(output_dir=str(tmp_path), temperature=0.0)
+
+
+def test_trainer_groups_by_length_and_sets_the_epoch(tmp_path: Path) -> None:
+    seen: list[tuple[int, ...]] = []
+
+    class Spy(ZeroShotTrainer):
+        def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+            seen.append(tuple(inputs["attention_mask"].sum(dim=1).tolist()))
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+
+    data = rows(60)
+    trainer(tmp_path, data, cls=Spy, per_device_train_batch_size=8, max_steps=-1, num_train_epochs=2.0, seed=7).train()
+    sampler = LengthGroupedSampler(np.array(data["length"][:]), 8, seed=7)
+    lengths = np.array(data["length"][:])
+    expected = []
+    for epoch in (0, 1):
+        sampler.set_epoch(epoch)
+        expected += lengths[list(sampler)].tolist()
+    assert [length for batch in seen for length in batch] == expected
