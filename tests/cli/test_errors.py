@@ -183,7 +183,7 @@ def test_pair_task_is_refused(cli, tiny_config: DistillConfig, task: str) -> Non
 
 
 def test_number_out_of_range(refused) -> None:
-    refused("--max-length: expected at most 512, found 513", max_length=513)
+    refused("--warmup: expected at most 1.0, found 2.0", warmup=2.0)
     refused("--batch-size: expected at least 1, found 0", batch_size=0)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
-import time
 from dataclasses import fields
 
 import pytest
@@ -47,9 +47,11 @@ def test_help_of_all_verbs_imports_nothing_heavy() -> None:
 def test_help_takes_less_than_half_a_second() -> None:
     seconds = []
     for _ in range(3):
-        started = time.perf_counter()
+        # Processor seconds of the child, so that another job on the machine does not fail the test.
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run([sys.executable, "-m", "zskd", "--help"], capture_output=True, text=True, check=True)
-        seconds.append(time.perf_counter() - started)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
         assert "examples:" in done.stdout
     assert min(seconds) < 0.5
 

@@ -124,21 +124,21 @@ def test_word_embeddings_come_from_the_teacher_once(teacher: Classifier, tmp_pat
 
 
 def test_another_teacher_or_width_shares_no_word_features(teacher: Classifier, tmp_path: Path) -> None:
-    first, _ = cached_word_features(teacher, 8, tmp_path)
-    assert cached_word_features(teacher, 9, tmp_path)[1] > 0
-    assert cached_word_features(classifier(SST2), 8, tmp_path)[1] > 0
-    again, asked = cached_word_features(teacher, 8, tmp_path)
+    first, _ = cached_word_features(teacher, 8, "fp32", tmp_path)
+    assert cached_word_features(teacher, 9, "fp32", tmp_path)[1] > 0
+    assert cached_word_features(classifier(SST2), 8, "fp32", tmp_path)[1] > 0
+    again, asked = cached_word_features(teacher, 8, "fp32", tmp_path)
     assert asked == 0 and torch.equal(again, first)
     for path in tmp_path.rglob("*.safetensors"):
         path.write_bytes(path.read_bytes()[:-9])
-    repaired, asked = cached_word_features(teacher, 8, tmp_path)
+    repaired, asked = cached_word_features(teacher, 8, "fp32", tmp_path)
     assert asked > 0 and torch.equal(repaired, first)
 
 
 def test_a_student_wider_than_its_teacher_is_built_or_refused(tmp_path: Path) -> None:
     teacher = classifier(SST2, hidden=16, layers=24)
     try:
-        student, _, _ = build_student(SST2, teacher, 1.5, tmp_path)
+        student, _, _ = build_student(SST2, teacher, 1.5, "fp32", tmp_path)
     except InputError:
         return
     assert count_parameters(student) <= teacher.parameters / 1.5
