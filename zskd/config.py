@@ -102,10 +102,12 @@ class DistillConfig:
     )
     # Training
     temperature: float = _option(1.0, "temperature of the distillation loss", low=0.01, group="training")
-    epochs: float = _option(4.0, "passes over the transfer set", low=0.001, group="training")
+    epochs: float = _option(3.0, "passes over the transfer set", low=0.001, group="training")
     batch_size: int = _option(64, "inputs per process and step", low=1, group="training")
     gradient_accumulation: int = _option(1, "steps whose gradients are added up", low=1, group="training")
-    learning_rate: float = _option(1.0e-3, "peak learning rate", low=0.0, group="training")
+    learning_rate: float | None = _option(
+        None, "peak learning rate; default 2.0e-3 for a built student, 3.0e-4 for any other", low=0.0, group="training"
+    )
     warmup: float = _option(
         0.06, "share of the steps in which the learning rate rises", low=0.0, high=1.0, group="training"
     )

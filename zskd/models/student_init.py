@@ -73,9 +73,7 @@ def word_features(teacher: Classifier, width: int, precision: str = "fp32") -> t
     return torch.cat([response, components], dim=1)
 
 
-def cached_word_features(
-    teacher: Classifier, width: int, precision: str, cache: Path
-) -> tuple[torch.Tensor, int]:
+def cached_word_features(teacher: Classifier, width: int, precision: str, cache: Path) -> tuple[torch.Tensor, int]:
     """`word_features` from the cache, or computed and kept there.
 
     Returns:

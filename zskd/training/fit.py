@@ -18,6 +18,10 @@ from zskd.training.callbacks import EvaluationLog
 from zskd.training.data import TransferCollator
 from zskd.training.trainer import ZeroShotTrainer, last_checkpoint, repoint_best
 
+# A built student starts mostly at random and wants larger steps than a pretrained one.
+BUILT_LEARNING_RATE = 2.0e-3
+PRETRAINED_LEARNING_RATE = 3.0e-4
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -37,6 +41,13 @@ class Fit:
     history: list[dict[str, Any]]
 
 
+def learning_rate(config: DistillConfig) -> float:
+    """The peak learning rate asked for, or one that fits where the student starts from."""
+    if config.learning_rate is not None:
+        return config.learning_rate
+    return BUILT_LEARNING_RATE if config.student == "build" else PRETRAINED_LEARNING_RATE
+
+
 def training_arguments(config: DistillConfig, folder: Path, rows: int) -> ZeroShotArguments:
     """Trainer's arguments for a transfer set of `rows` rows."""
     per_step = config.batch_size * config.gradient_accumulation
@@ -49,7 +60,7 @@ def training_arguments(config: DistillConfig, folder: Path, rows: int) -> ZeroSh
         per_device_train_batch_size=config.batch_size,
         per_device_eval_batch_size=256,
         gradient_accumulation_steps=config.gradient_accumulation,
-        learning_rate=config.learning_rate,
+        learning_rate=learning_rate(config),
         warmup_steps=config.warmup,
         weight_decay=config.weight_decay,
         eval_strategy="steps",
