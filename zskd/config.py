@@ -69,7 +69,7 @@ class DistillConfig:
     )
     corpus_fraction: float = _option(1.0, "share of the source documents to use", low=0.0001, high=1.0, group="text")
     perturb: str = _option("random", "what happens to sub-spans of the text", choices=PERTURBATIONS, group="text")
-    pool_size: int = _option(90_000, "texts in the transfer pool", low=64, group="text")
+    pool_size: int = _option(180_000, "texts in the transfer pool", low=64, group="text")
     heldout: int = _option(
         4_000,
         "held-out texts: one half selects checkpoints, the other reports agreement",
@@ -102,7 +102,7 @@ class DistillConfig:
     )
     # Training
     temperature: float = _option(1.0, "temperature of the distillation loss", low=0.01, group="training")
-    epochs: float = _option(3.0, "passes over the transfer set", low=0.001, group="training")
+    epochs: float = _option(2.0, "passes over the transfer set", low=0.001, group="training")
     batch_size: int = _option(64, "inputs per process and step", low=1, group="training")
     gradient_accumulation: int = _option(1, "steps whose gradients are added up", low=1, group="training")
     learning_rate: float | None = _option(

@@ -24,7 +24,7 @@ from zskd.text.corpus import Corpus, hash64
 # Raise it when the same corpus and seed would give other inputs.
 FORMAT = 1
 
-SENTENCE_SHARE = 1 / 3  # of a pool; the rest are sub-spans
+SENTENCE_SHARE = 1 / 6  # of a pool; the rest are sub-spans
 SPAN_WORDS = (2, 24)  # words of a sub-span, drawn evenly between these
 MAX_RATE = 0.6  # each sub-span's share of perturbed words is drawn between 0 and this
 WORD_POWER = 0.5  # inserted words are drawn in proportion to their count to this power
