@@ -16,6 +16,7 @@ from zskd.text.shaping import Pools, build_pools, perturb_words, split_documents
 from zskd.text.sources import find_sources
 
 SIZE, HELDOUT, DOCUMENTS = 900, 120, 400
+WHOLE = int(SIZE * shaping.SENTENCE_SHARE)
 BASES = ["alder", "birch", "cedar", "maple", "oak", "pine", "poplar", "rowan", "spruce", "willow"]
 
 
@@ -70,9 +71,8 @@ def test_every_pool_has_its_own_fingerprint(pools: dict) -> None:
 @pytest.mark.parametrize("perturb", ["none", "random"])
 def test_seed_changes_spans_only(perturb: str, pools: dict) -> None:
     first, other = (pools[perturb, seed] for seed in (0, 1))
-    whole = SIZE // 3
-    assert first.transfer["text"][:whole] == other.transfer["text"][:whole]
-    assert first.transfer["text"][whole:] != other.transfer["text"][whole:]
+    assert first.transfer["text"][:WHOLE] == other.transfer["text"][:WHOLE]
+    assert first.transfer["text"][WHOLE:] != other.transfer["text"][WHOLE:]
     for name in ("select", "report"):
         assert getattr(first, name)["text"][:] == getattr(other, name)["text"][:]
 
@@ -80,14 +80,14 @@ def test_seed_changes_spans_only(perturb: str, pools: dict) -> None:
 def test_perturbation_changes_neither_the_number_of_texts_nor_what_is_held_out(pools: dict) -> None:
     plain, perturbed = pools["none", 0], pools["random", 0]
     assert len(plain.transfer) == len(perturbed.transfer) == SIZE
-    assert plain.transfer["text"][: SIZE // 3] == perturbed.transfer["text"][: SIZE // 3]
+    assert plain.transfer["text"][:WHOLE] == perturbed.transfer["text"][:WHOLE]
     for name in ("select", "report"):
         assert getattr(plain, name)["text"][:] == getattr(perturbed, name)["text"][:]
 
 
 def test_whole_sentences_come_first_and_from_all_over_the_corpus(corpus: Corpus, pools: dict) -> None:
     sentences = {text: i for i, text in enumerate(corpus.sentences["text"])}
-    places = [sentences[text] for text in pools["random", 0].transfer["text"][: SIZE // 3]]
+    places = [sentences[text] for text in pools["random", 0].transfer["text"][:WHOLE]]
     assert places == sorted(set(places))
     assert places[0] < 30 and places[-1] > len(sentences) - 30 and max(np.diff(places)) < 30
 
@@ -100,12 +100,12 @@ def test_unperturbed_texts_are_contiguous_parts_of_sentences(corpus: Corpus, poo
     for text in [*made.transfer["text"], *made.select["text"], *made.report["text"]]:
         assert any(f" {text} " in sentence for sentence in of_document[origin(text)]), text
     low, high = shaping.SPAN_WORDS
-    lengths = {len(text.split()) for text in made.transfer["text"][SIZE // 3 :]}
+    lengths = {len(text.split()) for text in made.transfer["text"][WHOLE:]}
     assert min(lengths) >= low and max(lengths) <= high and len(lengths) > 15
 
 
 def test_random_texts_are_mostly_changed_and_never_empty(corpus: Corpus, pools: dict) -> None:
-    spans = pools["random", 0].transfer["text"][SIZE // 3 :]
+    spans = pools["random", 0].transfer["text"][WHOLE:]
     assert all(text.strip() for text in spans)
     mixed = sum(len(origins(text)) > 1 for text in spans)  # words from elsewhere were put in
     assert 0.5 * len(spans) < mixed < len(spans)
