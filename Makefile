@@ -14,7 +14,7 @@ help:
 	@echo "make smoke       the main job on 5 % of the text with the real backbone"
 	@echo "make quality     format, lint and types"
 	@echo "make style       mend format and lint"
-	@echo "make sst2-table  the table of the README (needs ZSKD_DATA, about 90 minutes)"
+	@echo "make sst2-table  the table of the README (needs ZSKD_DATA; resumes)"
 	@echo "make clean       remove what the targets made"
 
 install: $(READY)

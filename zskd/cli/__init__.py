@@ -42,15 +42,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(arguments.run(arguments))
     except ZskdError as error:
         for problem in getattr(error, "problems", [str(error)]):
-            print(f"zskd: error: {problem}", file=sys.stderr)  # noqa: T201
+            print(f"zskd: error: {problem}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("zskd: interrupted; repeat the command with --resume to continue", file=sys.stderr)  # noqa: T201
+        print("zskd: interrupted; repeat the command with --resume to continue", file=sys.stderr)
         return 130
     except Exception as error:
         if not _disk_is_full(error):
             raise
-        print(  # noqa: T201
+        print(
             "zskd: error: no space left on the disk; finished label shards, checkpoints and students are kept. Free "
             "some space and repeat the command with --resume",
             file=sys.stderr,

@@ -40,8 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
     from zskd.runfolder import run_path
 
     metrics = distill(config)
-    print(table(metrics))  # noqa: T201
-    print(f"student: {run_path(config) / 'student'}")  # noqa: T201
+    print(table(metrics))
+    print(f"student: {run_path(config) / 'student'}")
     return 0
 
 

@@ -44,10 +44,10 @@ def run(arguments: argparse.Namespace) -> int:
     keys = ("rows", "accuracy", "f1", "majority", "above_chance")
     scores = {"task": task.name, **{key: found.get(key) for key in keys}}
     if config.json:
-        print(json.dumps(scores))  # noqa: T201
+        print(json.dumps(scores))
     else:
         for name, value in scores.items():
             if value is None:
                 continue
-            print(f"{name:14}{f'{value:.4f}' if isinstance(value, float) else value}")  # noqa: T201
+            print(f"{name:14}{f'{value:.4f}' if isinstance(value, float) else value}")
     return 0

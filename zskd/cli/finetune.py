@@ -32,6 +32,6 @@ def run(arguments: argparse.Namespace) -> int:
 
     done = finetune(config)
     for name, scores in done.record["scores"].items():
-        print(f"{name} ({scores['rows']} rows): accuracy {scores['accuracy']:.4f}")  # noqa: T201
-    print(f"teacher: {done.folder}")  # noqa: T201
+        print(f"{name} ({scores['rows']} rows): accuracy {scores['accuracy']:.4f}")
+    print(f"teacher: {done.folder}")
     return 0

@@ -48,5 +48,5 @@ def run(arguments: argparse.Namespace) -> int:
     lines.append(f"cache ({cache})")
     folders = sorted(path for path in cache.iterdir() if path.is_dir()) if cache.is_dir() else []
     lines += [f"  {folder.name:12}{_size(folder)}" for folder in folders] or ["  empty"]
-    print("\n".join(lines))  # noqa: T201
+    print("\n".join(lines))
     return 0

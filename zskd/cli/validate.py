@@ -26,5 +26,5 @@ def add_parser(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the resolved options; problems are raised by `build_config`."""
     config = build_config(arguments, DistillConfig, default_config=DEFAULT_CONFIG)
-    print(yaml.safe_dump(to_dict(config), sort_keys=False), end="")  # noqa: T201
+    print(yaml.safe_dump(to_dict(config), sort_keys=False), end="")
     return 0
