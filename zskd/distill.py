@@ -20,6 +20,7 @@ from zskd.files import replacing, write_text
 from zskd.gate import check_teacher
 from zskd.labelling import label_texts
 from zskd.models.classifier import load_classifier, pick_precision
+from zskd.models.loading import quiet_transformers
 from zskd.models.student import build_student, load_student, student_classifier
 from zskd.runfolder import RunFolder, versions
 from zskd.scoring import agreement
@@ -132,7 +133,7 @@ def distill(config: DistillConfig, *, zero_shot: bool = True) -> dict[str, Any]:
             )
         }
         fitted = fit(config, student, tokenizer, encoded["transfer"], encoded["select"], run.checkpoints)
-        with replacing(run.student) as temporary:
+        with replacing(run.student) as temporary, quiet_transformers():
             student.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)
         write_text(run.path / "history.json", json.dumps(fitted.history) + "\n")

@@ -58,8 +58,8 @@ def find_model(name: str, revision: str | None, *, flag: str) -> Origin:
 
 
 @contextmanager
-def quiet_loading() -> Iterator[None]:
-    """Silence the tables and bars of ``from_pretrained``; what matters in them is checked by the caller."""
+def quiet_transformers() -> Iterator[None]:
+    """Silence the tables and bars of loading and saving; what matters in them is checked by the caller."""
     level = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
@@ -77,7 +77,7 @@ def load_tokenizer(origin: Origin, *, flag: str) -> PreTrainedTokenizerBase:
         InputError: the folder holds none, or one that knows no ordinary word.
     """
     try:
-        with quiet_loading():
+        with quiet_transformers():
             tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(origin.name, **origin.arguments)
     except (OSError, ValueError, ImportError, KeyError) as error:
         raise InputError(f"{flag} {origin.name}: the tokenizer does not load: {_first_line(error)}") from error
@@ -100,7 +100,7 @@ def load_weights(origin: Origin, *, flag: str, new_head: dict[str, Any] | None =
         InputError: the files do not load, or weights that are needed are missing from them.
     """
     try:
-        with quiet_loading():
+        with quiet_transformers():
             config = AutoConfig.from_pretrained(origin.name, **origin.arguments, **(new_head or {}))
             model, info = AutoModelForSequenceClassification.from_pretrained(
                 origin.name,

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, PrinterCallback
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.config import DistillConfig
+from zskd.models.loading import quiet_transformers
 from zskd.training.arguments import ZeroShotArguments
 from zskd.training.callbacks import EvaluationLog
 from zskd.training.data import TransferCollator
@@ -109,7 +110,8 @@ def fit(
     checkpoint = last_checkpoint(folder) if config.resume else None
     if checkpoint:
         repoint_best(checkpoint)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    with quiet_transformers():
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     return Fit(
         trainer=trainer,
         steps=trainer.state.global_step,
