@@ -22,13 +22,6 @@ from zskd.errors import InputError
 from zskd.hub import is_local, resolve_revision
 from zskd.models.backbones import BACKBONES, EMBEDDED, fetch_backbone
 
-WEIGHT_FILES = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-)
-
 
 @dataclass(frozen=True)
 class Origin:
