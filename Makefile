@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUN ?= runs/sst2
 
-.PHONY: help install distill test test-slow test-data smoke quality style sst2-table clean
+.PHONY: help install distill test test-slow test-data smoke quality style glue-table clean
 
 help:
 	@echo "make install     virtual environment in $(VENV) with zskd and the development tools"
@@ -14,7 +14,7 @@ help:
 	@echo "make smoke       the main job on 5 % of the text with the real backbone"
 	@echo "make quality     format, lint and types"
 	@echo "make style       mend format and lint"
-	@echo "make sst2-table  the table of the README (needs ZSKD_DATA; resumes)"
+	@echo "make glue-table  the table of the README (needs ZSKD_DATA; resumes; TABLE=\"--tasks sst2 --seeds 0\")"
 	@echo "make clean       remove what the targets made"
 
 install: $(READY)
@@ -39,8 +39,8 @@ test-data: $(READY)
 smoke: $(READY)
 	$(BIN)/python -m recipes.smoke
 
-sst2-table: $(READY)
-	$(BIN)/python -m recipes.sst2_table --data $(ZSKD_DATA)
+glue-table: $(READY)
+	$(BIN)/python -m recipes.glue_table --data $(ZSKD_DATA) $(TABLE)
 
 quality: $(READY)
 	$(BIN)/ruff format --check .

@@ -5,10 +5,9 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import random
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,33 +17,17 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import pytest
 import torch
+from labelled_rows import ANSWERS, TOPICS, prose, rows_for, task_file, write_rows
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
 from zskd.cli import main
 from zskd.config import DistillConfig, flag
+from zskd.labelled import Labelled, read_labelled
 from zskd.models.classifier import Classifier, load_classifier
-from zskd.tasks import TASKS, read_labelled
+from zskd.tasks import TASKS, Task, find_task
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-
-_SUBJECTS = ("river", "mountain", "village", "engine", "painter", "library", "harbour", "bridge", "museum", "railway")
-_VERBS = ("crosses", "follows", "serves", "reaches", "borders", "supports", "joins", "replaces", "divides", "overlooks")
-_PLACES = ("valley", "coast", "station", "market", "forest", "castle", "church", "province", "county", "school")
-_EXTRAS = ("old", "northern", "small", "narrow", "famous", "stone", "wooden", "modern", "quiet", "eastern", "royal")
-
-
-def prose(lines: int, seed: int = 0) -> list[str]:
-    """Distinct out-of-domain sentences."""
-    rng = random.Random(seed)
-    made: dict[str, None] = {}
-    while len(made) < lines:
-        a, b, c = rng.sample(_EXTRAS, 3)
-        made[
-            f"The {a} {rng.choice(_SUBJECTS)} {rng.choice(_VERBS)} the {b} {rng.choice(_PLACES)} "
-            f"near the {c} {rng.choice(_PLACES)} in {rng.randint(1200, 1999)}."
-        ] = None
-    return list(made)
 
 
 def word_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
@@ -92,25 +75,69 @@ def tiny_bert(
     ).eval()
 
 
-@pytest.fixture(scope="session")
-def teacher_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A local BERT sentiment teacher that is no preset: two layers, fitted to the probe so that it passes the gate."""
-    task = TASKS["sst2"]
-    probe = read_labelled(task, str(task.probe_path()))
-    tokenizer = word_tokenizer([*probe.texts[0], *prose(600)])
+def save_model(folder: Path, model: torch.nn.Module, tokenizer: PreTrainedTokenizerFast) -> Path:
+    """A model folder."""
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def fit_teacher(folder: Path, task: Task, rows: Labelled, rate: float = 3e-3, steps: int = 30) -> Path:
+    """A local BERT teacher that is no preset: two layers, fitted to some labelled rows."""
+    tokenizer = word_tokenizer([*(text for texts in rows.texts for text in texts), *prose(600)])
     model = tiny_bert(len(tokenizer), task.labels)
     model.train()
-    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    batch = tokenizer(probe.texts[0], padding=True, return_tensors="pt")
-    labels = torch.tensor(probe.labels)
-    for _ in range(30):
+    optimizer = torch.optim.Adam(model.parameters(), lr=rate)
+    batch = tokenizer(*rows.texts, padding=True, truncation=True, max_length=48, return_tensors="pt")
+    labels = torch.tensor(rows.labels)
+    for _ in range(steps):
         optimizer.zero_grad()
         torch.nn.functional.cross_entropy(model(**batch).logits, labels).backward()
         optimizer.step()
-    folder = tmp_path_factory.mktemp("teacher")
-    model.eval().save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return save_model(folder, model.eval(), tokenizer)
+
+
+@pytest.fixture(scope="session")
+def teacher_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sentiment teacher that passes the gate."""
+    task = TASKS["sst2"]
+    return fit_teacher(tmp_path_factory.mktemp("teacher"), task, read_labelled(task, str(task.probe_path())))
+
+
+@pytest.fixture(scope="session")
+def own_tasks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Task files: ``topics`` (one text, five classes, a probe beside it) and ``answers`` (two texts, no probe)."""
+    folder = tmp_path_factory.mktemp("tasks")
+    found = {name: task_file(folder / f"{name}.yaml", v) for name, v in (("topics", TOPICS), ("answers", ANSWERS))}
+    task = find_task(found["topics"])
+    write_rows(folder / "probe.tsv", task, rows_for(task, 90, seed=5))
+    return found
+
+
+@pytest.fixture(scope="session")
+def teacher_for(tmp_path_factory: pytest.TempPathFactory, teacher_folder: Path) -> Callable[[str], Path]:
+    """A teacher for any task, fitted to its probe where it has one, and to prose, so that it uses every class."""
+    made = {"sst2": teacher_folder}
+
+    def teacher_for(name: str) -> Path:
+        if name not in made:
+            task = find_task(name)
+            rows, probe = rows_for(task, 90, seed=6), task.probe_path()
+            if probe is not None:
+                known = read_labelled(task, probe)
+                texts = tuple([*left, *right] for left, right in zip(known.texts, rows.texts, strict=True))
+                rows = Labelled(texts, [*known.labels, *rows.labels])
+            made[name] = fit_teacher(tmp_path_factory.mktemp("teacher"), task, rows, rate=6e-3, steps=20)
+        return made[name]
+
+    return teacher_for
+
+
+@pytest.fixture(scope="session")
+def student_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A student to start from that is not built from the teacher: one random layer less, with its own vocabulary."""
+    tokenizer = word_tokenizer(prose(200))
+    return save_model(tmp_path_factory.mktemp("student"), tiny_bert(len(tokenizer), ("a", "b"), 16, seed=3), tokenizer)
 
 
 @pytest.fixture(scope="session")
@@ -118,6 +145,15 @@ def corpus_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """600 distinct lines of out-of-domain prose."""
     path = tmp_path_factory.mktemp("corpus") / "prose.txt"
     path.write_text("\n".join(prose(600)) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def passages_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """300 passages of three sentences."""
+    lines, path = prose(900, seed=2), tmp_path_factory.mktemp("corpus") / "passages.txt"
+    passages = [" ".join(lines[i : i + 3]) for i in range(0, len(lines), 3)]
+    path.write_text("\n".join(passages) + "\n", encoding="utf-8")
     return path
 
 
@@ -146,6 +182,22 @@ def tiny_config(teacher_folder: Path, corpus_file: Path, shared_cache: Path, tmp
         cache_dir=str(shared_cache),
         output_dir=str(tmp_path / "run"),
     )
+
+
+@pytest.fixture
+def config_for(
+    tiny_config: DistillConfig, teacher_for: Callable[[str], Path], passages_file: Path
+) -> Callable[..., DistillConfig]:
+    """A distillation of any task, smaller still: ``config_for(task, option=value, ...)``."""
+
+    def config_for(task: str, **changes: Any) -> DistillConfig:
+        small = {"pool_size": 320, "max_length": 64, "epochs": 1.0, "max_class_share": 1.0}
+        options = {"corpus": [str(passages_file)], **small, **changes}
+        if "teacher" not in options:
+            options["teacher"] = str(teacher_for(task))
+        return replace(tiny_config, task=task, **options)
+
+    return config_for
 
 
 @pytest.fixture

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from labelled_rows import task_file
 
 from zskd.checks import check
 from zskd.config import DistillConfig, EvaluateConfig, FinetuneConfig, flag, to_dict
-from zskd.tasks import TASKS
+from zskd.tasks import TASKS, Task, find_task
 
 CLASSES = (DistillConfig, FinetuneConfig, EvaluateConfig)
 LIMITS = [
@@ -90,10 +91,36 @@ def test_missing_and_unknown_task_name_the_known_ones(cls: type) -> None:
     assert any("'sst-2'; did you mean 'sst2'?" in p for p in check(cls(task="sst-2")))
 
 
-@pytest.mark.parametrize("task", [task.name for task in TASKS.values() if task.is_pair])
-def test_pair_task_says_what_works(tiny_config: DistillConfig, task: str) -> None:
-    problems = check(replace(tiny_config, task=task))
-    assert any(f"--task {task}" in p and "sst2" in p for p in problems)
+@pytest.mark.parametrize("task", TASKS.values(), ids=list(TASKS))
+def test_every_preset_can_be_distilled(tiny_config: DistillConfig, tmp_path: Path, task: Task) -> None:
+    teacher = model_folder(tmp_path / "teacher", id2label=dict(enumerate(task.labels)))
+    assert check(replace(tiny_config, task=task.name, teacher=teacher)) == []
+
+
+def test_task_file_can_be_distilled(tiny_config: DistillConfig, own_tasks: dict[str, str], tmp_path: Path) -> None:
+    for task in map(find_task, own_tasks.values()):
+        teacher = model_folder(tmp_path / task.name, id2label=dict(enumerate(task.labels)))
+        config = replace(tiny_config, task=own_tasks[task.name], teacher=teacher)
+        assert check(config) == []
+        only(check(replace(config, teacher="default")), "--teacher default", task.name)
+        only(check(replace(config, hub_eval=True)), "--hub-eval", task.name)
+        only(check(replace(config, teacher="embedded")), "--teacher embedded", "zskd finetune")
+
+
+def test_problems_of_a_task_file_come_with_the_others(tiny_config: DistillConfig, tmp_path: Path) -> None:
+    path = task_file(tmp_path / "own.yaml", {"text_columns": ["a"], "label_column": "b", "labels": ["x", "x"]})
+    problems = check(replace(tiny_config, task=path, temperature=-1.0))
+    assert len(problems) == 2
+    assert any(path in p and "labels:" in p for p in problems)
+    assert any(p.startswith("--temperature") for p in problems)
+
+
+def test_callable_teacher_shows_nothing_to_build_from(tiny_config: DistillConfig, student_folder: Path) -> None:
+    named = replace(tiny_config, teacher="module:function")
+    only(check(named), "--student build", "callable")
+    only(check(tiny_config, black_box=True), "--student build", "callable")
+    for config, given in ((named, False), (replace(tiny_config, teacher="default"), True)):
+        assert check(replace(config, student=str(student_folder)), black_box=given) == []
 
 
 @pytest.mark.parametrize(
@@ -145,10 +172,11 @@ def test_header_of_an_evaluation_file_is_checked_and_no_row(tiny_config: Distill
     only(check(config), "--glue-dir", dev, "found none")
 
 
-def test_finetune_problems_name_their_flags(glue_dir: Path, tmp_path: Path) -> None:
+def test_finetune_problems_name_their_flags(glue_dir: Path, own_tasks: dict[str, str], tmp_path: Path) -> None:
     config = FinetuneConfig(task="sst2", glue_dir=str(glue_dir), output_dir=str(tmp_path / "new"))
     assert check(config) == []
-    only(check(replace(config, glue_dir=None)), "--glue-dir")
+    assert check(replace(config, glue_dir=None)) == [], "the rows come from the Hub"
+    only(check(replace(config, task=own_tasks["answers"], glue_dir=None)), "--glue-dir", "train.tsv")
     (glue_dir / "SST-2" / "train.tsv").unlink()
     only(check(config), "--glue-dir", "train.tsv")
     file = tmp_path / "file"
@@ -157,11 +185,25 @@ def test_finetune_problems_name_their_flags(glue_dir: Path, tmp_path: Path) -> N
         assert any("--output-dir" in p and str(taken) in p for p in check(replace(config, output_dir=str(taken))))
 
 
-def test_evaluate_problems_name_their_flags() -> None:
+def test_adapter_to_start_from_is_checked(glue_dir: Path, tmp_path: Path) -> None:
+    config = FinetuneConfig(task="sst2", glue_dir=str(glue_dir), output_dir=str(tmp_path / "new"))
+    adapter = tmp_path / "adapter"
+    only(check(replace(config, adapter=str(adapter))), "--adapter", adapter, "adapter_config.json")
+    model_folder(adapter)
+    only(check(replace(config, adapter=str(adapter))), "--adapter", adapter, "adapter_config.json")
+    (adapter / "adapter_config.json").write_text("{}", encoding="utf-8")
+    (adapter / "adapter_model.safetensors").write_bytes(b"")
+    assert check(replace(config, adapter=str(adapter))) == []
+    only(check(replace(config, adapter=str(adapter), full=True)), "--adapter", "--full")
+
+
+def test_evaluate_problems_name_their_flags(own_tasks: dict[str, str]) -> None:
     problems = check(EvaluateConfig(task="sst2"))
     assert [p.partition(":")[0] for p in problems] == ["--model", "--data"]
-    assert any("--data probe" in p for p in check(EvaluateConfig(task="rte", model="x", data="probe")))
     assert any("--data" in p and "/no.tsv" in p for p in check(EvaluateConfig(task="rte", model="x", data="/no.tsv")))
+    topics, answers = (EvaluateConfig(task=own_tasks[name], model="x", data="probe") for name in ("topics", "answers"))
+    assert check(topics) == [], "its file names a probe"
+    only(check(answers), "--data probe", "answers")
 
 
 def test_run_folder_that_is_taken(tiny_config: DistillConfig) -> None:

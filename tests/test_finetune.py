@@ -8,16 +8,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import as_flags, tiny_bert, word_tokenizer
+from conftest import as_flags, prose, save_model, tiny_bert, word_tokenizer
+from labelled_rows import glue_folder, rows_for
+from safetensors.torch import load_file
 from transformers import BertModel
 
 from zskd.config import FinetuneConfig
 from zskd.distill import distill
 from zskd.files import sha256_file
 from zskd.finetune import finetune, split_rows
+from zskd.labelled import Labelled, read_labelled
 from zskd.models.classifier import load_classifier
 from zskd.models.loading import count_parameters
-from zskd.tasks import TASKS, read_labelled
+from zskd.tasks import TASKS, Task, find_task
 
 SST2 = TASKS["sst2"]
 PROBE = read_labelled(SST2, str(SST2.probe_path())).texts[0]
@@ -131,4 +134,90 @@ def test_broken_training_row_is_named(cli, config: FinetuneConfig, glue_dir: Pat
     done = cli("finetune", *as_flags(config))
     assert done.code == 2
     assert f"{train}, line 3" in done.errors[0]
+    assert not Path(str(config.output_dir)).exists()
+
+
+def matrices(folder: Path) -> dict[str, torch.Tensor]:
+    """Tensors of a saved adapter."""
+    return load_file(folder / "adapter_model.safetensors")
+
+
+def test_adapter_starts_from_another(config: FinetuneConfig, tmp_path: Path) -> None:
+    source = finetune(config).folder
+    still = replace(config, adapter=str(source), learning_rate=0.0, epochs=1.0, seed=3)
+    done = finetune(replace(still, output_dir=str(tmp_path / "still")))
+    before, after = matrices(source), matrices(done.folder)
+    assert before.keys() == after.keys()
+    for name, value in after.items():
+        assert torch.equal(value, before[name]) == ("lora_" in name), f"{name}: the head is new"
+    assert done.record["started_from"] == source.name
+    assert str(source) not in json.dumps(done.record)
+    trained = finetune(replace(still, learning_rate=0.01, output_dir=str(tmp_path / "trained")))
+    assert any(
+        not torch.equal(value, before[name]) for name, value in matrices(trained.folder).items() if "lora_" in name
+    )
+
+
+def test_adapter_of_another_rank_is_refused(cli, config: FinetuneConfig, tmp_path: Path) -> None:
+    source = finetune(replace(config, epochs=0.2)).folder
+    done = cli("finetune", *as_flags(replace(config, adapter=str(source), rank=2, output_dir=str(tmp_path / "no"))))
+    assert done.code == 2
+    assert len(done.errors) == 1 and f"--adapter {source}" in done.errors[0] and "--rank" in done.errors[0]
+    assert not (tmp_path / "no").exists()
+
+
+def test_three_way_adapter_starts_a_two_way_pair_task(config: FinetuneConfig, tmp_path: Path) -> None:
+    for name in ("mnli", "rte"):
+        glue_folder(tmp_path / "pairs", TASKS[name], count=80)
+    pairs = replace(config, glue_dir=str(tmp_path / "pairs"), epochs=1.0)
+    source = finetune(replace(pairs, task="mnli", output_dir=str(tmp_path / "mnli"))).folder
+    done = finetune(
+        replace(pairs, task="rte", adapter=str(source), learning_rate=0.0, output_dir=str(tmp_path / "rte"))
+    )
+    assert all(
+        torch.equal(value, matrices(source)[name]) for name, value in matrices(done.folder).items() if "lora_" in name
+    )
+    teacher = load_classifier(TASKS["rte"], str(done.folder), tmp_path)
+    assert tuple(teacher.model.config.id2label.values()) == TASKS["rte"].labels
+    assert set(done.record["scores"]) == {"probe", "glue"}
+
+
+def test_task_of_ones_own_gets_a_teacher(config: FinetuneConfig, own_tasks: dict[str, str], tmp_path: Path) -> None:
+    task = find_task(own_tasks["topics"])
+    glue = glue_folder(tmp_path / "labelled", task, count=120)
+    tokenizer = word_tokenizer(prose(600))
+    folder = save_model(tmp_path / "wide", tiny_bert(len(tokenizer), task.labels).bert, tokenizer)
+    own = replace(config, task=own_tasks["topics"], glue_dir=str(glue), base=str(folder), max_length=None)
+    done = finetune(replace(own, full=True, learning_rate=3e-3))
+    assert done.record["options"]["max_length"] == task.max_length
+    assert set(done.record["scores"]) == {"probe", "dev"}
+    assert done.record["scores"]["dev"]["accuracy"] > done.record["scores"]["dev"]["majority"] + 0.2
+    teacher = load_classifier(task, str(done.folder), tmp_path)
+    assert teacher.order == tuple(range(5))
+
+
+def test_rows_come_from_the_hub_where_no_folder_is_given(
+    config: FinetuneConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def rows(task: Task, split: str, *, flag: str) -> Labelled:
+        asked.append((task.name, split, (tmp_path / "teacher" / "adapter_config.json").is_file()))
+        return rows_for(task, 90 if split == "train" else 24)
+
+    monkeypatch.setattr("zskd.finetune.hub_rows", rows)
+    done = finetune(replace(config, task="mnli", glue_dir=None, epochs=1.0))
+    assert asked == [
+        ("mnli", "train", False), ("mnli", "validation_matched", True), ("mnli", "validation_mismatched", True),
+    ], "the dev sets are read when the teacher is saved"  # fmt: skip
+    assert done.record["training_rows"] + done.record["selection_rows"] <= 90
+    for name in TASKS["mnli"].hub_splits:
+        assert done.record["scores"][name]["rows"] == 24
+
+
+def test_without_a_folder_and_a_network_nothing_is_written(cli, config: FinetuneConfig, monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    done = cli("finetune", *as_flags(config, glue_dir=None))
+    assert done.code == 2
+    assert len(done.errors) == 1 and "--glue-dir" in done.errors[0]
     assert not Path(str(config.output_dir)).exists()

@@ -11,12 +11,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from zskd.config import Config, DistillConfig, EvaluateConfig, FinetuneConfig, cache_root, flag, nearest
-from zskd.errors import InputError
-from zskd.hub import is_local
+from zskd.config import Config, DistillConfig, EvaluateConfig, FinetuneConfig, cache_root, flag
+from zskd.errors import InputError, nearest
+from zskd.hub import is_callable_name, is_local
+from zskd.labelled import check_header
 from zskd.models.labels import align_labels, label_names, parse_label_map, read_model_config
+from zskd.models.positions import usable_positions
 from zskd.runfolder import blocking_file, check_run_folder, run_path
-from zskd.tasks import TASKS, Task, check_header
+from zskd.tasks import Task, find_task
 from zskd.text.sources import check_source
 
 # Trackers of transformers -> the package each needs.
@@ -32,20 +34,31 @@ _TRACKERS = {
 }
 
 
-def check(config: Config) -> list[str]:
-    """All problems of a configuration, in the order of its options; empty where it can run."""
+def check(config: Config, *, black_box: bool = False) -> list[str]:
+    """All problems of a configuration, in the order of its options; empty where it can run.
+
+    Args:
+        black_box: the teacher is a callable that is handed over beside the configuration.
+    """
     problems = _check_ranges(config)
-    task = TASKS.get(config.task)
+    task = _find(config.task, problems)
     if task is None:
-        found = f"found {config.task!r}; {nearest(config.task, TASKS)}" if config.task else "found none"
-        problems.insert(0, f"--task: expected one of {', '.join(TASKS)}, {found}")
-    elif isinstance(config, DistillConfig):
-        problems += _check_distill(config, task)
+        return problems
+    if isinstance(config, DistillConfig):
+        problems += _check_distill(config, task, black_box)
     elif isinstance(config, FinetuneConfig):
         problems += _check_finetune(config, task)
     else:
         problems += _check_evaluate(config, task)
     return problems
+
+
+def _find(name: str, problems: list[str]) -> Task | None:
+    try:
+        return find_task(name)
+    except InputError as error:
+        problems[:0] = error.problems
+        return None
 
 
 def _check_ranges(config: Any) -> list[str]:
@@ -66,14 +79,14 @@ def _check_ranges(config: Any) -> list[str]:
     return problems
 
 
-def _check_positions(config: dict[str, Any], shown: str, max_length: int) -> list[str]:
-    positions = config.get("max_position_embeddings")
-    if isinstance(positions, int) and 0 < positions < max_length:
+def _check_positions(config: dict[str, Any], shown: str, max_length: int | None) -> list[str]:
+    positions = usable_positions(config)
+    if positions is not None and max_length is not None and positions < max_length:
         return [f"--max-length {max_length}: expected at most the {positions} positions of {shown}"]
     return []
 
 
-def _check_local(name: str, flag_name: str, max_length: int) -> list[str]:
+def _check_local(name: str, flag_name: str, max_length: int | None) -> list[str]:
     """Problems of a local model folder besides its labels."""
     try:
         config = read_model_config(Path(name).expanduser(), flag=flag_name)
@@ -102,11 +115,19 @@ def _check_classifier(
     return []
 
 
-def _check_distill(config: DistillConfig, task: Task) -> list[str]:
+def _check_distill(config: DistillConfig, task: Task, black_box: bool) -> list[str]:
     problems = []
-    if task.is_pair:
-        problems.append(f"--task {task.name}: distilling tasks with two input texts is not built yet; sst2 works")
-    problems += _check_classifier(task, config.teacher, config.label_map, "--teacher", config.max_length)
+    if black_box or is_callable_name(config.teacher):
+        if config.student == "build":
+            problems.append(
+                "--student build: a callable teacher shows no weights to build a student from; name a folder or Hub id"
+            )
+    else:
+        problems += _check_classifier(task, config.teacher, config.label_map, "--teacher", config.max_length)
+    if config.hub_eval and config.glue_dir is None and not task.hub_config:
+        problems.append(f"--hub-eval: {task.name} is not one of the Hub's GLUE tasks; give --glue-dir or --no-hub-eval")
+    if config.teacher == "default" and not task.teacher and not black_box:
+        problems.append(f"--teacher default: {task.name} names no teacher; give a folder, a Hub id or module:function")
     if config.student not in ("build", "default") and is_local(config.student):
         problems += _check_local(config.student, "--student", config.max_length)
     if not config.corpus:
@@ -148,12 +169,18 @@ def _check_glue(task: Task, glue_dir: str | None) -> list[str]:
 def _check_finetune(config: FinetuneConfig, task: Task) -> list[str]:
     problems = []
     if config.glue_dir is None:
-        problems.append("--glue-dir: expected the folder that holds train.tsv, found none")
+        if not task.hub_config:
+            problems.append("--glue-dir: expected the folder that holds train.tsv, found none")
     else:
         train = check_header(task, task.train_file(config.glue_dir))
         problems += [f"--glue-dir {config.glue_dir}: {problem}" for problem in train]
     if config.base != "embedded" and is_local(config.base):
         problems += _check_local(config.base, "--base", config.max_length)
+    if config.adapter is not None:
+        if config.full:
+            problems.append(f"--adapter {config.adapter}: an adapter is where an adapter starts from; leave out --full")
+        if not (Path(config.adapter).expanduser() / "adapter_config.json").is_file():
+            problems.append(f"--adapter {config.adapter}: expected a folder with adapter_config.json, found none")
     output = Path(config.output_dir or f"runs/teacher-{task.name}")
     if blocked := blocking_file(output):
         problems.append(f"--output-dir {output}: expected a folder, found the file {blocked}")
@@ -166,7 +193,7 @@ def _check_evaluate(config: EvaluateConfig, task: Task) -> list[str]:
     problems = []
     if not config.model:
         problems.append("--model: expected a folder or Hub id, found none")
-    else:
+    elif not is_callable_name(config.model):
         problems += _check_classifier(task, config.model, config.label_map, "--model")
     if not config.data:
         problems.append("--data: expected a labelled file, or `probe`; found none")

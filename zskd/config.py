@@ -7,7 +7,6 @@ Precedence is default < YAML file < flag; `resolve` applies it.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import os
 import types
 import typing
@@ -18,10 +17,12 @@ from typing import Any, TypeVar
 
 import yaml
 
-from zskd.errors import InputError
+from zskd.errors import InputError, nearest
+from zskd.tasks import find_task
 
 PERTURBATIONS = ("none", "random")
 PRECISIONS = ("auto", "fp32", "bf16")
+POOL_SIZES = {1: 180_000, 2: 90_000}  # by number of input texts; a pair costs more tokens
 MAX_SEED = 2**32 - 1  # NumPy's legacy generator takes no larger one
 
 
@@ -37,7 +38,7 @@ class DistillConfig:
     """Everything a distillation run depends on. Each field's help text says what it means."""
 
     # What is distilled into what
-    task: str = _option("", "task name; `zskd ls` lists them", group="models")
+    task: str = _option("", "task name (`zskd ls` lists them) or a task file (.yaml)", group="models")
     teacher: str = _option(
         "default",
         "Hub id or folder of a fine-tuned classifier; `embedded`: the packaged adapter on its backbone; "
@@ -69,15 +70,21 @@ class DistillConfig:
     )
     corpus_fraction: float = _option(1.0, "share of the source documents to use", low=0.0001, high=1.0, group="text")
     perturb: str = _option("random", "what happens to sub-spans of the text", choices=PERTURBATIONS, group="text")
-    pool_size: int = _option(180_000, "texts in the transfer pool", low=64, group="text")
+    pool_size: int | None = _option(
+        None, "inputs in the transfer pool; default 180000, for tasks with two texts 90000", low=64, group="text"
+    )
     heldout: int = _option(
         4_000,
         "held-out texts: one half selects checkpoints, the other reports agreement",
         low=16,
         group="text",
     )
-    max_length: int = _option(
-        64, "tokens; longer inputs are cut, for teacher and student", low=8, high=512, group="text"
+    max_length: int | None = _option(
+        None,
+        "tokens; longer inputs are cut, for teacher and student; default: the task's (`zskd ls`)",
+        low=8,
+        high=512,
+        group="text",
     )
     # Labelling and selection
     precision: str = _option(
@@ -94,7 +101,7 @@ class DistillConfig:
         group="labels",
     )
     max_class_share: float = _option(
-        1.0,
+        0.8,
         "drop inputs of a predicted class above this share of the transfer set; 1 keeps all",
         low=0.01,
         high=1.0,
@@ -106,7 +113,10 @@ class DistillConfig:
     batch_size: int = _option(64, "inputs per process and step", low=1, group="training")
     gradient_accumulation: int = _option(1, "steps whose gradients are added up", low=1, group="training")
     learning_rate: float | None = _option(
-        None, "peak learning rate; default 2.0e-3 for a built student, 3.0e-4 for any other", low=0.0, group="training"
+        None,
+        "peak learning rate; default 2.0e-3 for a built student (1.0e-3 with two texts), 3.0e-4 for any other",
+        low=0.0,
+        group="training",
     )
     warmup: float = _option(
         0.06, "share of the steps in which the learning rate rises", low=0.0, high=1.0, group="training"
@@ -132,14 +142,21 @@ class DistillConfig:
 class FinetuneConfig:
     """Options of `zskd finetune`: train a teacher from labelled rows in GLUE's layout."""
 
-    task: str = _option("", "task name; `zskd ls` lists them", group="models")
+    task: str = _option("", "task name (`zskd ls` lists them) or a task file (.yaml)", group="models")
     base: str = _option("embedded", "backbone: `embedded`, a Hub id or a folder", group="models")
+    adapter: str | None = _option(
+        None, "folder of an adapter of the same base and rank to start from, for example MNLI's for RTE", group="models"
+    )
     full: bool = _option(False, "train all weights instead of a LoRA adapter", group="models")
     rank: int = _option(16, "rank of the LoRA matrices", low=1, group="models")
-    glue_dir: str | None = _option(None, "GLUE folder (or the task's own) that holds train.tsv", group="data")
+    glue_dir: str | None = _option(
+        None, "GLUE folder (or the task's own) that holds train.tsv; default: nyu-mll/glue on the Hub", group="data"
+    )
     selection_rows: int = _option(600, "training rows kept aside to choose the checkpoint", low=16, group="data")
     max_rows: int | None = _option(None, "use at most this many training rows", low=32, group="data")
-    max_length: int = _option(64, "tokens; longer inputs are cut", low=8, high=512, group="data")
+    max_length: int | None = _option(
+        None, "tokens; longer inputs are cut; default: the task's", low=8, high=512, group="data"
+    )
     epochs: float = _option(3.0, "passes over the training rows", low=0.001, group="training")
     batch_size: int = _option(32, "rows per step", low=1, group="training")
     learning_rate: float = _option(
@@ -166,12 +183,14 @@ class EvaluateConfig:
     """Options of `zskd evaluate`: score a saved classifier on a labelled file."""
 
     model: str = _option("", "folder or Hub id of the classifier", group="models")
-    task: str = _option("", "task name; `zskd ls` lists them", group="models")
+    task: str = _option("", "task name (`zskd ls` lists them) or a task file (.yaml)", group="models")
     label_map: str | None = _option(
         None, "the model's label names in the task's words, as in `distill`", group="models"
     )
     data: str = _option("", "labelled file in GLUE's columns, or `probe`", group="data")
-    max_length: int = _option(128, "tokens; longer inputs are cut", low=8, high=512, group="data")
+    max_length: int | None = _option(
+        None, "tokens; longer inputs are cut; default: the task's", low=8, high=512, group="data"
+    )
     precision: str = _option("fp32", "precision of the model", choices=PRECISIONS, group="data")
     json: bool = _option(False, "print one JSON object instead of a table", group="run")
     cache_dir: str | None = _option(None, "cache folder; default $ZSKD_CACHE or ~/.cache/zskd", group="run")
@@ -188,13 +207,6 @@ def cache_root(cache_dir: str | None) -> Path:
 def flag(name: str) -> str:
     """``batch_size`` -> ``--batch-size``."""
     return "--" + name.replace("_", "-")
-
-
-def nearest(name: str, known: typing.Iterable[str]) -> str:
-    """A hint that names the nearest valid spelling, or the valid ones."""
-    known = list(known)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else "known: " + ", ".join(known)
 
 
 def packaged_configs() -> dict[str, Path]:
@@ -286,7 +298,27 @@ def resolve(cls: type[Config], config: str | None, flags: dict[str, Any]) -> tup
             except (TypeError, ValueError, OverflowError):
                 kind = field_type(cls, key)[0].__name__
                 problems.append(f"{flag(key)}: expected a value of type {kind}, found {value!r}")
-    return cls(**merged), problems
+    return with_task_defaults(cls(**merged)), problems
+
+
+def input_length(config: DistillConfig | FinetuneConfig | EvaluateConfig) -> int:
+    """Tokens of an input, of a configuration that `with_task_defaults` has filled in."""
+    assert config.max_length is not None
+    return config.max_length
+
+
+def with_task_defaults(config: Config) -> Config:
+    """The configuration with the task's own values where none was given; unchanged where there is no such task."""
+    try:
+        task = find_task(config.task)
+    except InputError:
+        return config  # `zskd.checks.check` says what is wrong with it
+    defaults = {"max_length": task.max_length, "pool_size": POOL_SIZES[len(task.text_columns)]}
+    filled = dataclasses.replace(config)
+    for name, value in defaults.items():
+        if getattr(config, name, value) is None:
+            setattr(filled, name, value)
+    return filled
 
 
 def to_dict(config: DistillConfig | FinetuneConfig | EvaluateConfig) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The walk: corpus, shaping, labelling, selection, training, scoring.
 
-No function called before `score` receives a path to labelled data; the teacher gate reads the packaged probe.
+No function called before `score` receives a path to labelled data; the teacher gate reads the task's probe.
 """
 
 from __future__ import annotations
@@ -14,94 +14,105 @@ from transformers import set_seed
 
 from zskd import results
 from zskd.checks import check
-from zskd.config import DistillConfig, cache_root
+from zskd.config import DistillConfig, cache_root, input_length, with_task_defaults
 from zskd.errors import InputError
 from zskd.files import replacing, write_text
 from zskd.gate import check_teacher
-from zskd.labelling import label_texts
-from zskd.models.classifier import load_classifier, pick_precision
+from zskd.labelling import LabelledTexts, label_texts
+from zskd.models.blackbox import Ask
+from zskd.models.classifier import Classifier, pick_precision
 from zskd.models.loading import quiet_transformers
 from zskd.models.student import build_student, load_student, student_classifier
+from zskd.models.teacher import load_teacher
+from zskd.models.vocabulary import vocabulary_size
 from zskd.runfolder import RunFolder, versions
 from zskd.scoring import agreement
-from zskd.tasks import TASKS
+from zskd.tasks import find_task
 from zskd.text.corpus import build_corpus
 from zskd.text.selection import select, teacher_logits
-from zskd.text.shaping import build_pools
+from zskd.text.shaping import Pools, build_pools
 from zskd.text.sources import find_sources
+from zskd.text.transfer_report import report_table, transfer_report
 from zskd.training.data import encode
 from zskd.training.fit import fit
 
 logger = logging.getLogger(__name__)
 
 
-def distill(config: DistillConfig, *, zero_shot: bool = True) -> dict[str, Any]:
+def distill(
+    config: DistillConfig, *, teacher: Ask | None = None, pools: Pools | None = None, zero_shot: bool = True
+) -> dict[str, Any]:
     """Distil a teacher into a student and return the content of ``metrics.json``.
 
     Args:
-        zero_shot: recorded as ``zero_shot.enforced``. A recipe that hands in the task's own text as corpus, such
-            as the in-domain ceiling, passes False.
+        teacher: a callable teacher (see `zskd.models.blackbox`), in place of ``config.teacher``.
+        pools: inputs made elsewhere, in place of those shaped from ``config.corpus``.
+        zero_shot: recorded as ``zero_shot.enforced``. A recipe that hands in the task's own inputs, such as the
+            in-domain ceiling, passes False.
 
     Raises:
         InputError: the input is wrong; nothing was written to the run folder, or the student was kept.
         RunError: a download failed.
     """
-    if problems := check(config):
+    config = with_task_defaults(config)
+    if problems := check(config, black_box=teacher is not None):
         raise InputError(problems)
-    task, cache, run = TASKS[config.task], cache_root(config.cache_dir), RunFolder(config)
+    task, cache, run = find_task(config.task), cache_root(config.cache_dir), RunFolder(config)
     if finished := results.finished(run):
         return finished
+    length = input_length(config)
+    assert config.pool_size is not None  # filled in above
 
     with run.phase("corpus"):
         corpus = build_corpus(find_sources(config.corpus), config.corpus_fraction, cache)
         logger.info("corpus: %d sentences (%d duplicates dropped)", len(corpus.sentences), corpus.duplicates)
     with run.phase("shaping"):
-        pools = build_pools(
+        pools = pools or build_pools(
             corpus,
+            inputs=task.inputs,
             size=config.pool_size,
             heldout=config.heldout,
             perturb=config.perturb,
             seed=config.seed,
             cache=cache,
         )
-        logger.info("shaping: %d texts for the transfer set, perturbation %s", len(pools.transfer), config.perturb)
+        logger.info("shaping: %d inputs for the transfer set, perturbation %s", len(pools.transfer), config.perturb)
     with run.phase("teacher"):
-        teacher = load_classifier(
-            task, config.teacher, cache, revision=config.teacher_revision, label_map=config.label_map
-        )
-        teacher.model.to(results.device())
-        gate = check_teacher(task, teacher, config.max_length)
-        if gate:
-            logger.info("teacher: %s parameters, %.3f on the probe", f"{teacher.parameters:,}", gate["accuracy"])
+        guide = load_teacher(task, teacher or config.teacher, cache, config.teacher_revision, config.label_map)
+        gate = check_teacher(task, guide, length)
     with run.phase("labelling"):
-        precision = pick_precision(config.precision, teacher.model.device)
+        precision = pick_precision(config.precision, results.device()) if isinstance(guide, Classifier) else "its own"
         labelled = {
             name: label_texts(
                 getattr(pools, name),
-                teacher,
+                guide,
                 cache,
-                max_length=config.max_length,
+                max_length=length,
                 precision=precision,
                 description=f"teacher labels {name}",
             )
             for name in ("transfer", "select", "report")
         }
-        queries, live = (sum(getattr(part, name) for part in labelled.values()) for name in ("queries", "live"))
-        logger.info("labelling: %d texts, %d asked now (%s), %d cached", queries, live, precision, queries - live)
+        queries, live = _queries(labelled)
+        logger.info("labelling: %d inputs, %d asked now (%s), %d cached", queries, live, precision, queries - live)
     with run.phase("selection"):
+        logits = teacher_logits(labelled["transfer"].dataset, guide.order)
+        report = transfer_report(labelled["transfer"].dataset, logits, task.labels)
+        logger.info("%s", report_table(report, task.labels))
         selection = select(
-            teacher_logits(labelled["transfer"].dataset, teacher.order),
+            logits,
             task.labels,
             min_confidence=config.min_confidence,
             max_class_share=config.max_class_share,
             seed=config.seed,
         )
-        logger.info("selection: %d texts stay; %s", len(selection.rows), results.class_line(selection))
+        logger.info("selection: %d inputs stay; %s", len(selection.rows), results.class_line(selection))
     with run.phase("student"):
         set_seed(config.seed)
-        student_revision, asked = None, 0
-        if config.student == "build":
-            student, tokenizer, asked = build_student(task, teacher, config.compression, precision, cache)
+        student_revision, tokens, asked = None, 0, 0
+        if config.student == "build" and isinstance(guide, Classifier):
+            student, tokenizer, asked = build_student(task, guide, config.compression, precision, cache)
+            tokens = vocabulary_size(tokenizer)
         else:
             student, tokenizer, student_revision = load_student(task, config.student, config.student_revision)
     record = {
@@ -113,19 +124,20 @@ def distill(config: DistillConfig, *, zero_shot: bool = True) -> dict[str, Any]:
             "sentences": len(corpus.sentences),
         },
         "pools": {"fingerprint": pools.fingerprint},
-        "teacher": {"name": config.teacher, "revision": teacher.revision, "fingerprint": teacher.fingerprint},
+        "teacher": {"name": guide.name, "revision": guide.revision, "fingerprint": guide.fingerprint},
         "student": {"name": config.student, "revision": student_revision},
         "transfer_set": {"texts": len(selection.rows), "classes": selection.report},
         "precision": precision,
         "gate": gate,
     }
     run.start(record)
+    write_text(run.path / "transfer_set.json", json.dumps(report, indent=1) + "\n")
     with run.phase("training"):
         kept = labelled["transfer"].dataset
         if len(selection.rows) < len(kept):
             kept = kept.select(selection.rows)
         encoded = {
-            name: encode(dataset, tokenizer, teacher.order, config.max_length, run.path / "_cache" / f"{name}.arrow")
+            name: encode(dataset, tokenizer, guide.order, length, run.path / "_cache" / f"{name}.arrow")
             for name, dataset in (
                 ("transfer", kept),
                 ("select", labelled["select"].dataset),
@@ -142,19 +154,13 @@ def distill(config: DistillConfig, *, zero_shot: bool = True) -> dict[str, Any]:
         prediction = fitted.trainer.predict(encoded["report"])
         agreed = agreement(prediction.label_ids, np.asarray(prediction.predictions))
         classifier = student_classifier(task, student, tokenizer, str(run.student))
-        scores = results.score(config, task, teacher, classifier, gate, run)
-    metrics = results.metrics(
-        config,
-        record,
-        teacher,
-        classifier,
-        scores,
-        agreed,
-        fitted,
-        queries,
-        live + asked,
-        run,
-        zero_shot=zero_shot,
-    )
+        scores = results.score(config, task, guide, classifier, gate, kept, run)
+    outcome = results.Outcome(record, guide, classifier, scores, agreed, fitted, queries, tokens, live + asked)
+    metrics = results.metrics(config, task, outcome, run, zero_shot=zero_shot)
     run.finish(metrics)
     return metrics
+
+
+def _queries(labelled: dict[str, LabelledTexts]) -> tuple[int, int]:
+    """Inputs whose logits are used, and those of them that the teacher was asked for now."""
+    return sum(part.queries for part in labelled.values()), sum(part.live for part in labelled.values())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 
 
 class ZskdError(Exception):
@@ -27,3 +28,10 @@ class InputError(ZskdError):
 
 class RunError(ZskdError):
     """The input was fine but the run failed (download, disk, collapse). Exit code 1."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint that names the nearest valid spelling, or the valid ones."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else "known: " + ", ".join(known)

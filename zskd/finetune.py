@@ -17,12 +17,9 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
-from peft import LoraConfig, PeftModel, TaskType, get_peft_model
-from safetensors.torch import load_file, save_file
 from transformers import (
     DataCollatorWithPadding,
     EvalPrediction,
-    PreTrainedModel,
     PrinterCallback,
     Trainer,
     TrainerCallback,
@@ -33,17 +30,15 @@ from transformers import (
 )
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-from zskd.config import FinetuneConfig, cache_root, to_dict
+from zskd.config import FinetuneConfig, cache_root, input_length, to_dict, with_task_defaults
+from zskd.encoding import encode_texts
 from zskd.files import replacing, write_text
-from zskd.models.backbones import BACKBONES
+from zskd.labelled import Labelled, check_header, hub_rows, read_labelled
+from zskd.models.adapters import new_adapter, save_adapter, start_from
 from zskd.models.classifier import load_classifier, pick_precision
 from zskd.models.loading import backbone_origin, load_tokenizer, load_weights
-from zskd.scoring import evaluate_files
-from zskd.tasks import TASKS, Labelled, Task, check_header, read_labelled
-
-# Every linear map of a BERT layer, and the pooler: at rank 16 the adapter of a 384-wide model stays
-# below 1.5 MB in float16.
-LORA_TARGETS = ["query", "key", "value", "dense"]
+from zskd.scoring import evaluate_files, evaluate_rows
+from zskd.tasks import Task, find_task
 
 
 @dataclass(frozen=True)
@@ -90,7 +85,7 @@ def split_rows(rows: Labelled, selection_rows: int, max_rows: int | None, seed: 
 
 
 def _encode(rows: Labelled, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Dataset:
-    encoded = dict(tokenizer(*rows.texts, truncation=True, max_length=max_length, padding=False))
+    encoded = dict(encode_texts(tokenizer, rows.texts, max_length))
     encoded["length"] = [len(ids) for ids in encoded["input_ids"]]
     return Dataset.from_dict({**encoded, "labels": rows.labels})
 
@@ -170,10 +165,14 @@ def finetune(config: FinetuneConfig) -> Finetuned:
     Raises:
         InputError: files or backbone are not usable.
     """
-    task = TASKS[config.task]
+    config = with_task_defaults(config)
+    task = find_task(config.task)
     output = Path(config.output_dir or f"runs/teacher-{task.name}")
     cache = cache_root(config.cache_dir)
-    rows = read_labelled(task, task.train_file(str(config.glue_dir)))
+    if config.glue_dir is None:
+        rows = hub_rows(task, "train", flag="--glue-dir (none given)")
+    else:
+        rows = read_labelled(task, task.train_file(config.glue_dir))
     train, selection = split_rows(rows, config.selection_rows, config.max_rows, config.seed)
 
     set_seed(config.seed)
@@ -183,16 +182,9 @@ def finetune(config: FinetuneConfig) -> Finetuned:
     model = load_weights(origin, flag="--base", new_head=head)
     tokenizer = load_tokenizer(origin, flag="--base")
     if not config.full:
-        model = get_peft_model(
-            model,
-            LoraConfig(
-                task_type=TaskType.SEQ_CLS,
-                r=config.rank,
-                lora_alpha=2 * config.rank,
-                lora_dropout=0.1,
-                target_modules=LORA_TARGETS,
-            ),
-        )
+        model = new_adapter(model, config.rank)
+        if config.adapter:
+            start_from(model, Path(config.adapter).expanduser())
     steps = max(1, round(config.epochs * len(train.labels) / config.batch_size))
     every = max(1, steps // config.checkpoints)
     work = output.parent / f".{output.name}.training"
@@ -217,8 +209,8 @@ def finetune(config: FinetuneConfig) -> Finetuned:
     trainer = _ClassifierTrainer(
         model,
         arguments,
-        train_dataset=_encode(train, tokenizer, config.max_length),
-        eval_dataset=_encode(selection, tokenizer, config.max_length),
+        train_dataset=_encode(train, tokenizer, input_length(config)),
+        eval_dataset=_encode(selection, tokenizer, input_length(config)),
         data_collator=DataCollatorWithPadding(tokenizer),
         processing_class=tokenizer,
         compute_metrics=_accuracy,
@@ -237,10 +229,13 @@ def finetune(config: FinetuneConfig) -> Finetuned:
             model.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)
         else:
-            _save_adapter(model, temporary, config.base)
+            save_adapter(model, temporary, config.base)
     record: dict[str, Any] = {
         "task": task.name,
-        "options": {k: v for k, v in to_dict(config).items() if k not in ("glue_dir", "output_dir", "cache_dir")},
+        "options": {
+            k: v for k, v in to_dict(config).items() if k not in ("glue_dir", "output_dir", "cache_dir", "adapter")
+        },
+        "started_from": Path(config.adapter).name if config.adapter else None,
         "training_rows": len(train.labels),
         "selection_rows": len(selection.labels),
         "selection_accuracy": {name: round(value, 4) for name, value in chosen.items()},
@@ -253,22 +248,13 @@ def finetune(config: FinetuneConfig) -> Finetuned:
     return Finetuned(output, record)
 
 
-def _save_adapter(model: PeftModel, folder: Path, base: str) -> None:
-    """Adapter in float16 with the upstream name of its backbone and the label names beside it."""
-    known = {b.name: b.repo_id for b in BACKBONES.values()} | {"embedded": BACKBONES["minilm-l6"].repo_id}
-    model.peft_config["default"].base_model_name_or_path = known.get(base, base)
-    # Word embeddings are not trained; looking for that in the backbone's files would ask the Hub.
-    model.save_pretrained(folder, save_embedding_layers=False)
-    weights = folder / "adapter_model.safetensors"
-    save_file({k: v.to(torch.float16) for k, v in load_file(weights).items()}, weights, metadata={"format": "pt"})
-    (folder / "README.md").unlink(missing_ok=True)  # peft's empty card template
-    inner: PreTrainedModel = model.get_base_model()
-    inner.config.save_pretrained(folder)
-
-
 def _score(task: Task, config: FinetuneConfig, folder: Path, cache: Path) -> dict[str, Any]:
     """Scores of the saved teacher on the probe and on the dev file, each where there is one."""
-    files = {"probe": task.probe_path(), **task.glue_files(str(config.glue_dir))}
-    present = {name: path for name, path in files.items() if path is not None and not check_header(task, path)}
     teacher = load_classifier(task, str(folder), cache, flag="--output-dir")
-    return evaluate_files(task, present, teacher, config.max_length, "fp32")
+    files = {"probe": task.probe_path()}
+    if config.glue_dir is None:
+        rows = {name: hub_rows(task, split, flag="--glue-dir (none given)") for name, split in task.hub_splits.items()}
+        return {name: evaluate_rows(task, found, teacher, input_length(config), "fp32") for name, found in rows.items()}
+    files |= task.glue_files(config.glue_dir)
+    present = {name: path for name, path in files.items() if path is not None and not check_header(task, path)}
+    return evaluate_files(task, present, teacher, input_length(config), "fp32")

@@ -17,6 +17,13 @@ def is_local(name: str) -> bool:
     return Path(name).exists() or name.startswith((".", "~", os.sep)) or name.count("/") > 1
 
 
+def is_callable_name(name: str) -> bool:
+    """True for ``module:function``, which no folder and no Hub id is spelled like."""
+    module, colon, function = name.partition(":")
+    identifiers = [*module.split("."), *function.split(".")]
+    return bool(colon) and all(part.isidentifier() for part in identifiers) and not Path(name).exists()
+
+
 def cached_revision(repo_id: str, revision: str | None = None, filename: str = "config.json") -> str | None:
     """Commit of the copy of `repo_id` in the Hugging Face cache, or None."""
     from huggingface_hub import try_to_load_from_cache

@@ -21,6 +21,8 @@ from tqdm.auto import tqdm
 
 from zskd.arrow import open_arrow, write_arrow
 from zskd.batching import BATCH_TOKENS, token_batches
+from zskd.encoding import encode_texts
+from zskd.models.blackbox import BlackBox
 from zskd.models.classifier import Classifier
 
 SHARD_ROWS = 4_096
@@ -46,7 +48,7 @@ class LabelledTexts:
 
 
 def predict_logits(
-    classifier: Classifier,
+    classifier: Classifier | BlackBox,
     texts: tuple[list[str], ...],
     *,
     max_length: int,
@@ -57,11 +59,14 @@ def predict_logits(
 
     Args:
         texts: one list of first texts, or two lists of equal length for pairs.
-        precision: ``fp32``, or ``bf16`` for autocast.
+        max_length: tokens; longer inputs are cut. A black box cuts as it likes.
+        precision: ``fp32``, or ``bf16`` for autocast. A black box computes as it likes.
     """
+    if isinstance(classifier, BlackBox):
+        return classifier.logits(texts, progress)
     model, tokenizer = classifier.model, classifier.tokenizer
     max_length = min(max_length, tokenizer.model_max_length)
-    encoded = tokenizer(*texts, truncation=True, max_length=max_length, padding=False)
+    encoded = encode_texts(tokenizer, texts, max_length)
     lengths = [len(ids) for ids in encoded["input_ids"]]
     logits = np.empty((len(lengths), model.config.num_labels), dtype=np.float32)
     device = model.device
@@ -75,7 +80,7 @@ def predict_logits(
     return logits
 
 
-def shard_key(classifier: Classifier, texts: tuple[list[str], ...], max_length: int, precision: str) -> str:
+def shard_key(classifier: Classifier | BlackBox, texts: tuple[list[str], ...], max_length: int, precision: str) -> str:
     """Hex SHA-256 of everything that decides a shard's logits."""
     head = [
         FORMAT,
@@ -93,7 +98,7 @@ def shard_key(classifier: Classifier, texts: tuple[list[str], ...], max_length: 
 
 def label_texts(
     pool: Dataset,
-    classifier: Classifier,
+    classifier: Classifier | BlackBox,
     cache: Path,
     *,
     max_length: int,
@@ -106,9 +111,10 @@ def label_texts(
     rows is written anew.
     """
     columns = [name for name in TEXT_COLUMNS if name in pool.column_names]
-    max_length = min(max_length, classifier.tokenizer.model_max_length)
+    if isinstance(classifier, Classifier):
+        max_length = min(max_length, classifier.tokenizer.model_max_length)
     folder = cache / "labels" / classifier.fingerprint[:16]
-    schema = pa.schema({"teacher_logits": pa.list_(pa.float32(), classifier.model.config.num_labels)})
+    schema = pa.schema({"teacher_logits": pa.list_(pa.float32(), len(classifier.order))})
     paths, live = [], 0
     with tqdm(total=len(pool), desc=description, unit="text", disable=None, leave=False) as progress:
         for start in range(0, len(pool), SHARD_ROWS):

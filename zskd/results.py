@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from datasets import Dataset
 
-from zskd.config import DistillConfig
+from zskd.config import DistillConfig, input_length
 from zskd.errors import InputError
+from zskd.labelled import Labelled, hub_rows, read_labelled
+from zskd.models.blackbox import BlackBox
 from zskd.models.classifier import Classifier
 from zskd.runfolder import RunFolder
 from zskd.scoring import above_chance, evaluate_rows
-from zskd.tasks import HUB_DATA, Labelled, Task, read_labelled
+from zskd.tasks import Task
 from zskd.text.selection import Selection
+from zskd.text.transfer_report import overlap
 from zskd.training.fit import Fit
 
 logger = logging.getLogger(__name__)
@@ -40,35 +45,29 @@ def class_line(selection: Selection) -> str:
     return ", ".join(f"{name} {100 * entry['share']:.0f} %" for name, entry in selection.report.items())
 
 
-def _hub_rows(task: Task, split: str) -> Labelled:
-    from datasets import load_dataset
-
-    from zskd.hub import resolve_revision
-
-    revision = resolve_revision(HUB_DATA, None, flag="--hub-eval", repo_type="dataset")
-    rows = load_dataset(HUB_DATA, task.hub_config, split=split, revision=revision)
-    return Labelled(tuple(rows[column][:] for column in task.hub_columns), rows["label"][:])
-
-
 def _evaluation_sets(config: DistillConfig, task: Task) -> dict[str, Labelled]:
     sets = {}
     if config.glue_dir is not None:
         files = task.glue_files(config.glue_dir)
         sets = {name: read_labelled(task, path) for name, path in files.items() if path.is_file()}
     elif config.hub_eval:
-        sets = {name: _hub_rows(task, split) for name, split in task.hub_splits.items()}
+        sets = {name: hub_rows(task, split, flag="--hub-eval") for name, split in task.hub_splits.items()}
     return sets
 
 
 def score(
     config: DistillConfig,
     task: Task,
-    teacher: Classifier,
+    teacher: Classifier | BlackBox,
     student: Classifier,
     gate: dict[str, Any] | None,
+    transfer: Dataset,
     run: RunFolder,
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Scores per model (``teacher``, ``student``) and evaluation set.
+
+    The student's scores on an evaluation file have ``overlap`` beside them: rows of which a text is also in the
+    transfer set.
 
     Raises:
         InputError: an evaluation file is not usable; the student is kept and the message says how to score it.
@@ -76,8 +75,10 @@ def score(
     scores: dict[str, dict[str, dict[str, Any]]] = {"teacher": {}, "student": {}}
     probe = task.probe_path()
     if probe is not None and gate is not None:
-        scores["teacher"]["probe"] = {name: value for name, value in gate.items() if name != "threshold"}
-        scores["student"]["probe"] = evaluate_rows(task, read_labelled(task, probe), student, config.max_length, "fp32")
+        scores["teacher"]["probe"] = {k: v for k, v in gate.items() if k not in ("threshold", "plain")}
+        scores["student"]["probe"] = evaluate_rows(
+            task, read_labelled(task, probe), student, input_length(config), "fp32"
+        )
     try:
         sets = _evaluation_sets(config, task)
     except InputError as error:
@@ -90,7 +91,10 @@ def score(
         ) from error
     for name, rows in sets.items():
         for who, model in (("teacher", teacher), ("student", student)):
-            scores[who][name] = evaluate_rows(task, rows, model, config.max_length, "fp32")
+            scores[who][name] = evaluate_rows(task, rows, model, input_length(config), "fp32")
+        scores["student"][name]["overlap"] = overlap(rows.texts, transfer)
+        if scores["student"][name]["overlap"]:
+            logger.info("%s: %d rows share a text with the transfer set", name, scores["student"][name]["overlap"])
     return scores
 
 
@@ -106,43 +110,57 @@ def retention(
     return raw, above
 
 
-def metrics(
-    config: DistillConfig,
-    record: dict[str, Any],
-    teacher: Classifier,
-    student: Classifier,
-    scores: dict[str, dict[str, dict[str, Any]]],
-    agreed: dict[str, float | None],
-    fitted: Fit,
-    queries: int,
-    live: int,
-    run: RunFolder,
-    *,
-    zero_shot: bool,
-) -> dict[str, Any]:
-    """Content of ``metrics.json``; the keys are the run's output contract."""
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished walk knows.
+
+    Attributes:
+        record: as in the run's ``record.json``.
+        scores: of `score`.
+        agreed: of `zskd.scoring.agreement`, on the report half of the held-out text.
+        queries: texts whose teacher logits were used.
+        single_tokens: tokens of the vocabulary that the teacher was shown to build the student.
+        live: how many of both were asked for in this run.
+    """
+
+    record: dict[str, Any]
+    teacher: Classifier | BlackBox
+    student: Classifier
+    scores: dict[str, dict[str, dict[str, Any]]]
+    agreed: dict[str, float | None]
+    fitted: Fit
+    queries: int
+    single_tokens: int
+    live: int
+
+
+def metrics(config: DistillConfig, task: Task, outcome: Outcome, run: RunFolder, *, zero_shot: bool) -> dict[str, Any]:
+    """Content of ``metrics.json``; the keys are the run's output contract.
+
+    ``compression`` is None for a teacher whose size is not known.
+    """
+    record, scores, agreed, fitted = outcome.record, outcome.scores, outcome.agreed, outcome.fitted
+    teacher, student = outcome.teacher, outcome.student
     raw, above = retention(scores)
-    # Building the student shows the teacher every token of the vocabulary once.
-    vocabulary = len(teacher.tokenizer) if config.student == "build" else 0
     return {
-        "task": config.task,
+        "task": task.name,
         "seed": config.seed,
         "teacher": {
-            "name": config.teacher,
+            "name": teacher.name,
             "revision": teacher.revision,
             "parameters": teacher.parameters,
             "scores": scores["teacher"],
         },
         "student": {"parameters": student.parameters, "scores": scores["student"]},
-        "compression": teacher.parameters / student.parameters,
+        "compression": teacher.parameters / student.parameters if teacher.parameters else None,
         "retention": raw,
         "retention_above_chance": above,
         "agreement": agreed["raw"],
         "agreement_majority": agreed["majority"],
         "agreement_above_chance": agreed["above_chance"],
-        "teacher_queries": queries + vocabulary,
-        "teacher_queries_live": live,
-        "teacher_queries_by_use": {"texts": queries, "single_tokens": vocabulary},
+        "teacher_queries": outcome.queries + outcome.single_tokens,
+        "teacher_queries_live": outcome.live,
+        "teacher_queries_by_use": {"texts": outcome.queries, "single_tokens": outcome.single_tokens},
         "transfer_set": record["transfer_set"],
         "steps": fitted.steps,
         "best_step": fitted.best_step,
@@ -160,9 +178,10 @@ def metrics(
 def table(metrics: dict[str, Any]) -> str:
     """The closing table of a run."""
     lines = [f"{'':24}{'teacher':>12}{'student':>12}{'kept':>9}{'above chance':>14}"]
+    size, ratio = metrics["teacher"]["parameters"], metrics["compression"]
     lines.append(
-        f"{'parameters':24}{metrics['teacher']['parameters']:>12,}{metrics['student']['parameters']:>12,}"
-        f"{'1/' + format(metrics['compression'], '.1f'):>9}"
+        f"{'parameters':24}{format(size, ',') if size else 'unknown':>12}{metrics['student']['parameters']:>12,}"
+        f"{'1/' + format(ratio, '.1f') if ratio else '-':>9}"
     )
     for name, student in metrics["student"]["scores"].items():
         teacher, above = metrics["teacher"]["scores"][name], metrics["retention_above_chance"][name]

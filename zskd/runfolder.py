@@ -23,6 +23,7 @@ import yaml
 
 from zskd.config import DistillConfig, to_dict
 from zskd.files import write_text
+from zskd.tasks import task_name
 
 # Options that may differ between a run and its continuation, because no result depends on them.
 _FREE = ("resume", "output_dir", "cache_dir", "report_to", "glue_dir", "hub_eval")
@@ -50,7 +51,7 @@ def versions() -> dict[str, str]:
 
 def run_path(config: DistillConfig) -> Path:
     """The run folder of a configuration."""
-    return Path(config.output_dir or f"runs/{config.task}-{config.seed}")
+    return Path(config.output_dir or f"runs/{task_name(config.task)}-{config.seed}")
 
 
 def blocking_file(path: Path) -> Path | None:

@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from zskd.labelled import Labelled, read_labelled
 from zskd.labelling import predict_logits
+from zskd.models.blackbox import BlackBox
 from zskd.models.classifier import Classifier
-from zskd.tasks import Labelled, Task, read_labelled
+from zskd.tasks import Task
 
 
 @cache
@@ -52,7 +54,7 @@ def score_predictions(task: Task, predictions: np.ndarray, labels: list[int]) ->
 
 
 def predict_classes(
-    classifier: Classifier, texts: tuple[list[str], ...], max_length: int, precision: str
+    classifier: Classifier | BlackBox, texts: tuple[list[str], ...], max_length: int, precision: str
 ) -> np.ndarray:
     """Predicted class indices ``(rows,)`` in the task's order."""
     logits = predict_logits(classifier, texts, max_length=max_length, precision=precision)
@@ -60,14 +62,14 @@ def predict_classes(
 
 
 def evaluate_rows(
-    task: Task, rows: Labelled, classifier: Classifier, max_length: int, precision: str
+    task: Task, rows: Labelled, classifier: Classifier | BlackBox, max_length: int, precision: str
 ) -> dict[str, Any]:
     """Scores of a classifier on labelled rows; see `score_predictions`."""
     return score_predictions(task, predict_classes(classifier, rows.texts, max_length, precision), rows.labels)
 
 
 def evaluate_files(
-    task: Task, files: dict[str, Path], classifier: Classifier, max_length: int, precision: str
+    task: Task, files: dict[str, Path], classifier: Classifier | BlackBox, max_length: int, precision: str
 ) -> dict[str, dict[str, Any]]:
     """Scores per evaluation set, for files in GLUE's columns.
 

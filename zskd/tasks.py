@@ -1,20 +1,26 @@
 """Tasks as data: what a classifier reads, what it answers, and where labelled files of the task lie.
 
-A `Task` holds names only. Reading labelled rows is `read_labelled`, which the walk calls once for the
-teacher gate (on the packaged probe) and once more after training (on the evaluation files).
+A `Task` holds names only; `zskd.labelled` reads files. The six GLUE tasks are values below, and a YAML file with
+`Task`'s attributes as keys defines any other (`find_task`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
-from zskd.errors import InputError
+import yaml
+
+from zskd.errors import InputError, nearest
 
 HUB_DATA = "nyu-mll/glue"
 DEFAULT_STUDENT = "google/bert_uncased_L-4_H-256_A-4"
+
+INPUT_KINDS = ("text", "question", "passage")
+METRICS = ("accuracy", "f1")
 
 
 @dataclass(frozen=True)
@@ -23,34 +29,46 @@ class Task:
 
     Attributes:
         name: the name behind ``--task``.
-        text_columns: one or two column names in GLUE's own files.
-        label_column: the label's column name in GLUE's own files.
+        text_columns: one or two column names in labelled files.
+        label_column: the label's column name in labelled files.
         labels: label names in the order of the class index.
-        file_labels: a label as written in the file -> label name.
+        file_labels: a label as written in the file -> label name; by default the class index, or the name itself.
+        inputs: what each text is, one of `INPUT_KINDS`. All that shaping knows of a task.
         folder: the task's folder in the official GLUE download.
         dev_files: evaluation set name -> file name inside `folder`.
-        hub_config: configuration of `HUB_DATA` on the Hub.
+        metrics: names that the shipped metric module reports; the first is the main score.
+        max_length: tokens of an input; longer ones are cut, unless ``--max-length`` says otherwise.
+        teacher: the default teacher on the Hub, or a folder.
+        teacher_labels: label names of the default teacher when its configuration says LABEL_i.
+        hub_config: configuration of `HUB_DATA` on the Hub; empty where the task is not one of GLUE's.
         hub_splits: evaluation set name -> Hub split.
         hub_columns: text columns on the Hub.
-        metrics: names that the shipped metric module reports; the first is the main score.
-        teacher: the default teacher on the Hub.
-        teacher_labels: label names of the default teacher when its configuration says LABEL_i.
+        probe: labelled file for the teacher gate, for a task that has no packaged one.
     """
 
     name: str
     text_columns: tuple[str, ...]
     label_column: str
     labels: tuple[str, ...]
-    file_labels: dict[str, str]
-    folder: str
-    dev_files: dict[str, str]
-    hub_config: str
-    hub_splits: dict[str, str]
-    hub_columns: tuple[str, ...]
+    file_labels: dict[str, str] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
+    folder: str = ""
+    dev_files: dict[str, str] = field(default_factory=lambda: {"dev": "dev.tsv"})
     metrics: tuple[str, ...] = ("accuracy",)
+    max_length: int = 64
     teacher: str = ""
     student: str = DEFAULT_STUDENT
     teacher_labels: dict[str, str] = field(default_factory=dict)
+    hub_config: str = ""
+    hub_splits: dict[str, str] = field(default_factory=dict)
+    hub_columns: tuple[str, ...] = ()
+    probe: str = ""
+
+    def __post_init__(self) -> None:
+        """Fill in what follows from other attributes."""
+        numbers = {str(i): label for i, label in enumerate(self.labels)}
+        object.__setattr__(self, "file_labels", self.file_labels or numbers | {name: name for name in self.labels})
+        object.__setattr__(self, "inputs", self.inputs or ("text",) * len(self.text_columns))
 
     @property
     def num_labels(self) -> int:
@@ -63,25 +81,28 @@ class Task:
         return len(self.text_columns) == 2
 
     def probe_path(self) -> Path | None:
-        """Path of the packaged probe, or None where the task has none."""
-        path = Path(str(resources.files("zskd"))) / "assets" / "probes" / f"{self.name}.tsv"
-        return path if path.is_file() else None
+        """Path of the probe, or None where the task has none."""
+        packaged = Path(str(resources.files("zskd"))) / "assets" / "probes" / f"{self.name}.tsv"
+        path = Path(self.probe) if self.probe else packaged
+        return path if path.is_file() and (self.probe or self.name in TASKS) else None
 
     def adapter_path(self) -> Path | None:
         """Folder of the packaged teacher adapter for the embedded backbone, or None."""
         path = Path(str(resources.files("zskd"))) / "assets" / "adapters" / self.name
-        return path if (path / "adapter_config.json").is_file() else None
+        return path if self.name in TASKS and (path / "adapter_config.json").is_file() else None
 
     def glue_files(self, glue_dir: str | Path) -> dict[str, Path]:
         """Evaluation set name -> path below `glue_dir`, which may be the GLUE folder or the task's own."""
-        root = Path(glue_dir)
-        folder = root / self.folder if (root / self.folder).is_dir() else root
+        folder = self._folder(glue_dir)
         return {name: folder / file for name, file in self.dev_files.items()}
 
     def train_file(self, glue_dir: str | Path) -> Path:
         """Path of the training file below `glue_dir`."""
+        return self._folder(glue_dir) / "train.tsv"
+
+    def _folder(self, glue_dir: str | Path) -> Path:
         root = Path(glue_dir)
-        return (root / self.folder if (root / self.folder).is_dir() else root) / "train.tsv"
+        return root / self.folder if (root / self.folder).is_dir() else root
 
 
 def _glue(
@@ -91,26 +112,24 @@ def _glue(
     label: str,
     labels: tuple[str, ...],
     *,
-    file_labels: dict[str, str] | None = None,
+    named: bool = False,
     hub_columns: tuple[str, ...] | None = None,
-    dev_files: dict[str, str] | None = None,
-    hub_splits: dict[str, str] | None = None,
-    metrics: tuple[str, ...] = ("accuracy",),
+    **more: Any,
 ) -> Task:
     return Task(
         name=name,
         text_columns=texts,
         label_column=label,
         labels=labels,
-        file_labels=file_labels or {str(i): value for i, value in enumerate(labels)},
+        file_labels={label if named else str(i): label for i, label in enumerate(labels)},
         folder=folder,
-        dev_files=dev_files or {"glue": "dev.tsv"},
+        dev_files=more.pop("dev_files", {"glue": "dev.tsv"}),
         hub_config=name,
-        hub_splits=hub_splits or {"glue": "validation"},
+        hub_splits=more.pop("hub_splits", {"glue": "validation"}),
         hub_columns=hub_columns or texts,
-        metrics=metrics,
         teacher=f"yoshitomo-matsubara/bert-large-uncased-{name}",
         teacher_labels={f"LABEL_{i}": value for i, value in enumerate(labels)},
+        **more,
     )
 
 
@@ -127,10 +146,11 @@ TASKS: dict[str, Task] = {
             ("sentence1", "sentence2"),
             "gold_label",
             _THREE_WAY,
-            file_labels={value: value for value in _THREE_WAY},
+            named=True,
             hub_columns=("premise", "hypothesis"),
             dev_files={"glue": "dev_matched.tsv", "glue_mismatched": "dev_mismatched.tsv"},
             hub_splits={"glue": "validation_matched", "glue_mismatched": "validation_mismatched"},
+            max_length=96,
         ),
         _glue(
             "qqp",
@@ -138,7 +158,8 @@ TASKS: dict[str, Task] = {
             ("question1", "question2"),
             "is_duplicate",
             ("not_duplicate", "duplicate"),
-            metrics=("accuracy", "f1"),
+            inputs=("question", "question"),
+            metrics=METRICS,
         ),
         _glue(
             "qnli",
@@ -146,7 +167,9 @@ TASKS: dict[str, Task] = {
             ("question", "sentence"),
             "label",
             _TWO_WAY,
-            file_labels={value: value for value in _TWO_WAY},
+            named=True,
+            inputs=("question", "passage"),
+            max_length=128,
         ),
         _glue(
             "mrpc",
@@ -155,7 +178,8 @@ TASKS: dict[str, Task] = {
             "Quality",
             ("not_equivalent", "equivalent"),
             hub_columns=("sentence1", "sentence2"),
-            metrics=("accuracy", "f1"),
+            metrics=METRICS,
+            max_length=96,
         ),
         _glue(
             "rte",
@@ -163,77 +187,92 @@ TASKS: dict[str, Task] = {
             ("sentence1", "sentence2"),
             "label",
             _TWO_WAY,
-            file_labels={value: value for value in _TWO_WAY},
+            named=True,
+            inputs=("passage", "text"),
+            max_length=128,
         ),
     )
 }
 
 
-@dataclass(frozen=True)
-class Labelled:
-    """Labelled rows of one file: `texts` holds one or two lists of strings, `labels` class indices."""
-
-    texts: tuple[list[str], ...]
-    labels: list[int]
-
-
-def check_header(task: Task, path: str | Path) -> list[str]:
-    """Problems of a labelled file that its first line shows; no later byte of the file is read."""
-    path = Path(path)
-    if not path.is_file():
-        return [f"expected a file with the columns of {task.name} at {path}, found none"]
-    with path.open("rb", buffering=0) as handle:
-        try:
-            header = handle.readline().decode("utf-8").rstrip("\r\n").lstrip("\ufeff").split("\t")
-        except UnicodeDecodeError:
-            return [f"{path}: expected UTF-8 text with tabs, found other bytes in the first line"]
-    missing = [name for name in (*task.text_columns, task.label_column) if name not in header]
-    if missing:
-        return [f"{path}: expected the column(s) {', '.join(missing)} of {task.name}, found {', '.join(header)}"]
-    return []
-
-
-def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    # Decoded line by line, so that a wrong byte is found on its own line and not when a block is read ahead.
-    with path.open("rb") as handle:
-        for number, content in enumerate(handle, start=1):
-            try:
-                # utf-8-sig: the official QNLI and MRPC files start with a byte-order mark in some copies.
-                line = content.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise InputError(f"{path}, line {number}: expected UTF-8 text, found other bytes") from error
-            if line.strip():
-                yield number, line.rstrip("\r\n").split("\t")
-
-
-def read_labelled(task: Task, path: str | Path) -> Labelled:
-    """Read a labelled file in GLUE's columns (tab separated, header line, no quoting).
+def find_task(name: str) -> Task:
+    """The preset of that name, or the task that a YAML file defines.
 
     Raises:
-        InputError: no such file or column, not UTF-8, a row with the wrong number of columns, an unknown
-            label, or no row at all; the message names the line.
+        InputError: neither; or a task file that is not one (`read_task`).
     """
-    path = Path(path)
-    if problems := check_header(task, path):
-        raise InputError(problems)
-    texts: tuple[list[str], ...] = tuple([] for _ in task.text_columns)
-    labels: list[int] = []
-    index = {name: i for i, name in enumerate(task.labels)}
-    rows = _rows(path)
-    _, header = next(rows)
-    columns = [header.index(name) for name in task.text_columns]
-    label_column = header.index(task.label_column)
-    for number, row in rows:
-        if len(row) != len(header):
-            raise InputError(f"{path}, line {number}: expected {len(header)} columns, found {len(row)}")
-        if row[label_column] not in task.file_labels:
-            raise InputError(
-                f"{path}, line {number}: expected a label of {task.name} "
-                f"({', '.join(task.file_labels)}), found {row[label_column]!r}"
-            )
-        for store, column in zip(texts, columns, strict=True):
-            store.append(row[column].strip())
-        labels.append(index[task.file_labels[row[label_column]]])
-    if not labels:
-        raise InputError(f"{path}: expected labelled rows below the header, found none")
-    return Labelled(texts, labels)
+    if name in TASKS:
+        return TASKS[name]
+    if name.endswith((".yaml", ".yml")):
+        return read_task(Path(name).expanduser())
+    found = f"found {name!r}; {nearest(name, TASKS)}" if name else "found none"
+    raise InputError(f"--task: expected one of {', '.join(TASKS)} or a task file (.yaml), {found}")
+
+
+def task_name(name: str) -> str:
+    """What a task is called in folder names: the preset's name, or the task file's without its ending."""
+    return Path(name).stem
+
+
+def read_task(path: Path) -> Task:
+    """A task from a YAML file whose keys are `Task`'s attributes; paths in it are relative to the file.
+
+    Raises:
+        InputError: not a readable YAML mapping, unknown keys, or values that make no task; all are named.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"--task {path}: expected a task file, found: {error}") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"--task {path}: expected YAML, found: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"--task {path}: expected `key: value` lines, found a {type(values).__name__}")
+    values.setdefault("name", path.stem)
+    if problems := _task_problems(values):
+        raise InputError([f"--task {path}: {problem}" for problem in problems])
+    for key in ("file_labels", "teacher_labels", "dev_files"):
+        if key in values:
+            values[key] = {str(k): str(v) for k, v in values[key].items()}
+    for key in ("text_columns", "labels", "inputs", "metrics", "hub_columns"):
+        if key in values:
+            values[key] = tuple(map(str, values[key]))
+    for key in ("probe", "teacher"):
+        if values.get(key) and (path.parent / values[key]).exists():
+            values[key] = str(path.parent / values[key])
+    return Task(**values)
+
+
+def _task_problems(values: dict[str, Any]) -> list[str]:
+    """What is wrong with the content of a task file."""
+    kinds = {item.name: str(item.type) for item in dataclasses.fields(Task)}
+    problems = [f"unknown key {key!r}; {nearest(str(key), kinds)}" for key in values if key not in kinds]
+    shapes = {"tuple": (list, "a list"), "dict": (dict, "a mapping"), "str": (str, "text"), "int": (int, "a number")}
+    for key, value in values.items():
+        kind, words = shapes[kinds[key].partition("[")[0]] if key in kinds else (object, "")
+        if not isinstance(value, kind):
+            problems.append(f"{key}: expected {words}, found {value!r}")
+    missing = [key for key in ("text_columns", "label_column", "labels") if not values.get(key)]
+    problems += [f"{key}: expected a value, found none" for key in missing]
+    if problems:
+        return problems
+    columns, labels = values["text_columns"], [str(label) for label in values["labels"]]
+    if len(columns) not in (1, 2):
+        problems.append(f"text_columns: expected one or two column names, found {len(columns)}")
+    if len(labels) < 2 or len(set(labels)) < len(labels):
+        problems.append(f"labels: expected at least two, each once, found {', '.join(labels)}")
+    inputs = values.get("inputs", ["text"] * len(columns))
+    if len(inputs) != len(columns) or not set(inputs) <= set(INPUT_KINDS):
+        problems.append(f"inputs: expected one of {', '.join(INPUT_KINDS)} for each text column, found {inputs}")
+    if (length := values.get("max_length", 64)) < 8:
+        problems.append(f"max_length: expected at least 8 tokens, found {length}")
+    metrics = values.get("metrics", ["accuracy"])
+    if not metrics or metrics[0] != "accuracy" or not set(metrics) <= set(METRICS):
+        problems.append(f"metrics: expected accuracy, or accuracy and f1, found {metrics}")
+    elif "f1" in metrics and len(labels) != 2:
+        problems.append("metrics: f1 is that of the second of two labels; leave it out")
+    for key in ("file_labels", "teacher_labels"):
+        found = [str(value) for value in values.get(key, {}).values()]
+        if found and not set(labels) <= set(found) <= set(labels):
+            problems.append(f"{key}: expected all of {', '.join(labels)} as values, found {', '.join(found)}")
+    return problems

@@ -57,10 +57,11 @@ def corpus(path: Path, data: bytes) -> list[str]:
         (["distill", "--task", "sst2", "--bath-size", "3"], ("--bath-size", "'--batch-size'")),
         (["distil", "--task", "sst2"], ("distil", "distill")),
         (["evaluate", "--model", "/no", "--task", "sst2", "--data", "probe"], ("--model /no",)),
-        (["finetune", "--task", "sst2"], ("--glue-dir",)),
+        (["finetune", "--task", "sst2", "--glue-dir", "/no"], ("--glue-dir /no",)),
+        (["distill", "--task", "no.yaml"], ("--task no.yaml", "task file")),
         ([], ("VERB",)),
     ],
-    ids=["task", "config", "flag", "verb", "model", "glue_dir", "nothing"],
+    ids=["task", "config", "flag", "verb", "model", "glue_dir", "task_file", "nothing"],
 )
 def test_program_ends_with_code_2_and_no_traceback(arguments: list[str], parts: tuple, tmp_path: Path) -> None:
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "ZSKD_CACHE": str(tmp_path / "cache")}
@@ -173,13 +174,6 @@ def test_inputs_longer_than_the_teacher_reads(refused, tmp_path: Path) -> None:
 
 def test_nothing_left_after_selection(refused) -> None:
     refused("--min-confidence 1.0", min_confidence=1.0)
-
-
-@pytest.mark.parametrize("task", ["mnli", "rte"])
-def test_pair_task_is_refused(cli, tiny_config: DistillConfig, task: str) -> None:
-    done = cli("distill", *as_flags(tiny_config, task=task))
-    assert done.code == 2
-    assert any(f"--task {task}" in line and "sst2" in line for line in done.errors)
 
 
 def test_number_out_of_range(refused) -> None:

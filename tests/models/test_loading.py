@@ -98,8 +98,8 @@ def test_shared_weights_are_counted_once() -> None:
     assert count_parameters(torch.nn.Sequential(layer, layer)) == 16
 
 
-def test_a_classifier_loads_frozen_in_float32(folder: Path, tmp_path: Path) -> None:
-    model = tiny_bert(50, ("POSITIVE", "Negative")).to(torch.bfloat16)
+def test_a_classifier_loads_frozen_in_float32(folder: Path, teacher: Classifier, tmp_path: Path) -> None:
+    model = tiny_bert(len(teacher.tokenizer), ("POSITIVE", "Negative")).to(torch.bfloat16)
     model.save_pretrained(folder)
     loaded = load_classifier(SST2, str(folder), tmp_path)
     assert loaded.order == (1, 0) and loaded.revision is None

@@ -183,3 +183,31 @@ def test_principal_components_are_uncorrelated_and_ordered(shape: tuple[int, int
     # The sign of a direction is fixed: its largest weight is positive.
     directions = centred.T @ found / variances
     assert (directions.gather(0, directions.abs().argmax(0)[None]) > 0).all()
+
+
+def test_a_student_of_two_texts_starts_by_comparing_them(tmp_path: Path) -> None:
+    teacher = classifier(MNLI, hidden=64)
+    student, tokenizer, _ = build_student(MNLI, teacher, 2.0, "fp32", tmp_path)
+    first = student.electra.encoder.layer[0].attention.self
+    assert torch.equal(first.query.weight, first.key.weight)
+    segments = student.electra.embeddings.token_type_embeddings.weight
+    assert torch.equal(segments[0], -segments[1]) and segments.abs().sum() > 0
+    student.set_attn_implementation("eager")
+    words = ["river", "castle", "museum", "famous", "wooden", "railway"]
+    pair = tokenizer(" ".join(words), " ".join(reversed(words)), return_tensors="pt")
+    with torch.inference_mode():
+        looks = student(**pair, output_attentions=True).attentions[0][0].mean(dim=0)
+    ids = pair["input_ids"][0]
+    inner = [i for i, token in enumerate(ids.tolist()) if token not in tokenizer.all_special_ids]
+    assert len(inner) == 2 * len(words)
+    found = 0
+    for i in inner:
+        (twin,) = (j for j in inner if j != i and ids[j] == ids[i])
+        found += bool(looks[i, twin] > max(looks[i, j] for j in inner if j not in (i, twin)))
+    assert found >= 10, "a token looks for its counterpart in the other text"
+
+
+def test_a_student_of_one_text_starts_at_random(teacher: Classifier, tmp_path: Path) -> None:
+    student, _, _ = build_student(SST2, teacher, 2.0, "fp32", tmp_path)
+    first = student.electra.encoder.layer[0].attention.self
+    assert not torch.equal(first.query.weight, first.key.weight)

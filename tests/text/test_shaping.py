@@ -1,4 +1,4 @@
-"""Pools: what they depend on, where their texts come from, and that no document is on both sides."""
+"""Pools of single texts: what they depend on, where texts come from, and that no document is on both sides."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import pytest
 from zskd.errors import InputError
 from zskd.text import shaping
 from zskd.text.corpus import Corpus, build_corpus
-from zskd.text.shaping import Pools, build_pools, perturb_words, split_documents, sub_span, word_table
+from zskd.text.shaping import Pools, build_pools, split_documents
 from zskd.text.sources import find_sources
+from zskd.text.words import SPAN_WORDS
 
+TEXT = ("text",)
 SIZE, HELDOUT, DOCUMENTS = 900, 120, 400
 WHOLE = int(SIZE * shaping.SENTENCE_SHARE)
 BASES = ["alder", "birch", "cedar", "maple", "oak", "pine", "poplar", "rowan", "spruce", "willow"]
@@ -46,7 +48,9 @@ def pools(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> dict[tupl
     """Pools of each perturbation and two seeds."""
     cache = tmp_path_factory.mktemp("pools")
     return {
-        (perturb, seed): build_pools(corpus, size=SIZE, heldout=HELDOUT, perturb=perturb, seed=seed, cache=cache)
+        (perturb, seed): build_pools(
+            corpus, inputs=TEXT, size=SIZE, heldout=HELDOUT, perturb=perturb, seed=seed, cache=cache
+        )
         for perturb in ("none", "random")
         for seed in (0, 1)
     }
@@ -59,7 +63,7 @@ def test_corpus_is_what_these_tests_need(corpus: Corpus) -> None:
 
 @pytest.mark.parametrize("perturb", ["none", "random"])
 def test_same_seed_gives_the_same_pools(perturb: str, corpus: Corpus, pools: dict, tmp_path: Path) -> None:
-    again = build_pools(corpus, size=SIZE, heldout=HELDOUT, perturb=perturb, seed=1, cache=tmp_path)
+    again = build_pools(corpus, inputs=TEXT, size=SIZE, heldout=HELDOUT, perturb=perturb, seed=1, cache=tmp_path)
     assert again.fingerprint == pools[perturb, 1].fingerprint
     assert again.transfer["text"][:] == pools[perturb, 1].transfer["text"][:]
 
@@ -99,7 +103,7 @@ def test_unperturbed_texts_are_contiguous_parts_of_sentences(corpus: Corpus, poo
     made = pools["none", 0]
     for text in [*made.transfer["text"], *made.select["text"], *made.report["text"]]:
         assert any(f" {text} " in sentence for sentence in of_document[origin(text)]), text
-    low, high = shaping.SPAN_WORDS
+    low, high = SPAN_WORDS
     lengths = {len(text.split()) for text in made.transfer["text"][WHOLE:]}
     assert min(lengths) >= low and max(lengths) <= high and len(lengths) > 15
 
@@ -131,9 +135,30 @@ def test_heldout_texts_are_sentences_and_their_spans(corpus: Corpus, pools: dict
         assert all(f" {span} " in f" {sentence} " for sentence, span in zip(whole, spans, strict=False))
 
 
+@pytest.mark.parametrize("perturb", ["none", "random"])
+def test_family_says_what_was_done_to_a_text(perturb: str, corpus: Corpus, pools: dict) -> None:
+    made, sentences = pools[perturb, 0], set(corpus.sentences["text"])
+    span = "span" if perturb == "none" else "perturbed span"
+    assert made.transfer["family"][:] == ["sentence"] * WHOLE + [span] * (SIZE - WHOLE)
+    for pool in (made.select, made.report):
+        assert set(pool["family"]) == {"sentence", "span"}
+        assert all(text in sentences for text, name in zip(pool["text"], pool["family"], strict=True) if name != "span")
+
+
+def test_spans_of_a_question_task_are_questions(corpus: Corpus, pools: dict, tmp_path: Path) -> None:
+    made = build_pools(
+        corpus, inputs=("question",), size=SIZE, heldout=HELDOUT, perturb="random", seed=0, cache=tmp_path
+    )
+    for pool, plain in ((made.transfer, pools["random", 0].transfer), (made.select, pools["random", 0].select)):
+        spans = [text for text, name in zip(pool["text"], pool["family"], strict=True) if name != "sentence"]
+        assert spans and all(text.endswith("?") for text in spans)
+        assert len(pool) == len(plain)
+    assert not any(text.endswith("?") for text in pools["random", 0].transfer["text"])
+
+
 def test_cached_pools_are_not_shaped_again(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def build() -> Pools:
-        return build_pools(corpus, size=90, heldout=60, perturb="random", seed=0, cache=tmp_path)
+        return build_pools(corpus, inputs=TEXT, size=90, heldout=60, perturb="random", seed=0, cache=tmp_path)
 
     first = build()
     with monkeypatch.context() as patch:
@@ -144,7 +169,7 @@ def test_cached_pools_are_not_shaped_again(corpus: Corpus, tmp_path: Path, monke
 
 
 def test_small_corpus_fills_a_large_pool(corpus: Corpus, tmp_path: Path) -> None:
-    made = build_pools(corpus, size=9_000, heldout=10**6, perturb="random", seed=0, cache=tmp_path)
+    made = build_pools(corpus, inputs=TEXT, size=9_000, heldout=10**6, perturb="random", seed=0, cache=tmp_path)
     assert len(made.transfer) == 9_000
     transferred = set(corpus.sentences["text"]) & set(made.transfer["text"])
     limit = 1.5 * shaping.HELDOUT_LIMIT * len(corpus.sentences)
@@ -157,7 +182,7 @@ def test_one_document_cannot_be_split(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(" ".join(text.capitalize() for text in words), encoding="utf-8")
     corpus = build_corpus(find_sources([str(tmp_path / "a.txt")]), 1.0, tmp_path)
     with pytest.raises(InputError, match="--corpus"):
-        build_pools(corpus, size=100, heldout=40, perturb="none", seed=0, cache=tmp_path)
+        build_pools(corpus, inputs=TEXT, size=100, heldout=40, perturb="none", seed=0, cache=tmp_path)
 
 
 def test_split_is_a_function_of_the_document_alone() -> None:
@@ -172,57 +197,3 @@ def test_split_is_a_function_of_the_document_alone() -> None:
     wider = split_documents(unique, 0.4)
     assert (wider[parts > 0] > 0).all()
     assert not split_documents(unique, 0.0).any()
-
-
-class Forced:
-    """A generator that always perturbs, with one operation."""
-
-    def __init__(self, operation: str) -> None:
-        self.index = shaping.OPERATIONS.index(operation)
-
-    def uniform(self, low: float, high: float) -> float:
-        return 1.0
-
-    def random(self, size: int) -> np.ndarray:
-        return np.zeros(size)
-
-    def choice(self, count: int, size: int, p: object) -> np.ndarray:
-        return np.full(size, self.index)
-
-
-@pytest.mark.parametrize(
-    "operation, expected",
-    [("replace", "x x x"), ("insert", "a x b x c x"), ("drop", "a"), ("swap", "b c a")],
-)
-def test_each_operation(operation: str, expected: str) -> None:
-    found = perturb_words(list("abc"), itertools.repeat("x"), Forced(operation))  # type: ignore[arg-type]
-    assert " ".join(found) == expected
-
-
-@pytest.mark.parametrize("rate", [0.0, 0.6, 1.0])
-def test_perturbation_never_leaves_nothing(rate: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shaping, "MAX_RATE", rate)
-    rng = np.random.default_rng(0)
-    for length in (1, 2, 12):
-        words = [f"w{i}" for i in range(length)]
-        results = [perturb_words(words, itertools.repeat("new"), rng) for _ in range(300)]
-        assert all(results) and all(set(result) <= {*words, "new"} for result in results)
-        assert all(len(result) <= 2 * length for result in results)
-        assert (results == [words] * 300) == (rate == 0)
-
-
-def test_sub_spans_are_contiguous_and_of_the_stated_length() -> None:
-    rng, (low, high) = np.random.default_rng(0), shaping.SPAN_WORDS
-    for length in (1, 2, 3, 24, 60):
-        words = [str(i) for i in range(length)]
-        spans = [sub_span(words, rng) for _ in range(400)]
-        for span in spans:
-            assert span == words[int(span[0]) : int(span[0]) + len(span)]
-            assert min(low, length) <= len(span) <= min(high, length)
-        assert {span[0] for span in spans} >= {"0"} and {span[-1] for span in spans} >= {str(length - 1)}
-
-
-def test_word_table_flattens_counts() -> None:
-    words, weights = word_table(iter(["b a a a", "a b2 3c (d"]))
-    assert words == ["a", "b", "b2"]
-    np.testing.assert_allclose(weights, np.array([2, 1, 1]) / 4)

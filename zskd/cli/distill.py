@@ -47,16 +47,16 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check_hub_ids(config: DistillConfig) -> None:
     """Ask for the Hub models by name before anything slow starts; without a network this ends in one line."""
-    from zskd.hub import is_local, resolve_revision
-    from zskd.tasks import HUB_DATA, TASKS
+    from zskd.hub import is_callable_name, is_local, resolve_revision
+    from zskd.tasks import HUB_DATA, find_task
 
-    task = TASKS[config.task]
+    task = find_task(config.task)
     wanted = (
         ("--teacher", config.teacher, task.teacher, config.teacher_revision, ("embedded",)),
         ("--student", config.student, task.student, config.student_revision, ("build",)),
     )
     for flag, name, default, revision, own in wanted:
-        if name not in own and not is_local(name):
+        if name not in own and not is_local(name) and not is_callable_name(name):
             resolve_revision(default if name == "default" else name, revision, flag=flag)
     if config.hub_eval and config.glue_dir is None:
         resolve_revision(HUB_DATA, None, flag="--hub-eval (--no-hub-eval does without)", repo_type="dataset")

@@ -25,21 +25,19 @@ def run(arguments: argparse.Namespace) -> int:
     """Score and print a table or JSON."""
     config = build_config(arguments, EvaluateConfig)
     set_up_logging()
-    from zskd.config import cache_root
-    from zskd.models.classifier import load_classifier, pick_precision
-    from zskd.results import device
+    from zskd.config import cache_root, input_length
+    from zskd.labelled import read_labelled
+    from zskd.models.classifier import Classifier, pick_precision
+    from zskd.models.teacher import load_teacher
     from zskd.scoring import evaluate_rows
-    from zskd.tasks import TASKS, read_labelled
+    from zskd.tasks import find_task
 
-    task = TASKS[config.task]
+    task = find_task(config.task)
     path = task.probe_path() if config.data == "probe" else config.data
     rows = read_labelled(task, str(path))
-    model = load_classifier(
-        task, config.model, cache_root(config.cache_dir), label_map=config.label_map, flag="--model"
-    )
-    model.model.to(device())
-    precision = pick_precision(config.precision, model.model.device)
-    found = evaluate_rows(task, rows, model, config.max_length, precision)
+    model = load_teacher(task, config.model, cache_root(config.cache_dir), None, config.label_map, flag="--model")
+    precision = pick_precision(config.precision, model.model.device) if isinstance(model, Classifier) else "its own"
+    found = evaluate_rows(task, rows, model, input_length(config), precision)
     # The same keys for every task; F1 is null where GLUE does not report it.
     keys = ("rows", "accuracy", "f1", "majority", "above_chance")
     scores = {"task": task.name, **{key: found.get(key) for key in keys}}

@@ -35,8 +35,10 @@ def run(arguments: argparse.Namespace) -> int:
         extras = [
             word for word, path in (("probe", task.probe_path()), ("embedded teacher", task.adapter_path())) if path
         ]
-        kind = "two texts" if task.is_pair else "one text"
-        lines.append(f"  {task.name:8}{kind:11}{', '.join(task.labels):40}{', '.join(extras)}")
+        kinds = " + ".join(task.inputs)
+        lines.append(
+            f"  {task.name:6}{kinds:21}{task.max_length:>4} tokens  {', '.join(task.labels):40}{', '.join(extras)}"
+        )
     lines.append("configurations")
     for name, path in packaged_configs().items():
         summary = path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")

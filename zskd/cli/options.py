@@ -11,8 +11,8 @@ import warnings
 from typing import Any, NoReturn
 
 from zskd.checks import check
-from zskd.config import Config, field_type, flag, nearest, resolve
-from zskd.errors import InputError
+from zskd.config import Config, field_type, flag, resolve
+from zskd.errors import InputError, nearest
 
 _TITLES = {
     "models": "task and models",
@@ -96,6 +96,6 @@ def set_up_logging() -> None:
     logger.propagate = False
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     # Notices between libraries, of no use to the person at the command line.
-    for module in ("transformers", "peft", "torch", "accelerate", "datasets"):
+    for module in ("transformers", "peft", "torch", "accelerate", "datasets", "pyarrow"):
         warnings.filterwarnings("ignore", category=FutureWarning, module=module)
         warnings.filterwarnings("ignore", category=UserWarning, module=module)

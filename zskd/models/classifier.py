@@ -20,6 +20,7 @@ from zskd.models.loading import (
     model_fingerprint,
     tokenizer_fingerprint,
 )
+from zskd.models.vocabulary import check_embeddings
 from zskd.tasks import Task
 
 
@@ -79,6 +80,9 @@ def load_classifier(
         origin = find_model(name, revision, flag=flag)
         commit = origin.revision
         model, tokenizer = load_weights(origin, flag=flag), load_tokenizer(origin, flag=flag)
+    check_embeddings(model, tokenizer, shown=shown)
+    if tokenizer.pad_token_id is None:
+        raise InputError(f"{shown}: its tokenizer has no padding token; set one, and pad_token_id in config.json")
     names = label_names({"id2label": model.config.id2label})
     if mapping and not label_map and not set(mapping) & set(names):
         mapping = None  # the default teacher already speaks the task's words

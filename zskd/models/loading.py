@@ -67,19 +67,49 @@ def load_tokenizer(origin: Origin, *, flag: str) -> PreTrainedTokenizerBase:
     """The tokenizer of a model.
 
     Raises:
-        InputError: the folder holds none, or one that knows no ordinary word.
+        InputError: the folder holds none, or one that knows no ordinary word; or a package that reads it is missing.
     """
+    tokenizer: PreTrainedTokenizerBase
     try:
         with quiet_transformers():
-            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(origin.name, **origin.arguments)
-    except (OSError, ValueError, ImportError, KeyError) as error:
-        raise InputError(f"{flag} {origin.name}: the tokenizer does not load: {_first_line(error)}") from error
+            tokenizer = AutoTokenizer.from_pretrained(origin.name, **origin.arguments)
+            if _lost_segments(origin, tokenizer):
+                names = ["input_ids", "token_type_ids", "attention_mask"]
+                tokenizer = AutoTokenizer.from_pretrained(origin.name, model_input_names=names, **origin.arguments)
+    except Exception as error:  # the library in Rust raises nothing narrower
+        raise InputError(f"{flag} {origin.name}: the tokenizer does not load: {_tokenizer_problem(error)}") from error
     if len(tokenizer) < 8:
         # Some tokenizer classes build themselves without a vocabulary and then answer [UNK] to everything.
         raise InputError(
             f"{flag} {origin.name}: its tokenizer knows {len(tokenizer)} tokens; the vocabulary is missing"
         )
+    if set(tokenizer("one of them", add_special_tokens=False)["input_ids"]) <= {tokenizer.unk_token_id}:
+        raise InputError(f"{flag} {origin.name}: its tokenizer answers {tokenizer.unk_token} to ordinary words")
     return tokenizer
+
+
+def _lost_segments(origin: Origin, tokenizer: PreTrainedTokenizerBase) -> bool:
+    """True for an ALBERT tokenizer that told two texts apart when its model was trained, and would not now.
+
+    transformers 4 gave ``token_type_ids``; transformers 5 leaves them out and says nothing (its issue 48128), so
+    that a teacher of pairs would answer what it was never trained for. Folders that name their inputs, as every
+    saved student of such a teacher does, or that transformers 5 wrote keep what they were trained with.
+    """
+    if type(tokenizer).__name__ != "AlbertTokenizer" or "model_input_names" in tokenizer.init_kwargs:
+        return False
+    config = AutoConfig.from_pretrained(origin.name, **origin.arguments)
+    return getattr(config, "type_vocab_size", 0) > 1 and not str(config.transformers_version).startswith("5.")
+
+
+def _tokenizer_problem(error: Exception) -> str:
+    line = _first_line(error)
+    if any(word in line for word in (".model", "tiktoken", "SentencePiece", "protobuf")):
+        # transformers keeps the reason to itself, takes the file for one of tiktoken's and asks for that package.
+        return (
+            "a `.model` file takes the packages sentencepiece and protobuf, in versions that fit "
+            "(pip install 'zskd[sentencepiece]'); where these are installed, the file is damaged"
+        )
+    return line
 
 
 def load_weights(origin: Origin, *, flag: str, new_head: dict[str, Any] | None = None) -> PreTrainedModel:

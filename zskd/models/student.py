@@ -13,7 +13,9 @@ from zskd.errors import InputError
 from zskd.models.classifier import Classifier
 from zskd.models.labels import align_labels, label_names
 from zskd.models.loading import count_parameters, find_model, load_tokenizer, load_weights
-from zskd.models.student_init import cached_word_features
+from zskd.models.positions import usable_positions
+from zskd.models.student_init import cached_word_features, match_tokens
+from zskd.models.vocabulary import check_embeddings, vocabulary_size
 from zskd.tasks import Task
 
 POSITIONS = 512
@@ -44,13 +46,14 @@ def load_student(
     origin = find_model(task.student if name == "default" else name, revision, flag="--student")
     model = load_weights(origin, flag="--student", new_head=label_config(task))
     tokenizer = load_tokenizer(origin, flag="--student")
+    check_embeddings(model, tokenizer, shown=f"--student {origin.name}")
     _set_model_max_length(model, tokenizer)
     return model, tokenizer, origin.revision
 
 
 def _set_model_max_length(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     # A folder with only a vocabulary has no limit of its own, and truncation then does nothing.
-    positions = int(getattr(model.config, "max_position_embeddings", POSITIONS))
+    positions = usable_positions(model.config.to_dict()) or POSITIONS
     tokenizer.model_max_length = min(tokenizer.model_max_length, positions)
 
 
@@ -106,7 +109,8 @@ def build_student(
     """A stock ELECTRA classifier with at most 1/compression of the teacher's parameters, embeddings included.
 
     It uses the teacher's tokenizer. Its word embeddings start from what the teacher makes of each token (see
-    `zskd.models.student_init`); everything else starts at random, from the global generator.
+    `zskd.models.student_init`), and for two texts its first attention compares tokens. Everything else starts at
+    random, from the global generator.
 
     Args:
         precision: ``fp32`` or ``bf16``, in which the teacher looks at the tokens.
@@ -116,12 +120,14 @@ def build_student(
     """
     tokenizer = teacher.tokenizer
     special = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
-    config = student_config(len(tokenizer), int(teacher.parameters / compression), task, **special)
+    config = student_config(vocabulary_size(tokenizer), int(teacher.parameters / compression), task, **special)
     model = ElectraForSequenceClassification(config)
     with torch.no_grad():
         table = model.electra.embeddings.word_embeddings.weight
         features, asked = cached_word_features(teacher, table.shape[1], precision, cache)
         table[:, : features.shape[1]] = features  # a narrow teacher leaves the other dimensions at random
+    if task.is_pair:
+        match_tokens(model)
     _set_model_max_length(model, tokenizer)
     return model.eval(), tokenizer, asked
 

@@ -1,8 +1,11 @@
-"""What a student's word embeddings start from: the fine-tuned teacher's reaction to every single token.
+"""What a built student starts from.
 
-Each token of the vocabulary is shown to the teacher alone, between the special tokens. The response (centred
-logits) says what the token means for the task; the contextual state at its position says what it means at
-all. The response takes the leading dimensions, the principal components of the states the others.
+Word embeddings: the fine-tuned teacher's reaction to every single token. Each token of the vocabulary is shown to
+the teacher alone, between the special tokens. The response (centred logits) says what the token means for the task;
+the contextual state at its position says what it means at all. The response takes the leading dimensions, the
+principal components of the states the others.
+
+Attention, for tasks with two texts: tokens look for their like (`match_tokens`).
 """
 
 from __future__ import annotations
@@ -14,15 +17,36 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from transformers import ElectraForSequenceClassification
 
 from zskd.batching import token_batches
 from zskd.files import replacing
 from zskd.models.classifier import Classifier
+from zskd.models.vocabulary import vocabulary_size
 
 # Raise it when the same teacher would give other features.
 FORMAT = 1
 
 RESPONSE_SCALE = 2.0  # standard deviation of the response's dimensions, where a state's leading one has 1
+
+MATCHING_SCALE = 2.5  # of the first layer's query and key maps in a student of two texts
+
+
+def match_tokens(model: ElectraForSequenceClassification) -> None:
+    """Let attention start as a comparison of the two texts, from the global generator.
+
+    The first layer's query and key maps become the same multiple of one rotation, so that a token attends to
+    tokens with an embedding like its own: itself, and its counterpart in the other text where there is one. The two
+    texts' segment embeddings become each other's opposite, so that what a token gathers says whether it was matched.
+    From random maps a student of this size does not find that comparison on shaped pairs (docs/measurements.md).
+    """
+    with torch.no_grad():
+        attention = model.electra.encoder.layer[0].attention.self
+        torch.nn.init.orthogonal_(attention.query.weight, gain=MATCHING_SCALE)
+        attention.key.weight.copy_(attention.query.weight)
+        segments = model.electra.embeddings.token_type_embeddings.weight
+        direction = torch.nn.functional.normalize(torch.randn(segments.shape[1]), dim=0)
+        segments.copy_(torch.stack([direction, -direction]))
 
 
 @torch.inference_mode()
@@ -33,12 +57,16 @@ def token_reactions(teacher: Classifier, precision: str = "fp32") -> tuple[torch
         precision: ``fp32``, or ``bf16`` for autocast.
     """
     tokenizer, model = teacher.tokenizer, teacher.model
-    template = tokenizer("a", truncation=True, max_length=8)["input_ids"]
-    (position,) = [i for i, token in enumerate(template) if token not in tokenizer.all_special_ids]
-    ids = torch.tensor(template).repeat(len(tokenizer), 1)
-    ids[:, position] = torch.arange(len(tokenizer))
+    # What the tokenizer puts around a text; "a" itself may be one piece or several.
+    around = tokenizer("a", truncation=True, max_length=8)["input_ids"]
+    inner = [i for i, token in enumerate(around) if token not in tokenizer.all_special_ids]
+    position = inner[0]
+    template = [*around[: position + 1], *around[inner[-1] + 1 :]]
+    size = vocabulary_size(tokenizer)
+    ids = torch.tensor(template).repeat(size, 1)
+    ids[:, position] = torch.arange(size)
     states, logits = [], []
-    for batch in token_batches([len(template)] * len(tokenizer)):
+    for batch in token_batches([len(template)] * size):
         inputs = ids[batch].to(model.device)
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=precision == "bf16"):
             output = model(input_ids=inputs, attention_mask=torch.ones_like(inputs), output_hidden_states=True)

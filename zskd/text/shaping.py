@@ -1,13 +1,12 @@
-"""From sentences to classifier inputs: whole sentences and sub-spans, perturbed at random or not.
+"""From sentences to classifier inputs: whole sentences and sub-spans, perturbed at random or not, and pairs.
 
-The pools depend on the corpus, the number of input texts, the options below and the seed. They never depend on
-the task, its labels or the teacher.
+The pools depend on the corpus, the number and kind of the input texts, the options below and the seed. They never
+depend on the task, its labels or the teacher.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,29 +19,28 @@ from zskd.arrow import ROWS, open_arrow, write_arrow
 from zskd.errors import InputError
 from zskd.files import sha256_file
 from zskd.text.corpus import Corpus, hash64
+from zskd.text.pairs import pair_texts
+from zskd.text.words import as_question, perturb_words, question_starter, random_words, sub_span, word_table
 
 # Raise it when the same corpus and seed would give other inputs.
-FORMAT = 1
+FORMAT = 2
 
-SENTENCE_SHARE = 1 / 6  # of a pool; the rest are sub-spans
-SPAN_WORDS = (2, 24)  # words of a sub-span, drawn evenly between these
-MAX_RATE = 0.6  # each sub-span's share of perturbed words is drawn between 0 and this
-WORD_POWER = 0.5  # inserted words are drawn in proportion to their count to this power
-OPERATIONS = ("replace", "insert", "drop", "swap")
-OPERATION_SHARES = (0.55, 0.15, 0.15, 0.15)
+SENTENCE_SHARE = 1 / 6  # of a pool of single texts; the rest are sub-spans
 HELDOUT_LIMIT = 0.2  # held-out documents are at most this share of all
+STREAM = 1  # first word of every random generator's seed
 
-_SCHEMA = pa.schema({"text": pa.string()})
+_ONE_TEXT = pa.schema({"text": pa.string(), "family": pa.string()})
+_TWO_TEXTS = pa.schema({"text": pa.string(), "text_b": pa.string(), "family": pa.string()})
 
 
 @dataclass(frozen=True)
 class Pools:
-    """Inputs of the task's shape, split by source document.
+    """Inputs of the task's shape, split by source document; columns ``text``, for pairs ``text_b``, and ``family``.
 
     Attributes:
         transfer: what the student learns from.
-        select: held-out, unperturbed; chooses the checkpoint.
-        report: held-out, unperturbed; reports agreement.
+        select: held-out; chooses the checkpoint. The same whatever the perturbation and the seed.
+        report: held-out; reports agreement. The same whatever the perturbation and the seed.
         fingerprint: SHA-256 over the three.
     """
 
@@ -65,100 +63,79 @@ def split_documents(documents: np.ndarray, heldout_share: float) -> np.ndarray:
     return parts[inverse]
 
 
-def word_table(texts: Iterator[str]) -> tuple[list[str], np.ndarray]:
-    """Distinct words of the texts and the probability ``(words,)`` of drawing each."""
-    counts = Counter(word for text in texts for word in text.split() if word[0].isalpha())
-    words = sorted(counts)
-    weights = np.array([counts[word] for word in words], dtype=np.float64) ** WORD_POWER
-    return words, weights / weights.sum()
-
-
-def sub_span(words: list[str], rng: np.random.Generator) -> list[str]:
-    """A contiguous part of a sentence; its length is drawn from `SPAN_WORDS`."""
-    length = min(int(rng.integers(SPAN_WORDS[0], SPAN_WORDS[1] + 1)), len(words))
-    start = int(rng.integers(0, len(words) - length + 1))
-    return words[start : start + length]
-
-
-def perturb_words(words: list[str], table: Iterator[str], rng: np.random.Generator) -> list[str]:
-    """Replace, insert, drop and swap words at random; the share of changed words is itself random.
-
-    Args:
-        table: endless random words.
-    """
-    rate = rng.uniform(0.0, MAX_RATE)
-    draws = rng.random(len(words))
-    operations = rng.choice(len(OPERATIONS), size=len(words), p=OPERATION_SHARES)
-    result: list[str] = []
-    for word, draw, operation in zip(words, draws, operations, strict=True):
-        name = OPERATIONS[operation] if draw < rate else "keep"
-        if name == "replace":
-            result.append(next(table))
-        elif name == "insert":
-            result += [word, next(table)]
-        elif name == "swap" and result:
-            result.insert(len(result) - 1, word)
-        elif name != "drop":
-            result.append(word)
-    return result or [words[0]]
-
-
-def _random_words(words: list[str], weights: np.ndarray, rng: np.random.Generator) -> Iterator[str]:
-    while True:
-        for index in rng.choice(len(words), size=4_096, p=weights):
-            yield words[index]
-
-
-def _transfer_texts(corpus: Dataset, rows: np.ndarray, size: int, perturb: str, seed: int) -> Iterator[str]:
+def _transfer_texts(
+    corpus: Dataset, rows: np.ndarray, size: int, kind: str, perturb: str, seed: int
+) -> Iterator[tuple[str, str]]:
     """Whole sentences first, in an order no seed changes (so that their logits are asked for once), then spans."""
     # Evenly spaced over the corpus, so that every source is represented.
     whole = rows[np.linspace(0, len(rows), min(len(rows), int(size * SENTENCE_SHARE)), endpoint=False, dtype=np.int64)]
     for start in range(0, len(whole), ROWS):
-        yield from corpus[whole[start : start + ROWS]]["text"]
-    rng = np.random.default_rng([FORMAT, seed])
+        for text in corpus[whole[start : start + ROWS]]["text"]:
+            yield text, "sentence"
+    rng = np.random.default_rng([STREAM, seed])
     table: Iterator[str] = iter(())
     if perturb == "random":
         sampled = np.sort(rng.choice(rows, size=min(len(rows), 100_000), replace=False))
-        table = _random_words(*word_table(iter(corpus[sampled]["text"])), rng)
+        table = random_words(*word_table(iter(corpus[sampled]["text"])), rng)
+    family = "span" if perturb == "none" else "perturbed span"
     remaining = size - len(whole)
     while remaining > 0:
         picked = rng.choice(rows, size=min(remaining, ROWS))
         for text in corpus[picked]["text"]:
             words = sub_span(text.split(), rng)
-            yield " ".join(perturb_words(words, table, rng) if perturb == "random" else words)
+            words = perturb_words(words, table, rng) if perturb == "random" else words
+            yield (" ".join(words) if kind == "text" else as_question(words, question_starter(rng))), family
         remaining -= len(picked)
 
 
-def _heldout_texts(corpus: Dataset, rows: np.ndarray, size: int, part: int) -> Iterator[str]:
-    """Each sentence and one sub-span of it, until there are `size`; no seed changes them."""
-    rng = np.random.default_rng([FORMAT, part])
+def _heldout_texts(corpus: Dataset, rows: np.ndarray, size: int, kind: str, part: int) -> Iterator[tuple[str, str]]:
+    """Each sentence and one sub-span of it, unperturbed, until there are `size`."""
+    rng = np.random.default_rng([STREAM, part])
     sentences = corpus[rows[: (size + 1) // 2]]["text"]
-    yield from sentences
+    for text in sentences:
+        yield text, "sentence"
     for text in sentences[: size // 2]:
-        yield " ".join(sub_span(text.split(), rng))
+        words = sub_span(text.split(), rng)
+        yield (" ".join(words) if kind == "text" else as_question(words, question_starter(rng))), "span"
 
 
-def _batches(texts: Iterator[str]) -> Iterator[pa.RecordBatch]:
-    batch: list[str] = []
-    for text in texts:
-        batch.append(text)
+def _heldout_pairs(
+    corpus: Dataset, rows: np.ndarray, size: int, kinds: tuple[str, str], part: int
+) -> Iterator[tuple[str, str, str]]:
+    """Pairs of every family, perturbed ones too: without them the pairs of one text with its copy would be missing."""
+    size = min(size, 2 * len(rows))
+    return pair_texts(corpus, rows, size, kinds, "random", np.random.default_rng([STREAM, part]))
+
+
+def _batches(rows: Iterator[tuple[str, ...]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    batch: list[tuple[str, ...]] = []
+
+    def record() -> pa.RecordBatch:
+        columns = zip(*batch, strict=True) if batch else [[] for _ in schema]
+        return pa.record_batch([pa.array(column, pa.string()) for column in columns], schema=schema)
+
+    for row in rows:
+        batch.append(row)
         if len(batch) == ROWS:
-            yield pa.record_batch([pa.array(batch)], schema=_SCHEMA)
+            yield record()
             batch = []
-    yield pa.record_batch([pa.array(batch, pa.string())], schema=_SCHEMA)
+    yield record()
 
 
-def build_pools(corpus: Corpus, *, size: int, heldout: int, perturb: str, seed: int, cache: Path) -> Pools:
+def build_pools(
+    corpus: Corpus, *, inputs: tuple[str, ...], size: int, heldout: int, perturb: str, seed: int, cache: Path
+) -> Pools:
     """Shape a corpus into the three pools, or open the copies that the cache holds.
 
     Args:
-        size: texts in the transfer pool.
-        heldout: texts held out; fewer where the corpus is small.
+        inputs: kind of each input text, as in `zskd.tasks.Task.inputs`.
+        size: inputs in the transfer pool.
+        heldout: inputs held out; fewer where the corpus is small.
 
     Raises:
         InputError: the corpus leaves no held-out document.
     """
-    key = hashlib.sha256(repr((FORMAT, corpus.fingerprint, size, heldout, perturb, seed)).encode()).hexdigest()
+    key = hashlib.sha256(repr((FORMAT, corpus.fingerprint, inputs, size, heldout, perturb, seed)).encode()).hexdigest()
     folder = cache / "pools" / key[:32]
     paths = {name: folder / f"{name}.arrow" for name in ("transfer", "select", "report")}
     if not all(path.is_file() for path in paths.values()):
@@ -172,9 +149,24 @@ def build_pools(corpus: Corpus, *, size: int, heldout: int, perturb: str, seed: 
             raise InputError(
                 f"--corpus {names}: expected text from several passages or documents, to hold some out; found too few"
             )
-        for part, name in ((1, "select"), (2, "report")):
-            write_arrow(paths[name], _batches(_heldout_texts(sentences, rows[part], heldout // 2, part)), _SCHEMA)
-        write_arrow(paths["transfer"], _batches(_transfer_texts(sentences, rows[0], size, perturb, seed)), _SCHEMA)
+        made: dict[str, Iterator[tuple[str, ...]]]
+        if len(inputs) == 2:
+            kinds = (inputs[0], inputs[1])
+            schema = _TWO_TEXTS
+            made = {
+                "select": _heldout_pairs(sentences, rows[1], heldout // 2, kinds, 1),
+                "report": _heldout_pairs(sentences, rows[2], heldout // 2, kinds, 2),
+                "transfer": pair_texts(sentences, rows[0], size, kinds, perturb, np.random.default_rng([STREAM, seed])),
+            }
+        else:
+            schema = _ONE_TEXT
+            made = {
+                "select": _heldout_texts(sentences, rows[1], heldout // 2, inputs[0], 1),
+                "report": _heldout_texts(sentences, rows[2], heldout // 2, inputs[0], 2),
+                "transfer": _transfer_texts(sentences, rows[0], size, inputs[0], perturb, seed),
+            }
+        for name, texts in made.items():
+            write_arrow(paths[name], _batches(texts, schema), schema)
     pools = {name: open_arrow(path) for name, path in paths.items()}
     digests = "".join(sha256_file(path) for path in paths.values())
     return Pools(fingerprint=hashlib.sha256(digests.encode()).hexdigest(), **pools)

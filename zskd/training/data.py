@@ -15,6 +15,7 @@ from torch.utils.data import Sampler
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.arrow import ROWS, open_arrow, write_arrow
+from zskd.encoding import encode_texts
 from zskd.labelling import TEXT_COLUMNS
 
 ID_COLUMNS = ("input_ids", "token_type_ids")
@@ -43,9 +44,7 @@ def encode(
     def batches() -> Iterator[pa.RecordBatch]:
         for start in range(0, len(labelled), ROWS):
             rows = labelled[start : start + ROWS]
-            encoded = tokenizer(
-                *(rows[name] for name in columns), truncation=True, max_length=max_length, padding=False
-            )
+            encoded = encode_texts(tokenizer, tuple(rows[name] for name in columns), max_length)
             logits = np.asarray(rows["teacher_logits"], dtype=np.float32)[:, list(order)]
             arrays = [pa.array(encoded[name], schema.field(name).type) for name in names]
             arrays.append(pa.array([len(ids) for ids in encoded["input_ids"]], pa.int32()))

@@ -14,13 +14,15 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.config import DistillConfig
 from zskd.models.loading import quiet_transformers
+from zskd.tasks import find_task
 from zskd.training.arguments import ZeroShotArguments
 from zskd.training.callbacks import EvaluationLog
 from zskd.training.data import TransferCollator
 from zskd.training.trainer import ZeroShotTrainer, last_checkpoint, repoint_best
 
 # A built student starts mostly at random and wants larger steps than a pretrained one.
-BUILT_LEARNING_RATE = 2.0e-3
+# By number of input texts: the comparison that a student of two starts with does not survive larger steps.
+BUILT_LEARNING_RATES = {1: 2.0e-3, 2: 1.0e-3}
 PRETRAINED_LEARNING_RATE = 3.0e-4
 
 
@@ -46,7 +48,9 @@ def learning_rate(config: DistillConfig) -> float:
     """The peak learning rate asked for, or one that fits where the student starts from."""
     if config.learning_rate is not None:
         return config.learning_rate
-    return BUILT_LEARNING_RATE if config.student == "build" else PRETRAINED_LEARNING_RATE
+    if config.student == "build":
+        return BUILT_LEARNING_RATES[len(find_task(config.task).text_columns)]
+    return PRETRAINED_LEARNING_RATE
 
 
 def training_arguments(config: DistillConfig, folder: Path, rows: int) -> ZeroShotArguments:

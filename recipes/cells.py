@@ -1,0 +1,118 @@
+"""Cells of a results table: one run each, kept as small JSON files so that no number is measured twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zskd.config import DistillConfig, input_length, resolve, to_dict
+from zskd.distill import distill
+from zskd.files import write_text
+from zskd.labelled import read_labelled
+from zskd.models.classifier import load_classifier
+from zskd.scoring import predict_classes
+from zskd.tasks import Task, find_task
+from zskd.text.shaping import Pools
+
+KEPT = (
+    "seed", "teacher", "student", "compression", "retention", "retention_above_chance", "agreement",
+    "agreement_above_chance", "teacher_queries", "steps", "best_step", "seconds", "zero_shot",
+    "transfer_set", "versions",
+)  # fmt: skip
+_FREE = ("glue_dir", "cache_dir", "output_dir", "resume")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a table.
+
+    Attributes:
+        name: file name of the result, without its ending.
+        options: flags on top of ``--config embedded``.
+        pools: made by the recipe instead of the walk, for the in-domain ceiling; with what identifies them.
+    """
+
+    name: str
+    options: dict[str, Any]
+    pools: Pools | None = None
+
+
+def _settings(config: DistillConfig, pools: Pools | None) -> dict[str, Any]:
+    """All that the result depends on, without machine paths."""
+    settings = {key: value for key, value in to_dict(config).items() if key not in _FREE}
+    settings["corpus"] = [Path(source).name for source in config.corpus]
+    if pools is not None:
+        settings["pools"] = pools.fingerprint
+    return settings
+
+
+def _adapter_hash(task: Task) -> str:
+    adapter = task.adapter_path()
+    assert adapter is not None
+    return hashlib.sha256((adapter / "adapter_model.safetensors").read_bytes()).hexdigest()
+
+
+def pack(correct: np.ndarray) -> str:
+    """Booleans ``(rows,)`` as hexadecimal text."""
+    return np.packbits(correct).tobytes().hex()
+
+
+def unpack(text: str, rows: int) -> np.ndarray:
+    """The booleans ``(rows,)`` of `pack`."""
+    return np.unpackbits(np.frombuffer(bytes.fromhex(text), dtype=np.uint8))[:rows].astype(bool)
+
+
+def run_cell(cell: Cell, glue_dir: Path, folder: Path, work: Path) -> dict[str, Any]:
+    """The result of a cell: from `folder` where it was measured with the same settings and teacher, else measured now.
+
+    Beside the metrics it holds ``correct``: which rows of the dev file the student has right (see `pack`).
+    """
+    config, problems = resolve(DistillConfig, "embedded", {"glue_dir": str(glue_dir), **cell.options})
+    assert not problems, problems
+    task = find_task(config.task)
+    wanted = {"settings": _settings(config, cell.pools), "adapter": _adapter_hash(task)}
+    path = folder / f"{cell.name}.json"
+    if path.is_file():
+        kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if all(kept[key] == value for key, value in wanted.items()):
+            return kept
+    run = work / cell.name
+    config.output_dir = str(run)
+    shutil.rmtree(run, ignore_errors=True)
+    metrics = distill(config, pools=cell.pools, zero_shot=cell.pools is None)
+    rows = read_labelled(task, next(iter(task.glue_files(glue_dir).values())))
+    student = load_classifier(task, str(run / "student"), work)
+    correct = predict_classes(student, rows.texts, input_length(config), "fp32") == np.array(rows.labels)
+    kept = {**wanted, **{key: metrics[key] for key in KEPT}, "correct": pack(correct)}
+    write_text(path, json.dumps(kept, indent=1) + "\n")
+    shutil.rmtree(run)
+    return kept
+
+
+def bootstrap_difference(
+    left: list[np.ndarray], right: list[np.ndarray], draws: int = 10_000, seed: int = 0
+) -> tuple[float, float]:
+    """95 % interval of the difference in accuracy between two conditions, over rows and seeds.
+
+    Each draw takes rows with replacement, the same for both sides, and seeds with replacement, pair by pair.
+
+    Args:
+        left: one array ``(rows,)`` of correct answers per seed.
+        right: the same seeds and rows.
+    """
+    a, b = np.stack(left).astype(np.float64), np.stack(right).astype(np.float64)
+    difference = a - b
+    rng = np.random.default_rng(seed)
+    seeds, rows = difference.shape
+    means = np.empty(draws)
+    for i in range(draws):
+        picked = difference[rng.integers(seeds, size=seeds)].mean(axis=0)
+        means[i] = picked[rng.integers(rows, size=rows)].mean()
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)

@@ -1,0 +1,169 @@
+"""GLUE at 30x: the zero-shot student of every task beside its controls.
+
+Conditions, at equal updates, teacher queries and checkpoint rule:
+    random      random perturbation of Wikipedia text: what zskd claims
+    none        the same text unperturbed
+    in-domain   the ceiling: the task's own training inputs and random perturbations of them (no zero-shot run)
+    embedded    random perturbation of the documentation prose on this machine (only with --conditions)
+
+Finished cells are kept as JSON in docs/results/glue; an interrupted table goes on where it stopped, and a cell is
+computed anew only when its options, its text or the shipped teacher changed. The table is written beside them as
+Markdown and CSV.
+
+    make glue-table ZSKD_DATA=DIR      DIR/glue/<TASK>/{train,dev}.tsv, DIR/ood/{wikitext-2,wikisplit}.txt
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+from recipes.cells import Cell, bootstrap_difference, run_cell, unpack
+from recipes.in_domain import in_domain_pools
+from zskd.cli.options import set_up_logging
+from zskd.config import POOL_SIZES
+from zskd.files import write_text
+from zskd.scoring import above_chance
+from zskd.tasks import TASKS
+
+RESULTS = Path("docs/results/glue")
+CONDITIONS = ("random", "none", "in-domain", "embedded")
+
+
+def cell(task: str, condition: str, seed: int, compression: float, data: Path, work: Path) -> Cell:
+    """The run behind one condition of one task."""
+    wikipedia = [str(data / "ood" / name) for name in ("wikitext-2.txt", "wikisplit.txt")]
+    options: dict[str, Any] = {"task": task, "seed": seed, "corpus": wikipedia, "compression": compression}
+    pools = None
+    if condition == "embedded":
+        del options["corpus"]
+    elif condition == "none":
+        options["perturb"] = "none"
+    elif condition == "in-domain":
+        preset = TASKS[task]
+        size = POOL_SIZES[len(preset.text_columns)]
+        pools = in_domain_pools(preset, data / "glue", work / "pools" / f"{task}-{seed}", size=size, seed=seed)
+    name = f"{task}-{condition}-{seed}" + (f"-{compression:g}x" if compression != 30 else "")
+    return Cell(name, options, pools)
+
+
+def spread(values: list[float | None]) -> str:
+    """Mean and sample standard deviation, in percent."""
+    known = [100 * value for value in values if value is not None]
+    if not known:
+        return "-"
+    return f"{statistics.mean(known):.1f}" + (f" ± {statistics.stdev(known):.1f}" if len(known) > 1 else "")
+
+
+def table_row(task: str, condition: str, cells: list[dict[str, Any]]) -> dict[str, str]:
+    """One line of the table, as text."""
+    teacher = cells[0]["teacher"]["scores"]["glue"]
+    scores = [c["student"]["scores"]["glue"] for c in cells]
+    return {
+        "task": task,
+        "text": condition,
+        "majority": f"{100 * teacher['majority']:.1f}",
+        "teacher": f"{100 * teacher['accuracy']:.1f}",
+        "student": spread([s["accuracy"] for s in scores]),
+        "student F1": spread([s.get("f1") for s in scores]),
+        "kept": spread([c["retention"]["glue"] for c in cells]),
+        "above chance": spread([c["retention_above_chance"]["glue"] for c in cells]),
+        "agreement": spread([c["agreement"] for c in cells]),
+        "parameters": f"{cells[0]['student']['parameters']:,}",
+        "compression": f"{cells[0]['compression']:.1f}",
+        "queries": f"{cells[0]['teacher_queries']:,}",
+        "minutes": f"{statistics.mean(c['seconds']['total'] for c in cells) / 60:.1f}",
+        "seeds": str(len(cells)),
+    }
+
+
+def differences(results: dict[tuple[str, str], list[dict[str, Any]]]) -> list[str]:
+    """What perturbation adds to plain text, with a paired bootstrap interval, per task."""
+    lines = []
+    for task in dict.fromkeys(task for task, _ in results):
+        left, right = results.get((task, "random"), []), results.get((task, "none"), [])
+        shared = sorted({c["seed"] for c in left} & {c["seed"] for c in right})
+        if not shared:
+            continue
+        rows = left[0]["student"]["scores"]["glue"]["rows"]
+        random, none = (
+            [unpack(c["correct"], rows) for seed in shared for c in cells if c["seed"] == seed]
+            for cells in (left, right)
+        )
+        mean = 100 * statistics.mean(float(a.mean() - b.mean()) for a, b in zip(random, none, strict=True))
+        low, high = (100 * value for value in bootstrap_difference(random, none))
+        lines.append(
+            f"- {task}: random minus none {mean:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f} "
+            f"(paired bootstrap over {rows} rows and {len(shared)} seeds)"
+        )
+    return lines
+
+
+def mean_above_chance(results: dict[tuple[str, str], list[dict[str, Any]]], condition: str) -> float | None:
+    """Mean over tasks of the score above chance, None unless all six tasks are there."""
+    values = []
+    for task in TASKS:
+        found = []
+        for c in results.get((task, condition), []):
+            student, teacher = c["student"]["scores"]["glue"], c["teacher"]["scores"]["glue"]
+            found.append(above_chance(student["accuracy"], student["majority"], teacher["accuracy"]))
+        known = [value for value in found if value is not None]
+        if not known:
+            return None
+        values.append(statistics.mean(known))
+    return statistics.mean(values)
+
+
+def write_table(results: dict[tuple[str, str], list[dict[str, Any]]], stem: Path) -> str:
+    """Write the table as Markdown and CSV; returns the Markdown."""
+    rows = [table_row(task, condition, cells) for (task, condition), cells in results.items()]
+    header = list(rows[0])
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    lines += ["| " + " | ".join(row.values()) + " |" for row in rows]
+    lines += ["", "Percent of the dev file, mean ± standard deviation over seeds.", "", *differences(results)]
+    for condition in CONDITIONS:
+        if (mean := mean_above_chance(results, condition)) is not None:
+            lines.append(f"- mean above chance over six tasks, {condition}: {100 * mean:.1f} %")
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, header)
+    writer.writeheader()
+    writer.writerows(rows)
+    markdown = "\n".join(lines) + "\n"
+    write_text(stem.with_suffix(".md"), markdown)
+    write_text(stem.with_suffix(".csv"), buffer.getvalue())
+    return markdown
+
+
+def main() -> int:
+    """Compute the missing cells, then write and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with glue/ and ood/")
+    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
+    parser.add_argument("--conditions", nargs="+", default=["random", "none", "in-domain"], choices=CONDITIONS)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--compression", type=float, default=30.0)
+    parser.add_argument("--work", type=Path, default=Path("runs/glue-table"), help="folder of the runs")
+    arguments = parser.parse_args()
+    set_up_logging()
+    results: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for seed in arguments.seeds:
+        for task in arguments.tasks:
+            for condition in arguments.conditions:
+                made = cell(task, condition, seed, arguments.compression, arguments.data, arguments.work)
+                found = run_cell(made, arguments.data / "glue", RESULTS, arguments.work)
+                results.setdefault((task, condition), []).append(found)
+                print(f"{made.name}: {found['student']['scores']['glue']['accuracy']:.4f}", flush=True)
+    name = "table" + (f"-{arguments.compression:g}x" if arguments.compression != 30 else "")
+    if set(arguments.tasks) != set(TASKS):
+        name += "-" + "-".join(arguments.tasks)
+    print(write_table(results, RESULTS / name))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""Recipes: what a table counts, which cells it keeps, and what the in-domain pools hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recipes import cells
+from recipes.cells import Cell, bootstrap_difference, pack, unpack
+from recipes.glue_table import mean_above_chance, spread, write_table
+from recipes.in_domain import in_domain_pools
+from zskd.tasks import TASKS
+
+
+@pytest.mark.parametrize("rows", [1, 7, 8, 9, 872])
+def test_packed_answers_come_back(rows: int) -> None:
+    correct = np.random.default_rng(rows).random(rows) < 0.5
+    assert np.array_equal(unpack(pack(correct), rows), correct)
+
+
+def test_bootstrap_interval_holds_the_difference_and_narrows_with_rows() -> None:
+    rng = np.random.default_rng(0)
+
+    def interval(rows: int) -> tuple[float, float]:
+        left = [rng.random(rows) < 0.8 for _ in range(3)]
+        right = [rng.random(rows) < 0.7 for _ in range(3)]
+        return bootstrap_difference(left, right, draws=500)
+
+    few, many = interval(200), interval(5_000)
+    assert few[0] < 0.1 < few[1] and many[0] < 0.1 < many[1]
+    assert many[1] - many[0] < 0.5 * (few[1] - few[0])
+    same = [rng.random(50) < 0.5]
+    assert bootstrap_difference(same, same, draws=50) == (0.0, 0.0)
+
+
+def fake(accuracy: float, seed: int = 0) -> dict:
+    scores = {"rows": 8, "accuracy": accuracy, "majority": 0.5}
+    return {
+        "seed": seed,
+        "teacher": {"scores": {"glue": {**scores, "accuracy": 0.9}}},
+        "student": {"parameters": 10, "scores": {"glue": scores}},
+        "retention": {"glue": accuracy / 0.9},
+        "retention_above_chance": {"glue": (accuracy - 0.5) / 0.4},
+        "agreement": accuracy,
+        "compression": 30.0,
+        "teacher_queries": 100,
+        "seconds": {"total": 60.0},
+        "correct": pack(np.arange(8) < 8 * accuracy),
+    }
+
+
+def test_table_has_spread_difference_and_mean_over_all_tasks(tmp_path: Path) -> None:
+    results = {}
+    for task in TASKS:
+        results[task, "random"] = [fake(0.75, 0), fake(0.875, 1)]
+        results[task, "none"] = [fake(0.5, 0), fake(0.625, 1)]
+    markdown = write_table(results, tmp_path / "table")
+    assert markdown == (tmp_path / "table.md").read_text()
+    assert "81.2 ± 8.8" in markdown
+    assert "- sst2: random minus none +25.0 points" in markdown
+    assert mean_above_chance(results, "random") == pytest.approx((0.25 + 0.375) / 2 / 0.4)
+    assert "mean above chance over six tasks, random: 78.1 %" in markdown
+    del results["rte", "random"]
+    assert mean_above_chance(results, "random") is None
+    header, *rows = (tmp_path / "table.csv").read_text().splitlines()
+    assert len(rows) == 12 and header.startswith("task,text,majority")
+
+
+def test_spread_of_one_seed_has_no_deviation() -> None:
+    assert spread([0.5]) == "50.0"
+    assert spread([0.4, 0.6]) == "50.0 ± 14.1"
+    assert spread([None]) == "-"
+
+
+def test_cell_is_kept_until_something_it_depends_on_changes(
+    tmp_path: Path, glue_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[int] = []
+
+    def distill(config, *, pools, zero_shot) -> dict:
+        runs.append(config.seed)
+        Path(config.output_dir).mkdir(parents=True)
+        return dict.fromkeys(cells.KEPT, config.seed)
+
+    monkeypatch.setattr(cells, "distill", distill)
+    monkeypatch.setattr(cells, "load_classifier", lambda *arguments: None)
+    monkeypatch.setattr(cells, "predict_classes", lambda *arguments: np.zeros(16, dtype=np.int64))
+
+    def run(**options: object) -> dict:
+        made = Cell("cell", {"task": "sst2", "corpus": ["text.txt"], **options})
+        return cells.run_cell(made, glue_dir, tmp_path / "results", tmp_path / "work")
+
+    first = run(seed=0)
+    assert unpack(first["correct"], 16).sum() == 8  # the dev file of the fixture: half of the rows are class 0
+    assert run(seed=0) == first and runs == [0]
+    run(seed=0, perturb="none")
+    assert runs == [0, 0]
+    run(seed=0, perturb="none", corpus=["elsewhere/text.txt"])  # the same file name in another folder
+    assert runs == [0, 0]
+    monkeypatch.setattr(cells, "_adapter_hash", lambda task: "another teacher")
+    run(seed=0, perturb="none")
+    assert runs == [0, 0, 0]
+
+
+def test_in_domain_pools_hold_training_inputs_and_perturbations(glue_dir: Path, tmp_path: Path) -> None:
+    task = TASKS["sst2"]
+
+    def pools(seed: int, size: int = 300):
+        return in_domain_pools(task, glue_dir, tmp_path / f"{seed}-{size}", size=size, seed=seed)
+
+    first, again, other = pools(0), pools(0), pools(1)
+    assert first.fingerprint == again.fingerprint != other.fingerprint
+    assert len(first.transfer) == 300
+    families = first.transfer["family"][:]
+    real = set(first.transfer["text"][: families.count("training input")])
+    held = set(first.select["text"]) | set(first.report["text"])
+    assert len(real) + len(held) == 120 and not real & held
+    assert first.select["text"][:] == other.select["text"][:]

@@ -1,0 +1,40 @@
+"""Texts to token ids, always cut to an explicit length."""
+
+from __future__ import annotations
+
+from transformers import BatchEncoding
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+
+LETTERS_PER_TOKEN = 64  # no ordinary token stands for more
+WORDS_PER_TOKEN = 4  # texts are shortened to this many words for every token they may have
+
+
+def _shorten(text: str, limit: int) -> str:
+    text = text[: LETTERS_PER_TOKEN * limit]
+    words = text.split(maxsplit=limit)
+    return text[: len(text) - len(words[-1])] if len(words) > limit else text
+
+
+def _shorten_pair(text: str, other: str, max_length: int) -> tuple[str, str]:
+    limit = WORDS_PER_TOKEN * max_length
+    short, short_other = _shorten(text, limit), _shorten(other, limit)
+    if len(short) < len(text) and len(short_other) < len(other):
+        # The longer of two texts keeps the odd token, so the longer one has to stay the longer one.
+        if len(text) >= len(other):
+            short_other = _shorten(other, limit // 2)
+        else:
+            short = _shorten(text, limit // 2)
+    return short, short_other
+
+
+def encode_texts(tokenizer: PreTrainedTokenizerBase, texts: tuple[list[str], ...], max_length: int) -> BatchEncoding:
+    """Token ids of one text or two per row, as lists without padding, cut to `max_length` tokens.
+
+    Where both of two texts are too long, the tokenizers library builds every pair of the windows that it cuts off,
+    and hundreds of megabytes with them. So texts of many times that length are shortened first, to what is still too
+    long.
+    """
+    if len(texts) == 2:
+        pairs = [_shorten_pair(text, other, max_length) for text, other in zip(*texts, strict=True)]
+        texts = ([text for text, _ in pairs], [other for _, other in pairs])
+    return tokenizer(*texts, truncation=True, max_length=max_length, padding=False)

@@ -1,0 +1,42 @@
+"""Loading whatever the user calls a teacher: a model with weights, or a callable."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+
+from zskd.hub import is_callable_name
+from zskd.models.blackbox import Ask, BlackBox, load_black_box
+from zskd.models.classifier import Classifier, load_classifier
+from zskd.tasks import Task
+
+logger = logging.getLogger(__name__)
+
+
+def load_teacher(
+    task: Task,
+    teacher: str | Ask,
+    cache: Path,
+    revision: str | None = None,
+    label_map: str | None = None,
+    *,
+    flag: str = "--teacher",
+) -> Classifier | BlackBox:
+    """The teacher, or any model to be scored, frozen and on the device where models run.
+
+    Args:
+        teacher: a callable, ``module:function``, or what `zskd.models.classifier.load_classifier` takes.
+
+    Raises:
+        InputError: it cannot be loaded, or its labels are not the task's.
+    """
+    if not isinstance(teacher, str) or is_callable_name(teacher):
+        box = load_black_box(task, teacher, label_map=label_map, flag=flag)
+        logger.info("%s: known by its outputs alone", box.name)
+        return box
+    classifier = load_classifier(task, teacher, cache, revision=revision, label_map=label_map, flag=flag)
+    classifier.model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    logger.info("%s: %s parameters", classifier.name, f"{classifier.parameters:,}")
+    return classifier

@@ -1,0 +1,46 @@
+"""Comparing vocabularies, for the methods in which teacher and student read the same token ids."""
+
+from __future__ import annotations
+
+from transformers import PreTrainedModel
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+
+from zskd.errors import InputError
+
+
+def require_one_vocabulary(teacher: PreTrainedTokenizerBase, student: PreTrainedTokenizerBase, *, why: str) -> None:
+    """Check that both tokenizers give every token the same id.
+
+    Args:
+        why: what needs it, for the message.
+
+    Raises:
+        InputError: they differ; the message names both sizes and the first id that differs.
+    """
+    left, right = ({index: token for token, index in t.get_vocab().items()} for t in (teacher, student))
+    for index in range(max(*left, *right) + 1):
+        if left.get(index) != right.get(index):
+            shown = [repr(side[index]) if index in side else "nothing" for side in (left, right)]
+            raise InputError(
+                f"{why}: expected teacher and student to share one vocabulary, found {len(left):,} and {len(right):,} "
+                f"tokens; the first difference is id {index}: {shown[0]} in the teacher's, {shown[1]} in the student's"
+            )
+
+
+def vocabulary_size(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Rows that an embedding table needs: one more than the largest id, which gaps put above the number of tokens."""
+    return 1 + max(tokenizer.get_vocab().values())
+
+
+def check_embeddings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, shown: str) -> None:
+    """Check that every id of a tokenizer has a row in the model's embedding table.
+
+    Raises:
+        InputError: the tokenizer is another model's.
+    """
+    rows = model.get_input_embeddings().weight.shape[0]
+    if (largest := vocabulary_size(tokenizer) - 1) >= rows:
+        raise InputError(
+            f"{shown}: its tokenizer gives ids up to {largest:,}, its embedding table has {rows:,} rows; "
+            "is it the tokenizer of another model?"
+        )

@@ -1,0 +1,174 @@
+"""Out-of-domain text has no pairs, so families of them are built from its sentences.
+
+A family says how the second text comes from the first: an edited copy, a part, the next sentence, a sentence
+on the same topic, any other sentence. Which label the teacher gives a pair of a family is its own affair. What
+each side looks like (a sentence, a question, a passage) is a property of the task's inputs, not of its labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from datasets import Dataset
+
+from zskd.arrow import ROWS
+from zskd.text.words import (
+    as_question,
+    ask_about,
+    perturb_words,
+    question_starter,
+    random_words,
+    sub_span,
+    turn_meaning,
+    word_table,
+)
+
+# Family -> share of the pairs. Those of the first group change words and need --perturb random.
+PERTURBED = {"edit": 0.18, "turn": 0.22, "part_edit": 0.10, "part_turn": 0.12}
+STRUCTURAL = {"part": 0.08, "overlap": 0.10, "adjacent": 0.06, "related": 0.09, "unrelated": 0.05}
+
+SENTENCE_WORDS = (4, 24)  # a sentence of a pair is cut to this many words, drawn evenly
+QUESTION_WORDS = (2, 10)
+PART_WORDS = (3, 12)
+PASSAGE_WORDS = 40  # a passage takes in following sentences up to this length
+BASE_RATE = 0.4  # half of the first texts are perturbed themselves, at most at this rate
+EDIT_RATE = 0.5
+SWAP_SHARE = 0.3  # sides of two texts of the same kind are exchanged this often
+
+
+def _related(sentences: list[list[str]], at: int, index: dict[str, list[int]]) -> int | None:
+    """Another sentence of the block that shares this one's rarest shared word."""
+    shared = [(len(index[word]), word) for word in set(sentences[at]) if 1 < len(index.get(word, ())) <= 40]
+    if not shared:
+        return None
+    others = [i for i in index[min(shared)[1]] if i != at]
+    return others[at % len(others)] if others else None
+
+
+class PairShaper:
+    """Turns blocks of sentences into pairs.
+
+    Args:
+        kinds: what each side is: ``text``, ``question`` or ``passage``.
+        table: endless random words, for the families that change words.
+    """
+
+    def __init__(self, kinds: tuple[str, str], perturb: str, table: Iterator[str], rng: np.random.Generator) -> None:
+        self.kinds, self.table, self.rng = kinds, table, rng
+        self.random = perturb == "random"
+        families = {**PERTURBED, **STRUCTURAL} if self.random else STRUCTURAL
+        self.families = list(families)
+        weights = np.array(list(families.values()))
+        self.shares = weights / weights.sum()
+
+    def block(self, sentences: list[str], following: list[str | None]) -> Iterator[tuple[str, str, str]]:
+        """Pairs ``(text, text_b, family)``, one per sentence.
+
+        Args:
+            following: for each sentence the next one of its document, or None.
+        """
+        words = [sentence.split() for sentence in sentences]
+        index: dict[str, list[int]] = {}
+        for i, row in enumerate(words):
+            for word in {w for w in row if len(w) > 4}:
+                index.setdefault(word, []).append(i)
+        names = self.rng.choice(len(self.families), size=len(words), p=self.shares)
+        for i, row in enumerate(words):
+            family = self.families[names[i]]
+            other: list[str] | None = None
+            if family == "adjacent" and (text := following[i]):
+                other = text.split()
+            elif family == "related" and (found := _related(words, i, index)) is not None:
+                other = words[found]
+            if family in ("adjacent", "related", "unrelated") and other is None:
+                family = "unrelated"
+                other = words[int(self.rng.integers(len(words)))]
+            yield *self._pair(row, other, (following[i] or "").split(), family), family
+
+    def _changed(self, words: list[str], family: str) -> list[str]:
+        if family.endswith("edit"):
+            return perturb_words(words, self.table, self.rng, EDIT_RATE)
+        return turn_meaning(words, self.table, self.rng) if family.endswith("turn") else words
+
+    def _base(self, words: list[str], limits: tuple[int, int]) -> list[str]:
+        words = sub_span(words, self.rng, limits)
+        if self.random and self.rng.random() < 0.5:
+            words = perturb_words(words, self.table, self.rng, BASE_RATE)
+        return words
+
+    def _passage(self, words: list[str], context: list[str]) -> str:
+        if context and len(words) + len(context) <= PASSAGE_WORDS:
+            return " ".join([*words, *context] if self.rng.random() < 0.5 else [*context, *words])
+        return " ".join(words)
+
+    def _pair(self, row: list[str], other: list[str] | None, context: list[str], family: str) -> tuple[str, str]:
+        if set(self.kinds) == {"question", "passage"}:
+            question, passage = self._question_and_passage(row, other, context, family)
+            return (question, passage) if self.kinds[0] == "question" else (passage, question)
+        if self.kinds == ("question", "question"):
+            first, second = self._texts(row, other, family, QUESTION_WORDS)
+            starter = question_starter(self.rng)
+            again = starter if self.rng.random() < 0.6 else question_starter(self.rng)
+            return as_question(first, starter), as_question(second, again)
+        first, second = self._texts(row, other, family, (8, 32) if "passage" in self.kinds else SENTENCE_WORDS)
+        if self.kinds[0] == self.kinds[1] and self.rng.random() < SWAP_SHARE:
+            first, second = second, first
+        # The second text may be a part of the first, so the first goes to the side that is longer by its kind.
+        length = {"passage": 2, "text": 1, "question": 0}
+        if length[self.kinds[0]] >= length[self.kinds[1]]:
+            return self._dress(first, self.kinds[0], context), self._dress(second, self.kinds[1], [])
+        return self._dress(second, self.kinds[0], []), self._dress(first, self.kinds[1], context)
+
+    def _dress(self, words: list[str], kind: str, context: list[str]) -> str:
+        if kind == "question":
+            return as_question(words[: QUESTION_WORDS[1]], question_starter(self.rng))
+        return self._passage(words, context) if kind == "passage" else " ".join(words)
+
+    def _texts(
+        self, row: list[str], other: list[str] | None, family: str, limits: tuple[int, int]
+    ) -> tuple[list[str], list[str]]:
+        first = self._base(row, limits)
+        if other is not None:
+            return first, self._base(other, limits if "passage" not in self.kinds else PART_WORDS)
+        part = first
+        if family == "overlap" and "passage" not in self.kinds:
+            first, part = (sub_span(first, self.rng, (max(1, len(first) // 2), len(first))) for _ in range(2))
+        elif family.startswith("part") or "passage" in self.kinds:
+            part = sub_span(first, self.rng, (min(PART_WORDS[0], limits[0]), PART_WORDS[1]))
+        return first, self._changed(part, family)
+
+    def _question_and_passage(
+        self, row: list[str], other: list[str] | None, context: list[str], family: str
+    ) -> tuple[str, str]:
+        passage = self._base(row, (8, 32))
+        question, unanswered = ask_about(passage, self.rng)
+        if other is not None:
+            return question, self._passage(sub_span(other, self.rng, (8, 32)), [])
+        if family.startswith("part_"):
+            # The words asked for are gone.
+            passage = unanswered
+        return question, self._passage(self._changed(passage, family), context)
+
+
+def pair_texts(
+    corpus: Dataset, rows: np.ndarray, size: int, kinds: tuple[str, str], perturb: str, rng: np.random.Generator
+) -> Iterator[tuple[str, str, str]]:
+    """`size` pairs ``(text, text_b, family)`` from the given rows of a corpus."""
+    table: Iterator[str] = iter(())
+    if perturb == "random":
+        sampled = np.sort(rng.choice(rows, size=min(len(rows), 100_000), replace=False))
+        table = random_words(*word_table(iter(corpus[sampled]["text"])), rng)
+    shaper = PairShaper(kinds, perturb, table, rng)
+    made = 0
+    while made < size:
+        picked = rng.choice(rows, size=min(size - made, ROWS))
+        here, after = corpus[picked], corpus[np.minimum(picked + 1, len(corpus) - 1)]
+        following = [
+            text if document == same and text != own else None
+            for own, document, text, same in zip(
+                here["text"], here["document"], after["text"], after["document"], strict=True
+            )
+        ]
+        yield from shaper.block(here["text"], following)
+        made += len(picked)

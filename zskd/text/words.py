@@ -1,0 +1,178 @@
+"""Changing text word by word: sub-spans, random perturbation, small edits that turn a meaning, and questions.
+
+Everything is a function of the words and a NumPy generator. Nothing knows a task or a label.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+
+SPAN_WORDS = (2, 24)  # words of a sub-span, drawn evenly between these
+MAX_RATE = 0.6  # the share of perturbed words is drawn between 0 and this
+WORD_POWER = 0.5  # inserted words are drawn in proportion to their count to this power
+OPERATIONS = ("replace", "insert", "drop", "swap")
+OPERATION_SHARES = (0.55, 0.15, 0.15, 0.15)
+CONTENT_LETTERS = 5  # a word of at least this many letters usually carries content
+
+# Words after which "not" stands, and pairs of words that turn a statement around.
+_AUXILIARIES = {
+    "is", "are", "was", "were", "be", "been", "has", "have", "had", "can", "could", "will", "would", "should", "must",
+    "may", "might", "do", "does", "did",
+}  # fmt: skip
+_OPPOSITES = dict(
+    pair
+    for left, right in (
+        ("always", "never"), ("all", "no"), ("every", "no"), ("more", "less"), ("most", "few"), ("many", "few"),
+        ("before", "after"), ("first", "last"), ("large", "small"), ("high", "low"), ("up", "down"), ("in", "out"),
+        ("new", "old"), ("good", "bad"), ("best", "worst"), ("increase", "decrease"), ("north", "south"),
+        ("east", "west"), ("early", "late"), ("with", "without"), ("above", "below"), ("some", "no"), ("long", "short"),
+        ("to", "from"), ("he", "she"), ("his", "her"), ("man", "woman"), ("and", "or"), ("only", "also"),
+        ("began", "ended"), ("won", "lost"), ("born", "died"), ("includes", "excludes"), ("near", "far"),
+    )
+    for pair in ((left, right), (right, left))
+)  # fmt: skip
+_STARTERS = (
+    "what is", "what are", "what is the best", "how do I", "how can I", "how does", "how to", "why is", "why do",
+    "where can I find", "who is", "which is", "is it true that", "can", "does", "should I", "when did", "what does",
+)  # fmt: skip
+
+
+def word_table(texts: Iterator[str]) -> tuple[list[str], np.ndarray]:
+    """Distinct words of the texts and the probability ``(words,)`` of drawing each."""
+    counts = Counter(word for text in texts for word in text.split() if word[0].isalpha())
+    words = sorted(counts)
+    weights = np.array([counts[word] for word in words], dtype=np.float64) ** WORD_POWER
+    return words, weights / weights.sum()
+
+
+def random_words(words: list[str], weights: np.ndarray, rng: np.random.Generator) -> Iterator[str]:
+    """Endless words, drawn in proportion to `weights`."""
+    while True:
+        for index in rng.choice(len(words), size=4_096, p=weights):
+            yield words[index]
+
+
+def sub_span(words: list[str], rng: np.random.Generator, limits: tuple[int, int] = SPAN_WORDS) -> list[str]:
+    """A contiguous part of a sentence; its length is drawn evenly between `limits` (words, both included)."""
+    length = min(int(rng.integers(limits[0], limits[1] + 1)), len(words))
+    start = int(rng.integers(0, len(words) - length + 1))
+    return words[start : start + length]
+
+
+def perturb_words(
+    words: list[str], table: Iterator[str], rng: np.random.Generator, max_rate: float = MAX_RATE
+) -> list[str]:
+    """Replace, insert, drop and swap words at random; the share of changed words is itself random.
+
+    Args:
+        table: endless random words.
+    """
+    rate = rng.uniform(0.0, max_rate)
+    draws = rng.random(len(words))
+    operations = rng.choice(len(OPERATIONS), size=len(words), p=OPERATION_SHARES)
+    result: list[str] = []
+    for word, draw, operation in zip(words, draws, operations, strict=True):
+        name = OPERATIONS[operation] if draw < rate else "keep"
+        if name == "replace":
+            result.append(next(table))
+        elif name == "insert":
+            result += [word, next(table)]
+        elif name == "swap" and result:
+            result.insert(len(result) - 1, word)
+        elif name != "drop":
+            result.append(word)
+    return result or [words[0]]
+
+
+def _plain(word: str) -> str:
+    return word.strip(".,;:!?\"'()[]").lower()
+
+
+def _possible_edits(words: list[str]) -> dict[str, list[int]]:
+    """Kind of edit -> places where a sentence offers it."""
+    edits: dict[str, list[int]] = {}
+    for i, word in enumerate(words):
+        plain = _plain(word)
+        if plain in ("not", "never", "no"):
+            edits.setdefault("remove", []).append(i)
+        elif plain in _AUXILIARIES:
+            edits.setdefault("negate", []).append(i)
+        elif any(map(str.isdigit, plain)):
+            edits.setdefault("number", []).append(i)
+        elif i and word[:1].isupper() and len(plain) > 1:
+            edits.setdefault("name", []).append(i)
+        if plain in _OPPOSITES:
+            edits.setdefault("opposite", []).append(i)
+        if len(plain) >= CONTENT_LETTERS and plain.isalpha():
+            edits.setdefault("content", []).append(i)
+    if len(words) >= 6:
+        edits["reorder"] = list(range(2, len(words) - 2))
+    return edits
+
+
+def turn_meaning(words: list[str], table: Iterator[str], rng: np.random.Generator) -> list[str]:
+    """One small edit that usually changes what a sentence says.
+
+    It concerns a negation, an opposite, a number, a name, the order, or one content word. Where the sentence offers
+    none of these, one word is replaced.
+    """
+    edits = _possible_edits(words) or {"replace": list(range(len(words)))}
+    kind = sorted(edits)[int(rng.integers(len(edits)))]
+    places = edits[kind]
+    at = places[int(rng.integers(len(places)))]
+    result = list(words)
+    if kind == "reorder":
+        result = words[at:] + words[:at]
+    elif kind == "remove":
+        del result[at]
+    elif kind == "negate":
+        result.insert(at + 1, "not")
+    elif kind == "opposite":
+        result[at] = _OPPOSITES[_plain(words[at])]
+    elif kind == "number":
+        result[at] = "".join(str(rng.integers(1, 10)) if c.isdigit() else c for c in words[at])
+    elif kind == "name" and (others := [words[i] for i in places if words[i] != words[at]]):
+        result[at] = others[int(rng.integers(len(others)))]
+    else:
+        result[at] = next(table)
+    return result or [words[0]]
+
+
+def _lowered(words: list[str]) -> list[str]:
+    first = words[0]
+    return [first[:1].lower() + first[1:] if first[1:].islower() else first, *words[1:]]
+
+
+def as_question(words: list[str], starter: str) -> str:
+    """A question of some words: a starter in front, a question mark at the end."""
+    body = " ".join(_lowered(words)).rstrip(".,;:!?\"' ")
+    return f"{starter[:1].upper()}{starter[1:]} {body}?"
+
+
+def question_starter(rng: np.random.Generator) -> str:
+    """How a question begins."""
+    return _STARTERS[int(rng.integers(len(_STARTERS)))]
+
+
+def ask_about(words: list[str], rng: np.random.Generator) -> tuple[str, list[str]]:
+    """A question that a sentence answers: some of its words are taken out and asked for.
+
+    Returns:
+        The question, and the sentence without the words asked for.
+    """
+    size = min(int(rng.integers(1, 5)), max(1, len(words) - 2))
+    start = int(rng.integers(0, len(words) - size + 1))
+    answer, rest = words[start : start + size], words[:start] + words[start + size :]
+    text = " ".join(answer)
+    choices: tuple[str, ...] = ("what", "how", "why", "which", "what kind of")
+    if any(_plain(word).isdigit() and len(_plain(word)) == 4 for word in answer):
+        choices = ("when", "in what year")
+    elif any(map(str.isdigit, text)):
+        choices = ("how many", "how much")
+    elif start and any(word[:1].isupper() for word in answer):
+        choices = ("who", "where", "what", "which")
+    about = sub_span(rest or words, rng, (3, 12))
+    return as_question(about, choices[int(rng.integers(len(choices)))]), rest or words
