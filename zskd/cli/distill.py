@@ -19,6 +19,12 @@ EPILOG = """examples:
       other text, and the real dev set as the score
   zskd distill --task sst2 --config embedded --teacher my-classifier --label-map LABEL_0=negative,LABEL_1=positive
       your own teacher
+  zskd distill --task qnli --config embedded
+      two texts: question and passage
+  zskd distill --task my-task.yaml --config embedded --teacher my-classifier
+      your own task (see configs/tasks/)
+  zskd distill --task sst2 --config embedded --teacher my_module:ask --student my-small-bert
+      a teacher known by its outputs alone
 
 Options come from the configuration (--config, default `glue`), flags override it."""
 

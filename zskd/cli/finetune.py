@@ -13,6 +13,8 @@ EPILOG = """examples:
       a LoRA adapter on the embedded backbone
   zskd finetune --task mrpc --glue-dir glue_data --full --learning-rate 3.0e-5
       all weights
+  zskd finetune --task rte --glue-dir glue_data --base embedded --adapter runs/teacher-mnli
+      an adapter that starts from another task's
 
 The checkpoint is chosen on rows kept aside from train.tsv; the dev file is scored once, at the end."""
 
