@@ -200,6 +200,7 @@ def test_callable_teacher_of_pairs(config_for, own_tasks, student_folder: Path, 
         seen.extend(rows)
         return [[float(len(a) % 3 == i) + 0.01 * len(b) for i in range(3)] for a, b in rows]
 
+    ask.fingerprint = "first version"  # type: ignore[attr-defined]
     metrics = distill(config, teacher=ask)
     assert all(isinstance(row, tuple) and len(row) == 2 for row in seen)
     assert metrics["teacher_queries_live"] == metrics["teacher_queries"] > 320
@@ -226,8 +227,8 @@ def refused(cli, black_box: DistillConfig, module) -> Callable[..., None]:
 
 
 CALLABLES = {
-    "shape": ("def ask(texts):\n    return [[0.0, 1.0]] * len(texts)\n", ("(3, 5)", "(3, 2)")),
-    "rows": ("def ask(texts):\n    return [[0.0] * 5]\n", ("(3, 5)", "(1, 5)")),
+    "shape": ("def ask(texts):\n    return [[0.0, 1.0]] * len(texts)\n", ("(8, 5)", "(8, 2)")),
+    "rows": ("def ask(texts):\n    return [[0.0] * 5]\n", ("(8, 5)", "(1, 5)")),
     "NaN": ("def ask(texts):\n    return [[float('nan')] * 5] * len(texts)\n", ("finite",)),
     "NaN in the pool": (
         SOURCE.replace("3.0 *", "float('nan' if ' in ' in text else 3) *"),

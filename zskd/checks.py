@@ -124,6 +124,8 @@ def _check_distill(config: DistillConfig, task: Task, black_box: bool) -> list[s
             )
     else:
         problems += _check_classifier(task, config.teacher, config.label_map, "--teacher", config.max_length)
+    if task.probe:
+        problems += [f"--task {config.task}: probe: {problem}" for problem in check_header(task, task.probe)]
     if config.hub_eval and config.glue_dir is None and not task.hub_config:
         problems.append(f"--hub-eval: {task.name} is not one of the Hub's GLUE tasks; give --glue-dir or --no-hub-eval")
     if config.teacher == "default" and not task.teacher and not black_box:
@@ -179,8 +181,9 @@ def _check_finetune(config: FinetuneConfig, task: Task) -> list[str]:
     if config.adapter is not None:
         if config.full:
             problems.append(f"--adapter {config.adapter}: an adapter is where an adapter starts from; leave out --full")
-        if not (Path(config.adapter).expanduser() / "adapter_config.json").is_file():
-            problems.append(f"--adapter {config.adapter}: expected a folder with adapter_config.json, found none")
+        needed = ("adapter_config.json", "adapter_model.safetensors")
+        if not all((Path(config.adapter).expanduser() / name).is_file() for name in needed):
+            problems.append(f"--adapter {config.adapter}: expected a folder with {' and '.join(needed)}, found none")
     output = Path(config.output_dir or f"runs/teacher-{task.name}")
     if blocked := blocking_file(output):
         problems.append(f"--output-dir {output}: expected a folder, found the file {blocked}")
@@ -198,8 +201,10 @@ def _check_evaluate(config: EvaluateConfig, task: Task) -> list[str]:
     if not config.data:
         problems.append("--data: expected a labelled file, or `probe`; found none")
     elif config.data == "probe":
-        if task.probe_path() is None:
+        if (probe := task.probe_path()) is None:
             problems.append(f"--data probe: no probe for {task.name} is packaged")
+        else:
+            problems += [f"--data probe: {problem}" for problem in check_header(task, probe)]
     else:
         problems += [f"--data: {problem}" for problem in check_header(task, config.data)]
     return problems

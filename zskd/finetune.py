@@ -254,6 +254,8 @@ def _score(task: Task, config: FinetuneConfig, folder: Path, cache: Path) -> dic
     files = {"probe": task.probe_path()}
     if config.glue_dir is None:
         rows = {name: hub_rows(task, split, flag="--glue-dir (none given)") for name, split in task.hub_splits.items()}
+        if probe := task.probe_path():
+            rows = {"probe": read_labelled(task, probe), **rows}
         return {name: evaluate_rows(task, found, teacher, input_length(config), "fp32") for name, found in rows.items()}
     files |= task.glue_files(config.glue_dir)
     present = {name: path for name, path in files.items() if path is not None and not check_header(task, path)}

@@ -86,7 +86,7 @@ def score(
             [
                 *error.problems,
                 f"the student is finished and kept in {run.student}; score it with "
-                f"`zskd evaluate --model {run.student} --task {task.name} --data FILE.tsv`",
+                f"`zskd evaluate --model {run.student} --task {config.task} --data FILE.tsv`",
             ]
         ) from error
     for name, rows in sets.items():
@@ -100,12 +100,13 @@ def score(
 
 def retention(
     scores: dict[str, dict[str, dict[str, Any]]],
-) -> tuple[dict[str, float], dict[str, float | None]]:
+) -> tuple[dict[str, float | None], dict[str, float | None]]:
     """Student's accuracy as a share of the teacher's, raw and above the majority class, per evaluation set."""
-    raw, above = {}, {}
+    raw: dict[str, float | None] = {}
+    above: dict[str, float | None] = {}
     for name, student in scores["student"].items():
         teacher = scores["teacher"][name]
-        raw[name] = student["accuracy"] / teacher["accuracy"]
+        raw[name] = student["accuracy"] / teacher["accuracy"] if teacher["accuracy"] else None
         above[name] = above_chance(student["accuracy"], student["majority"], teacher["accuracy"])
     return raw, above
 
@@ -186,10 +187,11 @@ def table(metrics: dict[str, Any]) -> str:
     for name, student in metrics["student"]["scores"].items():
         teacher, above = metrics["teacher"]["scores"][name], metrics["retention_above_chance"][name]
         shown = "-" if above is None else f"{100 * above:.1f} %"
+        raw = metrics["retention"][name]
         label = f"{name} ({student['rows']} rows)"
         lines.append(
             f"{label:24}{teacher['accuracy']:>12.4f}{student['accuracy']:>12.4f}"
-            f"{100 * metrics['retention'][name]:>7.1f} %{shown:>14}"
+            f"{'-' if raw is None else format(100 * raw, '.1f') + ' %':>9}{shown:>14}"
         )
     above = metrics["agreement_above_chance"]
     shown = "-" if above is None else f"{100 * above:.1f} %"

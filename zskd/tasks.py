@@ -32,7 +32,7 @@ class Task:
         text_columns: one or two column names in labelled files.
         label_column: the label's column name in labelled files.
         labels: label names in the order of the class index.
-        file_labels: a label as written in the file -> label name; by default the class index, or the name itself.
+        file_labels: a label as written in the file -> label name; by default the name itself, or the class index.
         inputs: what each text is, one of `INPUT_KINDS`. All that shaping knows of a task.
         folder: the task's folder in the official GLUE download.
         dev_files: evaluation set name -> file name inside `folder`.
@@ -66,8 +66,10 @@ class Task:
 
     def __post_init__(self) -> None:
         """Fill in what follows from other attributes."""
-        numbers = {str(i): label for i, label in enumerate(self.labels)}
-        object.__setattr__(self, "file_labels", self.file_labels or numbers | {name: name for name in self.labels})
+        names = {name: name for name in self.labels}
+        # Class numbers too, unless a label is a number itself.
+        numbers = {} if any(map(str.isdigit, names)) else {str(i): label for i, label in enumerate(self.labels)}
+        object.__setattr__(self, "file_labels", self.file_labels or numbers | names)
         object.__setattr__(self, "inputs", self.inputs or ("text",) * len(self.text_columns))
 
     @property
@@ -83,13 +85,14 @@ class Task:
     def probe_path(self) -> Path | None:
         """Path of the probe, or None where the task has none."""
         packaged = Path(str(resources.files("zskd"))) / "assets" / "probes" / f"{self.name}.tsv"
-        path = Path(self.probe) if self.probe else packaged
-        return path if path.is_file() and (self.probe or self.name in TASKS) else None
+        if self.probe:
+            return Path(self.probe)
+        return packaged if packaged.is_file() and TASKS.get(self.name) == self else None
 
     def adapter_path(self) -> Path | None:
         """Folder of the packaged teacher adapter for the embedded backbone, or None."""
         path = Path(str(resources.files("zskd"))) / "assets" / "adapters" / self.name
-        return path if self.name in TASKS and (path / "adapter_config.json").is_file() else None
+        return path if TASKS.get(self.name) == self and (path / "adapter_config.json").is_file() else None
 
     def glue_files(self, glue_dir: str | Path) -> dict[str, Path]:
         """Evaluation set name -> path below `glue_dir`, which may be the GLUE folder or the task's own."""
@@ -237,14 +240,19 @@ def read_task(path: Path) -> Task:
     for key in ("text_columns", "labels", "inputs", "metrics", "hub_columns"):
         if key in values:
             values[key] = tuple(map(str, values[key]))
-    for key in ("probe", "teacher"):
-        if values.get(key) and (path.parent / values[key]).exists():
+    for key in ("probe", "teacher", "student"):
+        if values.get(key) and (key == "probe" or (path.parent / values[key]).exists()):
             values[key] = str(path.parent / values[key])
     return Task(**values)
 
 
 def _task_problems(values: dict[str, Any]) -> list[str]:
     """What is wrong with the content of a task file."""
+    return _key_problems(values) or _column_problems(values) + _label_problems(values)
+
+
+def _key_problems(values: dict[str, Any]) -> list[str]:
+    """Unknown and missing keys, and values of another kind than `Task`'s attributes."""
     kinds = {item.name: str(item.type) for item in dataclasses.fields(Task)}
     problems = [f"unknown key {key!r}; {nearest(str(key), kinds)}" for key in values if key not in kinds]
     shapes = {"tuple": (list, "a list"), "dict": (dict, "a mapping"), "str": (str, "text"), "int": (int, "a number")}
@@ -252,20 +260,38 @@ def _task_problems(values: dict[str, Any]) -> list[str]:
         kind, words = shapes[kinds[key].partition("[")[0]] if key in kinds else (object, "")
         if not isinstance(value, kind):
             problems.append(f"{key}: expected {words}, found {value!r}")
+        elif key in kinds and isinstance(value, list) and not all(_is_text(item) for item in value):
+            problems.append(f"{key}: expected text, found {value}; put yes and no into quotes")
     missing = [key for key in ("text_columns", "label_column", "labels") if not values.get(key)]
-    problems += [f"{key}: expected a value, found none" for key in missing]
-    if problems:
-        return problems
-    columns, labels = values["text_columns"], [str(label) for label in values["labels"]]
+    return problems + [f"{key}: expected a value, found none" for key in missing]
+
+
+def _is_text(item: Any) -> bool:
+    return isinstance(item, str | int | float) and not isinstance(item, bool)
+
+
+def _column_problems(values: dict[str, Any]) -> list[str]:
+    problems = []
+    columns = values["text_columns"]
     if len(columns) not in (1, 2):
         problems.append(f"text_columns: expected one or two column names, found {len(columns)}")
-    if len(labels) < 2 or len(set(labels)) < len(labels):
-        problems.append(f"labels: expected at least two, each once, found {', '.join(labels)}")
+    if values["label_column"] in columns:
+        problems.append(f"label_column: expected another column than the texts', found {values['label_column']}")
     inputs = values.get("inputs", ["text"] * len(columns))
     if len(inputs) != len(columns) or not set(inputs) <= set(INPUT_KINDS):
         problems.append(f"inputs: expected one of {', '.join(INPUT_KINDS)} for each text column, found {inputs}")
     if (length := values.get("max_length", 64)) < 8:
         problems.append(f"max_length: expected at least 8 tokens, found {length}")
+    if "dev_files" in values and not values["dev_files"]:
+        problems.append("dev_files: expected at least one file, found none")
+    return problems
+
+
+def _label_problems(values: dict[str, Any]) -> list[str]:
+    problems = []
+    labels = [str(label) for label in values["labels"]]
+    if len(labels) < 2 or len(set(labels)) < len(labels):
+        problems.append(f"labels: expected at least two, each once, found {', '.join(labels)}")
     metrics = values.get("metrics", ["accuracy"])
     if not metrics or metrics[0] != "accuracy" or not set(metrics) <= set(METRICS):
         problems.append(f"metrics: expected accuracy, or accuracy and f1, found {metrics}")

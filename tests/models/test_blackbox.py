@@ -126,11 +126,11 @@ def test_labels_that_are_not_the_tasks(labels: tuple[str, ...], label_map: str |
 
 
 WRONG: dict[str, tuple[Callable[[list[str]], Any], str]] = {
-    "a column too many": (lambda t: np.zeros((len(t), 3)), "(3, 2) for 3 inputs, found (3, 3)"),
-    "classes, not logits": (lambda t: np.zeros(len(t)), "found (3,)"),
-    "a row too few": (lambda t: np.zeros((len(t) - 1, 2)), "found (2, 2)"),
+    "a column too many": (lambda t: np.zeros((len(t), 3)), "(8, 2) for 8 inputs, found (8, 3)"),
+    "classes, not logits": (lambda t: np.zeros(len(t)), "found (8,)"),
+    "a row too few": (lambda t: np.zeros((len(t) - 1, 2)), "found (7, 2)"),
     "one row": (lambda t: np.zeros((1, 2)), "found (1, 2)"),
-    "transposed": (lambda t: np.zeros((2, len(t))), "found (2, 3)"),
+    "transposed": (lambda t: np.zeros((2, len(t))), "found (2, 8)"),
     "rows of other lengths": (lambda t: [[1.0], *([[1.0, 2.0]] * (len(t) - 1))], "as numbers"),
     "NaN": (lambda t: np.full((len(t), 2), np.nan), "NaN"),
     "infinity": (lambda t: np.full((len(t), 2), -np.inf), "infinity"),
@@ -188,6 +188,7 @@ def test_a_second_run_asks_only_the_fixed_texts(tmp_path: Path) -> None:
         asked.extend(texts)
         return lengths(texts)
 
+    ask.fingerprint = "these weights"  # type: ignore[attr-defined]
     first = labelled(load_black_box(SST2, ask), tmp_path)
     assert (first.queries, first.live) == (40, 40)
     asked.clear()
@@ -195,6 +196,14 @@ def test_a_second_run_asks_only_the_fixed_texts(tmp_path: Path) -> None:
     assert (second.queries, second.live) == (40, 0)
     assert len(asked) < 10 and not set(asked) & set(prose(40))
     assert second.dataset["teacher_logits"][:] == first.dataset["teacher_logits"][:]
+
+
+def test_objects_that_do_not_say_what_they_are_share_no_logits(tmp_path: Path) -> None:
+    def hard(limit: int) -> Callable[[list[str]], list[list[float]]]:
+        return lambda texts: [[1.0, 0.0] if len(text) < limit else [0.0, 1.0] for text in texts]
+
+    boxes = [load_black_box(SST2, hard(limit)) for limit in (1_000, 1_001)]
+    assert boxes[0].fingerprint != boxes[1].fingerprint
 
 
 def test_a_service_that_changed_is_asked_again(tmp_path: Path) -> None:

@@ -62,7 +62,8 @@ def _check_hub_ids(config: DistillConfig) -> None:
         ("--student", config.student, task.student, config.student_revision, ("build",)),
     )
     for flag, name, default, revision, own in wanted:
+        name = default if name == "default" else name
         if name not in own and not is_local(name) and not is_callable_name(name):
-            resolve_revision(default if name == "default" else name, revision, flag=flag)
+            resolve_revision(name, revision, flag=flag)
     if config.hub_eval and config.glue_dir is None:
         resolve_revision(HUB_DATA, None, flag="--hub-eval (--no-hub-eval does without)", repo_type="dataset")

@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import inspect
 import sys
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,12 @@ Ask = Callable[[list[Any]], Any]
 
 BATCH = 256  # inputs per call
 # Asked once per run: a service that changed answers these differently, and its cached logits are not used.
-_FIXED = ("The bridge was closed after the storm.", "Nobody expected such a fine result.", "It is 40 km to the border.")
+_FIXED = (
+    "The bridge was closed after the storm.", "Nobody expected such a fine result.", "It is 40 km to the border.",
+    "no", "Why did the committee refuse?", "A dull, endless and badly told story.",
+    "Shares rose by 3 percent on Monday.",
+    "She thanked everyone who had helped her through the long winter, and then she left without another word.",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,9 @@ class BlackBox:
 
     Attributes:
         order: for each task label, the column of the callable's logits that belongs to it.
-        fingerprint: SHA-256 over the callable's source file and its answers to fixed texts.
+        fingerprint: SHA-256 over the callable's source file and its answers to fixed texts; of an object that is
+            handed over, which can differ from another where no file shows it, its own attribute ``fingerprint``, or
+            one that no other run shares.
         parameters: number of parameters where the callable has an attribute of that name, else None.
     """
 
@@ -106,6 +114,9 @@ def load_black_box(
     rows = _rows((list(_FIXED),) * len(task.text_columns))
     answers = _checked(shown, ask, rows, task.num_labels)
     digest = hashlib.sha256(repr((name, names)).encode() + _source(ask) + answers.tobytes())
+    if not isinstance(teacher, str):
+        known = getattr(ask, "fingerprint", None)
+        digest.update(str(known).encode() if known else uuid.uuid4().bytes)
     parameters = getattr(ask, "parameters", None)
     return BlackBox(
         name=name,
@@ -130,7 +141,7 @@ def _source(ask: Ask) -> bytes:
 def _checked(shown: str, ask: Ask, rows: Sequence[Any], num_labels: int) -> np.ndarray:
     answer = ask(list(rows))
     if hasattr(answer, "detach"):
-        answer = answer.detach().cpu()
+        answer = answer.detach().float().cpu()
     try:
         logits = np.asarray(answer, dtype=np.float32)
     except (TypeError, ValueError) as error:

@@ -66,6 +66,9 @@ def load_classifier(
     mapping = parse_label_map(label_map) if label_map else None
     shown = f"{flag} {name}"
     commit = None
+    if name == "default":
+        name = task.teacher
+        mapping = mapping or task.teacher_labels
     if name == "embedded":
         folder = task.adapter_path()
         if folder is None:
@@ -74,9 +77,6 @@ def load_classifier(
     elif (Path(name).expanduser() / "adapter_config.json").is_file():
         model, tokenizer = load_adapted(Path(name).expanduser(), cache, flag=flag)
     else:
-        if name == "default":
-            name = task.teacher
-            mapping = mapping or task.teacher_labels
         origin = find_model(name, revision, flag=flag)
         commit = origin.revision
         model, tokenizer = load_weights(origin, flag=flag), load_tokenizer(origin, flag=flag)

@@ -84,7 +84,7 @@ def _transfer_texts(
         for text in corpus[picked]["text"]:
             words = sub_span(text.split(), rng)
             words = perturb_words(words, table, rng) if perturb == "random" else words
-            yield (" ".join(words) if kind == "text" else as_question(words, question_starter(rng))), family
+            yield (as_question(words, question_starter(rng)) if kind == "question" else " ".join(words)), family
         remaining -= len(picked)
 
 
@@ -96,7 +96,7 @@ def _heldout_texts(corpus: Dataset, rows: np.ndarray, size: int, kind: str, part
         yield text, "sentence"
     for text in sentences[: size // 2]:
         words = sub_span(text.split(), rng)
-        yield (" ".join(words) if kind == "text" else as_question(words, question_starter(rng))), "span"
+        yield (as_question(words, question_starter(rng)) if kind == "question" else " ".join(words)), "span"
 
 
 def _heldout_pairs(
