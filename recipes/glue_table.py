@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import json
 import statistics
 import sys
 from pathlib import Path
@@ -35,6 +36,11 @@ RESULTS = Path("docs/results/glue")
 CONDITIONS = ("random", "none", "in-domain", "embedded")
 
 
+def cell_name(task: str, condition: str, seed: int, compression: float) -> str:
+    """File name of a cell's result, without its ending."""
+    return f"{task}-{condition}-{seed}" + (f"-{compression:g}x" if compression != 30 else "")
+
+
 def cell(task: str, condition: str, seed: int, compression: float, data: Path, work: Path) -> Cell:
     """The run behind one condition of one task."""
     wikipedia = [str(data / "ood" / name) for name in ("wikitext-2.txt", "wikisplit.txt")]
@@ -48,8 +54,7 @@ def cell(task: str, condition: str, seed: int, compression: float, data: Path, w
         preset = TASKS[task]
         size = POOL_SIZES[len(preset.text_columns)]
         pools = in_domain_pools(preset, data / "glue", work / "pools" / f"{task}-{seed}", size=size, seed=seed)
-    name = f"{task}-{condition}-{seed}" + (f"-{compression:g}x" if compression != 30 else "")
-    return Cell(name, options, pools)
+    return Cell(cell_name(task, condition, seed, compression), options, pools)
 
 
 def spread(values: list[float | None]) -> str:
@@ -147,6 +152,7 @@ def main() -> int:
     parser.add_argument("--conditions", nargs="+", default=["random", "none", "in-domain"], choices=CONDITIONS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--compression", type=float, default=30.0)
+    parser.add_argument("--finished", action="store_true", help="only write the table of the cells that are there")
     parser.add_argument("--work", type=Path, default=Path("runs/glue-table"), help="folder of the runs")
     arguments = parser.parse_args()
     set_up_logging()
@@ -154,10 +160,20 @@ def main() -> int:
     for seed in arguments.seeds:
         for task in arguments.tasks:
             for condition in arguments.conditions:
-                made = cell(task, condition, seed, arguments.compression, arguments.data, arguments.work)
-                found = run_cell(made, arguments.data / "glue", RESULTS, arguments.work)
+                name = cell_name(task, condition, seed, arguments.compression)
+                if arguments.finished:
+                    path = RESULTS / f"{name}.json"
+                    if not path.is_file():
+                        continue
+                    found = json.loads(path.read_text(encoding="utf-8"))
+                else:
+                    made = cell(task, condition, seed, arguments.compression, arguments.data, arguments.work)
+                    found = run_cell(made, arguments.data / "glue", RESULTS, arguments.work)
                 results.setdefault((task, condition), []).append(found)
-                print(f"{made.name}: {found['student']['scores']['glue']['accuracy']:.4f}", flush=True)
+                print(f"{name}: {found['student']['scores']['glue']['accuracy']:.4f}", flush=True)
+    if not results:
+        print(f"no finished cell in {RESULTS}")
+        return 1
     name = "table" + (f"-{arguments.compression:g}x" if arguments.compression != 30 else "")
     if set(arguments.tasks) != set(TASKS):
         name += "-" + "-".join(arguments.tasks)
