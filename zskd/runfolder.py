@@ -9,6 +9,7 @@ RUN/metrics.json     the results
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import json
 import platform
@@ -23,7 +24,7 @@ import yaml
 
 from zskd.config import DistillConfig, to_dict
 from zskd.files import write_text
-from zskd.tasks import task_name
+from zskd.tasks import find_task, task_name
 
 # Options that may differ between a run and its continuation, because no result depends on them.
 _FREE = ("resume", "output_dir", "cache_dir", "report_to", "glue_dir", "hub_eval")
@@ -69,6 +70,20 @@ def _held_options(path: Path) -> dict[str, Any] | None:
     return held if isinstance(held, dict) and "task" in held else None
 
 
+def task_definition(name: str) -> dict[str, Any]:
+    """The content of a task as it is recorded; a task file of the same name may say something else later."""
+    definition: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(find_task(name))))
+    return definition
+
+
+def _recorded_task(path: Path) -> dict[str, Any] | None:
+    try:
+        record = json.loads((path / "record.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, UnicodeDecodeError, json.JSONDecodeError):
+        return None
+    return record.get("task") if isinstance(record, dict) else None
+
+
 def check_run_folder(path: Path, config: DistillConfig) -> list[str]:
     """Problems with writing (or continuing) this run in `path`."""
     shown = f"--output-dir {path}"
@@ -84,6 +99,8 @@ def check_run_folder(path: Path, config: DistillConfig) -> list[str]:
     if different:
         changes = ", ".join(f"{key} {held.get(key)!r} there, {wanted[key]!r} here" for key in different[:4])
         return [f"{shown}: holds another run ({changes}); choose another folder"]
+    if _recorded_task(path) not in (None, task_definition(config.task)):
+        return [f"{shown}: holds a run of another definition of {config.task}; choose another folder"]
     if not config.resume:
         return [f"{shown}: holds this run already; pass --resume to continue it, or choose another folder"]
     return []
@@ -124,6 +141,7 @@ class RunFolder:
         # The configuration first: with it the folder can be resumed, whenever the run is stopped.
         options = {**to_dict(self.config), "resume": False, "output_dir": None, "cache_dir": None}
         write_text(self.path / "config.yaml", yaml.safe_dump(options, sort_keys=False))
+        record = {"task": task_definition(self.config.task), **record}
         write_text(self.path / "record.json", json.dumps(record, indent=2) + "\n")
 
     def finish(self, metrics: dict[str, Any]) -> None:
