@@ -13,7 +13,7 @@ from zskd.arrow import ROWS, open_arrow, write_arrow
 from zskd.files import sha256_file
 from zskd.labelled import read_labelled
 from zskd.tasks import Task
-from zskd.text.shaping import Pools
+from zskd.text.shaping import TEXT_COLUMNS, Pools
 from zskd.text.words import perturb_words, random_words, word_table
 
 HELDOUT = 2_000  # inputs that select, and as many that report; at most a tenth of the file each
@@ -32,7 +32,7 @@ def in_domain_pools(task: Task, glue_dir: Path, folder: Path, *, size: int, seed
     order = np.random.default_rng(0).permutation(len(texts[0]))
     held = min(HELDOUT, len(order) // 10)
     parts = {"select": order[:held], "report": order[held : 2 * held], "transfer": order[2 * held :]}
-    names = ("text", "text_b")[: len(texts)]
+    names = TEXT_COLUMNS[: len(texts)]
     schema = pa.schema([(name, pa.string()) for name in (*names, "family")])
 
     def rows(name: str) -> Iterator[tuple[str, ...]]:

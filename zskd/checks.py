@@ -170,10 +170,9 @@ def _check_glue(task: Task, glue_dir: str | None) -> list[str]:
 
 def _check_finetune(config: FinetuneConfig, task: Task) -> list[str]:
     problems = []
-    if config.glue_dir is None:
-        if not task.hub_config:
-            problems.append("--glue-dir: expected the folder that holds train.tsv, found none")
-    else:
+    if config.glue_dir is None and not task.hub_config:
+        problems.append("--glue-dir: expected the folder that holds train.tsv, found none")
+    if config.glue_dir is not None:
         train = check_header(task, task.train_file(config.glue_dir))
         problems += [f"--glue-dir {config.glue_dir}: {problem}" for problem in train]
     if config.base != "embedded" and is_local(config.base):

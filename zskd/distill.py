@@ -81,7 +81,7 @@ def distill(
         guide = load_teacher(task, teacher or config.teacher, cache, config.teacher_revision, config.label_map)
         gate = check_teacher(task, guide, length)
     with run.phase("labelling"):
-        precision = pick_precision(config.precision, results.device()) if isinstance(guide, Classifier) else "its own"
+        precision = pick_precision(config.precision, guide.model.device) if isinstance(guide, Classifier) else "its own"
         labelled = {
             name: label_texts(
                 getattr(pools, name),

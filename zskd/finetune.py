@@ -37,8 +37,10 @@ from zskd.labelled import Labelled, check_header, hub_rows, read_labelled
 from zskd.models.adapters import new_adapter, save_adapter, start_from
 from zskd.models.classifier import load_classifier, pick_precision
 from zskd.models.loading import backbone_origin, load_tokenizer, load_weights
-from zskd.scoring import evaluate_files, evaluate_rows
+from zskd.scoring import evaluate_rows
 from zskd.tasks import Task, find_task
+
+NO_GLUE_DIR = "--glue-dir (none given)"  # how messages name the Hub's rows
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,7 @@ def finetune(config: FinetuneConfig) -> Finetuned:
     output = Path(config.output_dir or f"runs/teacher-{task.name}")
     cache = cache_root(config.cache_dir)
     if config.glue_dir is None:
-        rows = hub_rows(task, "train", flag="--glue-dir (none given)")
+        rows = hub_rows(task, "train", flag=NO_GLUE_DIR)
     else:
         rows = read_labelled(task, task.train_file(config.glue_dir))
     train, selection = split_rows(rows, config.selection_rows, config.max_rows, config.seed)
@@ -251,12 +253,12 @@ def finetune(config: FinetuneConfig) -> Finetuned:
 def _score(task: Task, config: FinetuneConfig, folder: Path, cache: Path) -> dict[str, Any]:
     """Scores of the saved teacher on the probe and on the dev file, each where there is one."""
     teacher = load_classifier(task, str(folder), cache, flag="--output-dir")
-    files = {"probe": task.probe_path()}
     if config.glue_dir is None:
-        rows = {name: hub_rows(task, split, flag="--glue-dir (none given)") for name, split in task.hub_splits.items()}
-        if probe := task.probe_path():
-            rows = {"probe": read_labelled(task, probe), **rows}
-        return {name: evaluate_rows(task, found, teacher, input_length(config), "fp32") for name, found in rows.items()}
-    files |= task.glue_files(config.glue_dir)
+        files = {"probe": task.probe_path()}
+        sets = {name: hub_rows(task, split, flag=NO_GLUE_DIR) for name, split in task.hub_splits.items()}
+    else:
+        files = {"probe": task.probe_path(), **task.glue_files(config.glue_dir)}
+        sets = {}
     present = {name: path for name, path in files.items() if path is not None and not check_header(task, path)}
-    return evaluate_files(task, present, teacher, input_length(config), "fp32")
+    sets = {name: read_labelled(task, path) for name, path in present.items()} | sets
+    return {name: evaluate_rows(task, rows, teacher, input_length(config), "fp32") for name, rows in sets.items()}

@@ -24,12 +24,11 @@ from zskd.batching import BATCH_TOKENS, token_batches
 from zskd.encoding import encode_texts
 from zskd.models.blackbox import BlackBox
 from zskd.models.classifier import Classifier
+from zskd.text.shaping import text_columns
 
 SHARD_ROWS = 4_096
 # Raise it when shard contents would come out differently for the same key (batching, order, storage).
 FORMAT = 1
-
-TEXT_COLUMNS = ("text", "text_b")
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ def label_texts(
     Shards that the cache holds are not asked again. A shard file that does not open or has another number of
     rows is written anew.
     """
-    columns = [name for name in TEXT_COLUMNS if name in pool.column_names]
+    columns = text_columns(pool)
     if isinstance(classifier, Classifier):
         max_length = min(max_length, classifier.tokenizer.model_max_length)
     folder = cache / "labels" / classifier.fingerprint[:16]

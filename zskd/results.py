@@ -7,7 +7,6 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from datasets import Dataset
 
 from zskd.config import DistillConfig, input_length
@@ -23,11 +22,6 @@ from zskd.text.transfer_report import overlap
 from zskd.training.fit import Fit
 
 logger = logging.getLogger(__name__)
-
-
-def device() -> torch.device:
-    """Where models run: the first CUDA device, or the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def finished(run: RunFolder) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from zskd.labelled import Labelled, read_labelled
+from zskd.labelled import Labelled
 from zskd.labelling import predict_logits
 from zskd.models.blackbox import BlackBox
 from zskd.models.classifier import Classifier
@@ -66,20 +66,6 @@ def evaluate_rows(
 ) -> dict[str, Any]:
     """Scores of a classifier on labelled rows; see `score_predictions`."""
     return score_predictions(task, predict_classes(classifier, rows.texts, max_length, precision), rows.labels)
-
-
-def evaluate_files(
-    task: Task, files: dict[str, Path], classifier: Classifier | BlackBox, max_length: int, precision: str
-) -> dict[str, dict[str, Any]]:
-    """Scores per evaluation set, for files in GLUE's columns.
-
-    Raises:
-        InputError: a file's rows are not the task's; the message names file and line.
-    """
-    return {
-        name: evaluate_rows(task, read_labelled(task, path), classifier, max_length, precision)
-        for name, path in files.items()
-    }
 
 
 def agreement(teacher_logits: np.ndarray, student_logits: np.ndarray) -> dict[str, float | None]:

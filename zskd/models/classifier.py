@@ -99,6 +99,11 @@ def load_classifier(
     )
 
 
+def pick_device() -> torch.device:
+    """Where models run: the first CUDA device, or the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def pick_precision(precision: str, device: torch.device | None = None) -> str:
     """``auto`` -> ``bf16`` where the device computes in bfloat16 natively, else ``fp32``.
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-import torch
-
 from zskd.hub import is_callable_name
 from zskd.models.blackbox import Ask, BlackBox, load_black_box
-from zskd.models.classifier import Classifier, load_classifier
+from zskd.models.classifier import Classifier, load_classifier, pick_device
 from zskd.tasks import Task
 
 logger = logging.getLogger(__name__)
@@ -37,6 +35,6 @@ def load_teacher(
         logger.info("%s: known by its outputs alone", box.name)
         return box
     classifier = load_classifier(task, teacher, cache, revision=revision, label_map=label_map, flag=flag)
-    classifier.model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    classifier.model.to(pick_device())
     logger.info("%s: %s parameters", classifier.name, f"{classifier.parameters:,}")
     return classifier

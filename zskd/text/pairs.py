@@ -16,12 +16,11 @@ from zskd.arrow import ROWS
 from zskd.text.words import (
     as_question,
     ask_about,
+    corpus_words,
     perturb_words,
     question_starter,
-    random_words,
     sub_span,
     turn_meaning,
-    word_table,
 )
 
 # Family -> share of the pairs. Those of the first group change words and need --perturb random.
@@ -157,8 +156,7 @@ def pair_texts(
     """`size` pairs ``(text, text_b, family)`` from the given rows of a corpus."""
     table: Iterator[str] = iter(())
     if perturb == "random":
-        sampled = np.sort(rng.choice(rows, size=min(len(rows), 100_000), replace=False))
-        table = random_words(*word_table(iter(corpus[sampled]["text"])), rng)
+        table = corpus_words(corpus, rows, rng)
     shaper = PairShaper(kinds, perturb, table, rng)
     made = 0
     while made < size:

@@ -20,7 +20,7 @@ from zskd.errors import InputError
 from zskd.files import sha256_file
 from zskd.text.corpus import Corpus, hash64
 from zskd.text.pairs import pair_texts
-from zskd.text.words import as_question, perturb_words, question_starter, random_words, sub_span, word_table
+from zskd.text.words import as_question, corpus_words, perturb_words, question_starter, sub_span
 
 # Raise it when the same corpus and seed would give other inputs.
 FORMAT = 2
@@ -29,6 +29,7 @@ SENTENCE_SHARE = 1 / 6  # of a pool of single texts; the rest are sub-spans
 HELDOUT_LIMIT = 0.2  # held-out documents are at most this share of all
 STREAM = 1  # first word of every random generator's seed
 
+TEXT_COLUMNS = ("text", "text_b")
 _ONE_TEXT = pa.schema({"text": pa.string(), "family": pa.string()})
 _TWO_TEXTS = pa.schema({"text": pa.string(), "text_b": pa.string(), "family": pa.string()})
 
@@ -50,6 +51,11 @@ class Pools:
     fingerprint: str
 
 
+def text_columns(pool: Dataset) -> list[str]:
+    """The columns of a pool that hold its one or two input texts."""
+    return [name for name in TEXT_COLUMNS if name in pool.column_names]
+
+
 def split_documents(documents: np.ndarray, heldout_share: float) -> np.ndarray:
     """0 (transfer), 1 (select) or 2 (report) for each document hash, the same for every seed.
 
@@ -61,6 +67,10 @@ def split_documents(documents: np.ndarray, heldout_share: float) -> np.ndarray:
     position = np.array([hash64(str(document), "split") for document in unique.tolist()], dtype=np.float64) / 2.0**64
     parts = np.where(position < heldout_share / 2, 1, np.where(position < heldout_share, 2, 0))
     return parts[inverse]
+
+
+def _span_text(words: list[str], kind: str, rng: np.random.Generator) -> str:
+    return as_question(words, question_starter(rng)) if kind == "question" else " ".join(words)
 
 
 def _transfer_texts(
@@ -75,8 +85,7 @@ def _transfer_texts(
     rng = np.random.default_rng([STREAM, seed])
     table: Iterator[str] = iter(())
     if perturb == "random":
-        sampled = np.sort(rng.choice(rows, size=min(len(rows), 100_000), replace=False))
-        table = random_words(*word_table(iter(corpus[sampled]["text"])), rng)
+        table = corpus_words(corpus, rows, rng)
     family = "span" if perturb == "none" else "perturbed span"
     remaining = size - len(whole)
     while remaining > 0:
@@ -84,7 +93,7 @@ def _transfer_texts(
         for text in corpus[picked]["text"]:
             words = sub_span(text.split(), rng)
             words = perturb_words(words, table, rng) if perturb == "random" else words
-            yield (as_question(words, question_starter(rng)) if kind == "question" else " ".join(words)), family
+            yield _span_text(words, kind, rng), family
         remaining -= len(picked)
 
 
@@ -96,7 +105,7 @@ def _heldout_texts(corpus: Dataset, rows: np.ndarray, size: int, kind: str, part
         yield text, "sentence"
     for text in sentences[: size // 2]:
         words = sub_span(text.split(), rng)
-        yield (as_question(words, question_starter(rng)) if kind == "question" else " ".join(words)), "span"
+        yield _span_text(words, kind, rng), "span"
 
 
 def _heldout_pairs(

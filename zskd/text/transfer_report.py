@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,7 @@ from datasets import Dataset
 from zskd.arrow import ROWS
 from zskd.text.corpus import hash64
 from zskd.text.selection import probabilities
-
-TEXT_COLUMNS = ("text", "text_b")
+from zskd.text.shaping import text_columns
 
 
 def transfer_report(labelled: Dataset, logits: np.ndarray, labels: tuple[str, ...]) -> dict[str, Any]:
@@ -28,7 +26,7 @@ def transfer_report(labelled: Dataset, logits: np.ndarray, labels: tuple[str, ..
         ``family``, ``label``, ``rows``, ``share`` (of the family), mean ``confidence`` (largest probability),
         mean ``entropy`` (nats) and mean ``words``.
     """
-    columns = [name for name in TEXT_COLUMNS if name in labelled.column_names]
+    columns = text_columns(labelled)
     words = np.zeros(len(labelled), dtype=np.int32)
     families: list[str] = []
     seen: set[int] = set()
@@ -47,7 +45,7 @@ def transfer_report(labelled: Dataset, logits: np.ndarray, labels: tuple[str, ..
     entropy = -(p * np.log(np.maximum(p, 1e-12))).sum(axis=1)
     names = np.array(families)
     groups = []
-    for family in sorted(Counter(families)):
+    for family in sorted(set(families)):
         of_family = names == family
         for label, chosen in [("all", of_family), *((n, of_family & (predicted == i)) for i, n in enumerate(labels))]:
             count = int(chosen.sum())
@@ -84,13 +82,17 @@ def report_table(report: dict[str, Any], labels: tuple[str, ...]) -> str:
     return "\n".join(lines)
 
 
+def _plain(text: str) -> str:
+    return " ".join(text.lower().split())
+
+
 def overlap(evaluation: tuple[list[str], ...], labelled: Dataset) -> int:
     """Rows of an evaluation set one of whose texts is also a text of the transfer set, letter case aside."""
-    columns = [name for name in TEXT_COLUMNS if name in labelled.column_names]
-    wanted = {" ".join(text.lower().split()) for texts in evaluation for text in texts}
+    columns = text_columns(labelled)
+    wanted = {_plain(text) for texts in evaluation for text in texts}
     found: set[str] = set()
     for start in range(0, len(labelled), ROWS):
         rows = labelled[start : start + ROWS]
         for name in columns:
-            found.update(wanted.intersection(" ".join(text.lower().split()) for text in rows[name]))
-    return sum(any(" ".join(text.lower().split()) in found for text in row) for row in zip(*evaluation, strict=True))
+            found.update(wanted.intersection(map(_plain, rows[name])))
+    return sum(any(_plain(text) in found for text in row) for row in zip(*evaluation, strict=True))

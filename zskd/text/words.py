@@ -9,10 +9,12 @@ from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
+from datasets import Dataset
 
 SPAN_WORDS = (2, 24)  # words of a sub-span, drawn evenly between these
 MAX_RATE = 0.6  # the share of perturbed words is drawn between 0 and this
 WORD_POWER = 0.5  # inserted words are drawn in proportion to their count to this power
+SAMPLED_ROWS = 100_000  # sentences whose words are counted
 OPERATIONS = ("replace", "insert", "drop", "swap")
 OPERATION_SHARES = (0.55, 0.15, 0.15, 0.15)
 CONTENT_LETTERS = 5  # a word of at least this many letters usually carries content
@@ -53,6 +55,12 @@ def random_words(words: list[str], weights: np.ndarray, rng: np.random.Generator
     while True:
         for index in rng.choice(len(words), size=4_096, p=weights):
             yield words[index]
+
+
+def corpus_words(corpus: Dataset, rows: np.ndarray, rng: np.random.Generator) -> Iterator[str]:
+    """Endless random words of a corpus, from at most `SAMPLED_ROWS` of the given rows."""
+    sampled = np.sort(rng.choice(rows, size=min(len(rows), SAMPLED_ROWS), replace=False))
+    return random_words(*word_table(iter(corpus[sampled]["text"])), rng)
 
 
 def sub_span(words: list[str], rng: np.random.Generator, limits: tuple[int, int] = SPAN_WORDS) -> list[str]:

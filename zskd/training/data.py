@@ -16,7 +16,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.arrow import ROWS, open_arrow, write_arrow
 from zskd.encoding import encode_texts
-from zskd.labelling import TEXT_COLUMNS
+from zskd.text.shaping import text_columns
 
 ID_COLUMNS = ("input_ids", "token_type_ids")
 
@@ -34,7 +34,7 @@ def encode(
     Returns:
         Columns ``input_ids``, ``token_type_ids`` (pairs only), ``length`` (tokens) and ``teacher_logits``.
     """
-    columns = [name for name in TEXT_COLUMNS if name in labelled.column_names]
+    columns = text_columns(labelled)
     names = ID_COLUMNS[: 2 if len(columns) == 2 and "token_type_ids" in tokenizer.model_input_names else 1]
     schema = pa.schema(
         [(name, pa.list_(pa.int32())) for name in names]
