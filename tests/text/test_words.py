@@ -103,6 +103,8 @@ def outcomes(function, draws: int = 200) -> set[str]:
     ("text", "expected"),
     [
         ("it was fine", {"it was not fine"}),
+        ("Never", {"x", "always"}),
+        ("go go go go go go", {"x go go go go go"}),
         ("never mind", {"mind", "always mind", "x mind"}),
         ("see Rome by Oslo", {"see Oslo by Oslo", "see Rome by Rome"}),
         ("see Rome", {"see x"}),
@@ -121,6 +123,9 @@ def test_a_number_becomes_another_of_as_many_digits() -> None:
     found = outcomes(lambda rng: turn_meaning(["made", "(1850-1874),"], itertools.repeat("x"), rng))
     assert len(found) > 100 and "made (1850-1874)," not in found
     assert all(re.fullmatch(r"made \([1-9]{4}-[1-9]{4}\),", text) for text in found)
+    before = "(1850-1874),"
+    assert all(b != a for text in found for a, b in zip(before, text[5:], strict=True) if a.isdigit())
+    assert outcomes(lambda rng: turn_meaning(["5"], itertools.repeat("x"), rng)) == set("12346789")
 
 
 WORDS = [
@@ -140,8 +145,6 @@ def test_turning_changes_the_words_and_little_of_them() -> None:
     rng, table = np.random.default_rng(0), (f"new{i}" for i in itertools.count())
     kinds = set()
     for words in sentences(2_000):
-        if len(set(words)) == 1:
-            continue  # in another order they are the same
         before = list(words)
         turned = turn_meaning(words, table, rng)
         assert words == before

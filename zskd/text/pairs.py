@@ -8,6 +8,7 @@ each side looks like (a sentence, a question, a passage) is a property of the ta
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 import numpy as np
 from datasets import Dataset
@@ -35,14 +36,23 @@ BASE_RATE = 0.4  # half of the first texts are perturbed themselves, at most at 
 EDIT_RATE = 0.5
 SWAP_SHARE = 0.3  # sides of two texts of the same kind are exchanged this often
 
+T = TypeVar("T")
+
 
 def _related(sentences: list[list[str]], at: int, index: dict[str, list[int]]) -> int | None:
-    """Another sentence of the block that shares this one's rarest shared word."""
+    """Another sentence of the block that shares a word with this one, the rarest for which there is one."""
     shared = [(len(index[word]), word) for word in set(sentences[at]) if 1 < len(index.get(word, ())) <= 40]
-    if not shared:
-        return None
-    others = [i for i in index[min(shared)[1]] if i != at]
-    return others[at % len(others)] if others else None
+    for _, word in sorted(shared):
+        # A block is drawn with replacement, so that the same sentence may stand in it twice.
+        if others := [i for i in index[word] if sentences[i] != sentences[at]]:
+            return others[at % len(others)]
+    return None
+
+
+def _unrelated(sentences: list[list[str]], at: int, start: int) -> list[str]:
+    """The first sentence from `start` on that is another one; the same where the block holds no other."""
+    own = sentences[at]
+    return next((row for row in [*sentences[start:], *sentences[:start]] if row != own), own)
 
 
 class PairShaper:
@@ -82,8 +92,10 @@ class PairShaper:
                 other = words[found]
             if family in ("adjacent", "related", "unrelated") and other is None:
                 family = "unrelated"
-                other = words[int(self.rng.integers(len(words)))]
-            yield *self._pair(row, other, (following[i] or "").split(), family), family
+                other = _unrelated(words, i, int(self.rng.integers(len(words))))
+            # With its context, the passage of an adjacent pair would hold the second text.
+            context = [] if family == "adjacent" else (following[i] or "").split()
+            yield *self._pair(row, other, context, family), family
 
     def _changed(self, words: list[str], family: str) -> list[str]:
         if family.endswith("edit"):
@@ -106,18 +118,23 @@ class PairShaper:
             question, passage = self._question_and_passage(row, other, context, family)
             return (question, passage) if self.kinds[0] == "question" else (passage, question)
         if self.kinds == ("question", "question"):
-            first, second = self._texts(row, other, family, QUESTION_WORDS)
+            first, second = self._swapped(*self._texts(row, other, family, QUESTION_WORDS))
             starter = question_starter(self.rng)
             again = starter if self.rng.random() < 0.6 else question_starter(self.rng)
             return as_question(first, starter), as_question(second, again)
         first, second = self._texts(row, other, family, (8, 32) if "passage" in self.kinds else SENTENCE_WORDS)
-        if self.kinds[0] == self.kinds[1] and self.rng.random() < SWAP_SHARE:
-            first, second = second, first
+        if self.kinds == ("passage", "passage"):
+            return self._swapped(self._passage(first, context), self._passage(second, []))
+        if self.kinds == ("text", "text"):
+            return self._swapped(" ".join(first), " ".join(second))
         # The second text may be a part of the first, so the first goes to the side that is longer by its kind.
         length = {"passage": 2, "text": 1, "question": 0}
         if length[self.kinds[0]] >= length[self.kinds[1]]:
             return self._dress(first, self.kinds[0], context), self._dress(second, self.kinds[1], [])
         return self._dress(second, self.kinds[0], []), self._dress(first, self.kinds[1], context)
+
+    def _swapped(self, first: T, second: T) -> tuple[T, T]:
+        return (second, first) if self.rng.random() < SWAP_SHARE else (first, second)
 
     def _dress(self, words: list[str], kind: str, context: list[str]) -> str:
         if kind == "question":
@@ -134,7 +151,8 @@ class PairShaper:
         if family == "overlap" and "passage" not in self.kinds:
             first, part = (sub_span(first, self.rng, (max(1, len(first) // 2), len(first))) for _ in range(2))
         elif family.startswith("part") or "passage" in self.kinds:
-            part = sub_span(first, self.rng, (min(PART_WORDS[0], limits[0]), PART_WORDS[1]))
+            shorter = max(1, len(first) - 1)
+            part = sub_span(first, self.rng, (min(PART_WORDS[0], limits[0], shorter), min(PART_WORDS[1], shorter)))
         return first, self._changed(part, family)
 
     def _question_and_passage(

@@ -23,7 +23,7 @@ from zskd.text.pairs import pair_texts
 from zskd.text.words import as_question, corpus_words, perturb_words, question_starter, sub_span
 
 # Raise it when the same corpus and seed would give other inputs.
-FORMAT = 2
+FORMAT = 3
 
 SENTENCE_SHARE = 1 / 6  # of a pool of single texts; the rest are sub-spans
 HELDOUT_LIMIT = 0.2  # held-out documents are at most this share of all

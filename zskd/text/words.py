@@ -5,6 +5,7 @@ Everything is a function of the words and a NumPy generator. Nothing knows a tas
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator
 
@@ -17,6 +18,7 @@ WORD_POWER = 0.5  # inserted words are drawn in proportion to their count to thi
 SAMPLED_ROWS = 100_000  # sentences whose words are counted
 OPERATIONS = ("replace", "insert", "drop", "swap")
 OPERATION_SHARES = (0.55, 0.15, 0.15, 0.15)
+DRAWS = 16  # random words looked at for one that differs
 CONTENT_LETTERS = 5  # a word of at least this many letters usually carries content
 
 # Words after which "not" stands, and pairs of words that turn a statement around.
@@ -108,7 +110,7 @@ def _possible_edits(words: list[str]) -> dict[str, list[int]]:
             edits.setdefault("remove", []).append(i)
         elif plain in _AUXILIARIES:
             edits.setdefault("negate", []).append(i)
-        elif any(map(str.isdigit, plain)):
+        elif any(map(str.isdecimal, plain)):
             edits.setdefault("number", []).append(i)
         elif i and word[:1].isupper() and len(plain) > 1:
             edits.setdefault("name", []).append(i)
@@ -141,12 +143,23 @@ def turn_meaning(words: list[str], table: Iterator[str], rng: np.random.Generato
     elif kind == "opposite":
         result[at] = _OPPOSITES[_plain(words[at])]
     elif kind == "number":
-        result[at] = "".join(str(rng.integers(1, 10)) if c.isdigit() else c for c in words[at])
+        result[at] = "".join(_another_digit(c, rng) if c.isdecimal() else c for c in words[at])
     elif kind == "name" and (others := [words[i] for i in places if words[i] != words[at]]):
         result[at] = others[int(rng.integers(len(others)))]
     else:
-        result[at] = next(table)
-    return result or [words[0]]
+        result[at] = _another_word(words[at], table)
+    # Words that stand twice can be reordered into themselves; of a lone "never" nothing is left.
+    return result if result and result != words else [_another_word(words[0], table), *words[1:]]
+
+
+def _another_digit(digit: str, rng: np.random.Generator) -> str:
+    others = [other for other in "123456789" if other != digit]
+    return others[int(rng.integers(len(others)))]
+
+
+def _another_word(word: str, table: Iterator[str]) -> str:
+    """The next random word that differs; a table of few words may have none among its next ones."""
+    return next((drawn for drawn in itertools.islice(table, DRAWS) if drawn != word), word)
 
 
 def _lowered(words: list[str]) -> list[str]:
