@@ -9,17 +9,59 @@ from transformers import TrainingArguments
 
 @dataclass
 class ZeroShotArguments(TrainingArguments):
-    """`transformers.TrainingArguments` with defaults that fit distillation, and the temperature.
+    """`transformers.TrainingArguments` with defaults that fit distillation, and what the method adds.
 
-    Attributes:
-        temperature: temperature T of the distillation loss; the loss is scaled by T squared.
+    Everything from ``adversarial_start`` on matters only to a trainer with an adversary. Steps are optimizer steps.
     """
 
-    temperature: float = field(default=1.0, metadata={"help": "temperature of the distillation loss"})
+    temperature: float = field(
+        default=1.0, metadata={"help": "temperature T of the distillation loss, which is scaled by T squared"}
+    )
+    adversarial_start: float = field(
+        default=0.3, metadata={"help": "share of the steps after which batches have adversarial rows"}
+    )
+    generator_steps: int = field(
+        default=10, metadata={"help": "steps of a round in which the generator learns, once per step"}
+    )
+    student_steps: int = field(default=50, metadata={"help": "steps of a round; the student learns in each"})
+    fresh_share: float = field(default=0.25, metadata={"help": "share of a batch that the generator just wrote"})
+    replay_share: float = field(default=0.25, metadata={"help": "share of a batch that it wrote earlier"})
+    replay_size: int = field(default=20_000, metadata={"help": "rows that are kept for replay; the oldest leave"})
+    mask_rate: float = field(default=0.3, metadata={"help": "share of a row's tokens that the generator rewrites"})
+    token_candidates: int = field(
+        default=64, metadata={"help": "the generator's likeliest tokens it chooses from; 0: the whole vocabulary"}
+    )
+    sampling_temperature: float = field(
+        default=1.0, metadata={"help": "the generator's logits are divided by it before a token is drawn"}
+    )
+    gumbel_start: float = field(default=1.0, metadata={"help": "temperature of the Gumbel-softmax at first"})
+    gumbel_end: float = field(default=0.5, metadata={"help": "temperature of the Gumbel-softmax at the end"})
+    anchor_weight: float = field(
+        default=0.1, metadata={"help": "weight of the masked-LM loss that keeps the generator near the corpus"}
+    )
+    confidence_weight: float = field(
+        default=1.0, metadata={"help": "weight of the penalty on rows that the teacher is unsure of"}
+    )
+    balance_weight: float = field(
+        default=1.0, metadata={"help": "weight of the penalty on an uneven mean prediction of the teacher"}
+    )
+    diversity_weight: float = field(default=0.1, metadata={"help": "weight of the penalty on repeated tokens"})
+    generator_learning_rate: float = field(default=1.0e-4, metadata={"help": "learning rate of the generator"})
+    generator_clip: float = field(default=1.0, metadata={"help": "largest norm of the generator's gradient"})
 
     def __post_init__(self) -> None:
         if self.temperature <= 0:
             raise ValueError(f"temperature: expected a value above 0, found {self.temperature}")
+        if self.fresh_share <= 0 or self.replay_share < 0 or self.fresh_share + self.replay_share > 1:
+            raise ValueError(
+                "fresh_share and replay_share: expected a share above 0 and one of at least 0, together at most 1, "
+                f"found {self.fresh_share} and {self.replay_share}"
+            )
+        if not 0 <= self.generator_steps <= self.student_steps or self.student_steps < 1:
+            raise ValueError(
+                "generator_steps and student_steps: expected 0 <= generator_steps <= student_steps, "
+                f"found {self.generator_steps} and {self.student_steps}"
+            )
         # Teacher logits are the target. They travel beside the inputs and not as `labels`: Trainer would count
         # every logit as an example, and a BERT head would guess a multi-label problem.
         self.label_names = ["teacher_logits"]

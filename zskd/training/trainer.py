@@ -13,9 +13,13 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from zskd.files import write_text
-from zskd.losses import kd_loss
+from zskd.losses import kd_loss, kl_divergence
+from zskd.training.adversary import GradientAdversary
 from zskd.training.arguments import ZeroShotArguments
 from zskd.training.data import LengthGroupedSampler
+from zskd.training.phase2 import AdversarialPhase
+
+ADVERSARY_FOLDER = "adversary"  # of a checkpoint
 
 
 class ZeroShotTrainer(Trainer):
@@ -23,6 +27,10 @@ class ZeroShotTrainer(Trainer):
 
     Everything of `transformers.Trainer` works: checkpoints, resuming, callbacks, trackers, accelerate. Evaluation
     reports the loss and ``eval_agreement``, the share of rows on which teacher and student choose the same class.
+
+    Args:
+        adversary: rewrites rows of the batches from ``args.adversarial_start`` on (see `zskd.training.phase2`); its
+            generator is trained, saved with the checkpoints and restored from them. None for the transfer set alone.
     """
 
     args: ZeroShotArguments
@@ -31,9 +39,29 @@ class ZeroShotTrainer(Trainer):
     # the stock setting it would multiply gradients by accumulation steps and by processes.
     loss_is_scaled_for_ga = False
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, adversary: GradientAdversary | None = None, **kwargs: Any) -> None:
         kwargs.setdefault("compute_metrics", _agreement)
         super().__init__(*args, **kwargs)
+        self.phase2 = AdversarialPhase(adversary, self.args, self.accelerator) if adversary is not None else None
+
+    def training_step(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> torch.Tensor:
+        """Trainer's step; in phase 2 on adversarial rows too, and with one step of the generator per optimizer step."""
+        if self.phase2 is None:
+            return super().training_step(model, inputs, num_items_in_batch)
+        step, steps = self.state.global_step, self.state.max_steps
+        # The generator needs the student's function, not its gradients, so nothing is to be averaged by DDP here.
+        student = self.accelerator.unwrap_model(model)
+        inputs = self._prepare_inputs(inputs)
+        inputs = self.phase2.mix(student, inputs, step, steps, self.current_gradient_accumulation_steps)
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        if self.accelerator.sync_gradients and (report := self.phase2.end_step(student, step, steps)):
+            self.log(report)
+        return loss
 
     def compute_loss(
         self,
@@ -43,9 +71,12 @@ class ZeroShotTrainer(Trainer):
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
         """`zskd.losses.kd_loss` at ``args.temperature``, averaged over the micro-batch."""
-        teacher_logits = inputs["teacher_logits"]
-        outputs = model(**{name: value for name, value in inputs.items() if name != "teacher_logits"})
+        teacher_logits, kinds = inputs["teacher_logits"], inputs.get("row_kind")
+        outputs = model(**{name: value for name, value in inputs.items() if name not in ("teacher_logits", "row_kind")})
         loss = kd_loss(teacher_logits, outputs.logits, self.args.temperature)
+        if kinds is not None and self.phase2 is not None:
+            with torch.no_grad():
+                self.phase2.note_student(kinds, kl_divergence(teacher_logits, outputs.logits, self.args.temperature))
         return (loss, {"loss": loss, "logits": outputs.logits}) if return_outputs else loss
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> torch.utils.data.Sampler | None:
@@ -53,7 +84,20 @@ class ZeroShotTrainer(Trainer):
         if not isinstance(dataset, Dataset) or "length" not in dataset.column_names:
             return super()._get_train_sampler(train_dataset)
         lengths = dataset.with_format("numpy", columns=["length"])["length"][:]
-        return LengthGroupedSampler(lengths, self.args.train_batch_size * self.args.world_size, self.args.seed)
+        whole = self.args.train_batch_size * self.args.world_size * self.args.gradient_accumulation_steps
+        return LengthGroupedSampler(lengths, whole, self.args.seed)
+
+    # Both are private names of Trainer, held by a test. `on_save` of a callback would be too late: by then a checkpoint
+    # has been pushed and older ones removed.
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        super()._save_optimizer_and_scheduler(output_dir)
+        if self.phase2 is not None and self.args.should_save:
+            self.phase2.save(Path(output_dir) / ADVERSARY_FOLDER)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if self.phase2 is not None and checkpoint is not None:
+            self.phase2.load(Path(checkpoint) / ADVERSARY_FOLDER)
 
 
 def _agreement(prediction: EvalPrediction) -> dict[str, float]:

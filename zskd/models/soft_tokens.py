@@ -1,0 +1,95 @@
+"""The embedding entry point: word embeddings in, logits out, with a gradient for the choice of a token.
+
+A generator chooses tokens. For its gradient a choice is a one-hot row times an embedding table; for its value that is
+the table's own row. So the forward pass looks the row up, in float32 and outside autocast, and the backward pass is
+that of the product (straight-through, Jang et al. 2017). Other positions are ordinary look-ups. Nothing of size
+``(batch, tokens, vocabulary)`` is ever built.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Tokens chosen at some positions of a batch of token ids.
+
+    Attributes:
+        rows: ``(chosen,)`` int64, and
+        columns: ``(chosen,)`` int64, where the tokens stand.
+        candidates: ``(chosen, candidates)`` int64, the token ids that could be chosen there.
+        probabilities: ``(chosen, candidates)`` float32, differentiable; sums to 1.
+        index: ``(chosen,)`` int64, the chosen candidate.
+    """
+
+    rows: torch.Tensor
+    columns: torch.Tensor
+    candidates: torch.Tensor
+    probabilities: torch.Tensor
+    index: torch.Tensor
+
+    @property
+    def tokens(self) -> torch.Tensor:
+        """``(chosen,)`` int64: the ids of the chosen tokens."""
+        return self.candidates.gather(1, self.index[:, None])[:, 0]
+
+    def write_into(self, ids: torch.Tensor) -> torch.Tensor:
+        """A copy of ``ids`` ``(batch, tokens)`` with the chosen tokens in their places."""
+        return ids.index_put((self.rows, self.columns), self.tokens)
+
+
+class _StraightThrough(torch.autograd.Function):
+    """Rows of a table for chosen tokens; the gradient is that of probabilities times the candidates' rows."""
+
+    @staticmethod
+    def forward(ctx: Any, probabilities: torch.Tensor, choice: Choice, table: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(choice.candidates, table)
+        return table[choice.tokens].float()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        candidates, table = ctx.saved_tensors
+        (gradient,) = gradients
+        with torch.autocast(gradient.device.type, enabled=False):
+            if candidates.stride(0) == 0:  # one list of candidates, expanded to every position
+                product = gradient.float() @ table[candidates[0]].float().T
+            else:
+                product = torch.bmm(table[candidates].float(), gradient.float().unsqueeze(2)).squeeze(2)
+        return product, None, None
+
+
+def soft_lookup(choice: Choice, table: torch.Tensor) -> torch.Tensor:
+    """Embeddings ``(chosen, width)`` float32 of the chosen tokens, equal to ``table[choice.tokens]`` bit for bit.
+
+    The gradient of ``choice.probabilities`` is that of ``probabilities @ table[candidates]``. The table gets none.
+
+    Args:
+        table: ``(vocabulary, width)``.
+    """
+    embeddings: torch.Tensor = _StraightThrough.apply(choice.probabilities, choice, table.detach())
+    return embeddings
+
+
+def forward_choice(model: PreTrainedModel, inputs: dict[str, torch.Tensor], choice: Choice) -> torch.Tensor:
+    """Logits ``(batch, num_labels)`` of a classifier that reads chosen tokens.
+
+    The model's embedding layer adds positions and segments and normalises, as it does for token ids; padding must be
+    on the right.
+
+    Args:
+        inputs: ``input_ids`` and ``attention_mask``, for pairs ``token_type_ids``, ``(batch, tokens)``; what stands in
+            the chosen positions of ``input_ids`` does not matter.
+    """
+    table = model.get_input_embeddings().weight
+    chosen = soft_lookup(choice, table)
+    with torch.no_grad():
+        embeddings = table[inputs["input_ids"]].float()
+    embeddings = embeddings.index_put((choice.rows, choice.columns), chosen)
+    others = {name: value for name, value in inputs.items() if name != "input_ids"}
+    logits: torch.Tensor = model(inputs_embeds=embeddings, **others).logits
+    return logits

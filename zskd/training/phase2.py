@@ -1,0 +1,250 @@
+"""Phase 2: adversarial rows in the student's batches, the generator's own training, and what is seen of both."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel
+
+from zskd.files import write_text
+from zskd.training.adversary import GradientAdversary, Inputs, Place, Rewritten, Scope
+from zskd.training.arguments import ZeroShotArguments
+from zskd.training.data import ID_COLUMNS, TransferCollator
+from zskd.training.replay import ReplayBuffer, Row
+from zskd.training.schedule import Kind, Schedule
+
+STREAM = 5  # first word of the seeds of replay draws
+EXAMPLES = 3  # rewritten rows that are shown per round
+
+
+class AdversarialPhase:
+    """Rewrites some rows of every batch, trains the generator and remembers what it wrote.
+
+    In a step the rows are written by the generator as it was when the step began, and the student learns them as they
+    are; the generator changes once, when the step ends. So splitting a batch over micro-batches or processes changes
+    nothing. Everything random is a function of seed, step and the row's place in the whole batch.
+
+    Attributes:
+        buffer: what was written before, the same in every process.
+        queries: texts the teacher was asked for, over all processes.
+        examples: texts before and after, with both models' probabilities.
+    """
+
+    def __init__(self, adversary: GradientAdversary, arguments: ZeroShotArguments, accelerator: Accelerator) -> None:
+        self.adversary, self.arguments, self.accelerator = adversary, arguments, accelerator
+        adversary.to(accelerator.device)
+        self.parameters = [weight for weight in adversary.generator.parameters() if weight.requires_grad]
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=arguments.generator_learning_rate, weight_decay=0.0)
+        self.buffer = ReplayBuffer(arguments.replay_size)
+        self.queries = 0
+        self.examples: list[dict[str, Any]] = []
+        pad = adversary.tokenizer.pad_token_id
+        self.collate = TransferCollator(pad_token_id=0 if pad is None else pad)
+        self._micro = 0
+        self._gradients: list[torch.Tensor | None] = [None] * len(self.parameters)
+        self._written: list[tuple[int, Row]] = []
+        self._round: dict[str, list[float]] = defaultdict(list)
+        self._last: tuple[Inputs, Place, Scope, Rewritten] | None = None
+
+    def schedule(self, steps: int) -> Schedule:
+        """The schedule of a run of `steps` optimizer steps."""
+        options = self.arguments
+        start = math.ceil(options.adversarial_start * steps)
+        return Schedule(
+            start, options.generator_steps, options.student_steps, options.fresh_share, options.replay_share
+        )
+
+    def mix(self, student: PreTrainedModel, inputs: Inputs, step: int, steps: int, accumulation: int) -> Inputs:
+        """Replace rows of a micro-batch by fresh and replayed ones; adds ``row_kind`` ``(batch,)`` int64.
+
+        Args:
+            student: not wrapped.
+            inputs: with ``teacher_logits``.
+            step: optimizer step, from 0; ``steps``: of the whole run.
+            accumulation: micro-batches of this step.
+        """
+        schedule = self.schedule(steps)
+        if not schedule.active(step):
+            return inputs
+        world, size = self.accelerator.num_processes, self.arguments.per_device_train_batch_size
+        first = (self._micro * world + self.accelerator.process_index) * size
+        self._micro += 1
+        kinds = schedule.kinds(first, len(inputs["input_ids"]))
+        rows = _as_rows(inputs)
+        fresh = np.flatnonzero(kinds == Kind.FRESH)
+        if len(fresh):
+            whole = schedule.kinds(0, size * world * accumulation)
+            divisor = float((whole == Kind.FRESH).sum()) / (world * accumulation)
+            scope = Scope(divisor, self._mean, self.accelerator.autocast)
+            progress = (step - schedule.start) / max(1, steps - schedule.start)
+            place = Place(step, first + fresh, self.arguments.seed, progress)
+            old = self._tensors([rows[i] for i in fresh])
+            written = self.adversary.rewrite(student, old, place, scope, learn=schedule.learns(step))
+            self._learn(written, accumulation)
+            new = _as_rows({**written.inputs, "teacher_logits": written.teacher_logits})
+            for i, row in zip(fresh.tolist(), new, strict=True):
+                rows[i] = row
+                self._written.append((first + i, {**row, "step": step}))
+            self._note(written, old)
+            self._last = (old, place, scope, written)
+        if len(self.buffer):
+            for i in np.flatnonzero(kinds == Kind.REPLAYED).tolist():
+                rng = np.random.default_rng([STREAM, self.arguments.seed, step, first + i])
+                rows[i] = self.buffer.draw(len(rows[i]["input_ids"]), rng)
+                self._round["replay_age"].append(step - rows[i]["step"])
+        else:
+            kinds[kinds == Kind.REPLAYED] = Kind.TRANSFER
+        mixed = {name: tensor.to(self.accelerator.device) for name, tensor in self.collate(rows).items()}
+        mixed["row_kind"] = torch.from_numpy(kinds).to(self.accelerator.device)
+        return mixed
+
+    def end_step(self, student: PreTrainedModel, step: int, steps: int) -> dict[str, float] | None:
+        """Remember what the step wrote and change the generator.
+
+        Returns:
+            What is to be logged, at the end of a round.
+        """
+        schedule = self.schedule(steps)
+        if not schedule.active(step):
+            return None
+        self._micro = 0
+        written = sorted(gather_object(self._written), key=lambda pair: pair[0])
+        self._written = []
+        self.buffer.add(row for _, row in written)
+        self.queries += len(written) * self.adversary.queries_per_row()
+        if schedule.learns(step):
+            self._round["generator_gradient"].append(self._update())
+            if schedule.opens_round(step):
+                self._look_again(student)
+        return self._close(step) if schedule.closes_round(step) else None
+
+    def note_student(self, kinds: torch.Tensor, divergence: torch.Tensor) -> None:
+        """Take down the student's loss on the rows of a batch, ``(batch,)`` each, by their kind."""
+        for kind in (Kind.TRANSFER, Kind.FRESH, Kind.REPLAYED):
+            chosen = divergence[kinds == kind]
+            if len(chosen):
+                self._round[f"loss_{kind.name.lower()}"].append(float(chosen.mean()))
+
+    def _mean(self, tensor: torch.Tensor) -> torch.Tensor:
+        if self.accelerator.num_processes == 1:
+            return tensor
+        return tensor + (self.accelerator.reduce(tensor.detach().clone(), "mean") - tensor.detach())
+
+    def _learn(self, written: Rewritten, accumulation: int) -> None:
+        if written.loss is None:
+            return
+        # Only the generator's: teacher and student are on the way of the gradient and keep none.
+        gradients = torch.autograd.grad(written.loss / accumulation, self.parameters, allow_unused=True)
+        for i, gradient in enumerate(gradients):
+            held = self._gradients[i]
+            self._gradients[i] = gradient if held is None else held if gradient is None else held + gradient
+
+    def _update(self) -> float:
+        """One step of the generator; returns the norm of its gradient before clipping."""
+        used = [(p, g) for p, g in zip(self.parameters, self._gradients, strict=True) if g is not None]
+        for parameter, gradient in used:
+            parameter.grad = self.accelerator.reduce(gradient, "mean")
+        norm = torch.nn.utils.clip_grad_norm_([p for p, _ in used], self.arguments.generator_clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self._gradients = [None] * len(self.parameters)
+        return float(norm)
+
+    def _look_again(self, student: PreTrainedModel) -> None:
+        """The divergence on the same rows and noise after the generator's step."""
+        assert self._last is not None
+        old, place, scope, before = self._last
+        again = self.adversary.rewrite(student, old, place, scope, learn=False)
+        self.queries += again.queries * self.accelerator.num_processes
+        self._round["divergence_before_step"].append(float(before.divergence.mean()))
+        self._round["divergence_after_step"].append(float(again.divergence.mean()))
+
+    def _tensors(self, rows: list[Row]) -> Inputs:
+        batch = self.collate(rows)
+        return {name: value.to(self.accelerator.device) for name, value in batch.items() if name != "teacher_logits"}
+
+    def _note(self, written: Rewritten, old: Inputs) -> None:
+        for name, value in written.terms.items():
+            self._round[name].append(value)
+        changed = written.inputs["input_ids"] != old["input_ids"]
+        self._round["changed"].append(float(changed.sum() / old["attention_mask"].sum()))
+        tokens = written.inputs["input_ids"][written.written].tolist()
+        lengths = old["attention_mask"].sum(dim=1).tolist()
+        rows = [ids[:length] for ids, length in zip(written.inputs["input_ids"].tolist(), lengths, strict=True)]
+        pairs = [pair for ids in rows for pair in itertools.pairwise(ids)]
+        self._round["distinct_1"].append(len(set(tokens)) / max(1, len(tokens)))
+        self._round["distinct_2"].append(len(set(pairs)) / max(1, len(pairs)))
+        for label, count in Counter(written.teacher_logits.argmax(-1).tolist()).items():
+            self._round[f"class_{label}"].append(count / len(changed))
+        for label in range(written.teacher_logits.shape[1]):
+            self._round.setdefault(f"class_{label}", [])
+
+    def _close(self, step: int) -> dict[str, float]:
+        """A round's means, and a few of its rows."""
+        count = max(1, len(self._round["changed"]))
+        report = {
+            name: sum(values) / (count if name.startswith("class_") else max(1, len(values)))
+            for name, values in self._round.items()
+        }
+        report |= {"teacher_queries": float(self.queries), "replay_rows": float(len(self.buffer))}
+        self._round.clear()
+        if self._last is not None:
+            self._show(step, *self._last)
+        return {f"adversarial/{name}": value for name, value in report.items()}
+
+    def _show(self, step: int, old: Inputs, place: Place, scope: Scope, written: Rewritten) -> None:
+        def text(ids: torch.Tensor, mask: torch.Tensor) -> str:
+            return str(self.adversary.tokenizer.decode(ids[mask.bool()].tolist()))
+
+        for i in range(min(EXAMPLES, len(written.divergence))):
+            mask = old["attention_mask"][i]
+            self.examples.append(
+                {
+                    "step": step,
+                    "before": text(old["input_ids"][i], mask),
+                    "after": text(written.inputs["input_ids"][i], mask),
+                    "teacher": [round(p, 4) for p in written.teacher_logits[i].softmax(-1).tolist()],
+                    "student": [round(p, 4) for p in written.student_logits[i].softmax(-1).tolist()],
+                }
+            )
+
+    def save(self, folder: Path) -> None:
+        """Write all that a resumed run needs."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.adversary.generator.save_pretrained(folder / "generator")
+        torch.save(self.optimizer.state_dict(), folder / "optimizer.pt")
+        save_file(self.buffer.state(), folder / "replay.safetensors")
+        state = {"queries": self.queries, "examples": self.examples, "round": self._round}
+        write_text(folder / "state.json", json.dumps(state) + "\n")
+
+    def load(self, folder: Path) -> None:
+        """Take over what `save` wrote."""
+        weights = type(self.adversary.generator).from_pretrained(folder / "generator").state_dict()
+        self.adversary.generator.load_state_dict(weights)
+        device = self.accelerator.device
+        self.optimizer.load_state_dict(torch.load(folder / "optimizer.pt", map_location=device, weights_only=True))
+        self.buffer.load(load_file(folder / "replay.safetensors"))
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        self.queries, self.examples = state["queries"], state["examples"]
+        self._round = defaultdict(list, state["round"])
+
+
+def _as_rows(inputs: Inputs) -> list[Row]:
+    """The rows of a batch without padding, as `ReplayBuffer` keeps them."""
+    lengths = inputs["attention_mask"].sum(dim=1).tolist()
+    arrays = {name: inputs[name].cpu().numpy().astype(np.int32) for name in ID_COLUMNS if name in inputs}
+    logits = inputs["teacher_logits"].float().cpu().numpy()
+    return [
+        {**{name: array[i, :length] for name, array in arrays.items()}, "teacher_logits": logits[i]}
+        for i, length in enumerate(lengths)
+    ]

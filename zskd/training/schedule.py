@@ -1,0 +1,81 @@
+"""When the generator takes part, and which rows of a batch are adversarial. Counted in optimizer steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+_EPSILON = 1e-9  # 0.1 + 0.2 should still make three of ten
+
+
+class Kind(IntEnum):
+    """Where a row of a batch comes from."""
+
+    TRANSFER = 0
+    FRESH = 1
+    REPLAYED = 2
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Phase 2 in rounds: the generator learns in the first steps of a round, the student in all of them.
+
+    Attributes:
+        start: first optimizer step (from 0) with adversarial rows.
+        generator_steps: steps of a round in which the generator learns, once per step.
+        student_steps: steps of a round.
+        fresh: share of a batch's rows that the generator has just written.
+        replayed: share of a batch's rows that it wrote earlier.
+    """
+
+    start: int
+    generator_steps: int
+    student_steps: int
+    fresh: float
+    replayed: float
+
+    def active(self, step: int) -> bool:
+        """True where a step's batch has adversarial rows."""
+        return step >= self.start
+
+    def learns(self, step: int) -> bool:
+        """True where the generator learns in this step."""
+        return self.active(step) and (step - self.start) % self.student_steps < self.generator_steps
+
+    def opens_round(self, step: int) -> bool:
+        """True for the first step of a round."""
+        return self.active(step) and (step - self.start) % self.student_steps == 0
+
+    def closes_round(self, step: int) -> bool:
+        """True for the last step of a round."""
+        return self.active(step) and (step - self.start) % self.student_steps == self.student_steps - 1
+
+    def kinds(self, first: int, count: int) -> np.ndarray:
+        """The `Kind` of rows ``first`` to ``first + count`` of a step's whole batch, ``(count,)`` int.
+
+        It depends on a row's place in the whole batch alone, so that accumulation and processes change nothing; both
+        shares are spread evenly over the batch.
+        """
+        place = np.arange(first, first + count)
+        share = self.fresh + self.replayed
+        number = np.floor(place * share + _EPSILON)  # adversarial rows before this one
+        adversarial = np.floor((place + 1) * share + _EPSILON) > number
+        part = self.fresh / share if share else 0.0
+        fresh = np.floor((number + 1) * part + _EPSILON) > np.floor(number * part + _EPSILON)
+        return np.where(adversarial, np.where(fresh, Kind.FRESH, Kind.REPLAYED), Kind.TRANSFER)
+
+    def queries(self, steps: int, batch_size: int, per_row: int = 1) -> int:
+        """Texts the teacher is asked for live in a run of `steps` steps.
+
+        A fresh row is asked for once, whatever the generator learns from it, or ``per_row`` times where the teacher
+        judges candidates. The first step of a round asks once more, for the divergence after the generator's step.
+
+        Args:
+            batch_size: rows per optimizer step, over all processes and accumulation steps.
+        """
+        fresh = int((self.kinds(0, batch_size) == Kind.FRESH).sum()) * per_row
+        active = max(0, steps - self.start)
+        rounds = -(-active // self.student_steps) if self.generator_steps else 0
+        return fresh * (active + rounds)
