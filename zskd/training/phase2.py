@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import statistics
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ class AdversarialPhase:
         self._gradients: list[torch.Tensor | None] = [None] * len(self.parameters)
         self._written: list[tuple[int, Row]] = []
         self._round: dict[str, list[float]] = defaultdict(list)
-        self._last: tuple[Inputs, Place, Scope, Rewritten] | None = None
+        self._step: list[tuple[Inputs, Place, Scope, Rewritten]] = []  # one for each micro-batch
 
     def schedule(self, steps: int) -> Schedule:
         """The schedule of a run of `steps` optimizer steps."""
@@ -96,7 +97,7 @@ class AdversarialPhase:
                 rows[i] = row
                 self._written.append((first + i, {**row, "step": step}))
             self._note(written, old)
-            self._last = (old, place, scope, written)
+            self._step.append((old, place, scope, written))
         if len(self.buffer):
             for i in np.flatnonzero(kinds == Kind.REPLAYED).tolist():
                 rng = np.random.default_rng([STREAM, self.arguments.seed, step, first + i])
@@ -126,7 +127,9 @@ class AdversarialPhase:
             self._round["generator_gradient"].append(self._update())
             if schedule.opens_round(step):
                 self._look_again(student)
-        return self._close(step) if schedule.closes_round(step) else None
+        report = self._close(step) if schedule.closes_round(step) else None
+        self._step = []
+        return report
 
     def note_student(self, kinds: torch.Tensor, divergence: torch.Tensor) -> None:
         """Take down the student's loss on the rows of a batch, ``(batch,)`` each, by their kind."""
@@ -162,12 +165,15 @@ class AdversarialPhase:
 
     def _look_again(self, student: PreTrainedModel) -> None:
         """The divergence on the same rows and noise after the generator's step."""
-        assert self._last is not None
-        old, place, scope, before = self._last
-        again = self.adversary.rewrite(student, old, place, scope, learn=False)
-        self.queries += again.queries * self.accelerator.num_processes
-        self._round["divergence_before_step"].append(float(before.divergence.mean()))
-        self._round["divergence_after_step"].append(float(again.divergence.mean()))
+        seen: list[tuple[float, float, int]] = []
+        for old, place, scope, written in self._step:
+            again = self.adversary.rewrite(student, old, place, scope, learn=False)
+            each = [again.queries // len(again.divergence)] * len(again.divergence)
+            seen += zip(written.divergence.tolist(), again.divergence.tolist(), each, strict=True)
+        before, after, queries = zip(*gather_object(seen), strict=True)
+        self.queries += sum(queries)
+        self._round["divergence_before_step"].append(statistics.fmean(before))
+        self._round["divergence_after_step"].append(statistics.fmean(after))
 
     def _tensors(self, rows: list[Row]) -> Inputs:
         batch = self.collate(rows)
@@ -198,11 +204,11 @@ class AdversarialPhase:
         }
         report |= {"teacher_queries": float(self.queries), "replay_rows": float(len(self.buffer))}
         self._round.clear()
-        if self._last is not None:
-            self._show(step, *self._last)
+        for old, _, _, written in self._step[:1]:
+            self._show(step, old, written)
         return {f"adversarial/{name}": value for name, value in report.items()}
 
-    def _show(self, step: int, old: Inputs, place: Place, scope: Scope, written: Rewritten) -> None:
+    def _show(self, step: int, old: Inputs, written: Rewritten) -> None:
         def text(ids: torch.Tensor, mask: torch.Tensor) -> str:
             return str(self.adversary.tokenizer.decode(ids[mask.bool()].tolist()))
 
