@@ -118,6 +118,11 @@ def _check_classifier(
 def _check_distill(config: DistillConfig, task: Task, black_box: bool) -> list[str]:
     problems = []
     if black_box or is_callable_name(config.teacher):
+        if config.perturb == "adversarial":
+            problems.append(
+                "--perturb adversarial: the generator learns through the teacher's weights, and a callable teacher "
+                "shows none; use --perturb random"
+            )
         if config.student == "build":
             problems.append(
                 "--student build: a callable teacher shows no weights to build a student from; name a folder or Hub id"
@@ -132,6 +137,8 @@ def _check_distill(config: DistillConfig, task: Task, black_box: bool) -> list[s
         problems.append(f"--teacher default: {task.name} names no teacher; give a folder, a Hub id or module:function")
     if config.student not in ("build", "default") and is_local(config.student):
         problems += _check_local(config.student, "--student", config.max_length)
+    if config.perturb == "adversarial":
+        problems += _check_adversary(config)
     if not config.corpus:
         problems.append("--corpus: expected files, folders, Hub data sets or `embedded`, found none")
     for name in config.corpus:
@@ -140,6 +147,25 @@ def _check_distill(config: DistillConfig, task: Task, black_box: bool) -> list[s
     problems += _check_tracker(config.report_to)
     problems += check_run_folder(run_path(config), config)
     return problems + _check_cache(config.cache_dir)
+
+
+def _check_adversary(config: DistillConfig) -> list[str]:
+    problems = []
+    if config.fresh_share + config.replay_share > 1:
+        problems.append(
+            f"--fresh-share {config.fresh_share} and --replay-share {config.replay_share}: expected at most 1 together"
+        )
+    if config.generator_steps > config.student_steps:
+        problems.append(
+            f"--generator-steps {config.generator_steps}: expected at most the {config.student_steps} steps of a round "
+            "(--student-steps)"
+        )
+    if config.generator != "build" and is_local(config.generator):
+        if not Path(config.generator).expanduser().is_dir():
+            problems.append(
+                f"--generator {config.generator}: expected a model folder or a Hub id, found no such folder"
+            )
+    return problems
 
 
 def _check_tracker(name: str) -> list[str]:

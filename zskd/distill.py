@@ -24,7 +24,7 @@ from zskd.models.classifier import Classifier, pick_precision
 from zskd.models.loading import quiet_transformers
 from zskd.models.student import build_student, load_student, student_classifier
 from zskd.models.teacher import load_teacher
-from zskd.models.vocabulary import vocabulary_size
+from zskd.models.vocabulary import require_one_vocabulary, vocabulary_size
 from zskd.runfolder import RunFolder, versions
 from zskd.scoring import agreement
 from zskd.tasks import find_task
@@ -35,6 +35,7 @@ from zskd.text.sources import find_sources
 from zskd.text.transfer_report import report_table, transfer_report
 from zskd.training.data import encode
 from zskd.training.fit import fit
+from zskd.training.generator_setup import adversarial_queries, prepare_adversary
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ def distill(
         return finished
     length = input_length(config)
     assert config.pool_size is not None  # filled in above
+    written = adversarial_queries(config)
 
     with run.phase("corpus"):
         corpus = build_corpus(find_sources(config.corpus), config.corpus_fraction, cache)
@@ -70,9 +72,9 @@ def distill(
         pools = pools or build_pools(
             corpus,
             inputs=task.inputs,
-            size=config.pool_size,
+            size=config.pool_size - written,
             heldout=config.heldout,
-            perturb=config.perturb,
+            perturb="random" if config.perturb == "adversarial" else config.perturb,
             seed=config.seed,
             cache=cache,
         )
@@ -107,6 +109,11 @@ def distill(
             seed=config.seed,
         )
         logger.info("selection: %d inputs stay; %s", len(selection.rows), results.class_line(selection))
+    make_adversary = None
+    if config.perturb == "adversarial":
+        assert isinstance(guide, Classifier)  # `check` saw to it
+        with run.phase("generator"):
+            make_adversary = prepare_adversary(config, task, guide, corpus, precision, cache)
     with run.phase("student"):
         set_seed(config.seed)
         student_revision, tokens, asked = None, 0, 0
@@ -115,6 +122,8 @@ def distill(
             tokens = vocabulary_size(tokenizer)
         else:
             student, tokenizer, student_revision = load_student(task, config.student, config.student_revision)
+        if make_adversary is not None and isinstance(guide, Classifier):
+            require_one_vocabulary(guide.tokenizer, tokenizer, why="--perturb adversarial")
     record = {
         "versions": versions(),
         "seed": config.seed,
@@ -144,7 +153,16 @@ def distill(
                 ("report", labelled["report"].dataset),
             )
         }
-        fitted = fit(config, student, tokenizer, encoded["transfer"], encoded["select"], run.checkpoints)
+        fitted = fit(
+            config,
+            student,
+            tokenizer,
+            encoded["transfer"],
+            encoded["select"],
+            run.checkpoints,
+            control_rows=len(kept) * config.pool_size / (config.pool_size - written),
+            make_adversary=make_adversary,
+        )
         with replacing(run.student) as temporary, quiet_transformers():
             student.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)
@@ -155,6 +173,8 @@ def distill(
         agreed = agreement(prediction.label_ids, np.asarray(prediction.predictions))
         classifier = student_classifier(task, student, tokenizer, str(run.student))
         scores = results.score(config, task, guide, classifier, gate, kept, run)
+        if fitted.trainer.phase2 is not None:
+            write_text(run.path / "adversarial.json", json.dumps(fitted.trainer.phase2.examples, indent=1) + "\n")
     outcome = results.Outcome(record, guide, classifier, scores, agreed, fitted, queries, tokens, live + asked)
     metrics = results.metrics(config, task, outcome, run, zero_shot=zero_shot)
     run.finish(metrics)

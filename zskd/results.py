@@ -137,6 +137,7 @@ def metrics(config: DistillConfig, task: Task, outcome: Outcome, run: RunFolder,
     record, scores, agreed, fitted = outcome.record, outcome.scores, outcome.agreed, outcome.fitted
     teacher, student = outcome.teacher, outcome.student
     raw, above = retention(scores)
+    written = fitted.trainer.phase2.queries if fitted.trainer.phase2 is not None else 0
     return {
         "task": task.name,
         "seed": config.seed,
@@ -153,9 +154,13 @@ def metrics(config: DistillConfig, task: Task, outcome: Outcome, run: RunFolder,
         "agreement": agreed["raw"],
         "agreement_majority": agreed["majority"],
         "agreement_above_chance": agreed["above_chance"],
-        "teacher_queries": outcome.queries + outcome.single_tokens,
-        "teacher_queries_live": outcome.live,
-        "teacher_queries_by_use": {"texts": outcome.queries, "single_tokens": outcome.single_tokens},
+        "teacher_queries": outcome.queries + outcome.single_tokens + written,
+        "teacher_queries_live": outcome.live + written,
+        "teacher_queries_by_use": {
+            "texts": outcome.queries,
+            "single_tokens": outcome.single_tokens,
+            "generator": written,
+        },
         "transfer_set": record["transfer_set"],
         "steps": fitted.steps,
         "best_step": fitted.best_step,

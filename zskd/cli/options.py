@@ -20,6 +20,7 @@ _TITLES = {
     "labels": "labelling and selection",
     "data": "data",
     "training": "training",
+    "adversary": "the adversary (with --perturb adversarial)",
     "run": "run",
 }
 

@@ -62,7 +62,8 @@ def build_generator(teacher: Classifier, layers: int = LAYERS) -> PreTrainedMode
     check_generator(teacher.model, teacher.tokenizer, shown="a generator built from the teacher")
     config = AutoConfig.for_model(**teacher.model.config.to_dict())
     config.num_hidden_layers = min(layers, config.num_hidden_layers)
-    with quiet_transformers():
+    with quiet_transformers(), torch.random.fork_rng():
+        torch.manual_seed(0)  # the same head whatever the run's seed, so that its warm-up is found in the cache
         model: PreTrainedModel = AutoModelForMaskedLM.from_config(config)
     kept = model.base_model.state_dict()
     weights = teacher.model.base_model.state_dict()

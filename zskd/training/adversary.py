@@ -14,13 +14,11 @@ import numpy as np
 import torch
 from torch.nn import functional
 from transformers import PreTrainedModel
-from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.losses import imbalance, kl_divergence, repetition, unsureness
 from zskd.models.classifier import Classifier
 from zskd.models.generator import check_generator, masked_logits, usable_tokens
 from zskd.models.soft_tokens import Choice, forward_choice
-from zskd.models.vocabulary import require_one_vocabulary
 from zskd.training.arguments import ZeroShotArguments
 
 STREAM = 4  # first word of every random generator's seed
@@ -82,7 +80,7 @@ class Scope:
         divisor: rows that the generator rewrites in the whole batch, divided by micro-batches and processes: a sum
             over this micro-batch's rows divided by it is the micro-batch's share of the mean over all.
         mean: the mean of a tensor over processes. Its gradient is that of this process's own part.
-        autocast: what teacher and student compute in.
+        autocast: what the student computes in.
     """
 
     divisor: float
@@ -106,18 +104,22 @@ class GradientAdversary:
     Args:
         generator: masked language model; trained.
         teacher: its weights are frozen here.
+        precision: ``fp32``, or ``bf16`` for autocast in generator and teacher.
 
     Raises:
-        InputError: the generator cannot be used, or the vocabularies of generator and teacher differ.
+        InputError: the generator cannot be used.
     """
 
-    def __init__(self, generator: PreTrainedModel, teacher: Classifier, arguments: ZeroShotArguments) -> None:
-        check_generator(generator, teacher.tokenizer, shown="generator")
+    def __init__(
+        self, generator: PreTrainedModel, teacher: Classifier, arguments: ZeroShotArguments, precision: str = "fp32"
+    ) -> None:
+        check_generator(generator, teacher.tokenizer, shown="the generator")
         self.generator = generator.requires_grad_(True).eval()
         # The table is shared with the output layer; training it would double a step's cost.
         self.generator.get_input_embeddings().weight.requires_grad_(False)
         self.tokenizer = teacher.tokenizer
         self.arguments = arguments
+        self.bf16 = precision == "bf16"
         self.teacher = teacher.model.requires_grad_(False).eval()
         self.order = torch.tensor(teacher.order)
         self.special = torch.tensor(sorted(teacher.tokenizer.all_special_ids))
@@ -143,10 +145,12 @@ class GradientAdversary:
             inputs: ``input_ids``, ``attention_mask``, for pairs ``token_type_ids``, ``(rows, tokens)``.
         """
         student.eval()
+        device = inputs["input_ids"].device.type
         with torch.set_grad_enabled(learn):
-            choice, anchor = self.fill(inputs, place)
-            with scope.autocast():
+            with torch.autocast(device, torch.bfloat16, enabled=self.bf16):
+                choice, anchor = self.fill(inputs, place)
                 teacher_logits = forward_choice(self.teacher, inputs, choice).float()[:, self.order]
+            with scope.autocast():
                 student_logits = forward_choice(student, inputs, choice).float()
             divergence = kl_divergence(teacher_logits, student_logits, self.arguments.temperature)
             loss, terms = self._loss(teacher_logits, divergence, choice, anchor, scope)
@@ -230,12 +234,3 @@ def _gumbel(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
     smallest = np.finfo(np.float32).tiny
     noise: np.ndarray = -np.log(np.maximum(-np.log(np.maximum(uniform, smallest)), smallest))
     return noise
-
-
-def check_vocabularies(teacher: Classifier, student_tokenizer: PreTrainedTokenizerBase) -> None:
-    """Check that the student reads the generator's and the teacher's token ids.
-
-    Raises:
-        InputError: it does not; the message names both sizes and the first difference.
-    """
-    require_one_vocabulary(teacher.tokenizer, student_tokenizer, why="--perturb adversarial")

@@ -1,4 +1,4 @@
-"""Phase 1: the student learns the teacher's output distribution on the transfer set."""
+"""The student learns the teacher's output distribution: on the transfer set, later also where a generator leads."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from zskd.tasks import find_task
 from zskd.training.arguments import ZeroShotArguments
 from zskd.training.callbacks import EvaluationLog
 from zskd.training.data import TransferCollator
+from zskd.training.generator_setup import MakeAdversary, optimizer_steps
 from zskd.training.trainer import ZeroShotTrainer, last_checkpoint, repoint_best
 
 # A built student starts mostly at random and wants larger steps than a pretrained one.
@@ -53,15 +54,20 @@ def learning_rate(config: DistillConfig) -> float:
     return PRETRAINED_LEARNING_RATE
 
 
-def training_arguments(config: DistillConfig, folder: Path, rows: int) -> ZeroShotArguments:
-    """Trainer's arguments for a transfer set of `rows` rows."""
-    per_step = config.batch_size * config.gradient_accumulation
-    steps = max(1, int(config.epochs * rows / per_step))
+def training_arguments(config: DistillConfig, folder: Path, rows: float) -> ZeroShotArguments:
+    """Trainer's arguments.
+
+    Args:
+        rows: of the transfer set; with an adversary, of the transfer set that its random control would have.
+    """
+    steps = optimizer_steps(config, rows)
     every = max(1, steps // config.checkpoints)
+    length = {"max_steps": steps} if config.perturb == "adversarial" else {"num_train_epochs": config.epochs}
+    own = {name: getattr(config, name) for name in ZeroShotArguments.__annotations__}
     return ZeroShotArguments(
         output_dir=str(folder),
-        temperature=config.temperature,
-        num_train_epochs=config.epochs,
+        **length,
+        **own,
         per_device_train_batch_size=config.batch_size,
         per_device_eval_batch_size=256,
         gradient_accumulation_steps=config.gradient_accumulation,
@@ -92,6 +98,9 @@ def fit(
     train: Dataset,
     select: Dataset,
     folder: Path,
+    *,
+    control_rows: float | None = None,
+    make_adversary: MakeAdversary | None = None,
 ) -> Fit:
     """Train `student` in place, from the newest whole checkpoint in `folder` where ``config.resume`` is set.
 
@@ -99,11 +108,15 @@ def fit(
         train: rows of `zskd.training.data.encode`.
         select: held-out rows; the checkpoint with the highest agreement on them is kept.
         folder: where checkpoints go.
+        control_rows: rows of the random control's transfer set, where that is larger than `train`.
+        make_adversary: the adversary, with ``--perturb adversarial``.
     """
     pad = tokenizer.pad_token_id
+    arguments = training_arguments(config, folder, control_rows or len(train))
     trainer = ZeroShotTrainer(
         student,
-        training_arguments(config, folder, len(train)),
+        arguments,
+        adversary=make_adversary(arguments) if make_adversary else None,
         train_dataset=train,
         eval_dataset=select.sort("length"),
         data_collator=TransferCollator(pad_token_id=0 if pad is None else pad),

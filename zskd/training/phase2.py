@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 import statistics
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -22,7 +21,7 @@ from zskd.training.adversary import GradientAdversary, Inputs, Place, Rewritten,
 from zskd.training.arguments import ZeroShotArguments
 from zskd.training.data import ID_COLUMNS, TransferCollator
 from zskd.training.replay import ReplayBuffer, Row
-from zskd.training.schedule import Kind, Schedule
+from zskd.training.schedule import Kind, Schedule, make_schedule
 
 STREAM = 5  # first word of the seeds of replay draws
 EXAMPLES = 3  # rewritten rows that are shown per round
@@ -59,11 +58,7 @@ class AdversarialPhase:
 
     def schedule(self, steps: int) -> Schedule:
         """The schedule of a run of `steps` optimizer steps."""
-        options = self.arguments
-        start = math.ceil(options.adversarial_start * steps)
-        return Schedule(
-            start, options.generator_steps, options.student_steps, options.fresh_share, options.replay_share
-        )
+        return make_schedule(self.arguments, steps)
 
     def mix(self, student: PreTrainedModel, inputs: Inputs, step: int, steps: int, accumulation: int) -> Inputs:
         """Replace rows of a micro-batch by fresh and replayed ones; adds ``row_kind`` ``(batch,)`` int64.

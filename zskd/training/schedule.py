@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Protocol
 
 import numpy as np
 
@@ -79,3 +81,19 @@ class Schedule:
         active = max(0, steps - self.start)
         rounds = -(-active // self.student_steps) if self.generator_steps else 0
         return fresh * (active + rounds)
+
+
+class ScheduleOptions(Protocol):
+    """What a schedule is made of, in a configuration or in a trainer's arguments."""
+
+    adversarial_start: float
+    generator_steps: int
+    student_steps: int
+    fresh_share: float
+    replay_share: float
+
+
+def make_schedule(options: ScheduleOptions, steps: int) -> Schedule:
+    """The schedule of a run of `steps` optimizer steps."""
+    start = math.ceil(options.adversarial_start * steps)
+    return Schedule(start, options.generator_steps, options.student_steps, options.fresh_share, options.replay_share)

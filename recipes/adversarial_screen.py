@@ -1,0 +1,141 @@
+"""Does the generator pay? Settings of --perturb adversarial beside random perturbation at equal updates and queries.
+
+A quarter of the default's text and updates, Wikipedia text, one seed. What is compared is the accuracy on rows of the
+task's TRAINING file (rows that are contained in another row left out), and the agreement with the teacher there and on
+held-out text; the dev file is not opened. This is development evidence that chooses a setting; `glue_table.py` then
+measures it. Finished runs are kept in docs/results/adversarial.
+
+    make adversarial-screen ZSKD_DATA=DIR SCREEN="--task sst2 --settings random default"
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recipes.cells import KEPT
+from zskd.cli.options import set_up_logging
+from zskd.config import POOL_SIZES, DistillConfig, cache_root, input_length, resolve
+from zskd.distill import distill
+from zskd.files import write_text
+from zskd.labelled import read_labelled
+from zskd.models.classifier import load_classifier
+from zskd.scoring import predict_classes
+from zskd.tasks import TASKS, Task
+
+RESULTS = Path("docs/results/adversarial")
+ROWS = 4_000
+QUARTER = 4
+
+# Name -> options on top of --perturb adversarial; `random` is the control.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "random": {"perturb": "random"},
+    "default": {},
+    "frozen": {"generator_steps": 0},
+    "early": {"adversarial_start": 0.1},
+    "late": {"adversarial_start": 0.6},
+    "every-step": {"generator_steps": 50},
+    "fast": {"generator_learning_rate": 5.0e-4},
+    "mask-50": {"mask_rate": 0.5},
+    "mask-15": {"mask_rate": 0.15},
+    "whole-vocabulary": {"token_candidates": 0},
+    "hot": {"sampling_temperature": 2.0},
+    "no-anchor": {"anchor_weight": 0.0},
+    "strong-anchor": {"anchor_weight": 1.0},
+    "no-confidence": {"confidence_weight": 0.0},
+    "no-balance": {"balance_weight": 0.0},
+    "no-diversity": {"diversity_weight": 0.0},
+    "no-replay": {"replay_share": 0.0},
+    "half-fresh": {"fresh_share": 0.5, "replay_share": 0.0},
+    "more-replay": {"fresh_share": 0.25, "replay_share": 0.5},
+    "little-fresh": {"fresh_share": 0.125, "replay_share": 0.25},
+}
+
+
+def training_rows(task: Task, glue_dir: Path) -> tuple[tuple[list[str], ...], np.ndarray]:
+    """Texts and labels of `ROWS` rows of a task's training file, the same for every setting."""
+    rows = read_labelled(task, task.train_file(glue_dir))
+    order = np.random.default_rng(7).permutation(len(rows.labels))
+    if not task.is_pair:
+        # SST-2's file holds phrases beside the sentences they are part of.
+        everything = "\n".join(rows.texts[0])
+        order = [i for i in order[: 4 * ROWS] if everything.count(rows.texts[0][i]) == 1]
+    chosen = np.sort(np.asarray(order[:ROWS]))
+    return tuple([text[i] for i in chosen] for text in rows.texts), np.array(rows.labels)[chosen]
+
+
+def measure(task: Task, name: str, seed: int, data: Path, work: Path) -> dict[str, Any]:
+    """One run and what it gives on the training rows."""
+    path = RESULTS / f"{task.name}-{name}-{seed}.json"
+    pool = POOL_SIZES[len(task.text_columns)] // QUARTER
+    run = work / path.stem
+    options = {
+        "task": task.name,
+        "seed": seed,
+        "corpus": [str(data / "ood" / file) for file in ("wikitext-2.txt", "wikisplit.txt")],
+        "perturb": "adversarial",
+        "pool_size": pool,
+        "heldout": 10_000,
+        "output_dir": str(run),
+        **SETTINGS[name],
+    }
+    config, problems = resolve(DistillConfig, "embedded", options)
+    assert not problems, problems
+    kept = {key: value for key, value in options.items() if key not in ("corpus", "output_dir")}
+    if path.is_file():
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if found["options"] == kept:
+            return found
+    shutil.rmtree(run, ignore_errors=True)
+    metrics = distill(config)
+    texts, labels = training_rows(task, data / "glue")
+    cache = cache_root(None)
+    predicted = {
+        who: predict_classes(load_classifier(task, model, cache), texts, input_length(config), "fp32")
+        for who, model in (("teacher", "embedded"), ("student", str(run / "student")))
+    }
+    history = json.loads((run / "history.json").read_text(encoding="utf-8"))
+    rounds = [entry for entry in history if "adversarial/divergence" in entry]
+    found = {
+        "options": kept,
+        "training_rows": float((predicted["student"] == labels).mean()),
+        "majority": float(np.bincount(labels).max() / len(labels)),
+        "agreement_there": float((predicted["student"] == predicted["teacher"]).mean()),
+        **{key: metrics[key] for key in KEPT if key not in ("versions", "zero_shot", "transfer_set")},
+        "rounds": [rounds[i] for i in sorted({0, len(rounds) // 2, len(rounds) - 1})] if rounds else [],
+        "examples": json.loads((run / "adversarial.json").read_text())[-3:] if rounds else [],
+    }
+    write_text(path, json.dumps(found, indent=1) + "\n")
+    shutil.rmtree(run)
+    return found
+
+
+def main() -> int:
+    """Measure the settings that are asked for and print them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with glue/ and ood/")
+    parser.add_argument("--task", default="sst2", choices=list(TASKS))
+    parser.add_argument("--settings", nargs="+", default=list(SETTINGS), choices=list(SETTINGS))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--work", type=Path, default=Path("runs/adversarial-screen"), help="folder of the runs")
+    arguments = parser.parse_args()
+    set_up_logging()
+    for name in arguments.settings:
+        found = measure(TASKS[arguments.task], name, arguments.seed, arguments.data, arguments.work)
+        print(
+            f"{arguments.task} {name} seed {arguments.seed}: training rows {found['training_rows']:.4f} "
+            f"(majority {found['majority']:.3f}), agreement there {found['agreement_there']:.4f}, held out "
+            f"{found['agreement']:.4f}, {found['teacher_queries']:,} queries, {found['seconds']['total']:.0f} s",
+            flush=True,
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+"""`--perturb adversarial` from beginning to end: its budget, its record, its resumption, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+from conftest import Result, as_flags
+from transformers import AutoModelForSequenceClassification, BertForMaskedLM
+
+from zskd.config import DistillConfig
+from zskd.distill import distill
+from zskd.files import sha256_file
+from zskd.training.arguments import ZeroShotArguments
+from zskd.training.generator_setup import adversarial_queries, optimizer_steps
+
+QUICK = {"perturb": "adversarial", "generator_warmup": 4, "student_steps": 5, "generator_steps": 2, "checkpoints": 4}
+
+
+@pytest.fixture
+def config(tiny_config: DistillConfig) -> DistillConfig:
+    """An adversarial run of 40 steps of 32 rows, the last 28 of them with 8 fresh rows each."""
+    return replace(tiny_config, **QUICK)
+
+
+def test_a_run_asks_the_teacher_no_more_than_its_random_control(config: DistillConfig, tmp_path: Path) -> None:
+    control = distill(replace(config, perturb="random", output_dir=str(tmp_path / "random")))
+    found = distill(config)
+    uses = found["teacher_queries_by_use"]
+    # The last batch of an epoch is short, so that a little of the budget may be left.
+    assert adversarial_queries(config) == 8 * (28 + 6) and uses["generator"] == adversarial_queries(config) - 2 * 4
+    assert uses["single_tokens"] == control["teacher_queries_by_use"]["single_tokens"]
+    assert found["teacher_queries"] == control["teacher_queries"] - 2 * 4 and found["steps"] == control["steps"] == 40
+    assert found["transfer_set"]["texts"] == config.pool_size - adversarial_queries(config)
+    run = Path(str(config.output_dir))
+    AutoModelForSequenceClassification.from_pretrained(run / "student")
+    shown = json.loads((run / "adversarial.json").read_text(encoding="utf-8"))
+    assert len(shown) >= 5 and shown[0].keys() == {"step", "before", "after", "teacher", "student"}
+    rounds = [e for e in json.loads((run / "history.json").read_text()) if "adversarial/divergence" in e]
+    assert len(rounds) == 5
+
+
+@pytest.mark.parametrize("task", ["qqp", "mnli"])
+def test_pairs_work_too(task: str, config_for: Callable[..., DistillConfig]) -> None:
+    found = distill(config_for(task, **QUICK, batch_size=16))
+    assert found["teacher_queries_by_use"]["generator"] > 0
+
+
+def test_the_same_seed_gives_the_same_student_from_a_cold_and_a_warm_cache(
+    config: DistillConfig, tmp_path: Path
+) -> None:
+    hashes = []
+    for name in ("cold", "warm"):
+        run = replace(config, cache_dir=str(tmp_path / "cache"), output_dir=str(tmp_path / name))
+        distill(run)
+        hashes.append(sha256_file(tmp_path / name / "student" / "model.safetensors"))
+    assert hashes[0] == hashes[1]
+    assert len(list((tmp_path / "cache" / "generators").iterdir())) == 1
+
+
+def test_a_generator_of_the_users_own(
+    config: DistillConfig, teacher_folder: Path, tmp_path: Path, cli: Callable
+) -> None:
+    from transformers import AutoTokenizer, BertConfig
+
+    tokenizer = AutoTokenizer.from_pretrained(teacher_folder)
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    model = BertForMaskedLM(BertConfig(vocab_size=len(tokenizer), max_position_embeddings=64, **shape))
+    for part in (model, tokenizer):
+        part.save_pretrained(tmp_path / "generator")
+    distill(replace(config, generator=str(tmp_path / "generator"), generator_warmup=0))
+
+
+def test_a_generator_with_another_vocabulary_is_refused(
+    config: DistillConfig, student_folder: Path, tmp_path: Path, cli: Callable[..., Result]
+) -> None:
+    from transformers import AutoTokenizer, BertConfig
+
+    tokenizer = AutoTokenizer.from_pretrained(student_folder)
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    model = BertForMaskedLM(BertConfig(vocab_size=len(tokenizer), max_position_embeddings=64, **shape))
+    for part in (model, tokenizer):
+        part.save_pretrained(tmp_path / "generator")
+    result = cli("distill", *as_flags(config, generator=str(tmp_path / "generator")))
+    assert result.code == 2 and "one vocabulary" in result.err and "--generator" in result.err
+    assert not Path(str(config.output_dir)).exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"fresh_share": 0.7, "replay_share": 0.5}, "at most 1 together"),
+        ({"generator_steps": 9}, "--generator-steps 9: expected at most the 5 steps"),
+        ({"generator": "./nowhere"}, "--generator ./nowhere: expected a model folder"),
+        ({"fresh_share": 1.0, "replay_share": 0.0, "adversarial_start": 0.0}, "--pool-size 640: expected more than"),
+    ],
+)
+def test_wrong_input_ends_before_anything_is_written(
+    config: DistillConfig, changes: dict, message: str, cli: Callable[..., Result]
+) -> None:
+    result = cli("distill", *as_flags(config, **changes))
+    assert result.code == 2 and message in result.err
+    assert not Path(str(config.output_dir)).exists()
+
+
+def test_a_student_with_another_vocabulary_is_refused(
+    config: DistillConfig, student_folder: Path, cli: Callable[..., Result]
+) -> None:
+    result = cli("distill", *as_flags(config, student=str(student_folder)))
+    assert result.code == 2 and "--perturb adversarial: expected teacher and student to share" in result.err
+
+
+def test_configuration_and_trainer_agree_on_names_and_defaults() -> None:
+    """One setting is one name, whether it comes from a flag or from a program."""
+    ours = {item.name: item.default for item in fields(DistillConfig)}
+    for item in fields(ZeroShotArguments):
+        if item.name in ZeroShotArguments.__annotations__:
+            assert ours[item.name] == item.default, item.name
+    assert optimizer_steps(DistillConfig(epochs=2.0, batch_size=64), 180_000) == 5_625

@@ -1,0 +1,81 @@
+"""From a configuration to the adversary of a run: which generator, warmed up on which text, within which budget."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from zskd.config import DistillConfig, input_length
+from zskd.errors import InputError
+from zskd.models.classifier import Classifier
+from zskd.models.generator import build_generator, load_generator
+from zskd.models.loading import count_parameters, model_fingerprint
+from zskd.models.vocabulary import require_one_vocabulary
+from zskd.tasks import Task
+from zskd.text.corpus import Corpus
+from zskd.training.adversary import GradientAdversary
+from zskd.training.arguments import ZeroShotArguments
+from zskd.training.schedule import make_schedule
+from zskd.training.warmup import warm_up
+
+logger = logging.getLogger(__name__)
+
+MIN_TRANSFER = 64  # texts of the transfer set that phase 1 needs
+
+MakeAdversary = Callable[[ZeroShotArguments], GradientAdversary]
+
+
+def optimizer_steps(config: DistillConfig, rows: float) -> int:
+    """Optimizer steps of a run whose random control has `rows` rows in its transfer set."""
+    return max(1, int(config.epochs * rows / (config.batch_size * config.gradient_accumulation)))
+
+
+def adversarial_queries(config: DistillConfig) -> int:
+    """Texts of ``config.pool_size`` that the generator writes instead of the shaping; 0 unless adversarial.
+
+    Raises:
+        InputError: they leave too little for the transfer set.
+    """
+    if config.perturb != "adversarial":
+        return 0
+    assert config.pool_size is not None
+    steps = optimizer_steps(config, config.pool_size)
+    batch = config.batch_size * config.gradient_accumulation
+    queries = make_schedule(config, steps).queries(steps, batch)
+    if config.pool_size - queries < MIN_TRANSFER:
+        raise InputError(
+            f"--pool-size {config.pool_size}: expected more than the {queries} texts that the generator writes in "
+            f"{steps} steps; raise it, or lower --epochs or --fresh-share"
+        )
+    return queries
+
+
+def prepare_adversary(
+    config: DistillConfig, task: Task, teacher: Classifier, corpus: Corpus, precision: str, cache: Path
+) -> MakeAdversary:
+    """Load or build the generator and warm it up.
+
+    Raises:
+        InputError: the generator does not load, or does not share the teacher's vocabulary.
+    """
+    if config.generator == "build":
+        generator = build_generator(teacher)
+    else:
+        generator, tokenizer = load_generator(config.generator, config.generator_revision)
+        require_one_vocabulary(teacher.tokenizer, tokenizer, why=f"--generator {config.generator}")
+    if config.generator_warmup:
+        warm_up(
+            generator,
+            teacher.tokenizer,
+            corpus,
+            pairs=task.is_pair,
+            steps=config.generator_warmup,
+            max_length=input_length(config),
+            precision=precision,
+            fingerprint=model_fingerprint(generator),
+            cache=cache,
+        )
+    logger.info("generator: %s, %s parameters", config.generator, f"{count_parameters(generator):,}")
+    return functools.partial(GradientAdversary, generator, teacher, precision=precision)
