@@ -61,7 +61,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 def training_rows(task: Task, glue_dir: Path) -> tuple[tuple[list[str], ...], np.ndarray]:
     """Texts and labels of `ROWS` rows of a task's training file, the same for every setting."""
     rows = read_labelled(task, task.train_file(glue_dir))
-    order = np.random.default_rng(7).permutation(len(rows.labels))
+    order = np.random.default_rng(7).permutation(len(rows.labels)).tolist()
     if not task.is_pair:
         # SST-2's file holds phrases beside the sentences they are part of.
         everything = "\n".join(rows.texts[0])

@@ -160,11 +160,9 @@ def _check_adversary(config: DistillConfig) -> list[str]:
             f"--generator-steps {config.generator_steps}: expected at most the {config.student_steps} steps of a round "
             "(--student-steps)"
         )
-    if config.generator != "build" and is_local(config.generator):
-        if not Path(config.generator).expanduser().is_dir():
-            problems.append(
-                f"--generator {config.generator}: expected a model folder or a Hub id, found no such folder"
-            )
+    local = config.generator != "build" and is_local(config.generator)
+    if local and not Path(config.generator).expanduser().is_dir():
+        problems.append(f"--generator {config.generator}: expected a model folder or a Hub id, found no such folder")
     return problems
 
 
