@@ -118,10 +118,14 @@ def _check_classifier(
 def _check_distill(config: DistillConfig, task: Task, black_box: bool) -> list[str]:
     problems = []
     if black_box or is_callable_name(config.teacher):
-        if config.perturb == "adversarial":
+        if config.perturb == "adversarial" and config.adversary == "gradient":
             problems.append(
-                "--perturb adversarial: the generator learns through the teacher's weights, and a callable teacher "
-                "shows none; use --perturb random"
+                "--adversary gradient: a callable teacher shows no weights to learn through; use --adversary candidates"
+            )
+        if config.perturb == "adversarial" and config.generator == "build":
+            problems.append(
+                "--generator build: a callable teacher shows no layers to build one from; name a masked language model "
+                "with the student's vocabulary"
             )
         if config.student == "build":
             problems.append(

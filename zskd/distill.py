@@ -24,7 +24,7 @@ from zskd.models.classifier import Classifier, pick_precision
 from zskd.models.loading import quiet_transformers
 from zskd.models.student import build_student, load_student, student_classifier
 from zskd.models.teacher import load_teacher
-from zskd.models.vocabulary import require_one_vocabulary, vocabulary_size
+from zskd.models.vocabulary import vocabulary_size
 from zskd.runfolder import RunFolder, versions
 from zskd.scoring import agreement
 from zskd.tasks import find_task
@@ -109,11 +109,6 @@ def distill(
             seed=config.seed,
         )
         logger.info("selection: %d inputs stay; %s", len(selection.rows), results.class_line(selection))
-    make_adversary = None
-    if config.perturb == "adversarial":
-        assert isinstance(guide, Classifier)  # `check` saw to it
-        with run.phase("generator"):
-            make_adversary = prepare_adversary(config, task, guide, corpus, precision, cache)
     with run.phase("student"):
         set_seed(config.seed)
         student_revision, tokens, asked = None, 0, 0
@@ -122,8 +117,10 @@ def distill(
             tokens = vocabulary_size(tokenizer)
         else:
             student, tokenizer, student_revision = load_student(task, config.student, config.student_revision)
-        if make_adversary is not None and isinstance(guide, Classifier):
-            require_one_vocabulary(guide.tokenizer, tokenizer, why="--perturb adversarial")
+    make_adversary = None
+    if config.perturb == "adversarial":
+        with run.phase("generator"):
+            make_adversary = prepare_adversary(config, task, guide, tokenizer, corpus, precision, cache)
     record = {
         "versions": versions(),
         "seed": config.seed,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 PERTURBATIONS = ("none", "random", "adversarial")
+ADVERSARIES = ("gradient", "candidates")
 PRECISIONS = ("auto", "fp32", "bf16")
 POOL_SIZES = {1: 180_000, 2: 90_000}  # by number of input texts; a pair costs more tokens
 MAX_SEED = 2**32 - 1  # NumPy's legacy generator takes no larger one
@@ -123,6 +124,16 @@ class DistillConfig:
     logging_steps: int = option(50, "optimizer steps between two log lines", low=1, group="training")
     report_to: str = option("none", "tracker that Trainer reports to (tensorboard, wandb, ...)", group="training")
     # With --perturb adversarial; shares are of a batch, steps are optimizer steps
+    adversary: str = option(
+        "gradient",
+        "gradient: the generator learns through teacher and student, which share one vocabulary; candidates: from the "
+        "ranks of several rewritings, for any teacher",
+        choices=ADVERSARIES,
+        group="adversary",
+    )
+    row_candidates: int = option(
+        4, "rewritings of a row that the teacher judges, with --adversary candidates", low=2, group="adversary"
+    )
     generator: str = option(
         "build",
         "masked language model that writes adversarial text: a Hub id or folder; `build`: made of the teacher's first "

@@ -16,23 +16,34 @@ from zskd.losses import entropy, imbalance, kl_divergence, repetition, unsurenes
 from zskd.models.classifier import Classifier
 from zskd.models.generator import build_generator, usable_tokens
 from zskd.models.loading import count_parameters, model_fingerprint
-from zskd.training.adversary import GradientAdversary, Place, Rewritten, Scope
+from zskd.training.adversary import GradientAdversary
 from zskd.training.arguments import ZeroShotArguments
 from zskd.training.data import TransferCollator
+from zskd.training.writer import Place, Rewritten, Scope
 
 TEXTS = prose(64)
 LABELS = ("a", "b", "c")
 
 
-@pytest.fixture(scope="module")
-def teacher() -> Classifier:
-    """A random teacher with decided opinions, whose columns are not in the task's order."""
+def decided_teacher() -> Classifier:
+    """A random teacher with decided opinions on every class, whose columns are not in the task's order."""
     tokenizer = word_tokenizer(TEXTS)
     model = tiny_bert(len(tokenizer), LABELS, seed=1)
     with torch.no_grad():
-        model.classifier.weight.mul_(40)
-        model.bert.pooler.dense.weight.mul_(5)
+        for name, weight in model.bert.named_parameters():
+            if weight.dim() == 2 and "position" not in name:
+                weight.mul_(6)
+        # Spread and centred on these texts, so that no class is everybody's.
+        batch = tokenizer(TEXTS, padding=True, return_tensors="pt")
+        model.classifier.weight.mul_(2 / model(**batch).logits.std(dim=0).mean())
+        model.classifier.bias.sub_(model(**batch).logits.mean(dim=0))
     return Classifier("teacher", model, tokenizer, (2, 0, 1), count_parameters(model), "t", "t")
+
+
+@pytest.fixture(scope="module")
+def teacher() -> Classifier:
+    """The same teacher for every test; none of them changes it."""
+    return decided_teacher()
 
 
 def options(folder: Any = "/nowhere", **changes: Any) -> ZeroShotArguments:

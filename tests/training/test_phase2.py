@@ -11,23 +11,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import tiny_bert, word_tokenizer
+from conftest import tiny_bert
 from datasets import Dataset
-from labelled_rows import prose
+from test_adversary import LABELS, TEXTS, decided_teacher
 from transformers import TrainerCallback
 
 from zskd import ZeroShotArguments, ZeroShotTrainer
 from zskd.models.classifier import Classifier
 from zskd.models.generator import build_generator
-from zskd.models.loading import count_parameters, model_fingerprint
+from zskd.models.loading import model_fingerprint
 from zskd.training.adversary import GradientAdversary
 from zskd.training.data import TransferCollator
 from zskd.training.replay import ReplayBuffer
 from zskd.training.schedule import Kind, Schedule
 from zskd.training.trainer import ADVERSARY_FOLDER
-
-TEXTS = prose(128)
-LABELS = ("a", "b", "c")
 
 
 def without_dropout(model: torch.nn.Module) -> Any:
@@ -35,15 +32,6 @@ def without_dropout(model: torch.nn.Module) -> Any:
         if isinstance(part, torch.nn.Dropout):
             part.p = 0.0
     return model
-
-
-def teacher_of(texts: list[str]) -> Classifier:
-    tokenizer = word_tokenizer(texts)
-    model = tiny_bert(len(tokenizer), LABELS, seed=1)
-    with torch.no_grad():
-        model.classifier.weight.mul_(40)
-        model.bert.pooler.dense.weight.mul_(5)
-    return Classifier("teacher", model, tokenizer, (2, 0, 1), count_parameters(model), "t", "t")
 
 
 def transfer_set(teacher: Classifier, *, length: bool = True) -> Dataset:
@@ -57,12 +45,12 @@ def transfer_set(teacher: Classifier, *, length: bool = True) -> Dataset:
 
 def trainer(folder: Path, *, dropout: bool = False, callbacks: Any = None, **changes: Any) -> ZeroShotTrainer:
     """A trainer whose phase 2 starts at step 4, in rounds of four steps."""
-    teacher = teacher_of(TEXTS)
+    teacher = decided_teacher()
     student = tiny_bert(len(teacher.tokenizer), LABELS, hidden=16, seed=2)
     torch.manual_seed(3)
     generator = build_generator(teacher)
     options = {
-        "max_steps": 20, "per_device_train_batch_size": 16, "learning_rate": 3e-3, "generator_learning_rate": 1e-3,
+        "max_steps": 20, "per_device_train_batch_size": 16, "learning_rate": 1e-3, "generator_learning_rate": 1e-3,
         "adversarial_start": 0.2, "generator_steps": 2, "student_steps": 4, "replay_size": 24, "logging_steps": 1,
         "save_strategy": "no", "report_to": "none", "use_cpu": True, "disable_tqdm": True,
         "lr_scheduler_type": "constant",

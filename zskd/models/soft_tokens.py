@@ -25,6 +25,8 @@ class Choice:
         candidates: ``(chosen, candidates)`` int64, the token ids that could be chosen there.
         probabilities: ``(chosen, candidates)`` float32, differentiable; sums to 1.
         index: ``(chosen,)`` int64, the chosen candidate.
+        log_probabilities: ``(chosen, candidates)`` float32, of the distribution the choice was drawn from, where a
+            policy gradient needs it.
     """
 
     rows: torch.Tensor
@@ -32,6 +34,7 @@ class Choice:
     candidates: torch.Tensor
     probabilities: torch.Tensor
     index: torch.Tensor
+    log_probabilities: torch.Tensor | None = None
 
     @property
     def tokens(self) -> torch.Tensor:

@@ -8,22 +8,26 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from zskd.errors import InputError
 
 
-def require_one_vocabulary(teacher: PreTrainedTokenizerBase, student: PreTrainedTokenizerBase, *, why: str) -> None:
+def require_one_vocabulary(
+    teacher: PreTrainedTokenizerBase, student: PreTrainedTokenizerBase, *, why: str, left: str = "the teacher"
+) -> None:
     """Check that both tokenizers give every token the same id.
 
     Args:
         why: what needs it, for the message.
+        left: what the first of them belongs to.
 
     Raises:
         InputError: they differ; the message names both sizes and the first id that differs.
     """
-    left, right = ({index: token for token, index in t.get_vocab().items()} for t in (teacher, student))
-    for index in range(max(*left, *right) + 1):
-        if left.get(index) != right.get(index):
-            shown = [repr(side[index]) if index in side else "nothing" for side in (left, right)]
+    one, other = ({index: token for token, index in t.get_vocab().items()} for t in (teacher, student))
+    for index in range(max(*one, *other) + 1):
+        if one.get(index) != other.get(index):
+            shown = [repr(side[index]) if index in side else "nothing" for side in (one, other)]
             raise InputError(
-                f"{why}: expected teacher and student to share one vocabulary, found {len(left):,} and {len(right):,} "
-                f"tokens; the first difference is id {index}: {shown[0]} in the teacher's, {shown[1]} in the student's"
+                f"{why}: expected {left} and the student to share one vocabulary, found {len(one):,} and "
+                f"{len(other):,} tokens; the first difference is id {index}: {shown[0]} in {left}'s, {shown[1]} in the "
+                "student's"
             )
 
 

@@ -31,6 +31,9 @@ class ZeroShotArguments(TrainingArguments):
     token_candidates: int = field(
         default=64, metadata={"help": "the generator's likeliest tokens it chooses from; 0: the whole vocabulary"}
     )
+    row_candidates: int = field(
+        default=4, metadata={"help": "rewritings of a row that a candidate adversary has judged"}
+    )
     sampling_temperature: float = field(
         default=1.0, metadata={"help": "the generator's logits are divided by it before a token is drawn"}
     )

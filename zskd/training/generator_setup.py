@@ -7,8 +7,13 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+
 from zskd.config import DistillConfig, input_length
 from zskd.errors import InputError
+from zskd.labelling import predict_logits
+from zskd.models.blackbox import BlackBox
 from zskd.models.classifier import Classifier
 from zskd.models.generator import build_generator, load_generator
 from zskd.models.loading import count_parameters, model_fingerprint
@@ -17,14 +22,16 @@ from zskd.tasks import Task
 from zskd.text.corpus import Corpus
 from zskd.training.adversary import GradientAdversary
 from zskd.training.arguments import ZeroShotArguments
+from zskd.training.candidates import CandidateAdversary
 from zskd.training.schedule import make_schedule
 from zskd.training.warmup import warm_up
+from zskd.training.writer import Writer
 
 logger = logging.getLogger(__name__)
 
 MIN_TRANSFER = 64  # texts of the transfer set that phase 1 needs
 
-MakeAdversary = Callable[[ZeroShotArguments], GradientAdversary]
+MakeAdversary = Callable[[ZeroShotArguments], Writer]
 
 
 def optimizer_steps(config: DistillConfig, rows: float) -> int:
@@ -43,39 +50,58 @@ def adversarial_queries(config: DistillConfig) -> int:
     assert config.pool_size is not None
     steps = optimizer_steps(config, config.pool_size)
     batch = config.batch_size * config.gradient_accumulation
-    queries = make_schedule(config, steps).queries(steps, batch)
+    per_row = config.row_candidates if config.adversary == "candidates" else 1
+    queries = make_schedule(config, steps).queries(steps, batch, per_row)
     if config.pool_size - queries < MIN_TRANSFER:
         raise InputError(
             f"--pool-size {config.pool_size}: expected more than the {queries} texts that the generator writes in "
-            f"{steps} steps; raise it, or lower --epochs or --fresh-share"
+            f"{steps} steps has judged; raise it, or lower --epochs or --fresh-share"
         )
     return queries
 
 
 def prepare_adversary(
-    config: DistillConfig, task: Task, teacher: Classifier, corpus: Corpus, precision: str, cache: Path
+    config: DistillConfig,
+    task: Task,
+    teacher: Classifier | BlackBox,
+    student_tokenizer: PreTrainedTokenizerBase,
+    corpus: Corpus,
+    precision: str,
+    cache: Path,
 ) -> MakeAdversary:
-    """Load or build the generator and warm it up.
+    """Load or build the generator, warm it up and join it with the teacher.
 
     Raises:
-        InputError: the generator does not load, or does not share the teacher's vocabulary.
+        InputError: the generator does not load, or vocabularies differ that have to be one.
     """
     if config.generator == "build":
-        generator = build_generator(teacher)
+        assert isinstance(teacher, Classifier)  # `zskd.checks.check` saw to it
+        generator, tokenizer = build_generator(teacher), teacher.tokenizer
     else:
         generator, tokenizer = load_generator(config.generator, config.generator_revision)
-        require_one_vocabulary(teacher.tokenizer, tokenizer, why=f"--generator {config.generator}")
+    require_one_vocabulary(tokenizer, student_tokenizer, why=f"--generator {config.generator}", left="the generator")
+    if config.adversary == "gradient":
+        assert isinstance(teacher, Classifier)
+        why = "--adversary gradient (use --adversary candidates for other vocabularies)"
+        require_one_vocabulary(teacher.tokenizer, student_tokenizer, why=why)
     if config.generator_warmup:
         warm_up(
             generator,
-            teacher.tokenizer,
+            student_tokenizer,
             corpus,
             pairs=task.is_pair,
             steps=config.generator_warmup,
             max_length=input_length(config),
-            precision=precision,
+            precision="bf16" if precision == "bf16" else "fp32",
             fingerprint=model_fingerprint(generator),
             cache=cache,
         )
     logger.info("generator: %s, %s parameters", config.generator, f"{count_parameters(generator):,}")
-    return functools.partial(GradientAdversary, generator, teacher, precision=precision)
+    if config.adversary == "gradient" and isinstance(teacher, Classifier):
+        return functools.partial(GradientAdversary, generator, teacher, precision=precision)
+
+    def judge(texts: tuple[list[str], ...]) -> np.ndarray:
+        logits = predict_logits(teacher, texts, max_length=input_length(config), precision=precision)
+        return logits[:, list(teacher.order)]
+
+    return functools.partial(CandidateAdversary, generator, student_tokenizer, judge)

@@ -17,11 +17,11 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
 from zskd.files import write_text
-from zskd.training.adversary import GradientAdversary, Inputs, Place, Rewritten, Scope
 from zskd.training.arguments import ZeroShotArguments
 from zskd.training.data import ID_COLUMNS, TransferCollator
 from zskd.training.replay import ReplayBuffer, Row
 from zskd.training.schedule import Kind, Schedule, make_schedule
+from zskd.training.writer import Inputs, Place, Rewritten, Scope, Writer
 
 STREAM = 5  # first word of the seeds of replay draws
 EXAMPLES = 3  # rewritten rows that are shown per round
@@ -40,7 +40,7 @@ class AdversarialPhase:
         examples: texts before and after, with both models' probabilities.
     """
 
-    def __init__(self, adversary: GradientAdversary, arguments: ZeroShotArguments, accelerator: Accelerator) -> None:
+    def __init__(self, adversary: Writer, arguments: ZeroShotArguments, accelerator: Accelerator) -> None:
         self.adversary, self.arguments, self.accelerator = adversary, arguments, accelerator
         adversary.to(accelerator.device)
         self.parameters = [weight for weight in adversary.generator.parameters() if weight.requires_grad]

@@ -14,10 +14,10 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from zskd.files import write_text
 from zskd.losses import kd_loss, kl_divergence
-from zskd.training.adversary import GradientAdversary
 from zskd.training.arguments import ZeroShotArguments
 from zskd.training.data import LengthGroupedSampler
 from zskd.training.phase2 import AdversarialPhase
+from zskd.training.writer import Writer
 
 ADVERSARY_FOLDER = "adversary"  # of a checkpoint
 
@@ -39,7 +39,7 @@ class ZeroShotTrainer(Trainer):
     # the stock setting it would multiply gradients by accumulation steps and by processes.
     loss_is_scaled_for_ga = False
 
-    def __init__(self, *args: Any, adversary: GradientAdversary | None = None, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, adversary: Writer | None = None, **kwargs: Any) -> None:
         kwargs.setdefault("compute_metrics", _agreement)
         super().__init__(*args, **kwargs)
         self.phase2 = AdversarialPhase(adversary, self.args, self.accelerator) if adversary is not None else None

@@ -1,0 +1,187 @@
+"""What every adversary does: mask some places of a row and let the generator write something else there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch.nn import functional
+from transformers import PreTrainedModel
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+
+from zskd.losses import repetition
+from zskd.models.generator import check_generator, masked_logits, usable_tokens
+from zskd.models.soft_tokens import Choice
+from zskd.training.arguments import ZeroShotArguments
+
+STREAM = 4  # first word of every random generator's seed
+
+Inputs = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which rows of which step are rewritten; everything random about them is a function of it.
+
+    Attributes:
+        step: optimizer step.
+        rows: places in the step's whole batch, over accumulation steps and processes.
+        seed: the run's.
+        progress: how much of phase 2 is over, 0 to 1.
+    """
+
+    step: int
+    rows: np.ndarray
+    seed: int
+    progress: float = 0.0
+
+    def generators(self) -> list[np.random.Generator]:
+        """One random generator per row."""
+        return [np.random.default_rng([STREAM, self.seed, self.step, int(row)]) for row in self.rows]
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """Rows with other tokens in some places, labelled by the teacher.
+
+    Attributes:
+        inputs: ``input_ids``, ``attention_mask``, for pairs ``token_type_ids``, ``(rows, tokens)``.
+        teacher_logits: ``(rows, num_labels)`` float32, in the task's order, without gradient.
+        student_logits: the same of the student in evaluation mode.
+        divergence: ``(rows,)`` float32, KL(teacher ‖ student), without gradient.
+        written: ``(rows, columns)`` of the places the generator filled, two int64 tensors.
+        loss: what the generator minimises, None where it does not learn.
+        terms: mean of every term of the loss, unweighted.
+        queries: texts the teacher was asked for.
+    """
+
+    inputs: Inputs
+    teacher_logits: torch.Tensor
+    student_logits: torch.Tensor
+    divergence: torch.Tensor
+    written: tuple[torch.Tensor, torch.Tensor]
+    loss: torch.Tensor | None
+    terms: dict[str, float]
+    queries: int
+
+
+@dataclass
+class Scope:
+    """How one process and one micro-batch relate to the whole batch.
+
+    Attributes:
+        divisor: rows that the generator rewrites in the whole batch, divided by micro-batches and processes: a sum
+            over this micro-batch's rows divided by it is the micro-batch's share of the mean over all.
+        mean: the mean of a tensor over processes. Its gradient is that of this process's own part.
+        autocast: what the student computes in.
+    """
+
+    divisor: float
+    mean: Callable[[torch.Tensor], torch.Tensor] = field(default=lambda tensor: tensor)
+    autocast: Callable[[], AbstractContextManager[object]] = nullcontext
+
+
+class Writer:
+    """A generator and how it fills masked places: a share ``mask_rate`` of a row's ordinary tokens, of either text.
+
+    A token is the likeliest one after Gumbel noise, among the generator's ``token_candidates`` likeliest. Everything
+    random is a function of the run's seed, the optimizer step and the row's place in the whole batch.
+
+    Args:
+        generator: masked language model; trained, but for its word embeddings.
+        tokenizer: whose ids the generator reads and writes.
+
+    Raises:
+        InputError: the generator cannot be used.
+    """
+
+    def __init__(
+        self, generator: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, arguments: ZeroShotArguments
+    ) -> None:
+        check_generator(generator, tokenizer, shown="the generator")
+        self.generator = generator.requires_grad_(True).eval()
+        # The table is shared with the output layer; training it would double a step's cost.
+        self.generator.get_input_embeddings().weight.requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.arguments = arguments
+        self.special = torch.tensor(sorted(tokenizer.all_special_ids))
+        self.usable = usable_tokens(tokenizer, generator.config.vocab_size)
+
+    def to(self, device: torch.device) -> None:
+        """Move what computes."""
+        self.generator.to(device)
+        self.special, self.usable = self.special.to(device), self.usable.to(device)
+
+    def queries_per_row(self) -> int:
+        """Texts the teacher is asked for to rewrite one row."""
+        raise NotImplementedError
+
+    def rewrite(
+        self, student: PreTrainedModel, inputs: Inputs, place: Place, scope: Scope, *, learn: bool
+    ) -> Rewritten:
+        """Rewrite rows, and with ``learn`` say what the generator is to minimise.
+
+        Args:
+            student: not wrapped; set to evaluation mode here.
+            inputs: ``input_ids``, ``attention_mask``, for pairs ``token_type_ids``, ``(rows, tokens)``.
+        """
+        raise NotImplementedError
+
+    def fill(self, inputs: Inputs, place: Place, draws: int = 1) -> tuple[list[Choice], torch.Tensor]:
+        """Mask places and choose tokens for them, ``draws`` times the same places.
+
+        Returns:
+            The choices, and each row's masked-LM loss of its original tokens, ``(rows,)``.
+        """
+        ids, device = inputs["input_ids"], inputs["input_ids"].device
+        rngs = place.generators()
+        ordinary = (inputs["attention_mask"].bool() & ~torch.isin(ids, self.special)).cpu().numpy()
+        places = [_draw_places(row, self.arguments.mask_rate, rng) for row, rng in zip(ordinary, rngs, strict=True)]
+        rows = torch.tensor(np.repeat(np.arange(len(places)), [len(p) for p in places]), device=device)
+        columns = torch.tensor(np.concatenate(places), device=device)
+        masked = ids.index_put((rows, columns), torch.tensor(self.tokenizer.mask_token_id, device=device))
+        logits = masked_logits(self.generator, {**inputs, "input_ids": masked}, rows, columns)
+        missed = functional.cross_entropy(logits, ids[rows, columns], reduction="none")
+        counts = torch.bincount(rows, minlength=len(ids))
+        anchor = torch.zeros(len(ids), device=device).index_add(0, rows, missed) / counts.clamp(min=1)
+        logits = logits[:, : len(self.usable)].masked_fill(~self.usable, float("-inf"))
+        width = self.arguments.token_candidates or logits.shape[1]
+        if width < logits.shape[1]:
+            scores, candidates = logits.topk(width)
+        else:
+            scores, candidates = logits, torch.arange(logits.shape[1], device=device).expand(len(logits), -1)
+        scores = scores / self.arguments.sampling_temperature
+        start, end = self.arguments.gumbel_start, self.arguments.gumbel_end
+        softness = start + (end - start) * place.progress
+        choices = []
+        for _ in range(draws):
+            noise = [_gumbel(rng, (len(p), scores.shape[1])) for rng, p in zip(rngs, places, strict=True)]
+            noisy = scores + torch.from_numpy(np.concatenate(noise)).to(device)
+            soft = (noisy / softness).softmax(dim=-1)
+            choices.append(Choice(rows, columns, candidates, soft, noisy.argmax(dim=-1), scores.log_softmax(dim=-1)))
+        return choices, anchor
+
+    def spread(self, choice: Choice, scope: Scope) -> torch.Tensor:
+        """`zskd.losses.repetition` of the tokens of a batch, over all processes; a scalar."""
+        tokens = torch.zeros(self.generator.config.vocab_size, device=choice.rows.device).index_add(
+            0, choice.candidates.reshape(-1), choice.probabilities.reshape(-1)
+        )
+        return repetition(scope.mean(tokens / max(1, len(choice.rows))), len(choice.rows))
+
+
+def _draw_places(ordinary: np.ndarray, rate: float, rng: np.random.Generator) -> np.ndarray:
+    """A share of the ordinary places ``(tokens,)`` bool, at least one of them where there is any, in order."""
+    places = np.flatnonzero(ordinary)
+    count = min(len(places), max(1, round(rate * len(places))))
+    return np.sort(rng.choice(places, size=count, replace=False))
+
+
+def _gumbel(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    """Standard Gumbel noise, float32."""
+    uniform = rng.random(shape, dtype=np.float32)
+    smallest = np.finfo(np.float32).tiny
+    noise: np.ndarray = -np.log(np.maximum(-np.log(np.maximum(uniform, smallest)), smallest))
+    return noise
