@@ -165,6 +165,7 @@ def metrics(config: DistillConfig, task: Task, outcome: Outcome, run: RunFolder,
         "steps": fitted.steps,
         "best_step": fitted.best_step,
         "resumed_from": fitted.resumed_from,
+        "collapse": fitted.collapse,
         "seconds": {**run.seconds, "total": round(sum(run.seconds.values()), 2)},
         "zero_shot": {
             "enforced": zero_shot,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from zskd.config import cache_root
 from zskd.hub import is_callable_name
 from zskd.models.blackbox import Ask, BlackBox, load_black_box
 from zskd.models.classifier import Classifier, load_classifier, pick_device
@@ -16,7 +17,7 @@ logger = logging.getLogger(__name__)
 def load_teacher(
     task: Task,
     teacher: str | Ask,
-    cache: Path,
+    cache: Path | None = None,
     revision: str | None = None,
     label_map: str | None = None,
     *,
@@ -26,6 +27,7 @@ def load_teacher(
 
     Args:
         teacher: a callable, ``module:function``, or what `zskd.models.classifier.load_classifier` takes.
+        cache: zskd's cache folder; default: ``$ZSKD_CACHE`` or ``~/.cache/zskd``.
 
     Raises:
         InputError: it cannot be loaded, or its labels are not the task's.
@@ -34,6 +36,7 @@ def load_teacher(
         box = load_black_box(task, teacher, label_map=label_map, flag=flag)
         logger.info("%s: known by its outputs alone", box.name)
         return box
+    cache = cache or cache_root(None)
     classifier = load_classifier(task, teacher, cache, revision=revision, label_map=label_map, flag=flag)
     classifier.model.to(pick_device())
     logger.info("%s: %s parameters", classifier.name, f"{classifier.parameters:,}")

@@ -16,6 +16,9 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.arrow import ROWS, open_arrow, write_arrow
 from zskd.encoding import encode_texts
+from zskd.labelling import predict_logits
+from zskd.models.blackbox import BlackBox
+from zskd.models.classifier import Classifier
 from zskd.text.shaping import text_columns
 
 ID_COLUMNS = ("input_ids", "token_type_ids")
@@ -53,6 +56,33 @@ def encode(
 
     write_arrow(path, batches(), schema)
     return open_arrow(path)
+
+
+def transfer_rows(
+    teacher: Classifier | BlackBox,
+    texts: tuple[list[str], ...],
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    max_length: int = 128,
+) -> Dataset:
+    """Texts with a teacher's logits as rows for `zskd.ZeroShotTrainer`, in memory.
+
+    Args:
+        texts: one list of texts, or two for pairs.
+        tokenizer: the student's; default: the teacher's.
+
+    Returns:
+        Columns ``input_ids``, ``token_type_ids`` (pairs only), ``length`` (tokens) and ``teacher_logits``.
+    """
+    if tokenizer is None:
+        assert isinstance(teacher, Classifier), "a black box has no tokenizer; name the student's"
+        tokenizer = teacher.tokenizer
+    encoded = encode_texts(tokenizer, texts, max_length)
+    names = ID_COLUMNS[: 2 if len(texts) == 2 and "token_type_ids" in encoded else 1]
+    logits = predict_logits(teacher, texts, max_length=max_length, precision="fp32")
+    columns = {name: encoded[name] for name in names}
+    columns["length"] = [len(ids) for ids in encoded["input_ids"]]
+    columns["teacher_logits"] = logits[:, list(teacher.order)].tolist()
+    return Dataset.from_dict(columns)
 
 
 @dataclass(frozen=True)

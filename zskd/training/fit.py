@@ -16,7 +16,7 @@ from zskd.config import DistillConfig
 from zskd.models.loading import quiet_transformers
 from zskd.tasks import find_task
 from zskd.training.arguments import ZeroShotArguments
-from zskd.training.callbacks import EvaluationLog
+from zskd.training.callbacks import CollapseStop, EvaluationLog
 from zskd.training.data import TransferCollator
 from zskd.training.generator_setup import MakeAdversary, optimizer_steps
 from zskd.training.trainer import ZeroShotTrainer, last_checkpoint, repoint_best
@@ -36,6 +36,7 @@ class Fit:
         best_step: step of the checkpoint that was kept.
         resumed_from: step of the checkpoint this process started from, 0 for a fresh start.
         history: Trainer's log.
+        collapse: why training was ended early, else None.
     """
 
     trainer: ZeroShotTrainer
@@ -43,6 +44,7 @@ class Fit:
     best_step: int
     resumed_from: int
     history: list[dict[str, Any]]
+    collapse: str | None = None
 
 
 def learning_rate(config: DistillConfig) -> float:
@@ -113,6 +115,7 @@ def fit(
     """
     pad = tokenizer.pad_token_id
     arguments = training_arguments(config, folder, control_rows or len(train))
+    stop = CollapseStop()
     trainer = ZeroShotTrainer(
         student,
         arguments,
@@ -121,7 +124,7 @@ def fit(
         eval_dataset=select.sort("length"),
         data_collator=TransferCollator(pad_token_id=0 if pad is None else pad),
         processing_class=tokenizer,
-        callbacks=[EvaluationLog()],
+        callbacks=[EvaluationLog(), *([stop] if make_adversary else [])],
     )
     trainer.remove_callback(PrinterCallback)
     checkpoint = last_checkpoint(folder) if config.resume else None
@@ -135,4 +138,5 @@ def fit(
         best_step=int(trainer.state.best_global_step or trainer.state.global_step),
         resumed_from=int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0,
         history=trainer.state.log_history,
+        collapse=stop.reason,
     )

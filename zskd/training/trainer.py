@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from datasets import Dataset
 from transformers import EvalPrediction, Trainer
@@ -15,7 +16,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from zskd.files import write_text
 from zskd.losses import kd_loss, kl_divergence
 from zskd.training.arguments import ZeroShotArguments
-from zskd.training.data import LengthGroupedSampler
+from zskd.training.data import LengthGroupedSampler, TransferCollator
 from zskd.training.phase2 import AdversarialPhase
 from zskd.training.writer import Writer
 
@@ -41,6 +42,9 @@ class ZeroShotTrainer(Trainer):
 
     def __init__(self, *args: Any, adversary: Writer | None = None, **kwargs: Any) -> None:
         kwargs.setdefault("compute_metrics", _agreement)
+        if kwargs.get("data_collator") is None:
+            pad = getattr(kwargs.get("processing_class"), "pad_token_id", None)
+            kwargs["data_collator"] = TransferCollator(pad_token_id=0 if pad is None else pad)
         super().__init__(*args, **kwargs)
         self.phase2 = AdversarialPhase(adversary, self.args, self.accelerator) if adversary is not None else None
 
@@ -102,7 +106,8 @@ class ZeroShotTrainer(Trainer):
 
 def _agreement(prediction: EvalPrediction) -> dict[str, float]:
     same = prediction.predictions.argmax(axis=-1) == prediction.label_ids.argmax(axis=-1)
-    return {"agreement": float(same.mean())}
+    shares = np.bincount(prediction.predictions.argmax(axis=-1)) / len(same)
+    return {"agreement": float(same.mean()), "largest_class": float(shares.max())}
 
 
 def repoint_best(checkpoint: Path) -> None:

@@ -1,0 +1,207 @@
+"""Callbacks in a plain Trainer and in ours, and the program of the documentation."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import tiny_bert
+from datasets import Dataset
+from transformers import (
+    DataCollatorWithPadding,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+import zskd
+from zskd.models.classifier import Classifier
+from zskd.models.generator import build_generator
+from zskd.models.loading import model_fingerprint
+from zskd.training.data import transfer_rows
+
+TASK = zskd.TASKS["sst2"]
+DOCUMENT = Path(__file__).parent.parent / "docs" / "trainer.md"
+
+
+def arguments(folder: Path, **changes: Any) -> dict[str, Any]:
+    return {
+        "output_dir": str(folder), "max_steps": 12, "per_device_train_batch_size": 8, "learning_rate": 1e-3,
+        "save_strategy": "no", "report_to": "none", "use_cpu": True, "disable_tqdm": True, "logging_steps": 4,
+        **changes,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def texts(corpus_file: Path) -> list[str]:
+    return corpus_file.read_text(encoding="utf-8").splitlines()[:96]
+
+
+def writer(folder: Path, teacher: Classifier, **changes: Any) -> Any:
+    settings = zskd.ZeroShotArguments(**arguments(folder, **changes))
+    return zskd.GradientAdversary(build_generator(teacher), teacher, settings)
+
+
+def student_for(teacher: Classifier) -> Any:
+    return tiny_bert(len(teacher.tokenizer), TASK.labels, hidden=16, seed=4)
+
+
+def test_a_plain_trainer_is_fed_with_adversarial_rows(teacher: Classifier, texts: list[str], tmp_path: Path) -> None:
+    rows = list(transfer_rows(teacher, (texts,), max_length=32))
+    made = writer(tmp_path, teacher)
+    before = model_fingerprint(made.generator)
+    feed = zskd.AdversarialBatches(made, rows, every=3, count=16)
+    seen: list[dict[str, Any]] = []
+
+    class Spy(DataCollatorWithPadding):
+        def __call__(self, features: list[dict[str, Any]]) -> Any:
+            seen.extend(features)
+            return super().__call__(features)
+
+    trainer = Trainer(
+        student_for(teacher),
+        TrainingArguments(**arguments(tmp_path, num_train_epochs=1)),
+        train_dataset=feed.rows,
+        data_collator=Spy(teacher.tokenizer),
+        callbacks=[feed],
+    )
+    trainer.train()
+    assert len(feed.divergences) == 4 and all(value >= 0 for value in feed.divergences)
+    assert model_fingerprint(made.generator) != before
+    changed = [i for i, row in enumerate(rows) if feed.rows[i]["input_ids"] != row["input_ids"]]
+    assert 48 <= len(changed) <= 64, "four turns of 16 different rows; a few may be rewritten into themselves"
+    served = {tuple(row["input_ids"]) for row in seen}
+    assert any(tuple(feed.rows[i]["input_ids"]) in served for i in changed), "rewritten while the epoch was on"
+    for i in changed[:8]:
+        ids = torch.tensor([feed.rows[i]["input_ids"]])
+        with torch.no_grad():
+            logits = teacher.model(input_ids=ids).logits[0, list(teacher.order)]
+        assert feed.rows[i]["labels"] == int(logits.argmax())
+        np.testing.assert_allclose(feed.rows[i]["teacher_logits"], logits, rtol=1e-3, atol=1e-4)
+
+
+def test_our_trainer_can_be_fed_the_same_way(teacher: Classifier, texts: list[str], tmp_path: Path) -> None:
+    feed = zskd.AdversarialBatches(writer(tmp_path, teacher), list(transfer_rows(teacher, (texts,))), every=4)
+    trainer = zskd.ZeroShotTrainer(
+        student_for(teacher),
+        zskd.ZeroShotArguments(**arguments(tmp_path)),
+        train_dataset=feed.rows,
+        data_collator=lambda rows: zskd.TransferCollator(0)(rows),
+        callbacks=[feed],
+    )
+    assert trainer.train().training_loss > 0 and len(feed.divergences) == 3
+
+
+def test_agreement_and_scores_are_reported_in_a_plain_trainer(
+    teacher: Classifier, texts: list[str], tmp_path: Path
+) -> None:
+    rows = Dataset.from_dict({"input_ids": teacher.tokenizer(texts)["input_ids"], "labels": [0, 1] * 48})
+    student = student_for(teacher)
+    report = zskd.AgreementCallback(TASK, teacher, (texts,), labels=[0, 1] * 48)
+    trainer = Trainer(
+        student,
+        TrainingArguments(**arguments(tmp_path, eval_strategy="steps", eval_steps=6)),
+        train_dataset=rows,
+        eval_dataset=rows,
+        data_collator=DataCollatorWithPadding(teacher.tokenizer),
+        processing_class=teacher.tokenizer,
+        callbacks=[report],
+    )
+    trainer.train()
+    assert [entry["step"] for entry in report.history] == [6, 12, 12]
+    with torch.no_grad():
+        batch = teacher.tokenizer(texts, padding=True, return_tensors="pt", return_token_type_ids=False)
+        theirs = teacher.model(**batch).logits[:, list(teacher.order)].argmax(-1)
+        ours = trainer.model.eval()(**batch).logits.argmax(-1)
+    last = report.history[-1]
+    assert last["agreement"] == pytest.approx(float((theirs == ours).float().mean()), abs=0.011)
+    assert last["accuracy"] == pytest.approx(float((ours == torch.tensor([0, 1] * 48)).float().mean()), abs=0.011)
+    assert any("zskd/agreement" in entry for entry in trainer.state.log_history)
+
+
+@pytest.mark.parametrize(
+    ("entries", "reason"),
+    [
+        ([{"loss": 0.4}, {"loss": float("nan")}], "loss is nan"),
+        ([{"grad_norm": float("inf")}], "grad_norm is inf"),
+        ([{"adversarial/class_1": 0.995}], "99.5 % of the teacher's answers to fresh rows"),
+        ([{"eval_largest_class": 0.7}, {"eval_largest_class": 0.99}], "of the student's answers"),
+        ([{"adversarial/divergence": 0.1}, {"adversarial/divergence": 2.5}], "rose from 0.100 to 2.500"),
+        ([{"eval_largest_class": 1.0}, {"loss": 0.3, "adversarial/class_0": 0.6}], None),
+        ([{"adversarial/divergence": 0.1}, {"adversarial/divergence": 1.5}], None),
+    ],
+)
+def test_collapse_ends_training_and_says_why(entries: list[dict], reason: str | None) -> None:
+    stop, control = zskd.CollapseStop(), TrainerControl()
+    for entry in entries:
+        stop.on_log(TrainingArguments("x", use_cpu=True), TrainerState(), control, logs=entry)
+    assert control.should_training_stop == (reason is not None)
+    assert reason is None or reason in str(stop.reason)
+
+
+def test_a_run_whose_loss_is_no_number_ends(teacher: Classifier, texts: list[str], tmp_path: Path) -> None:
+    student, stop = student_for(teacher), zskd.CollapseStop()
+    with torch.no_grad():
+        student.classifier.bias.fill_(float("nan"))
+    settings = arguments(tmp_path, logging_steps=1, logging_nan_inf_filter=False)
+    trainer = zskd.ZeroShotTrainer(
+        student,
+        zskd.ZeroShotArguments(**settings),
+        train_dataset=transfer_rows(teacher, (texts,)),
+        callbacks=[stop],
+    )
+    trainer.train()
+    assert trainer.state.global_step == 1 and "loss is nan" in str(stop.reason)
+
+
+def test_the_program_of_the_documentation(
+    teacher_folder: Path, corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = re.search(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+    assert program is not None
+    lines = [line for line in program[1].splitlines() if line]
+    assert len(lines) <= 20
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ZSKD_CACHE", str(tmp_path / "cache"))
+    teacher = zskd.load_teacher(TASK, str(teacher_folder))
+    tiny_bert(len(teacher.tokenizer), TASK.labels, hidden=16, seed=4).save_pretrained("my-student")
+    names = {
+        '"my-teacher"': f'"{teacher_folder}"',
+        '"my-text.txt"': f'"{corpus_file}"',
+        "max_steps=200": "max_steps=20",
+    }
+    code = "\n".join(lines)
+    for old, new in names.items():
+        assert old in code
+        code = code.replace(old, new)
+    found: dict[str, Any] = {}
+    exec(compile(code, str(DOCUMENT), "exec"), found)
+    assert found["trainer"].state.global_step == 20 and found["trainer"].phase2.queries > 0
+    assert (tmp_path / "my-distilled-student" / "model.safetensors").is_file()
+
+
+def test_third_party_callbacks_work_with_our_trainer(teacher: Classifier, texts: list[str], tmp_path: Path) -> None:
+    events: list[str] = []
+
+    class Everything(TrainerCallback):
+        pass
+
+    for name in ("on_train_begin", "on_step_begin", "on_step_end", "on_log", "on_train_end", "on_pre_optimizer_step"):
+        setattr(Everything, name, lambda self, *args, name=name, **kwargs: events.append(name))
+    settings = zskd.ZeroShotArguments(**arguments(tmp_path))
+    trainer = zskd.ZeroShotTrainer(
+        student_for(teacher),
+        settings,
+        adversary=zskd.GradientAdversary(build_generator(teacher), teacher, settings),
+        train_dataset=transfer_rows(teacher, (texts,)),
+        callbacks=[Everything()],
+    )
+    trainer.train()
+    assert events.count("on_step_end") == events.count("on_pre_optimizer_step") == 12
+    assert {"on_train_begin", "on_step_begin", "on_log", "on_train_end"} <= set(events)
