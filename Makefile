@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUN ?= runs/sst2
 
-.PHONY: help install distill test test-slow test-data smoke quality style glue-table clean
+.PHONY: help install distill test test-slow test-data smoke quality style glue-table adversarial-screen cycle-benchmark clean
 
 help:
 	@echo "make install     virtual environment in $(VENV) with zskd and the development tools"
@@ -15,6 +15,8 @@ help:
 	@echo "make quality     format, lint and types"
 	@echo "make style       mend format and lint"
 	@echo "make glue-table  the table of the README (needs ZSKD_DATA; resumes; TABLE=\"--tasks sst2 --seeds 0\")"
+	@echo "make adversarial-screen  settings of --perturb adversarial beside random (needs ZSKD_DATA; SCREEN=\"--task sst2\")"
+	@echo "make cycle-benchmark     time of an adversarial cycle beside a dense loop (needs ZSKD_DATA)"
 	@echo "make clean       remove what the targets made"
 
 install: $(READY)
@@ -41,6 +43,12 @@ smoke: $(READY)
 
 glue-table: $(READY)
 	$(BIN)/python -m recipes.glue_table --data $(ZSKD_DATA) $(TABLE)
+
+adversarial-screen: $(READY)
+	$(BIN)/python -m recipes.adversarial_screen --data $(ZSKD_DATA) $(SCREEN)
+
+cycle-benchmark: $(READY)
+	$(BIN)/python -m recipes.cycle_benchmark --data $(ZSKD_DATA)
 
 quality: $(READY)
 	$(BIN)/ruff format --check .

@@ -80,9 +80,13 @@ def plant_labels(monkeypatch: pytest.MonkeyPatch, task: Task, path: Path) -> Non
     monkeypatch.setattr("zskd.distill.build_pools", planted)
 
 
-@pytest.mark.parametrize("name", TASK_NAMES)
-def test_shuffling_every_labelled_file_leaves_the_student_bit_identical(name, config_for, own_tasks, tmp_path) -> None:
-    config = config_for(own_tasks.get(name, name))
+@pytest.mark.parametrize(
+    ("name", "perturb"), [*((name, "random") for name in TASK_NAMES), ("sst2", "adversarial"), ("rte", "adversarial")]
+)
+def test_shuffling_every_labelled_file_leaves_the_student_bit_identical(
+    name, perturb, config_for, own_tasks, tmp_path
+) -> None:
+    config = config_for(own_tasks.get(name, name), perturb=perturb, generator_warmup=2, student_steps=10)
     assert not shuffling_changes_the_student(config, glue_folder(tmp_path / "glue", find_task(config.task)), tmp_path)
 
 
