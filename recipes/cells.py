@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,10 @@ class Cell:
 
 def _settings(config: DistillConfig, pools: Pools | None) -> dict[str, Any]:
     """All that the result depends on, without machine paths."""
-    settings = {key: value for key, value in to_dict(config).items() if key not in _FREE}
+    free = {*_FREE}
+    if config.perturb != "adversarial":  # then no result depends on how an adversary would be set
+        free |= {item.name for item in fields(config) if item.metadata["group"] == "adversary"}
+    settings = {key: value for key, value in to_dict(config).items() if key not in free}
     settings["corpus"] = [Path(source).name for source in config.corpus]
     if pools is not None:
         settings["pools"] = pools.fingerprint
