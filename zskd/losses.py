@@ -68,7 +68,7 @@ def imbalance(mean_probabilities: torch.Tensor) -> torch.Tensor:
     Args:
         mean_probabilities: ``(num_labels,)``, sums to 1.
     """
-    return math.log(mean_probabilities.shape[-1]) + torch.special.xlogy(mean_probabilities, mean_probabilities).sum()
+    return math.log(mean_probabilities.shape[-1]) - _entropy_of(mean_probabilities)
 
 
 def repetition(mean_probabilities: torch.Tensor, positions: int) -> torch.Tensor:
@@ -80,4 +80,9 @@ def repetition(mean_probabilities: torch.Tensor, positions: int) -> torch.Tensor
     Args:
         mean_probabilities: ``(vocabulary,)``, sums to 1.
     """
-    return math.log(max(positions, 1)) + torch.special.xlogy(mean_probabilities, mean_probabilities).sum()
+    return math.log(max(positions, 1)) - _entropy_of(mean_probabilities)
+
+
+def _entropy_of(probabilities: torch.Tensor) -> torch.Tensor:
+    # Without the clamp the gradient at 0 is infinite, and times the 0 of a softmax that underflowed it is NaN.
+    return -(probabilities * probabilities.clamp(min=1e-12).log()).sum()

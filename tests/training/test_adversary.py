@@ -156,6 +156,34 @@ def test_logits_are_in_the_order_of_the_task_and_are_those_of_the_rewritten_ids(
     assert written.loss is None and written.queries == 16
 
 
+@pytest.mark.parametrize("candidates", [0, 16])
+@pytest.mark.parametrize("temperature", [0.05, 3.0])
+def test_every_gradient_is_finite_and_every_term_has_one(
+    teacher: Classifier, candidates: int, temperature: float
+) -> None:
+    """Also where most of a vocabulary's probabilities underflow to zero, and where special tokens are excluded."""
+    student, batch = tiny_bert(len(teacher.tokenizer), LABELS, seed=2), inputs(teacher)
+    settings = {"token_candidates": candidates, "gumbel_start": temperature, "gumbel_end": temperature}
+    seen = []
+    for name in (None, *ONLY):
+        weights = {**ONLY, name: 1.0} if name else ONLY
+        made = adversary(teacher, **settings, **weights)
+        with torch.no_grad():
+            made.generator.get_output_embeddings().bias[20:40] -= 1e4
+        if name == "confidence_weight":
+            made.teacher = copy.deepcopy(made.teacher)
+            with torch.no_grad():
+                made.teacher.classifier.weight.mul_(0.01)
+                made.teacher.classifier.bias.mul_(0.01)
+        written = rewrite(made, student, batch)
+        found = torch.cat([g.ravel() for g in gradients(made, written.loss)])
+        assert torch.isfinite(found).all() and all(map(np.isfinite, written.terms.values())), name
+        seen.append(found)
+    assert seen[0].abs().max() > 0
+    for found in seen[1:]:
+        assert not torch.allclose(found, seen[0], rtol=1e-6, atol=0)
+
+
 @pytest.mark.parametrize("pairs", [False, True])
 def test_only_a_share_of_the_ordinary_places_is_rewritten(teacher: Classifier, pairs: bool) -> None:
     batch = inputs(teacher, pairs=pairs)
