@@ -6,6 +6,8 @@ KL(teacher ‖ student); a soft cross-entropy would also reward the generator fo
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from transformers import PreTrainedModel
 
@@ -38,7 +40,8 @@ class GradientAdversary(Writer):
     ) -> None:
         super().__init__(generator, teacher.tokenizer, arguments)
         self.bf16 = precision == "bf16"
-        self.teacher = teacher.model.requires_grad_(False).eval()
+        frozen = teacher.model.requires_grad_(False).eval()
+        self.teacher = with_half_weights(frozen) if self.bf16 else frozen
         self.order = torch.tensor(teacher.order)
 
     def to(self, device: torch.device) -> None:
@@ -97,3 +100,16 @@ class GradientAdversary(Writer):
             loss = loss + options.diversity_weight * repeated
             terms["repetition"] = repeated
         return loss, {name: float(value.detach().mean()) for name, value in terms.items()}
+
+
+def with_half_weights(model: PreTrainedModel) -> PreTrainedModel:
+    """A copy of a frozen model whose linear layers hold bfloat16 weights.
+
+    Under autocast it computes the same bits as the model itself, which would cast all of these weights anew in every
+    forward pass: autocast keeps casts of trainable weights alone.
+    """
+    half = copy.deepcopy(model)
+    for module in half.modules():
+        if isinstance(module, torch.nn.Linear):
+            module.to(torch.bfloat16)
+    return half
