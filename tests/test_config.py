@@ -150,7 +150,7 @@ def test_several_problems_come_together(cli, tmp_path: Path, write) -> None:
         "--task",
         "sst",
         "--perturb",
-        "adversarial",
+        "backwards",
         "--max-length",
         "4",
         "--output-dir",
