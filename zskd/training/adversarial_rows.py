@@ -36,10 +36,8 @@ class AdversarialBatches(TrainerCallback):
         self.originals = list(rows)
         self.rows = AdversarialRows(self.originals)
         self.divergences: list[float] = []
-        weights = [weight for weight in writer.generator.parameters() if weight.requires_grad]
-        self.optimizer = torch.optim.AdamW(weights, lr=writer.arguments.generator_learning_rate, weight_decay=0.0)
-        pad = writer.tokenizer.pad_token_id
-        self.collate = TransferCollator(pad_token_id=0 if pad is None else pad)
+        self.optimizer = writer.make_optimizer()
+        self.collate = TransferCollator.of(writer.tokenizer)
 
     def on_step_end(
         self,
@@ -66,15 +64,9 @@ class AdversarialBatches(TrainerCallback):
         student = getattr(model, "module", model)
         written = self.writer.rewrite(student, batch, place, Scope(len(chosen)), learn=True)
         model.train(was_training)
-        weights = self.optimizer.param_groups[0]["params"]
         assert written.loss is not None
-        for weight, gradient in zip(
-            weights, torch.autograd.grad(written.loss, weights, allow_unused=True), strict=True
-        ):
-            weight.grad = gradient
-        torch.nn.utils.clip_grad_norm_(weights, self.writer.arguments.generator_clip)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        gradients = torch.autograd.grad(written.loss, self.writer.trainable(), allow_unused=True)
+        self.writer.step(self.optimizer, list(gradients))
         lengths = written.inputs["attention_mask"].sum(dim=1).tolist()
         for at, (i, length) in enumerate(zip(chosen.tolist(), lengths, strict=True)):
             row = {name: written.inputs[name][at, :length].tolist() for name in ID_COLUMNS if name in written.inputs}

@@ -95,6 +95,12 @@ class TransferCollator:
 
     pad_token_id: int
 
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerBase | None) -> TransferCollator:
+        """With a tokenizer's padding token, or 0 where there is none: what is padded is masked."""
+        pad = getattr(tokenizer, "pad_token_id", None)
+        return cls(pad_token_id=0 if pad is None else pad)
+
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """Pad and stack the rows of one batch."""
         longest = max(len(row["input_ids"]) for row in rows)

@@ -17,7 +17,6 @@ from zskd.models.loading import quiet_transformers
 from zskd.tasks import find_task
 from zskd.training.arguments import ZeroShotArguments
 from zskd.training.callbacks import CollapseStop, EvaluationLog
-from zskd.training.data import TransferCollator
 from zskd.training.generator_setup import MakeAdversary, optimizer_steps
 from zskd.training.trainer import ZeroShotTrainer, last_checkpoint, repoint_best
 
@@ -113,7 +112,6 @@ def fit(
         control_rows: rows of the random control's transfer set, where that is larger than `train`.
         make_adversary: the adversary, with ``--perturb adversarial``.
     """
-    pad = tokenizer.pad_token_id
     arguments = training_arguments(config, folder, control_rows or len(train))
     stop = CollapseStop()
     trainer = ZeroShotTrainer(
@@ -122,7 +120,6 @@ def fit(
         adversary=make_adversary(arguments) if make_adversary else None,
         train_dataset=train,
         eval_dataset=select.sort("length"),
-        data_collator=TransferCollator(pad_token_id=0 if pad is None else pad),
         processing_class=tokenizer,
         callbacks=[EvaluationLog(), *([stop] if make_adversary else [])],
     )

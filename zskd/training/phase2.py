@@ -43,13 +43,12 @@ class AdversarialPhase:
     def __init__(self, adversary: Writer, arguments: ZeroShotArguments, accelerator: Accelerator) -> None:
         self.adversary, self.arguments, self.accelerator = adversary, arguments, accelerator
         adversary.to(accelerator.device)
-        self.parameters = [weight for weight in adversary.generator.parameters() if weight.requires_grad]
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=arguments.generator_learning_rate, weight_decay=0.0)
+        self.parameters = adversary.trainable()
+        self.optimizer = adversary.make_optimizer()
         self.buffer = ReplayBuffer(arguments.replay_size)
         self.queries = 0
         self.examples: list[dict[str, Any]] = []
-        pad = adversary.tokenizer.pad_token_id
-        self.collate = TransferCollator(pad_token_id=0 if pad is None else pad)
+        self.collate = TransferCollator.of(adversary.tokenizer)
         self._micro = 0
         self._gradients: list[torch.Tensor | None] = [None] * len(self.parameters)
         self._written: list[tuple[int, Row]] = []
@@ -149,14 +148,9 @@ class AdversarialPhase:
 
     def _update(self) -> float:
         """One step of the generator; returns the norm of its gradient before clipping."""
-        used = [(p, g) for p, g in zip(self.parameters, self._gradients, strict=True) if g is not None]
-        for parameter, gradient in used:
-            parameter.grad = self.accelerator.reduce(gradient, "mean")
-        norm = torch.nn.utils.clip_grad_norm_([p for p, _ in used], self.arguments.generator_clip)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        gradients = [None if g is None else self.accelerator.reduce(g, "mean") for g in self._gradients]
         self._gradients = [None] * len(self.parameters)
-        return float(norm)
+        return self.adversary.step(self.optimizer, gradients)
 
     def _look_again(self, student: PreTrainedModel) -> None:
         """The divergence on the same rows and noise after the generator's step."""

@@ -43,8 +43,7 @@ class ZeroShotTrainer(Trainer):
     def __init__(self, *args: Any, adversary: Writer | None = None, **kwargs: Any) -> None:
         kwargs.setdefault("compute_metrics", _agreement)
         if kwargs.get("data_collator") is None:
-            pad = getattr(kwargs.get("processing_class"), "pad_token_id", None)
-            kwargs["data_collator"] = TransferCollator(pad_token_id=0 if pad is None else pad)
+            kwargs["data_collator"] = TransferCollator.of(kwargs.get("processing_class"))
         super().__init__(*args, **kwargs)
         self.phase2 = AdversarialPhase(adversary, self.args, self.accelerator) if adversary is not None else None
 

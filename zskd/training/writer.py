@@ -115,6 +115,26 @@ class Writer:
         self.generator.to(device)
         self.special, self.usable = self.special.to(device), self.usable.to(device)
 
+    def trainable(self) -> list[torch.nn.Parameter]:
+        """The generator's weights that are trained."""
+        return [weight for weight in self.generator.parameters() if weight.requires_grad]
+
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        """An optimizer for them."""
+        return torch.optim.AdamW(self.trainable(), lr=self.arguments.generator_learning_rate, weight_decay=0.0)
+
+    def step(self, optimizer: torch.optim.Optimizer, gradients: list[torch.Tensor | None]) -> float:
+        """One step with clipped gradients, None for a weight without one; returns their norm before clipping."""
+        used = []
+        for weight, gradient in zip(self.trainable(), gradients, strict=True):
+            weight.grad = gradient
+            if gradient is not None:
+                used.append(weight)
+        norm = torch.nn.utils.clip_grad_norm_(used, self.arguments.generator_clip)
+        optimizer.step()
+        optimizer.zero_grad()
+        return float(norm)
+
     def queries_per_row(self) -> int:
         """Texts the teacher is asked for to rewrite one row."""
         raise NotImplementedError
