@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from zskd.models.generator import build_generator
 from zskd.models.loading import model_fingerprint
 from zskd.training.adversary import GradientAdversary
 from zskd.training.data import TransferCollator
+from zskd.training.phase2 import AdversarialPhase
 from zskd.training.replay import ReplayBuffer
 from zskd.training.schedule import Kind, Schedule
 from zskd.training.trainer import ADVERSARY_FOLDER
@@ -228,6 +230,23 @@ def test_a_round_says_what_happened(tmp_path: Path) -> None:
     for example in made.phase2.examples:
         assert example["before"] != example["after"] or example["step"]
         assert sum(example["teacher"]) == pytest.approx(1, abs=1e-3)
+
+
+def test_processes_whose_batches_hold_no_fresh_row_are_refused_before_they_wait_for_each_other(tmp_path: Path) -> None:
+    teacher, two = decided_teacher(), SimpleNamespace(num_processes=2, device=torch.device("cpu"))
+
+    def phase(size: int, accelerator: Any) -> AdversarialPhase:
+        arguments = ZeroShotArguments(
+            str(tmp_path), per_device_train_batch_size=size, fresh_share=0.25, replay_share=0.25, use_cpu=True
+        )
+        return AdversarialPhase(GradientAdversary(build_generator(teacher), teacher, arguments), arguments, accelerator)
+
+    phase(8, two)
+    phase(2, SimpleNamespace(num_processes=1, device=torch.device("cpu")))
+    with pytest.raises(
+        ValueError, match=r"fresh_share 0\.25: expected at least one fresh row in every batch of 2 rows"
+    ):
+        phase(2, two)
 
 
 # The schedule and the buffer.

@@ -38,10 +38,14 @@ class AdversarialPhase:
         buffer: what was written before, the same in every process.
         queries: texts the teacher was asked for, over all processes.
         examples: texts before and after, with both models' probabilities.
+
+    Raises:
+        ValueError: of several processes one would have a batch without a fresh row.
     """
 
     def __init__(self, adversary: Writer, arguments: ZeroShotArguments, accelerator: Accelerator) -> None:
         self.adversary, self.arguments, self.accelerator = adversary, arguments, accelerator
+        self._check_batches()
         adversary.to(accelerator.device)
         self.parameters = adversary.trainable()
         self.optimizer = adversary.make_optimizer()
@@ -54,6 +58,16 @@ class AdversarialPhase:
         self._written: list[tuple[int, Row]] = []
         self._round: dict[str, list[float]] = defaultdict(list)
         self._step: list[tuple[Inputs, Place, Scope, Rewritten]] = []  # one for each micro-batch
+
+    def _check_batches(self) -> None:
+        """Every process has a part in every mean over processes, so that none waits for another that has no rows."""
+        world, size = self.accelerator.num_processes, self.arguments.per_device_train_batch_size
+        whole = self.schedule(1).kinds(0, size * world * self.arguments.gradient_accumulation_steps)
+        if world > 1 and not (whole.reshape(-1, size) == Kind.FRESH).any(axis=1).all():
+            raise ValueError(
+                f"fresh_share {self.arguments.fresh_share}: expected at least one fresh row in every batch of "
+                f"{size} rows (per_device_train_batch_size); raise either"
+            )
 
     def schedule(self, steps: int) -> Schedule:
         """The schedule of a run of `steps` optimizer steps."""
