@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import Dataset
 from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from zskd.training.data import ID_COLUMNS, TransferCollator
+from zskd.training.data import ID_COLUMNS, TransferCollator, unpadded_rows
 from zskd.training.writer import Place, Scope, Writer
 
 
@@ -67,10 +67,9 @@ class AdversarialBatches(TrainerCallback):
         assert written.loss is not None
         gradients = torch.autograd.grad(written.loss, self.writer.trainable(), allow_unused=True)
         self.writer.step(self.optimizer, list(gradients))
-        lengths = written.inputs["attention_mask"].sum(dim=1).tolist()
-        for at, (i, length) in enumerate(zip(chosen.tolist(), lengths, strict=True)):
-            row = {name: written.inputs[name][at, :length].tolist() for name in ID_COLUMNS if name in written.inputs}
-            self.rows.replace(i, {**row, "teacher_logits": written.teacher_logits[at].tolist()})
+        new = unpadded_rows({**written.inputs, "teacher_logits": written.teacher_logits})
+        for i, row in zip(chosen.tolist(), new, strict=True):
+            self.rows.replace(i, {name: value.tolist() for name, value in row.items()})
         self.divergences.append(float(written.divergence.mean()))
 
     def _chosen(self, turn: int) -> np.ndarray:

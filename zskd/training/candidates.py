@@ -70,11 +70,11 @@ class CandidateAdversary(Writer):
             mean = scope.mean(p.mean(dim=0))
             slope = (p * mean.clamp(min=1e-9).log()).sum(dim=-1)
             score = divergence - options.confidence_weight * unsure - options.balance_weight * slope
-            score, shaped = (x.view(count, -1) for x in (score, divergence))
+            score = score.view(count, -1)
             best = score.argmax(dim=0)
             kept = best * score.shape[1] + torch.arange(score.shape[1], device=device)
-        loss, terms = None, {"divergence": shaped.mean(), "anchor": anchor, "unsureness": unsure}
-        terms["imbalance"] = imbalance(mean)
+        loss = None
+        terms = {"divergence": divergence, "anchor": anchor, "unsureness": unsure, "imbalance": imbalance(mean)}
         if learn:
             loss = self._loss(choices, score, anchor, scope, terms)
         ids = torch.stack([each["input_ids"] for each in written])[best, torch.arange(len(best), device=device)]

@@ -123,6 +123,17 @@ class TransferCollator:
         return tensors
 
 
+def unpadded_rows(inputs: dict[str, torch.Tensor]) -> list[dict[str, Any]]:
+    """The rows of a `TransferCollator`'s batch without padding: int32 ids and float32 logits, as NumPy arrays."""
+    lengths = inputs["attention_mask"].sum(dim=1).tolist()
+    arrays = {name: inputs[name].cpu().numpy().astype(np.int32) for name in ID_COLUMNS if name in inputs}
+    logits = inputs["teacher_logits"].float().cpu().numpy()
+    return [
+        {**{name: array[i, :length] for name, array in arrays.items()}, "teacher_logits": logits[i]}
+        for i, length in enumerate(lengths)
+    ]
+
+
 class LengthGroupedSampler(Sampler[int]):
     """Row indices in an order whose consecutive `batch_size` rows have similar length.
 

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 
 from zskd.files import write_text
 from zskd.training.arguments import ZeroShotArguments
-from zskd.training.data import ID_COLUMNS, TransferCollator
+from zskd.training.data import TransferCollator, unpadded_rows
 from zskd.training.replay import ReplayBuffer, Row
 from zskd.training.schedule import Kind, Schedule, make_schedule
 from zskd.training.writer import Inputs, Place, Rewritten, Scope, Writer
@@ -89,7 +89,7 @@ class AdversarialPhase:
         first = (self._micro * world + self.accelerator.process_index) * size
         self._micro += 1
         kinds = schedule.kinds(first, len(inputs["input_ids"]))
-        rows = _as_rows(inputs)
+        rows = unpadded_rows(inputs)
         fresh = np.flatnonzero(kinds == Kind.FRESH)
         if len(fresh):
             whole = schedule.kinds(0, size * world * accumulation)
@@ -100,7 +100,7 @@ class AdversarialPhase:
             old = self._tensors([rows[i] for i in fresh])
             written = self.adversary.rewrite(student, old, place, scope, learn=schedule.learns(step))
             self._learn(written, accumulation)
-            new = _as_rows({**written.inputs, "teacher_logits": written.teacher_logits})
+            new = unpadded_rows({**written.inputs, "teacher_logits": written.teacher_logits})
             for i, row in zip(fresh.tolist(), new, strict=True):
                 rows[i] = row
                 self._written.append((first + i, {**row, "step": step}))
@@ -168,13 +168,12 @@ class AdversarialPhase:
 
     def _look_again(self, student: PreTrainedModel) -> None:
         """The divergence on the same rows and noise after the generator's step."""
-        seen: list[tuple[float, float, int]] = []
+        seen: list[tuple[float, float]] = []
         for old, place, scope, written in self._step:
             again = self.adversary.rewrite(student, old, place, scope, learn=False)
-            each = [again.queries // len(again.divergence)] * len(again.divergence)
-            seen += zip(written.divergence.tolist(), again.divergence.tolist(), each, strict=True)
-        before, after, queries = zip(*gather_object(seen), strict=True)
-        self.queries += sum(queries)
+            seen += zip(written.divergence.tolist(), again.divergence.tolist(), strict=True)
+        before, after = zip(*gather_object(seen), strict=True)
+        self.queries += len(before) * self.adversary.queries_per_row()
         self._round["divergence_before_step"].append(statistics.fmean(before))
         self._round["divergence_after_step"].append(statistics.fmean(after))
 
@@ -246,14 +245,3 @@ class AdversarialPhase:
         state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         self.queries, self.examples = state["queries"], state["examples"]
         self._round = defaultdict(list, state["round"])
-
-
-def _as_rows(inputs: Inputs) -> list[Row]:
-    """The rows of a batch without padding, as `ReplayBuffer` keeps them."""
-    lengths = inputs["attention_mask"].sum(dim=1).tolist()
-    arrays = {name: inputs[name].cpu().numpy().astype(np.int32) for name in ID_COLUMNS if name in inputs}
-    logits = inputs["teacher_logits"].float().cpu().numpy()
-    return [
-        {**{name: array[i, :length] for name, array in arrays.items()}, "teacher_logits": logits[i]}
-        for i, length in enumerate(lengths)
-    ]

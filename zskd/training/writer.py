@@ -167,7 +167,7 @@ class Writer:
         missed = functional.cross_entropy(logits, ids[rows, columns], reduction="none")
         counts = torch.bincount(rows, minlength=len(ids))
         anchor = torch.zeros(len(ids), device=device).index_add(0, rows, missed) / counts.clamp(min=1)
-        logits = logits[:, : len(self.usable)].masked_fill(~self.usable, float("-inf"))
+        logits = logits.masked_fill(~self.usable, float("-inf"))
         width = self.arguments.token_candidates or logits.shape[1]
         if width < logits.shape[1]:
             scores, candidates = logits.topk(width)
