@@ -32,6 +32,10 @@ def weights(config: DistillConfig) -> str:
     return sha256_file(run_path(config) / "student" / "model.safetensors")
 
 
+def share_right(compared: dict[str, Any]) -> float:
+    return float(np.trace(np.array(compared["confusion"]))) / compared["rows"]
+
+
 def test_local_teacher_leaves_the_whole_run_folder(tiny_config: DistillConfig, glue_dir) -> None:
     metrics = distill(replace(tiny_config, glue_dir=str(glue_dir)))
     run = run_path(tiny_config)
@@ -40,6 +44,13 @@ def test_local_teacher_leaves_the_whole_run_folder(tiny_config: DistillConfig, g
     tokenizer = AutoTokenizer.from_pretrained(run / "student")
     assert student.config.id2label == {0: "negative", 1: "positive"}
     assert student(**tokenizer("a fine film", return_tensors="pt")).logits.shape == (1, 2)
+    analysis = json.loads((run / "analysis.json").read_text(encoding="utf-8"))
+    assert analysis["labels"] == ["negative", "positive"]
+    assert share_right(analysis["heldout"]) == pytest.approx(metrics["agreement"])
+    for who in ("teacher", "student"):
+        accuracy = metrics[who]["scores"]["glue"]["accuracy"]
+        assert share_right(analysis["evaluation"]["glue"][who]) == pytest.approx(accuracy)
+        assert analysis["latency"][who]["milliseconds"] > 0
 
 
 @pytest.mark.parametrize("name", ["topics", "answers"])

@@ -167,12 +167,16 @@ def distill(
         logger.info("training: %d steps, student of step %d kept in %s", fitted.steps, fitted.best_step, run.student)
     with run.phase("scoring"):
         prediction = fitted.trainer.predict(encoded["report"])
-        agreed = agreement(prediction.label_ids, np.asarray(prediction.predictions))
+        predicted = np.asarray(prediction.label_ids), np.asarray(prediction.predictions)
         classifier = student_classifier(task, student, tokenizer, str(run.student))
         scores = results.score(config, task, guide, classifier, gate, kept, run)
+        details = results.analysis(task, guide, classifier, pools.report, predicted, scores, length)
+        write_text(run.path / "analysis.json", json.dumps(details, indent=1) + "\n")
         if fitted.trainer.phase2 is not None:
             write_text(run.path / "adversarial.json", json.dumps(fitted.trainer.phase2.examples, indent=1) + "\n")
-    outcome = results.Outcome(record, guide, classifier, scores, agreed, fitted, queries, tokens, live + asked)
+    outcome = results.Outcome(
+        record, guide, classifier, scores.by_model, agreement(*predicted), fitted, queries, tokens, live + asked
+    )
     metrics = results.metrics(config, task, outcome, run, zero_shot=zero_shot)
     run.finish(metrics)
     return metrics

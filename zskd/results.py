@@ -7,21 +7,27 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from datasets import Dataset
 
+from zskd.analysis import compare, latency
 from zskd.config import DistillConfig, input_length
 from zskd.errors import InputError
 from zskd.labelled import Labelled, hub_rows, read_labelled
+from zskd.labelling import predict_logits
 from zskd.models.blackbox import BlackBox
 from zskd.models.classifier import Classifier
 from zskd.runfolder import RunFolder
-from zskd.scoring import above_chance, evaluate_rows
+from zskd.scoring import above_chance, evaluate_rows, score_predictions
 from zskd.tasks import Task
 from zskd.text.selection import Selection
+from zskd.text.shaping import text_columns
 from zskd.text.transfer_report import overlap
 from zskd.training.fit import Fit
 
 logger = logging.getLogger(__name__)
+
+LATENCY_TEXTS = 32  # held-out inputs that latency is measured with
 
 
 def finished(run: RunFolder) -> dict[str, Any] | None:
@@ -49,6 +55,20 @@ def _evaluation_sets(config: DistillConfig, task: Task) -> dict[str, Labelled]:
     return sets
 
 
+@dataclass(frozen=True)
+class Scores:
+    """What the evaluation files gave.
+
+    Attributes:
+        by_model: model (``teacher``, ``student``) -> evaluation set -> scores. The student's on an evaluation file
+            have ``overlap`` beside them: rows of which a text is also in the transfer set.
+        details: evaluation set -> model -> `zskd.analysis.compare` against the labels.
+    """
+
+    by_model: dict[str, dict[str, dict[str, Any]]]
+    details: dict[str, dict[str, Any]]
+
+
 def score(
     config: DistillConfig,
     task: Task,
@@ -57,16 +77,14 @@ def score(
     gate: dict[str, Any] | None,
     transfer: Dataset,
     run: RunFolder,
-) -> dict[str, dict[str, dict[str, Any]]]:
-    """Scores per model (``teacher``, ``student``) and evaluation set.
-
-    The student's scores on an evaluation file have ``overlap`` beside them: rows of which a text is also in the
-    transfer set.
+) -> Scores:
+    """Score both models on the probe and on the evaluation files.
 
     Raises:
         InputError: an evaluation file is not usable; the student is kept and the message says how to score it.
     """
     scores: dict[str, dict[str, dict[str, Any]]] = {"teacher": {}, "student": {}}
+    details: dict[str, dict[str, Any]] = {}
     probe = task.probe_path()
     if probe is not None and gate is not None:
         scores["teacher"]["probe"] = {k: v for k, v in gate.items() if k not in ("threshold", "plain")}
@@ -84,12 +102,49 @@ def score(
             ]
         ) from error
     for name, rows in sets.items():
+        details[name] = {}
         for who, model in (("teacher", teacher), ("student", student)):
-            scores[who][name] = evaluate_rows(task, rows, model, input_length(config), "fp32")
+            logits = predict_logits(model, rows.texts, max_length=input_length(config), precision="fp32")
+            logits = logits[:, list(model.order)]
+            scores[who][name] = score_predictions(task, logits.argmax(axis=1), rows.labels)
+            details[name][who] = compare(logits, np.asarray(rows.labels))
         scores["student"][name]["overlap"] = overlap(rows.texts, transfer)
         if scores["student"][name]["overlap"]:
             logger.info("%s: %d rows share a text with the transfer set", name, scores["student"][name]["overlap"])
-    return scores
+    return Scores(scores, details)
+
+
+def analysis(
+    task: Task,
+    teacher: Classifier | BlackBox,
+    student: Classifier,
+    report: Dataset,
+    predicted: tuple[np.ndarray, np.ndarray],
+    scores: Scores,
+    length: int,
+) -> dict[str, Any]:
+    """Content of ``analysis.json``.
+
+    Args:
+        report: the report half of the held-out inputs.
+        predicted: the teacher's and the student's logits ``(rows, num_labels)`` on it, in the task's order.
+        length: tokens of an input.
+
+    Returns:
+        ``labels``; ``heldout``, the student against the teacher's classes (`zskd.analysis.compare`); ``evaluation``,
+        both models against gold labels per evaluation set; ``latency`` per model, None for a black box.
+    """
+    guide, learner = predicted
+    texts = tuple(report[:LATENCY_TEXTS][name] for name in text_columns(report))
+    return {
+        "labels": list(task.labels),
+        "heldout": compare(learner, guide.argmax(axis=1)),
+        "evaluation": scores.details,
+        "latency": {
+            who: latency(model, texts, length) if isinstance(model, Classifier) else None
+            for who, model in (("teacher", teacher), ("student", student))
+        },
+    }
 
 
 def retention(

@@ -3,7 +3,9 @@
 RUN/config.yaml      the resolved configuration; usable with --config
 RUN/record.json      versions, fingerprints and revisions, written before training
 RUN/checkpoints/     Trainer's checkpoints
+RUN/history.json     Trainer's log
 RUN/student/         the finished student
+RUN/analysis.json    confusion, reliability and latency (`zskd.results.analysis`)
 RUN/metrics.json     the results
 """
 
