@@ -25,7 +25,7 @@ KEPT = (
     "agreement_above_chance", "teacher_queries", "steps", "best_step", "seconds", "zero_shot",
     "transfer_set", "versions",
 )  # fmt: skip
-_FREE = ("glue_dir", "cache_dir", "output_dir", "resume")
+_FREE = ("glue_dir", "cache_dir", "output_dir", "resume", "num_processes")
 
 
 @dataclass(frozen=True)

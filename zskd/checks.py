@@ -150,7 +150,14 @@ def _check_distill(config: DistillConfig, task: Task, black_box: bool) -> list[s
     problems += _check_glue(task, config.glue_dir)
     problems += _check_tracker(config.report_to)
     problems += check_run_folder(run_path(config), config)
-    return problems + _check_cache(config.cache_dir)
+    return problems + check_batch_size(config, config.num_processes or 1) + _check_cache(config.cache_dir)
+
+
+def check_batch_size(config: DistillConfig, processes: int) -> list[str]:
+    """Problems with sharing a batch among processes."""
+    if config.batch_size % processes == 0:
+        return []
+    return [f"--batch-size {config.batch_size}: expected a multiple of the {processes} processes that share it"]
 
 
 def _check_adversary(config: DistillConfig) -> list[str]:

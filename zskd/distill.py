@@ -1,6 +1,8 @@
 """The walk: corpus, shaping, labelling, selection, training, scoring.
 
 No function called before `score` receives a path to labelled data; the teacher gate reads the task's probe.
+
+Of several processes each labels its part and trains; the main one reads, writes and scores for all.
 """
 
 from __future__ import annotations
@@ -10,10 +12,9 @@ import logging
 from typing import Any
 
 import numpy as np
-from transformers import set_seed
 
 from zskd import results
-from zskd.checks import check
+from zskd.checks import check, check_batch_size
 from zskd.config import DistillConfig, cache_root, input_length, with_task_defaults
 from zskd.errors import InputError
 from zskd.files import replacing, write_text
@@ -22,9 +23,9 @@ from zskd.labelling import LabelledTexts, label_texts
 from zskd.models.blackbox import Ask
 from zskd.models.classifier import Classifier, pick_precision
 from zskd.models.loading import quiet_transformers
-from zskd.models.student import build_student, load_student, student_classifier
+from zskd.models.student import start_student, student_classifier
 from zskd.models.teacher import load_teacher
-from zskd.models.vocabulary import vocabulary_size
+from zskd.processes import check_shared, join, main_first, on_main
 from zskd.runfolder import RunFolder, versions
 from zskd.scoring import agreement
 from zskd.tasks import find_task
@@ -33,7 +34,7 @@ from zskd.text.selection import select, teacher_logits
 from zskd.text.shaping import Pools, build_pools
 from zskd.text.sources import find_sources
 from zskd.text.transfer_report import report_table, transfer_report
-from zskd.training.data import encode
+from zskd.training.data import encode_parts
 from zskd.training.fit import fit
 from zskd.training.generator_setup import adversarial_queries, prepare_adversary
 
@@ -59,29 +60,38 @@ def distill(
     if problems := check(config, black_box=teacher is not None):
         raise InputError(problems)
     task, cache, run = find_task(config.task), cache_root(config.cache_dir), RunFolder(config)
-    if finished := results.finished(run):
+    state = join(config.num_processes)
+    if problems := check_batch_size(config, state.num_processes):
+        raise InputError(problems)
+    if finished := on_main(lambda: results.finished(run)):
         return finished
+    check_shared(cache, "--cache-dir")
+    check_shared(run.path.absolute().parent, "--output-dir")
     length = input_length(config)
     assert config.pool_size is not None  # filled in above
-    written = adversarial_queries(config)
+    pool_size, written = config.pool_size, adversarial_queries(config)
 
     with run.phase("corpus"):
-        corpus = build_corpus(find_sources(config.corpus), config.corpus_fraction, cache)
+        corpus = main_first(lambda: build_corpus(find_sources(config.corpus), config.corpus_fraction, cache))
         logger.info("corpus: %d sentences (%d duplicates dropped)", len(corpus.sentences), corpus.duplicates)
     with run.phase("shaping"):
-        pools = pools or build_pools(
-            corpus,
-            inputs=task.inputs,
-            size=config.pool_size - written,
-            heldout=config.heldout,
-            perturb="random" if config.perturb == "adversarial" else config.perturb,
-            seed=config.seed,
-            cache=cache,
+        pools = pools or main_first(
+            lambda: build_pools(
+                corpus,
+                inputs=task.inputs,
+                size=pool_size - written,
+                heldout=config.heldout,
+                perturb="random" if config.perturb == "adversarial" else config.perturb,
+                seed=config.seed,
+                cache=cache,
+            )
         )
         logger.info("shaping: %d inputs for the transfer set, perturbation %s", len(pools.transfer), config.perturb)
     with run.phase("teacher"):
-        guide = load_teacher(task, teacher or config.teacher, cache, config.teacher_revision, config.label_map)
-        gate = check_teacher(task, guide, length)
+        guide = main_first(
+            lambda: load_teacher(task, teacher or config.teacher, cache, config.teacher_revision, config.label_map)
+        )
+        gate = on_main(lambda: check_teacher(task, guide, length))
     with run.phase("labelling"):
         precision = pick_precision(config.precision, guide.model.device) if isinstance(guide, Classifier) else "its own"
         labelled = {
@@ -99,7 +109,7 @@ def distill(
         logger.info("labelling: %d inputs, %d asked now (%s), %d cached", queries, live, precision, queries - live)
     with run.phase("selection"):
         logits = teacher_logits(labelled["transfer"].dataset, guide.order)
-        report = transfer_report(labelled["transfer"].dataset, logits, task.labels)
+        report = on_main(lambda: transfer_report(labelled["transfer"].dataset, logits, task.labels))
         logger.info("%s", report_table(report, task.labels))
         selection = select(
             logits,
@@ -110,17 +120,22 @@ def distill(
         )
         logger.info("selection: %d inputs stay; %s", len(selection.rows), results.class_line(selection))
     with run.phase("student"):
-        set_seed(config.seed)
-        student_revision, tokens, asked = None, 0, 0
-        if config.student == "build" and isinstance(guide, Classifier):
-            student, tokenizer, asked = build_student(task, guide, config.compression, precision, cache)
-            tokens = vocabulary_size(tokenizer)
-        else:
-            student, tokenizer, student_revision = load_student(task, config.student, config.student_revision)
+        start = main_first(
+            lambda: start_student(
+                task,
+                config.student,
+                config.student_revision,
+                guide,
+                compression=config.compression,
+                precision=precision,
+                seed=config.seed,
+                cache=cache,
+            )
+        )
     make_adversary = None
     if config.perturb == "adversarial":
         with run.phase("generator"):
-            make_adversary = prepare_adversary(config, task, guide, tokenizer, corpus, precision, cache)
+            make_adversary = prepare_adversary(config, task, guide, start.tokenizer, corpus, precision, cache)
     record = {
         "versions": versions(),
         "seed": config.seed,
@@ -131,54 +146,58 @@ def distill(
         },
         "pools": {"fingerprint": pools.fingerprint},
         "teacher": {"name": guide.name, "revision": guide.revision, "fingerprint": guide.fingerprint},
-        "student": {"name": config.student, "revision": student_revision},
+        "student": {"name": config.student, "revision": start.revision},
         "transfer_set": {"texts": len(selection.rows), "classes": selection.report},
         "precision": precision,
         "gate": gate,
+        "processes": state.num_processes,
     }
-    run.start(record)
-    write_text(run.path / "transfer_set.json", json.dumps(report, indent=1) + "\n")
+    if state.is_main_process:
+        run.start(record)
+        write_text(run.path / "transfer_set.json", json.dumps(report, indent=1) + "\n")
     with run.phase("training"):
         kept = labelled["transfer"].dataset
         if len(selection.rows) < len(kept):
             kept = kept.select(selection.rows)
-        encoded = {
-            name: encode(dataset, tokenizer, guide.order, length, run.path / "_cache" / f"{name}.arrow")
-            for name, dataset in (
-                ("transfer", kept),
-                ("select", labelled["select"].dataset),
-                ("report", labelled["report"].dataset),
-            )
-        }
+        rows = {name: part.dataset for name, part in labelled.items()} | {"transfer": kept}
+        encoded = encode_parts(rows, start.tokenizer, guide.order, length, run.path / "_cache")
         fitted = fit(
             config,
-            student,
-            tokenizer,
+            start.model,
+            start.tokenizer,
             encoded["transfer"],
             encoded["select"],
             run.checkpoints,
-            control_rows=len(kept) * config.pool_size / (config.pool_size - written),
+            control_rows=len(kept) * pool_size / (pool_size - written),
             make_adversary=make_adversary,
         )
-        with replacing(run.student) as temporary, quiet_transformers():
-            student.save_pretrained(temporary)
-            tokenizer.save_pretrained(temporary)
-        write_text(run.path / "history.json", json.dumps(fitted.history) + "\n")
+        if state.is_main_process:
+            with replacing(run.student) as temporary, quiet_transformers():
+                start.model.save_pretrained(temporary)
+                start.tokenizer.save_pretrained(temporary)
+            write_text(run.path / "history.json", json.dumps(fitted.history) + "\n")
         logger.info("training: %d steps, student of step %d kept in %s", fitted.steps, fitted.best_step, run.student)
     with run.phase("scoring"):
         prediction = fitted.trainer.predict(encoded["report"])
         predicted = np.asarray(prediction.label_ids), np.asarray(prediction.predictions)
-        classifier = student_classifier(task, student, tokenizer, str(run.student))
-        scores = results.score(config, task, guide, classifier, gate, kept, run)
-        details = results.analysis(task, guide, classifier, pools.report, predicted, scores, length)
-        write_text(run.path / "analysis.json", json.dumps(details, indent=1) + "\n")
-        if fitted.trainer.phase2 is not None:
-            write_text(run.path / "adversarial.json", json.dumps(fitted.trainer.phase2.examples, indent=1) + "\n")
+        classifier = student_classifier(task, start.model, start.tokenizer, str(run.student))
+
+        def score() -> results.Scores:
+            scores = results.score(config, task, guide, classifier, gate, kept, run)
+            details = results.analysis(task, guide, classifier, pools.report, predicted, scores, length)
+            write_text(run.path / "analysis.json", json.dumps(details, indent=1) + "\n")
+            if fitted.trainer.phase2 is not None:
+                write_text(run.path / "adversarial.json", json.dumps(fitted.trainer.phase2.examples, indent=1) + "\n")
+            return scores
+
+        scores = on_main(score).by_model
+    asked = live + start.asked
     outcome = results.Outcome(
-        record, guide, classifier, scores.by_model, agreement(*predicted), fitted, queries, tokens, live + asked
+        record, guide, classifier, scores, agreement(*predicted), fitted, queries, start.tokens, asked
     )
     metrics = results.metrics(config, task, outcome, run, zero_shot=zero_shot)
-    run.finish(metrics)
+    if state.is_main_process:
+        run.finish(metrics)
     return metrics
 
 

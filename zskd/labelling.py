@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import torch
+from accelerate import PartialState
 from datasets import Dataset, concatenate_datasets
 from tqdm.auto import tqdm
 
@@ -24,6 +25,7 @@ from zskd.batching import BATCH_TOKENS, token_batches
 from zskd.encoding import encode_texts
 from zskd.models.blackbox import BlackBox
 from zskd.models.classifier import Classifier
+from zskd.processes import everyone
 from zskd.text.shaping import text_columns
 
 SHARD_ROWS = 4_096
@@ -38,7 +40,7 @@ class LabelledTexts:
     Attributes:
         dataset: the columns of the input and ``teacher_logits`` (float32, one per class, in the teacher's order).
         queries: number of texts whose logits are used.
-        live: how many of them the teacher was asked for now; the others came from the cache.
+        live: how many of them the teacher was asked for now, by all processes; the others came from the cache.
     """
 
     dataset: Dataset
@@ -107,27 +109,29 @@ def label_texts(
     """Add the teacher's logits to a pool of texts (columns ``text`` and, for pairs, ``text_b``).
 
     Shards that the cache holds are not asked again. A shard file that does not open or has another number of
-    rows is written anew.
+    rows is written anew. Several processes take turns: each asks for its own shards and opens those of all.
     """
     columns = text_columns(pool)
     if isinstance(classifier, Classifier):
         max_length = min(max_length, classifier.tokenizer.model_max_length)
     folder = cache / "labels" / classifier.fingerprint[:16]
     schema = pa.schema({"teacher_logits": pa.list_(pa.float32(), len(classifier.order))})
-    paths, live = [], 0
-    with tqdm(total=len(pool), desc=description, unit="text", disable=None, leave=False) as progress:
-        for start in range(0, len(pool), SHARD_ROWS):
+    paths, live, state = [], 0, PartialState()
+    hidden = None if state.is_main_process else True
+    with tqdm(total=len(pool), desc=description, unit="text", disable=hidden, leave=False) as progress:
+        for shard, start in enumerate(range(0, len(pool), SHARD_ROWS)):
             rows = pool[start : start + SHARD_ROWS]
             texts = tuple(rows[name] for name in columns)
             path = folder / f"{shard_key(classifier, texts, max_length, precision)}.arrow"
             paths.append(path)
-            if _usable(path, len(texts[0])):
+            if shard % state.num_processes != state.process_index or _usable(path, len(texts[0])):
                 progress.update(len(texts[0]))
                 continue
             logits = predict_logits(classifier, texts, max_length=max_length, precision=precision, progress=progress)
             array = pa.FixedSizeListArray.from_arrays(pa.array(logits.ravel()), logits.shape[1])
             write_arrow(path, [pa.record_batch([array], schema=schema)], schema)
             live += len(texts[0])
+    live = sum(everyone(live))
     logits_column = concatenate_datasets([open_arrow(path) for path in paths])
     return LabelledTexts(concatenate_datasets([pool, logits_column], axis=1), queries=len(pool), live=live)
 

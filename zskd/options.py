@@ -106,7 +106,7 @@ class DistillConfig:
     # Training
     temperature: float = option(1.0, "temperature of the distillation loss", low=0.01, group="training")
     epochs: float = option(2.0, "passes over the transfer set", low=0.001, group="training")
-    batch_size: int = option(64, "inputs per process and step", low=1, group="training")
+    batch_size: int = option(64, "inputs per step, over all processes", low=1, group="training")
     gradient_accumulation: int = option(1, "steps whose gradients are added up", low=1, group="training")
     learning_rate: float | None = option(
         None,
@@ -189,6 +189,12 @@ class DistillConfig:
     hub_eval: bool = option(False, "score the dev set of nyu-mll/glue from the Hub after training", group="run")
     output_dir: str | None = option(None, "run folder; default runs/TASK-SEED", group="run")
     resume: bool = option(False, "continue the run that the run folder holds", group="run")
+    num_processes: int | None = option(
+        None,
+        "processes: that many are started on this machine, or, under torchrun or accelerate, have to be there",
+        low=1,
+        group="run",
+    )
     cache_dir: str | None = option(None, "cache folder; default $ZSKD_CACHE or ~/.cache/zskd", group="run")
 
 

@@ -29,7 +29,7 @@ from zskd.files import write_text
 from zskd.tasks import find_task, task_name
 
 # Options that may differ between a run and its continuation, because no result depends on them.
-_FREE = ("resume", "output_dir", "cache_dir", "report_to", "glue_dir", "hub_eval")
+_FREE = ("resume", "output_dir", "cache_dir", "report_to", "glue_dir", "hub_eval", "num_processes")
 
 _LIBRARIES = (
     "torch",
@@ -141,7 +141,8 @@ class RunFolder:
         """Create the folder with the configuration and the record; the first thing a run writes to it."""
         self.path.mkdir(parents=True, exist_ok=True)
         # The configuration first: with it the folder can be resumed, whenever the run is stopped.
-        options = {**to_dict(self.config), "resume": False, "output_dir": None, "cache_dir": None}
+        machine = {"output_dir": None, "cache_dir": None, "num_processes": None}
+        options = {**to_dict(self.config), "resume": False, **machine}
         write_text(self.path / "config.yaml", yaml.safe_dump(options, sort_keys=False))
         record = {"task": task_definition(self.config.task), **record}
         write_text(self.path / "record.json", json.dumps(record, indent=2) + "\n")

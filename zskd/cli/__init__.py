@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from zskd.cli import distill, evaluate, finetune, ls, validate
 from zskd.cli.options import Parser
-from zskd.errors import ZskdError
+from zskd.errors import InputError, ZskdError
+from zskd.launch import is_main, started_by_launcher
 
 VERBS = (distill, evaluate, finetune, validate, ls)
 
@@ -41,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = parser().parse_args(argv)
         return int(arguments.run(arguments))
     except ZskdError as error:
+        if not is_main() and isinstance(error, InputError):
+            return error.exit_code  # the first process finds the same wrong input and says it once
         for problem in getattr(error, "problems", [str(error)]):
             print(f"zskd: error: {problem}", file=sys.stderr)
         return error.exit_code
@@ -48,6 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("zskd: interrupted; repeat the command with --resume to continue", file=sys.stderr)
         return 130
     except Exception as error:
+        if _lost_another_process(error):
+            print("zskd: error: the connection to another process is lost; it has ended", file=sys.stderr)
+            return 1
         if not _disk_is_full(error):
             raise
         print(
@@ -56,6 +62,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
+
+
+def _lost_another_process(error: Exception) -> bool:
+    """True where gloo or NCCL gave up waiting; what happened is in the message of the process that ended."""
+    if not started_by_launcher() or not isinstance(error, RuntimeError):
+        return False
+    return type(error).__module__.startswith("torch.distributed") or "gloo" in str(error) or "NCCL" in str(error)
 
 
 def _disk_is_full(error: Exception) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from zskd.cli.options import add_options, build_config, set_up_logging
 from zskd.config import DistillConfig
+from zskd.launch import is_main, launch, started_by_launcher
 
 DEFAULT_CONFIG = "glue"
 
@@ -25,6 +26,8 @@ EPILOG = """examples:
       your own task (see configs/tasks/)
   zskd distill --task sst2 --config embedded --teacher my_module:ask --student my-small-bert
       a teacher known by its outputs alone
+  zskd distill --task sst2 --num-processes 4
+      four processes on this machine, one GPU each where there are GPUs (docs/performance.md has several nodes)
 
 Options come from the configuration (--config, default `glue`), flags override it."""
 
@@ -39,15 +42,20 @@ def add_parser(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Distil and print the closing table."""
     config = build_config(arguments, DistillConfig, default_config=DEFAULT_CONFIG)
-    _check_hub_ids(config)
-    set_up_logging()
+    main = is_main()
+    if main:
+        _check_hub_ids(config)
+    if config.num_processes and config.num_processes > 1 and not started_by_launcher():
+        return launch(config, config.num_processes)
+    set_up_logging(quiet=not main)
     from zskd.distill import distill
     from zskd.results import table
     from zskd.runfolder import run_path
 
     metrics = distill(config)
-    print(table(metrics))
-    print(f"student: {run_path(config) / 'student'}")
+    if main:
+        print(table(metrics))
+        print(f"student: {run_path(config) / 'student'}")
     return 0
 
 

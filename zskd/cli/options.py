@@ -87,13 +87,17 @@ def build_config(arguments: argparse.Namespace, cls: type[Config], *, default_co
     return config
 
 
-def set_up_logging() -> None:
-    """zskd's own log lines on standard error; those of the libraries from warnings on."""
+def set_up_logging(quiet: bool = False) -> None:
+    """zskd's own log lines on standard error; those of the libraries from warnings on.
+
+    Args:
+        quiet: zskd's warnings only, for all but the first of several processes.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("zskd")
     logger.handlers[:] = [handler]
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.WARNING if quiet else logging.INFO)
     logger.propagate = False
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     # Notices between libraries, of no use to the person at the command line.

@@ -100,8 +100,8 @@ def load_classifier(
 
 
 def pick_device() -> torch.device:
-    """Where models run: the first CUDA device, or the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """Where this process runs its models: its CUDA device, or the CPU."""
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def pick_precision(precision: str, device: torch.device | None = None) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import ElectraConfig, ElectraForSequenceClassification, PreTrainedModel
+from transformers import ElectraConfig, ElectraForSequenceClassification, PreTrainedModel, set_seed
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.errors import InputError
+from zskd.models.blackbox import BlackBox
 from zskd.models.classifier import Classifier
 from zskd.models.labels import align_labels, label_names
 from zskd.models.loading import count_parameters, find_model, load_tokenizer, load_weights
@@ -130,6 +132,47 @@ def build_student(
         match_tokens(model)
     _set_model_max_length(model, tokenizer)
     return model.eval(), tokenizer, asked
+
+
+@dataclass(frozen=True)
+class Start:
+    """A student before it has learned anything.
+
+    Attributes:
+        model: float32.
+        revision: commit of a Hub model.
+        tokens: single tokens whose answers by the teacher it was made from.
+        asked: how many of them the teacher was asked for now.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    revision: str | None = None
+    tokens: int = 0
+    asked: int = 0
+
+
+def start_student(
+    task: Task,
+    name: str,
+    revision: str | None,
+    teacher: Classifier | BlackBox,
+    *,
+    compression: float,
+    precision: str,
+    seed: int,
+    cache: Path,
+) -> Start:
+    """The student that ``--student`` names: ``build``, ``default``, a folder or a Hub id.
+
+    Args:
+        seed: of what starts at random.
+    """
+    set_seed(seed)
+    if name == "build" and isinstance(teacher, Classifier):
+        model, tokenizer, asked = build_student(task, teacher, compression, precision, cache)
+        return Start(model, tokenizer, tokens=vocabulary_size(tokenizer), asked=asked)
+    return Start(*load_student(task, name, revision))
 
 
 def student_classifier(task: Task, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> Classifier:

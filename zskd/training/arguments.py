@@ -70,3 +70,11 @@ class ZeroShotArguments(TrainingArguments):
         self.label_names = ["teacher_logits"]
         self.remove_unused_columns = False
         super().__post_init__()
+
+    @property
+    def n_gpu(self) -> int:
+        """GPUs of this process: one at most, so that Trainer never wraps a model in `torch.nn.DataParallel`.
+
+        That copies the model in every step, and a loss in `compute_loss` would see its first copy alone.
+        """
+        return min(1, super().n_gpu)

@@ -19,6 +19,7 @@ from zskd.encoding import encode_texts
 from zskd.labelling import predict_logits
 from zskd.models.blackbox import BlackBox
 from zskd.models.classifier import Classifier
+from zskd.processes import on_main
 from zskd.text.shaping import text_columns
 
 ID_COLUMNS = ("input_ids", "token_type_ids")
@@ -56,6 +57,24 @@ def encode(
 
     write_arrow(path, batches(), schema)
     return open_arrow(path)
+
+
+def encode_parts(
+    parts: dict[str, Dataset],
+    tokenizer: PreTrainedTokenizerBase,
+    order: tuple[int, ...],
+    max_length: int,
+    folder: Path,
+) -> dict[str, Dataset]:
+    """`encode` for several labelled sets, each to a file in `folder`; the main process writes, all open."""
+    paths = {name: folder / f"{name}.arrow" for name in parts}
+
+    def write() -> None:
+        for name, path in paths.items():
+            encode(parts[name], tokenizer, order, max_length, path)
+
+    on_main(write)
+    return {name: open_arrow(path) for name, path in paths.items()}
 
 
 def transfer_rows(

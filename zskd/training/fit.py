@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from datasets import Dataset
 from transformers import PreTrainedModel, PrinterCallback
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
@@ -69,7 +70,7 @@ def training_arguments(config: DistillConfig, folder: Path, rows: float) -> Zero
         output_dir=str(folder),
         **length,
         **own,
-        per_device_train_batch_size=config.batch_size,
+        per_device_train_batch_size=config.batch_size // PartialState().num_processes,
         per_device_eval_batch_size=256,
         gradient_accumulation_steps=config.gradient_accumulation,
         learning_rate=learning_rate(config),
@@ -87,6 +88,7 @@ def training_arguments(config: DistillConfig, folder: Path, rows: float) -> Zero
         report_to=config.report_to,
         seed=config.seed,
         use_cpu=not torch.cuda.is_available(),
+        ddp_find_unused_parameters=False,
         dataloader_pin_memory=torch.cuda.is_available(),
         disable_tqdm=not sys.stderr.isatty(),
     )

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
 from zskd.files import write_text
+from zskd.processes import everyone
 from zskd.training.arguments import ZeroShotArguments
 from zskd.training.data import TransferCollator, unpadded_rows
 from zskd.training.replay import ReplayBuffer, Row
@@ -204,6 +205,9 @@ class AdversarialPhase:
             name: sum(values) / (count if name.startswith("class_") else max(1, len(values)))
             for name, values in self._round.items()
         }
+        # The mean over processes, so that whoever judges the log comes to the same end in all of them.
+        reports = everyone(report)
+        report = {name: statistics.fmean(part[name] for part in reports) for name in report}
         report |= {"teacher_queries": float(self.queries), "replay_rows": float(len(self.buffer))}
         self._round.clear()
         for old, _, _, written in self._step[:1]:

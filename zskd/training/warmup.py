@@ -14,6 +14,7 @@ import torch
 from datasets import Dataset
 from safetensors.torch import load_file
 from torch.nn import functional
+from torch.utils.data import DataLoader
 from transformers import (
     DataCollatorForLanguageModeling,
     PreTrainedModel,
@@ -42,9 +43,22 @@ SEED = 0
 
 
 class MaskedTrainer(Trainer):
-    """Trains a masked language model; only masked positions go through its vocabulary-sized head."""
+    """Trains a masked language model; only masked positions go through its vocabulary-sized head.
+
+    Several processes all train on the same batches, so that they end with the weights that one would.
+    """
 
     loss_is_scaled_for_ga = False  # the mean over a micro-batch is computed here
+
+    def get_train_dataloader(self) -> DataLoader:
+        """All batches, not this process's share."""
+        return DataLoader(
+            self.train_dataset,
+            batch_size=self.args.per_device_train_batch_size,
+            sampler=self._get_train_sampler(self.train_dataset),
+            collate_fn=self.data_collator,
+            drop_last=self.args.dataloader_drop_last,
+        )
 
     def compute_loss(
         self,
