@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import random
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,9 @@ from conftest import prose, word_tokenizer
 from datasets import Dataset
 
 from zskd import labelling
-from zskd.batching import token_batches
+from zskd.batching import ahead, token_batches
 from zskd.errors import InputError
-from zskd.labelling import LabelledTexts, label_texts, predict_logits, shard_key
+from zskd.labelling import LabelledTexts, infer, label_texts, shard_key
 from zskd.models.classifier import Classifier
 from zskd.models.loading import model_fingerprint, tokenizer_fingerprint
 
@@ -57,6 +59,33 @@ def test_batches_cover_every_index_once_within_the_budget(budget: int) -> None:
     longest = [max(lengths[i] for i in batch) for batch in batches]
     assert longest == sorted(longest, reverse=True)
     assert list(token_batches([], budget)) == []
+
+
+def test_the_next_item_is_made_while_this_one_is_worked_on() -> None:
+    made: list[int] = []
+
+    def items() -> Iterator[int]:
+        for i in range(4):
+            made.append(i)
+            yield i
+
+    seen = []
+    for item in ahead(items()):
+        deadline = time.monotonic() + 10
+        while len(made) < min(4, item + 2) and time.monotonic() < deadline:
+            time.sleep(0.001)
+        assert len(made) == min(4, item + 2)
+        seen.append(item)
+    assert seen == [0, 1, 2, 3]
+
+
+def test_what_goes_wrong_ahead_is_raised_here() -> None:
+    def items() -> Iterator[int]:
+        yield 0
+        raise KeyError("ahead")
+
+    with pytest.raises(KeyError, match="ahead"):
+        list(ahead(items()))
 
 
 def test_logits_are_those_of_the_model_asked_directly(teacher: Classifier, tmp_path: Path) -> None:
@@ -144,10 +173,10 @@ def test_a_run_that_dies_keeps_its_finished_shards(
         calls.append(1)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return predict_logits(*args, **kwargs)
+        return infer(*args, **kwargs)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(labelling, "predict_logits", dies)
+        patch.setattr(labelling, "infer", dies)
         label(TEXTS, teacher, tmp_path)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) == 2 and all(path.suffix == ".arrow" for path in files)

@@ -1,13 +1,24 @@
-"""Batches of similar length for inference."""
+"""Batches of similar length for inference, and the next item while this one is worked on."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
-BATCH_TOKENS = 4_096  # padded tokens per forward pass
+Item = TypeVar("Item")
+
+# Padded tokens per forward pass, by type of device. What a layer of the embedded teacher computes for so many stays in
+# a core's cache; a GPU wants to be filled (docs/performance.md).
+BATCH_TOKENS = {"cpu": 1_536, "cuda": 32_768}
 
 
-def token_batches(lengths: list[int], budget: int = BATCH_TOKENS) -> Iterator[list[int]]:
+def token_budget(device_type: str) -> int:
+    """Padded tokens per forward pass on a type of device."""
+    return BATCH_TOKENS.get(device_type, BATCH_TOKENS["cuda"])
+
+
+def token_batches(lengths: list[int], budget: int) -> Iterator[list[int]]:
     """Indices in batches of similar length whose padded size stays within `budget` tokens.
 
     Longest first, so that a batch that does not fit in memory shows at once.
@@ -20,3 +31,16 @@ def token_batches(lengths: list[int], budget: int = BATCH_TOKENS) -> Iterator[li
         batch.append(index)
     if batch:
         yield batch
+
+
+def ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The items in their order; the next one is made in a thread while the caller is busy with this one.
+
+    An exception in `items` is raised here, in its place.
+    """
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        end = object()
+        coming = thread.submit(next, items, end)
+        while (item := coming.result()) is not end:
+            coming = thread.submit(next, items, end)
+            yield item  # type: ignore[misc]  # it is no `end`

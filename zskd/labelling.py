@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +20,10 @@ import torch
 from accelerate import PartialState
 from datasets import Dataset, concatenate_datasets
 from tqdm.auto import tqdm
+from transformers import BatchEncoding
 
 from zskd.arrow import open_arrow, write_arrow
-from zskd.batching import BATCH_TOKENS, token_batches
+from zskd.batching import ahead, token_batches, token_budget
 from zskd.encoding import encode_texts
 from zskd.models.blackbox import BlackBox
 from zskd.models.classifier import Classifier
@@ -48,13 +50,27 @@ class LabelledTexts:
     live: int
 
 
+@dataclass
+class Meter:
+    """A progress bar over texts that also says how many tokens a second are read."""
+
+    bar: tqdm
+    tokens: int = 0
+
+    def advance(self, texts: int, tokens: int) -> None:
+        """Count what was read."""
+        self.tokens += tokens
+        speed = self.tokens / max(1e-9, self.bar.format_dict["elapsed"])
+        self.bar.set_postfix_str(f"{speed:,.0f} tokens/s", refresh=False)
+        self.bar.update(texts)
+
+
 def predict_logits(
     classifier: Classifier | BlackBox,
     texts: tuple[list[str], ...],
     *,
     max_length: int,
     precision: str,
-    progress: tqdm | None = None,
 ) -> np.ndarray:
     """Logits of a classifier, ``(len(texts[0]), num_labels)`` float32 in the model's own class order.
 
@@ -64,21 +80,37 @@ def predict_logits(
         precision: ``fp32``, or ``bf16`` for autocast. A black box computes as it likes.
     """
     if isinstance(classifier, BlackBox):
-        return classifier.logits(texts, progress)
+        return classifier.logits(texts, None)
+    return infer(classifier, _encode(classifier, texts, max_length), precision)
+
+
+def _encode(classifier: Classifier, texts: tuple[list[str], ...], max_length: int) -> BatchEncoding:
+    return encode_texts(classifier.tokenizer, texts, min(max_length, classifier.tokenizer.model_max_length))
+
+
+def infer(classifier: Classifier, encoded: BatchEncoding, precision: str, meter: Meter | None = None) -> np.ndarray:
+    """Logits ``(rows, num_labels)`` float32 of token ids without padding, in the model's own class order."""
     model, tokenizer = classifier.model, classifier.tokenizer
-    max_length = min(max_length, tokenizer.model_max_length)
-    encoded = encode_texts(tokenizer, texts, max_length)
     lengths = [len(ids) for ids in encoded["input_ids"]]
-    logits = np.empty((len(lengths), model.config.num_labels), dtype=np.float32)
     device = model.device
+    on_gpu = device.type == "cuda"
+    order: list[int] = []
+    logits: list[torch.Tensor] = []
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-        for batch in token_batches(lengths):
+        for batch in token_batches(lengths, token_budget(device.type)):
             rows = [{name: encoded[name][i] for name in encoded} for i in batch]
-            inputs = tokenizer.pad(rows, padding="longest", return_tensors="pt").to(device)
-            logits[batch] = model(**inputs).logits.float().cpu().numpy()
-            if progress is not None:
-                progress.update(len(batch))
-    return logits
+            inputs = dict(tokenizer.pad(rows, padding="longest", return_tensors="pt"))
+            if on_gpu:  # pinned memory is copied while the GPU computes
+                inputs = {name: value.pin_memory().to(device, non_blocking=True) for name, value in inputs.items()}
+            # Fetched at the end: waiting for every batch would leave a GPU idle.
+            logits.append(model(**inputs).logits.float())
+            order += batch
+            if meter is not None:
+                meter.advance(len(batch), sum(lengths[i] for i in batch))
+    found = np.empty((len(lengths), model.config.num_labels), dtype=np.float32)
+    if order:
+        found[order] = torch.cat(logits).cpu().numpy()
+    return found
 
 
 def shard_key(classifier: Classifier | BlackBox, texts: tuple[list[str], ...], max_length: int, precision: str) -> str:
@@ -89,7 +121,7 @@ def shard_key(classifier: Classifier | BlackBox, texts: tuple[list[str], ...], m
         classifier.tokenizer_fingerprint,
         precision,
         max_length,
-        BATCH_TOKENS,
+        0 if isinstance(classifier, BlackBox) else token_budget(classifier.model.device.type),
     ]
     digest = hashlib.sha256(json.dumps([*head, len(texts)]).encode())
     for row in zip(*texts, strict=True):
@@ -109,28 +141,44 @@ def label_texts(
     """Add the teacher's logits to a pool of texts (columns ``text`` and, for pairs, ``text_b``).
 
     Shards that the cache holds are not asked again. A shard file that does not open or has another number of
-    rows is written anew. Several processes take turns: each asks for its own shards and opens those of all.
+    rows is written anew. Several processes take turns: each asks for its own shards and opens those of all. The next
+    shard's texts become token ids while the teacher answers for this one.
     """
     columns = text_columns(pool)
     if isinstance(classifier, Classifier):
         max_length = min(max_length, classifier.tokenizer.model_max_length)
     folder = cache / "labels" / classifier.fingerprint[:16]
     schema = pa.schema({"teacher_logits": pa.list_(pa.float32(), len(classifier.order))})
-    paths, live, state = [], 0, PartialState()
+    paths: list[Path] = []
+    live, state = 0, PartialState()
     hidden = None if state.is_main_process else True
-    with tqdm(total=len(pool), desc=description, unit="text", disable=hidden, leave=False) as progress:
-        for shard, start in enumerate(range(0, len(pool), SHARD_ROWS)):
+
+    def shards() -> Iterator[tuple[Path, int, tuple[list[str], ...] | BatchEncoding | None]]:
+        """Path, rows and, where this process has to ask for it, the texts of every shard."""
+        for number, start in enumerate(range(0, len(pool), SHARD_ROWS)):
             rows = pool[start : start + SHARD_ROWS]
             texts = tuple(rows[name] for name in columns)
             path = folder / f"{shard_key(classifier, texts, max_length, precision)}.arrow"
+            count = len(texts[0])
+            if number % state.num_processes != state.process_index or _usable(path, count):
+                yield path, count, None
+            else:
+                yield path, count, texts if isinstance(classifier, BlackBox) else _encode(classifier, texts, max_length)
+
+    with tqdm(total=len(pool), desc=description, unit="text", disable=hidden, leave=False) as progress:
+        meter = Meter(progress)
+        for path, count, inputs in ahead(shards()):
             paths.append(path)
-            if shard % state.num_processes != state.process_index or _usable(path, len(texts[0])):
-                progress.update(len(texts[0]))
+            if inputs is None:
+                progress.update(count)
                 continue
-            logits = predict_logits(classifier, texts, max_length=max_length, precision=precision, progress=progress)
+            if isinstance(classifier, BlackBox):
+                logits = classifier.logits(inputs, progress)
+            else:
+                logits = infer(classifier, inputs, precision, meter)
             array = pa.FixedSizeListArray.from_arrays(pa.array(logits.ravel()), logits.shape[1])
             write_arrow(path, [pa.record_batch([array], schema=schema)], schema)
-            live += len(texts[0])
+            live += count
     live = sum(everyone(live))
     logits_column = concatenate_datasets([open_arrow(path) for path in paths])
     return LabelledTexts(concatenate_datasets([pool, logits_column], axis=1), queries=len(pool), live=live)

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import ElectraForSequenceClassification
 
-from zskd.batching import token_batches
+from zskd.batching import token_batches, token_budget
 from zskd.files import replacing
 from zskd.models.classifier import Classifier
 from zskd.models.vocabulary import vocabulary_size
@@ -66,7 +66,7 @@ def token_reactions(teacher: Classifier, precision: str = "fp32") -> tuple[torch
     ids = torch.tensor(template).repeat(size, 1)
     ids[:, position] = torch.arange(size)
     states, logits = [], []
-    for batch in token_batches([len(template)] * size):
+    for batch in token_batches([len(template)] * size, token_budget(model.device.type)):
         inputs = ids[batch].to(model.device)
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=precision == "bf16"):
             output = model(input_ids=inputs, attention_mask=torch.ones_like(inputs), output_hidden_states=True)
