@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUN ?= runs/sst2
 
-.PHONY: help install distill test test-slow test-data smoke quality style glue-table adversarial-screen cycle-benchmark clean
+.PHONY: help install distill test test-slow test-data smoke quality style glue-table adversarial-screen cycle-benchmark benchmarks clean
 
 help:
 	@echo "make install     virtual environment in $(VENV) with zskd and the development tools"
@@ -17,6 +17,7 @@ help:
 	@echo "make glue-table  the table of the README (needs ZSKD_DATA; resumes; TABLE=\"--tasks sst2 --seeds 0\")"
 	@echo "make adversarial-screen  settings of --perturb adversarial beside random (needs ZSKD_DATA; SCREEN=\"--task sst2\")"
 	@echo "make cycle-benchmark     time of an adversarial cycle beside a dense loop (needs ZSKD_DATA)"
+	@echo "make benchmarks  labelling, processes, trainer, memory, and end to end against others (docs/performance.md)"
 	@echo "make clean       remove what the targets made"
 
 install: $(READY)
@@ -49,6 +50,14 @@ adversarial-screen: $(READY)
 
 cycle-benchmark: $(READY)
 	$(BIN)/python -m recipes.cycle_benchmark --data $(ZSKD_DATA)
+
+benchmarks: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check textbrewer==0.2.1.post1
+	$(BIN)/python -m recipes.benchmarks.labelling
+	$(BIN)/python -m recipes.benchmarks.labelling --processes
+	$(BIN)/python -m recipes.benchmarks.trainer
+	$(BIN)/python -m recipes.benchmarks.memory
+	$(BIN)/python -m recipes.benchmarks.end_to_end
 
 quality: $(READY)
 	$(BIN)/ruff format --check .

@@ -6,12 +6,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from datasets import Dataset
 
 from recipes import cells
+from recipes.benchmarks.common import LENGTH
+from recipes.benchmarks.end_to_end import fixed
+from recipes.benchmarks.labelling import work
+from recipes.benchmarks.memory import recombined
 from recipes.cells import Cell, bootstrap_difference, pack, unpack
 from recipes.glue_table import mean_above_chance, spread, write_table
 from recipes.in_domain import in_domain_pools
+from zskd.models.classifier import Classifier
+from zskd.models.student import Start
 from zskd.tasks import TASKS
+from zskd.training.data import TransferCollator
 
 
 @pytest.mark.parametrize("rows", [1, 7, 8, 9, 872])
@@ -118,3 +127,35 @@ def test_in_domain_pools_hold_training_inputs_and_perturbations(glue_dir: Path, 
     held = set(first.select["text"]) | set(first.report["text"])
     assert len(real) + len(held) == 120 and not real & held
     assert first.select["text"][:] == other.select["text"][:]
+
+
+def test_recombined_lines_are_distinct_and_the_same_for_a_seed() -> None:
+    words = [f"word{i}" for i in range(500)]
+    lines = list(recombined(words, 5_000, seed=3))
+    assert len(set(lines)) == 5_000
+    assert lines == list(recombined(words, 5_000, seed=3))
+    assert lines != list(recombined(words, 5_000, seed=4))
+
+
+def test_work_counts_real_tokens_and_both_products_of_attention(teacher: Classifier) -> None:
+    texts = ["one", "one two three"]
+    pool = Dataset.from_dict({"text": texts})
+    operations, tokens = work(teacher, pool)
+    lengths = [len(teacher.tokenizer(text)["input_ids"]) for text in texts]
+    assert tokens == sum(lengths)
+    hidden, layers, inner = 32, 2, 64
+    linear = layers * (4 * hidden * hidden + 2 * hidden * inner)
+    assert operations == sum(2 * linear * n + layers * 2 * 2 * hidden * n * n for n in lengths)
+
+
+def test_padding_to_the_full_length_changes_only_the_width(teacher: Classifier) -> None:
+    start = Start(teacher.model, teacher.tokenizer)
+    rows = [
+        {"input_ids": [2, 7, 3], "teacher_logits": [0.5, -0.5]},
+        {"input_ids": [2, 3], "teacher_logits": [1.0, 0.0]},
+    ]
+    short, full = TransferCollator.of(teacher.tokenizer)(rows), fixed(start)(rows)
+    assert full["input_ids"].shape == (2, LENGTH)
+    assert full["attention_mask"].sum() == short["attention_mask"].sum()
+    assert torch.equal(full["input_ids"][:, :3], short["input_ids"])
+    assert torch.equal(full["teacher_logits"], short["teacher_logits"])

@@ -15,6 +15,7 @@ from zskd.arrow import ROWS, open_arrow, write_arrow
 from zskd.errors import InputError
 from zskd.files import write_text
 from zskd.text import clean
+from zskd.text.seen import Seen
 from zskd.text.sources import SUFFIXES, Source, documents
 
 MIN_SENTENCES = 200
@@ -109,8 +110,7 @@ def _batches(
 
 
 def _distinct_sentences(sources: list[Source], fraction: float, counts: dict[str, int]) -> Iterator[tuple[str, int]]:
-    # Eight bytes a sentence stay in memory, not the sentence: 64-bit hashes of what was seen.
-    seen: set[int] = set()
+    seen = Seen()
     for source in sources:
         for passage in documents(source):
             counts["passages"] += 1
@@ -119,9 +119,8 @@ def _distinct_sentences(sources: list[Source], fraction: float, counts: dict[str
                 continue
             for sentence in clean.sentences(passage):
                 key = hash64("".join(c for c in sentence.lower() if c.isalnum()))
-                if key in seen:
+                if not seen.add(key):
                     counts["duplicates"] += 1
                     continue
-                seen.add(key)
                 counts["sentences"] += 1
                 yield sentence, document

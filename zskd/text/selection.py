@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from datasets import Dataset
 
+from zskd.arrow import ROWS
 from zskd.errors import InputError
 
 MIN_ROWS = 64
@@ -36,8 +37,11 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
 
 def teacher_logits(dataset: Dataset, order: tuple[int, ...]) -> np.ndarray:
     """Logits ``(rows, num_labels)`` float32 of a labelled data set, in the task's class order."""
-    column = dataset.with_format("numpy", columns=["teacher_logits"])
-    logits = np.stack(column["teacher_logits"][:]) if len(dataset) else np.empty((0, len(order)), np.float32)
+    column = dataset.select_columns("teacher_logits").with_format("arrow")
+    logits = np.empty((len(dataset), len(order)), dtype=np.float32)
+    for start in range(0, len(dataset), ROWS):
+        part = column[start : start + ROWS]["teacher_logits"].combine_chunks()
+        logits[start : start + len(part)] = part.flatten().to_numpy(zero_copy_only=False).reshape(len(part), -1)
     return logits[:, list(order)]
 
 

@@ -64,7 +64,8 @@ def split_documents(documents: np.ndarray, heldout_share: float) -> np.ndarray:
         heldout_share: share of the documents held out; half of them select, half report.
     """
     unique, inverse = np.unique(documents, return_inverse=True)
-    position = np.array([hash64(str(document), "split") for document in unique.tolist()], dtype=np.float64) / 2.0**64
+    positions = (hash64(str(document), "split") / 2.0**64 for document in unique)
+    position = np.fromiter(positions, dtype=np.float64, count=len(unique))
     parts = np.where(position < heldout_share / 2, 1, np.where(position < heldout_share, 2, 0))
     return parts[inverse]
 

@@ -9,6 +9,7 @@ from datasets import Dataset
 
 from zskd.arrow import ROWS
 from zskd.text.corpus import hash64
+from zskd.text.seen import Seen
 from zskd.text.selection import probabilities
 from zskd.text.shaping import text_columns
 
@@ -28,25 +29,23 @@ def transfer_report(labelled: Dataset, logits: np.ndarray, labels: tuple[str, ..
     """
     columns = text_columns(labelled)
     words = np.zeros(len(labelled), dtype=np.int32)
-    families: list[str] = []
-    seen: set[int] = set()
-    duplicates = 0
+    codes: dict[str, int] = {}
+    family_of = np.zeros(len(labelled), dtype=np.int16)
+    seen = Seen()
     for start in range(0, len(labelled), ROWS):
         rows = labelled[start : start + ROWS]
-        families += rows["family"]
+        found = [codes.setdefault(family, len(codes)) for family in rows["family"]]
+        family_of[start : start + len(found)] = found
         texts = ["\t".join(parts) for parts in zip(*(rows[name] for name in columns), strict=True)]
         words[start : start + len(texts)] = [len(text.split()) for text in texts]
         for text in texts:
-            key = hash64(text.lower())
-            duplicates += key in seen
-            seen.add(key)
+            seen.add(hash64(text.lower()))
     p = probabilities(logits)
     predicted, confidence = p.argmax(axis=1), p.max(axis=1)
     entropy = -(p * np.log(np.maximum(p, 1e-12))).sum(axis=1)
-    names = np.array(families)
     groups = []
-    for family in sorted(set(families)):
-        of_family = names == family
+    for family in sorted(codes):
+        of_family = family_of == codes[family]
         for label, chosen in [("all", of_family), *((n, of_family & (predicted == i)) for i, n in enumerate(labels))]:
             count = int(chosen.sum())
             means = {
@@ -57,7 +56,7 @@ def transfer_report(labelled: Dataset, logits: np.ndarray, labels: tuple[str, ..
             groups.append({"family": family, "label": label, "rows": count, "share": share, **means})
     return {
         "rows": len(labelled),
-        "duplicates": duplicates,
+        "duplicates": len(labelled) - len(seen),
         "entropy_limit": round(float(np.log(len(labels))), 4),
         "groups": groups,
     }

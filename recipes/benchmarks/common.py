@@ -1,0 +1,81 @@
+"""What the benchmarks share: the machine they ran on, the default's text and models, tables."""
+
+from __future__ import annotations
+
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import set_seed
+
+from zskd.config import cache_root
+from zskd.files import write_text
+from zskd.labelling import label_texts
+from zskd.models.classifier import Classifier, load_classifier, pick_device, pick_precision
+from zskd.models.student import Start, start_student
+from zskd.tasks import TASKS
+from zskd.text.corpus import build_corpus
+from zskd.text.shaping import build_pools
+from zskd.text.sources import find_sources
+
+RESULTS = Path("docs/results/benchmarks")
+TASK = TASKS["sst2"]
+LENGTH = TASK.max_length
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers were measured on."""
+    found = {"python": platform.python_version(), "torch": torch.__version__, "threads": torch.get_num_threads()}
+    if torch.cuda.is_available():
+        found["device"] = torch.cuda.get_device_name()
+    else:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+        found["device"] = names[0] if names else platform.processor()
+    return found
+
+
+def inputs(count: int, heldout: int = 4_000, perturb: str = "random") -> tuple[Dataset, Dataset]:
+    """`count` inputs of the transfer pool that the embedded default has on this machine, and held-out ones."""
+    corpus = build_corpus(find_sources(["embedded"]), 1.0, cache_root(None))
+    pools = build_pools(
+        corpus, inputs=TASK.inputs, size=count, heldout=heldout, perturb=perturb, seed=0, cache=cache_root(None)
+    )
+    return pools.transfer, pools.report
+
+
+def teacher() -> Classifier:
+    """The embedded default's teacher, on the device where models run."""
+    found = load_classifier(TASK, "embedded", cache_root(None))
+    found.model.to(pick_device())
+    return found
+
+
+def student(guide: Classifier) -> Start:
+    """The embedded default's student."""
+    set_seed(0)
+    return start_student(
+        TASK, "build", None, guide, compression=30.0, precision=pick_precision("auto"), seed=0, cache=cache_root(None)
+    )
+
+
+def labelled(pool: Dataset, guide: Classifier, cache: Path, precision: str) -> Dataset:
+    """A pool with the teacher's logits."""
+    found = label_texts(pool, guide, cache, max_length=LENGTH, precision=precision, description="labels")
+    return found.dataset
+
+
+def report(name: str, rows: list[dict[str, Any]], **about: Any) -> None:
+    """Print rows as a table and keep them with the machine in ``docs/results/benchmarks/NAME.json``."""
+    header = list(rows[0])
+    shown = [
+        [format(row[key], ",.3f") if isinstance(row[key], float) else str(row[key]) for key in header] for row in rows
+    ]
+    widths = [max(len(line[i]) for line in [header, *shown]) for i in range(len(header))]
+    for line in [header, *shown]:
+        print("  ".join(value.rjust(width) for value, width in zip(line, widths, strict=True)))
+    content = {"machine": machine(), **about, "rows": rows}
+    write_text(RESULTS / f"{name}.json", json.dumps(content, indent=1) + "\n")

@@ -1,0 +1,147 @@
+"""What `ZeroShotTrainer` costs over a bare PyTorch loop, at the sizes of the embedded default.
+
+Both train the same student on the same batches with the same loss, optimizer, schedule and clipping, and take turns.
+Compared are the seconds between the ends of two steps, over all steps after the first tenth.
+
+    python -m recipes.benchmarks.trainer [--steps 400] [--batch 64] [--repeats 3]
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch.utils.data import DataLoader
+from transformers import PrinterCallback, TrainerCallback, get_linear_schedule_with_warmup
+
+from recipes.benchmarks.common import LENGTH, inputs, labelled, report, student, teacher
+from zskd.losses import kd_loss
+from zskd.models.classifier import pick_precision
+from zskd.models.loading import quiet_transformers
+from zskd.models.student import Start
+from zskd.training.arguments import ZeroShotArguments
+from zskd.training.data import LengthGroupedSampler, TransferCollator, encode
+from zskd.training.trainer import ZeroShotTrainer
+
+RATE, WARMUP, DECAY, CLIP = 2.0e-3, 0.06, 0.01, 1.0
+
+
+class Clock(TrainerCallback):
+    """Takes the time at the end of every step."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Note the time."""
+        self.times.append(time.perf_counter())
+
+
+def with_trainer(start: Start, rows: Dataset, batch: int, steps: int) -> list[float]:
+    """Times of the ends of the steps, with `ZeroShotTrainer` as `zskd distill` sets it."""
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as folder, quiet_transformers():
+        trainer = ZeroShotTrainer(
+            copy.deepcopy(start.model),
+            ZeroShotArguments(
+                folder,
+                max_steps=steps,
+                per_device_train_batch_size=batch,
+                learning_rate=RATE,
+                warmup_steps=WARMUP,
+                weight_decay=DECAY,
+                max_grad_norm=CLIP,
+                logging_steps=50,
+                logging_nan_inf_filter=False,
+                save_strategy="no",
+                disable_tqdm=True,
+                report_to="none",
+                use_cpu=not torch.cuda.is_available(),
+                dataloader_pin_memory=torch.cuda.is_available(),
+            ),
+            train_dataset=rows,
+            processing_class=start.tokenizer,
+            callbacks=[clock],
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+    return clock.times
+
+
+def with_loop(start: Start, rows: Dataset, batch: int, steps: int) -> list[float]:
+    """Times of the ends of the steps of a loop that does the same and nothing else."""
+    model = copy.deepcopy(start.model).train()
+    lengths = rows.with_format("numpy", columns=["length"])["length"][:]
+    loader = DataLoader(
+        rows,
+        batch_size=batch,
+        sampler=LengthGroupedSampler(np.asarray(lengths), batch, 0),
+        collate_fn=TransferCollator.of(start.tokenizer),
+    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=DECAY, fused=True)
+    schedule = get_linear_schedule_with_warmup(optimizer, int(WARMUP * steps), steps)
+    times: list[float] = []
+    while len(times) < steps:
+        for inputs_of_step in loader:
+            target = inputs_of_step.pop("teacher_logits").to(model.device)
+            moved = {name: value.to(model.device) for name, value in inputs_of_step.items()}
+            kd_loss(target, model(**moved).logits).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
+            times.append(time.perf_counter())
+            if len(times) == steps:
+                break
+    return times
+
+
+def main() -> int:
+    """Measure and report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--repeats", type=int, default=3)
+    arguments = parser.parse_args()
+    guide = teacher()
+    pool, _ = inputs(8_192)
+    start = student(guide)
+    found: dict[str, list[float]] = {"bare loop": [], "ZeroShotTrainer": []}
+    with tempfile.TemporaryDirectory() as folder:
+        texts = labelled(pool, guide, Path(folder), pick_precision("auto"))
+        rows = encode(texts, start.tokenizer, guide.order, LENGTH, Path(folder, "rows.arrow"))
+        for _ in range(arguments.repeats):
+            for name, run in (("bare loop", with_loop), ("ZeroShotTrainer", with_trainer)):
+                times = run(start, rows, arguments.batch, arguments.steps)
+                kept = times[arguments.steps // 10 :]
+                found[name].append(1000 * (kept[-1] - kept[0]) / (len(kept) - 1))
+    base = statistics.median(found["bare loop"])
+    report(
+        "trainer",
+        [
+            {
+                "loop": name,
+                "ms a step": round(statistics.median(values), 3),
+                "lowest": round(min(values), 3),
+                "highest": round(max(values), 3),
+                "overhead": round(statistics.median(values) / base - 1, 4),
+            }
+            for name, values in found.items()
+        ],
+        steps=arguments.steps,
+        batch=arguments.batch,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
