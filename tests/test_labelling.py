@@ -53,7 +53,10 @@ def test_batches_cover_every_index_once_within_the_budget(budget: int) -> None:
     rng = random.Random(budget)
     lengths = [rng.randint(1, 60) for _ in range(300)]
     batches = list(token_batches(lengths, budget))
-    assert sorted(index for batch in batches for index in batch) == list(range(300))
+    assert sorted({index for batch in batches for index in batch}) == list(range(300))
+    assert sum(map(len, batches[:-1])) + len(set(batches[-1])) == 300
+    shapes = {(max(lengths[i] for i in batch), len(batch)) for batch in batches}
+    assert len(batches) == 1 or len(shapes) <= 60  # one for each length
     for batch in batches:
         assert len(batch) == 1 or max(lengths[i] for i in batch) * len(batch) <= budget
     longest = [max(lengths[i] for i in batch) for batch in batches]

@@ -21,14 +21,20 @@ def token_budget(device_type: str) -> int:
 def token_batches(lengths: list[int], budget: int) -> Iterator[list[int]]:
     """Indices in batches of similar length whose padded size stays within `budget` tokens.
 
-    Longest first, so that a batch that does not fit in memory shows at once.
+    Longest first, so that a batch that does not fit in memory shows at once. The last of several batches is filled up
+    with its own indices over again: every batch of one length then has one shape, and the libraries below keep
+    compiled code for every shape they meet, for as long as the process lives.
     """
     batch: list[int] = []
+    several = False
     for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
         if batch and lengths[batch[0]] * (len(batch) + 1) > budget:
             yield batch
-            batch = []
+            batch, several = [], True
         batch.append(index)
+    if several:
+        full = max(1, budget // lengths[batch[0]])
+        batch = [batch[i % len(batch)] for i in range(full)]
     if batch:
         yield batch
 

@@ -73,7 +73,7 @@ def distill(
 
     with run.phase("corpus"):
         corpus = main_first(lambda: build_corpus(find_sources(config.corpus), config.corpus_fraction, cache))
-        logger.info("corpus: %d sentences (%d duplicates dropped)", len(corpus.sentences), corpus.duplicates)
+        logger.info("corpus: %d sentences (%d duplicates dropped)", corpus.count, corpus.duplicates)
     with run.phase("shaping"):
         pools = pools or main_first(
             lambda: build_pools(
@@ -142,7 +142,7 @@ def distill(
         "corpus": {
             "fingerprint": corpus.fingerprint,
             "sources": corpus.sources,
-            "sentences": len(corpus.sentences),
+            "sentences": corpus.count,
         },
         "pools": {"fingerprint": pools.fingerprint},
         "teacher": {"name": guide.name, "revision": guide.revision, "fingerprint": guide.fingerprint},

@@ -106,7 +106,7 @@ def infer(classifier: Classifier, encoded: BatchEncoding, precision: str, meter:
             logits.append(model(**inputs).logits.float())
             order += batch
             if meter is not None:
-                meter.advance(len(batch), sum(lengths[i] for i in batch))
+                meter.advance(len(set(batch)), sum(lengths[i] for i in set(batch)))
     found = np.empty((len(lengths), model.config.num_labels), dtype=np.float32)
     if order:
         found[order] = torch.cat(logits).cpu().numpy()

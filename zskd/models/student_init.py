@@ -72,7 +72,7 @@ def token_reactions(teacher: Classifier, precision: str = "fp32") -> tuple[torch
             output = model(input_ids=inputs, attention_mask=torch.ones_like(inputs), output_hidden_states=True)
         states.append(output.hidden_states[-1][:, position].float().cpu())
         logits.append(output.logits.float().cpu())
-    return torch.cat(states), torch.cat(logits)
+    return torch.cat(states)[:size], torch.cat(logits)[:size]  # the last batch repeats itself
 
 
 def principal_components(rows: torch.Tensor, count: int) -> torch.Tensor:

@@ -25,21 +25,31 @@ _SCHEMA = pa.schema({"text": pa.string(), "document": pa.uint64()})
 
 @dataclass(frozen=True)
 class Corpus:
-    """Sentences in memory-mapped form.
+    """Sentences on disk.
 
     Attributes:
-        sentences: columns ``text`` and ``document`` (64-bit hash of the passage a sentence came from).
+        path: Arrow file of the sentences.
+        count: sentences.
         fingerprint: SHA-256 over all rows in order.
         sources: name -> identity of each source.
         passages: passages read, before any was dropped.
         duplicates: sentences dropped because the same words had been seen.
     """
 
-    sentences: Dataset
+    path: Path
+    count: int
     fingerprint: str
     sources: dict[str, str]
     passages: int
     duplicates: int
+
+    @property
+    def sentences(self) -> Dataset:
+        """Columns ``text`` and ``document`` (64-bit hash of the passage a sentence came from), memory-mapped.
+
+        Opened anew each time, so that the pages that a reader touched leave memory with it.
+        """
+        return open_arrow(self.path)
 
 
 def hash64(text: str, salt: str = "") -> int:
@@ -86,7 +96,8 @@ def build_corpus(sources: list[Source], fraction: float, cache: Path) -> Corpus:
             f"sentences, found {found['sentences']}; add text or raise --corpus-fraction"
         )
     return Corpus(
-        sentences=open_arrow(rows),
+        path=rows,
+        count=found["sentences"],
         fingerprint=found["fingerprint"],
         sources={source.name: source.identity for source in sources},
         passages=found["passages"],
