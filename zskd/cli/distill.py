@@ -6,9 +6,7 @@ import argparse
 from typing import Any
 
 from zskd.cli.options import add_options, build_config, set_up_logging
-from zskd.config import DistillConfig
-
-DEFAULT_CONFIG = "glue"
+from zskd.config import DEFAULT_CONFIG, DistillConfig
 
 EPILOG = """examples:
   zskd distill --task sst2

@@ -1,0 +1,1 @@
+"""The last stage: a finished run becomes a model repository on the Hugging Face Hub."""
