@@ -6,6 +6,7 @@ The token goes into request headers and nowhere else; it is cut out of every mes
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -175,9 +176,11 @@ def _check_card(shown: str, text: str, token: str) -> None:
     try:
         _patiently(ModelCard(text).validate)
     except ValueError as error:
-        raise InputError(
-            f"{shown}: the Hub refuses the card: {_one_line(error, token)}; nothing was uploaded"
-        ) from error
+        try:
+            said = "; ".join(str(entry["message"]) for entry in json.loads(str(error))["errors"])
+        except (ValueError, KeyError, TypeError):
+            said = str(error)
+        raise InputError(f"{shown}: the Hub refuses the card: {_one_line(said, token)}; nothing was uploaded") from error
 
 
 def _check_head(shown: str, head: ModelInfo, *, public: bool | None, known: str | None, overwrite: bool) -> None:

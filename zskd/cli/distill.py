@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from zskd.cli import publish
 from zskd.cli.options import add_options, build_config, set_up_logging
 from zskd.config import DEFAULT_CONFIG, DistillConfig
 
@@ -23,6 +24,8 @@ EPILOG = """examples:
       your own task (see configs/tasks/)
   zskd distill --task sst2 --config embedded --teacher my_module:ask --student my-small-bert
       a teacher known by its outputs alone
+  zskd distill --task sst2 --config embedded --publish me/sst2-mini
+      and the student on the Hub when it is finished (private, unless --public)
 
 Options come from the configuration (--config, default `glue`), flags override it."""
 
@@ -31,14 +34,16 @@ def add_parser(verbs: Any) -> None:
     """Register the verb."""
     parser = verbs.add_parser("distill", help="train a student from a teacher without its data", epilog=EPILOG)
     add_options(parser, DistillConfig, config_flag=True)
+    publish.add_flags(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Distil and print the closing table."""
     config = build_config(arguments, DistillConfig, default_config=DEFAULT_CONFIG)
-    _check_hub_ids(config)
     set_up_logging()
+    then = publish.after_run(arguments)
+    _check_hub_ids(config)
     from zskd.distill import distill
     from zskd.results import table
     from zskd.runfolder import run_path
@@ -46,6 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
     metrics = distill(config)
     print(table(metrics))
     print(f"student: {run_path(config) / 'student'}")
+    if then is not None:
+        print(f"published: {then.publish(str(run_path(config)))}")
     return 0
 
 

@@ -68,10 +68,13 @@ def read_run(path: str | Path) -> FinishedRun:
     for name, key in wanted.items():
         if key not in parts[name]:
             raise InputError(f"{folder / name}: expected what a finished run writes, found no {key!r} in it")
-    optional = {name: folder / f"{name}.json" for name in ("analysis", "transfer_set")}
-    return FinishedRun(
-        folder, *parts.values(), **{name: _read(path) if path.is_file() else None for name, path in optional.items()}
-    )
+    config, record, metrics = parts.values()
+    return FinishedRun(folder, config, record, metrics, _optional(folder, "analysis"), _optional(folder, "transfer_set"))
+
+
+def _optional(folder: Path, name: str) -> dict[str, Any] | None:
+    path = folder / f"{name}.json"
+    return _read(path) if path.is_file() else None
 
 
 def _read(path: Path) -> dict[str, Any]:
