@@ -357,6 +357,7 @@ def run_copy(published_run: Path, tmp_path: Path) -> Path:
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
     """A Hub for this process: the client is pointed at it, `CANARY` is the token of the user ``me``; nobody waits."""
     import huggingface_hub.hf_api
+    import transformers.utils.hub
     from huggingface_hub import constants
     from huggingface_hub.utils import close_session
 
@@ -372,6 +373,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
         monkeypatch.setattr(huggingface_hub.hf_api.api, "endpoint", server.url)
+        monkeypatch.setattr(transformers.utils.hub, "_hf_api", None)
         monkeypatch.setenv("HF_TOKEN", CANARY)
         server.waited = []
         monkeypatch.setattr(time, "sleep", server.waited.append)

@@ -68,6 +68,7 @@ class Fault:
         status: answered instead; None breaks the connection.
         after: do what was asked, then break the connection.
         read: bytes of the body that are read before the connection breaks.
+        skip: matches that go well first.
     """
 
     method: str
@@ -78,6 +79,7 @@ class Fault:
     message: str = "planned"
     after: bool = False
     read: int = 0
+    skip: int = 0
 
 
 class Broken(Exception):
@@ -184,10 +186,7 @@ class Handler(BaseHTTPRequestHandler):
         path, self.query = unquote(parts.path), parse_qs(parts.query)
         self.status = 0
         try:
-            with self.server.lock:
-                fault = next((f for f in self.server.faults if f.times and f.method == self.command and f.part in path), None)
-                if fault is not None:
-                    fault.times -= 1
+            fault = self._fault(path)
             if fault is not None and not fault.after:
                 if fault.status is None:
                     self.rfile.read(fault.read)
@@ -206,6 +205,18 @@ class Handler(BaseHTTPRequestHandler):
             self.connection.close()
         finally:
             self.server.requests.append((self.command, path, self.status))
+
+    def _fault(self, path: str) -> Fault | None:
+        """What is to go wrong with this request."""
+        with self.server.lock:
+            for fault in self.server.faults:
+                if fault.method == self.command and fault.part in path and fault.times:
+                    if fault.skip:
+                        fault.skip -= 1
+                        continue
+                    fault.times -= 1
+                    return fault
+        return None
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") == "chunked":
@@ -298,7 +309,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _create(self) -> None:
         asked = json.loads(self.body)
-        name = f"{asked['organization']}/{asked['name']}"
+        name = f"{asked['organization'] or self._user()}/{asked['name']}"
         if not self._may_write(name):
             return
         if ("models", name) in self.server.repos:
@@ -422,7 +433,10 @@ class Handler(BaseHTTPRequestHandler):
         for item in json.loads(self.body)["objects"]:
             entry = {"oid": item["oid"], "size": item["size"]}
             if item["oid"] not in self.server.stored:
-                hrefs = {"upload": f"{self.server.storage}/storage/{item['oid']}", "verify": f"{self.server.url}/verify"}
+                hrefs = {
+                    "upload": f"{self.server.storage}/storage/{item['oid']}",
+                    "verify": f"{self.server.url}/verify",
+                }
                 entry["actions"] = {action: {"href": href} for action, href in hrefs.items()}
             objects.append(entry)
         return self._json({"transfer": "basic", "objects": objects})

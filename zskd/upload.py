@@ -180,7 +180,9 @@ def _check_card(shown: str, text: str, token: str) -> None:
             said = "; ".join(str(entry["message"]) for entry in json.loads(str(error))["errors"])
         except (ValueError, KeyError, TypeError):
             said = str(error)
-        raise InputError(f"{shown}: the Hub refuses the card: {_one_line(said, token)}; nothing was uploaded") from error
+        raise InputError(
+            f"{shown}: the Hub refuses the card: {_one_line(said, token)}; nothing was uploaded"
+        ) from error
 
 
 def _check_head(shown: str, head: ModelInfo, *, public: bool | None, known: str | None, overwrite: bool) -> None:

@@ -69,7 +69,9 @@ def read_run(path: str | Path) -> FinishedRun:
         if key not in parts[name]:
             raise InputError(f"{folder / name}: expected what a finished run writes, found no {key!r} in it")
     config, record, metrics = parts.values()
-    return FinishedRun(folder, config, record, metrics, _optional(folder, "analysis"), _optional(folder, "transfer_set"))
+    return FinishedRun(
+        folder, config, record, metrics, _optional(folder, "analysis"), _optional(folder, "transfer_set")
+    )
 
 
 def _optional(folder: Path, name: str) -> dict[str, Any] | None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from transformers import TrainingArguments
+from transformers.trainer_utils import HubStrategy
 
 
 @dataclass
 class ZeroShotArguments(TrainingArguments):
     """`transformers.TrainingArguments` with defaults that fit distillation, and what the method adds.
 
+    Models are pushed to the Hub at the end only; a new repository is private unless ``hub_private_repo`` is False.
     Everything from ``adversarial_start`` on matters only to a trainer with an adversary. Steps are optimizer steps.
     """
 
@@ -70,3 +72,11 @@ class ZeroShotArguments(TrainingArguments):
         self.label_names = ["teacher_logits"]
         self.remove_unused_columns = False
         super().__post_init__()
+        # Pushes while training send whole folders, the optimizer's state and the token in `training_args.bin` included.
+        if self.push_to_hub and self.hub_strategy in (HubStrategy.CHECKPOINT, HubStrategy.ALL_CHECKPOINTS):
+            raise ValueError(
+                f"hub_strategy: expected 'end', found {self.hub_strategy.value!r}, which sends checkpoints"
+            )
+        self.hub_strategy = HubStrategy.END
+        if self.hub_private_repo is None:
+            self.hub_private_repo = True
