@@ -90,8 +90,8 @@ class PublishCallback(TrainerCallback):
     """Puts the model of any Trainer on the Hub when training has ended: weights, configuration, tokenizer and a card.
 
     Unlike ``push_to_hub=True`` of a stock Trainer it sends nothing else of the output folder. Repository and token are
-    checked when the callback is made. With ``load_best_model_at_end`` the best model is sent. Not for models that are
-    sharded over processes.
+    checked when the callback is made. The commit goes on top of whatever the repository holds. With
+    ``load_best_model_at_end`` the best model is sent. Not for models that are sharded over processes.
 
     Args:
         repo_id: ``USER/NAME``.

@@ -9,26 +9,24 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from zskd.errors import InputError, RunError
 from zskd.files import sha256_file
+from zskd.hub_requests import ATTEMPTS, failure, one_line, patiently, pause
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo, HfApi, ModelInfo
 
 logger = logging.getLogger(__name__)
 
-ATTEMPTS = 4  # of a request that the Hub asks to repeat; its client repeats uploads, but not commits
-LONGEST_WAIT = 60.0  # seconds
 EMPTY = {".gitattributes"}  # what a new repository holds
 CARD = "README.md"
 
 Content = Path | bytes
-T = TypeVar("T")
 
 
 def check_repo_id(repo_id: str, *, flag: str) -> None:
@@ -83,14 +81,14 @@ def check_access(repo_id: str, token: str, *, flag: str) -> None:
     from huggingface_hub.utils import httpx
 
     try:
-        found = _patiently(HfApi(token=token).whoami)
+        found = patiently(HfApi(token=token).whoami)
     except (httpx.TransportError, OfflineModeIsEnabled) as error:
         why = "HF_HUB_OFFLINE is set" if isinstance(error, OfflineModeIsEnabled) else "no answer"
         raise InputError(f"{flag} {repo_id}: the Hub cannot be reached ({why})") from error
     except HfHubHTTPError as error:
         if error.response.status_code in (401, 403):
             raise InputError(f"{flag} {repo_id}: the Hub does not accept the token (HF_TOKEN, --token-file)") from error
-        raise RunError(f"{flag} {repo_id}: {_one_line(error, token)}") from error
+        raise RunError(f"{flag} {repo_id}: {one_line(error, token)}") from error
     if found.get("auth", {}).get("accessToken", {}).get("role") == "read":
         raise InputError(f"{flag} {repo_id}: expected a token with write access, found one that can only read")
     names = [found.get("name"), *(entry.get("name") for entry in found.get("orgs", []))]
@@ -112,7 +110,7 @@ class _Target:
         from huggingface_hub.errors import RepositoryNotFoundError
 
         try:
-            return _patiently(lambda: self.api.model_info(self.repo_id, revision=self.revision, files_metadata=True))
+            return patiently(lambda: self.api.model_info(self.repo_id, revision=self.revision, files_metadata=True))
         except RepositoryNotFoundError:
             return None
 
@@ -157,13 +155,13 @@ def upload(
             _check_card(shown, _bytes(files[CARD]).decode("utf-8"), token)
         before = target.head()
         if before is None:
-            _patiently(lambda: target.api.create_repo(repo_id, private=not public, exist_ok=True))
-            before = _patiently(lambda: target.api.model_info(repo_id, revision=revision, files_metadata=True))
+            patiently(lambda: target.api.create_repo(repo_id, private=not public, exist_ok=True))
+            before = patiently(lambda: target.api.model_info(repo_id, revision=revision, files_metadata=True))
         _check_head(shown, before, public=public, known=known, overwrite=overwrite)
         commit = _commit(target, files, str(before.sha), message)
         missing = _not_there(target.head(), files)
     except (httpx.HTTPError, OSError, RuntimeError, ValueError) as error:
-        raise RunError(f"{shown}: {_failure(error, token)}; {_what_arrived(target, before, files)}") from error
+        raise RunError(f"{shown}: {failure(error, token)}; {_what_arrived(target, before, files)}") from error
     if missing:
         raise RunError(f"{shown}: commit {commit.oid} was made, but not as sent: {', '.join(missing)} did not arrive")
     return commit
@@ -174,15 +172,13 @@ def _check_card(shown: str, text: str, token: str) -> None:
     from huggingface_hub import ModelCard
 
     try:
-        _patiently(ModelCard(text).validate)
+        patiently(ModelCard(text).validate)
     except ValueError as error:
         try:
             said = "; ".join(str(entry["message"]) for entry in json.loads(str(error))["errors"])
         except (ValueError, KeyError, TypeError):
             said = str(error)
-        raise InputError(
-            f"{shown}: the Hub refuses the card: {_one_line(said, token)}; nothing was uploaded"
-        ) from error
+        raise InputError(f"{shown}: the Hub refuses the card: {one_line(said, token)}; nothing was uploaded") from error
 
 
 def _check_head(shown: str, head: ModelInfo, *, public: bool | None, known: str | None, overwrite: bool) -> None:
@@ -224,44 +220,12 @@ def _commit(target: _Target, files: Mapping[str, Content], parent: str, message:
             if head is not None and head.sha != parent and not _not_there(head, files):
                 url = f"{target.api.endpoint}/{target.repo_id}/commit/{head.sha}"
                 return CommitInfo(commit_url=url, commit_message=message, commit_description="", oid=str(head.sha))
-            wait = _wait(error, attempt)
+            wait = pause(error, attempt)
             if wait is None:
                 raise
-            logger.warning("%s; trying again in %.0f s", _failure(error, target.token), wait)
+            logger.warning("%s; trying again in %.0f s", failure(error, target.token), wait)
             time.sleep(wait)
     raise AssertionError("the last attempt waits for nothing")
-
-
-def _patiently(call: Callable[[], T]) -> T:
-    """The answer to a request that may be repeated, repeated where the Hub asks for it."""
-    from huggingface_hub.errors import HfHubHTTPError
-    from huggingface_hub.utils import httpx
-
-    for attempt in range(ATTEMPTS):
-        try:
-            return call()
-        except (HfHubHTTPError, httpx.TransportError) as error:
-            wait = _wait(error, attempt)
-            if wait is None:
-                raise
-            time.sleep(wait)
-    raise AssertionError("the last attempt waits for nothing")
-
-
-def _wait(error: Exception, attempt: int) -> float | None:
-    """Seconds after which a failed request is sent again, None where it is not."""
-    from huggingface_hub.errors import HfHubHTTPError
-    from huggingface_hub.utils import httpx
-
-    wait = float(2**attempt)
-    if isinstance(error, HfHubHTTPError):
-        if error.response.status_code not in (429, 500, 502, 503, 504):
-            return None
-        asked = error.response.headers.get("Retry-After", "")
-        wait = float(asked) if asked.isdigit() else wait
-    elif isinstance(error, httpx.ConnectError):
-        return None  # no network; waiting seconds does not mend that
-    return wait if attempt + 1 < ATTEMPTS and wait <= LONGEST_WAIT else None
 
 
 def _not_there(head: ModelInfo | None, files: Mapping[str, Content]) -> list[str]:
@@ -297,30 +261,6 @@ def _what_arrived(target: _Target, before: ModelInfo | None, files: Mapping[str,
     missing = _not_there(head, files)
     there = [name for name in files if name not in missing]
     return f"its newest commit is {head.sha}, with these of the files: {', '.join(there) or 'none'}"
-
-
-def _failure(error: BaseException, token: str) -> str:
-    """Why an upload failed, in one line without the token."""
-    from huggingface_hub.errors import HfHubHTTPError
-    from huggingface_hub.utils import httpx
-
-    if isinstance(error, HfHubHTTPError):
-        status, said = error.response.status_code, error.server_message or error.response.reason_phrase
-        words = {
-            401: "the Hub does not accept the token",
-            403: "the token has no right to write there",
-            412: "somebody else made a commit meanwhile",
-            429: "the Hub asks for a pause (rate limit)",
-        }.get(status, "the Hub answered with an error")
-        return _one_line(f"{words} ({status}: {said})", token)
-    if isinstance(error, httpx.TransportError):
-        return _one_line(f"the connection broke ({type(error).__name__}: {error})", token)
-    text = _one_line(error, token).rstrip(".")
-    return f"{text}: {_failure(error.__cause__, token)}" if error.__cause__ is not None else text
-
-
-def _one_line(error: object, token: str) -> str:
-    return " ".join(str(error).split()).replace(token, "[token]")
 
 
 def _bytes(content: Content) -> bytes:

@@ -66,6 +66,9 @@ def test_pushing_is_part_of_saving_where_the_arguments_say_so(hub: HubServer, tm
     assert len(hub.repos["models", "me/named"].commits) == 1
     trainer.save_model()
     check_repository(hub, "me/named", trainer.model, folder)
+    later = trainer.push_to_hub(blocking=False, license="mit")
+    assert later.result(timeout=30).oid == hub.repos["models", "me/named"].head.oid
+    assert b"license: mit" in hub.repos["models", "me/named"].head.files["README.md"]
 
 
 def test_strategies_that_send_checkpoints_are_refused(tmp_path: Path) -> None:

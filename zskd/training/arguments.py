@@ -72,11 +72,18 @@ class ZeroShotArguments(TrainingArguments):
         self.label_names = ["teacher_logits"]
         self.remove_unused_columns = False
         super().__post_init__()
-        # Pushes while training send whole folders, the optimizer's state and the token in `training_args.bin` included.
-        if self.push_to_hub and self.hub_strategy in (HubStrategy.CHECKPOINT, HubStrategy.ALL_CHECKPOINTS):
-            raise ValueError(
-                f"hub_strategy: expected 'end', found {self.hub_strategy.value!r}, which sends checkpoints"
-            )
-        self.hub_strategy = HubStrategy.END
-        if self.hub_private_repo is None:
-            self.hub_private_repo = True
+        _push_safely(self)
+
+
+def _push_safely(arguments: TrainingArguments) -> None:
+    """Push at the end, to private repositories.
+
+    Pushes while training send whole folders, with the optimizer's state and the token that `training_args.bin` holds.
+    """
+    if arguments.push_to_hub and arguments.hub_strategy in (HubStrategy.CHECKPOINT, HubStrategy.ALL_CHECKPOINTS):
+        raise ValueError(
+            f"hub_strategy: expected 'end', found {arguments.hub_strategy.value!r}, which sends checkpoints"
+        )
+    arguments.hub_strategy = HubStrategy.END
+    if arguments.hub_private_repo is None:
+        arguments.hub_private_repo = True

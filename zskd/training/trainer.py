@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -137,15 +138,16 @@ class ZeroShotTrainer(Trainer):
             return None
         metadata.pop("model_name", None)
         self.create_model_card(**metadata)
-        options = {
-            "token": token,
-            "message": commit_message or "End of training",
-            "revision": revision or self.args.hub_revision,
-        }
-        arguments = Path(self.args.output_dir), self._card(self.hub_model_id, **metadata), self.hub_model_id
-        if blocking:
-            return push_model(*arguments, **options)
-        return HfApi().run_as_future(push_model, *arguments, **options)
+        send = functools.partial(
+            push_model,
+            Path(self.args.output_dir),
+            self._card(self.hub_model_id, **metadata),
+            self.hub_model_id,
+            token=token,
+            message=commit_message or "End of training",
+            revision=revision or self.args.hub_revision,
+        )
+        return send() if blocking else HfApi().run_as_future(send)
 
     # Both are private names of Trainer, held by a test. `on_save` of a callback would be too late: by then a checkpoint
     # has been pushed and older ones removed.
