@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -17,6 +19,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import pytest
 import torch
+from hub_server import HubServer, serving
 from labelled_rows import ANSWERS, TOPICS, prose, rows_for, task_file, write_rows
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
@@ -308,3 +311,72 @@ def watch() -> Iterator[Callable[..., Trail]]:
 def teacher(teacher_folder: Path, shared_cache: Path) -> Classifier:
     """The loaded sentiment teacher; a test that changes it works on a copy."""
     return load_classifier(TASKS["sst2"], str(teacher_folder), shared_cache)
+
+
+CANARY = "hf_CANARYcanaryCANARYcanaryCANARY0001"
+
+
+@pytest.fixture(scope="session")
+def published_run(
+    tmp_path_factory: pytest.TempPathFactory, teacher_folder: Path, corpus_file: Path, shared_cache: Path
+) -> Path:
+    """A finished run with an evaluation file; whoever changes it takes a copy."""
+    from zskd.distill import distill
+
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "glue" / "SST-2").mkdir(parents=True)
+    rows = [f"a {word} film {i}\t{label}" for word, label in (("fine", 1), ("dull", 0), ("warm", 1)) for i in range(9)]
+    (folder / "glue" / "SST-2" / "dev.tsv").write_text("sentence\tlabel\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    config = DistillConfig(
+        task="sst2",
+        teacher=str(teacher_folder),
+        compression=2.0,
+        corpus=[str(corpus_file)],
+        pool_size=640,
+        heldout=64,
+        max_length=32,
+        epochs=1.0,
+        batch_size=32,
+        checkpoints=2,
+        precision="fp32",
+        glue_dir=str(folder / "glue"),
+        cache_dir=str(shared_cache),
+        output_dir=str(folder / "run"),
+    )
+    distill(config)
+    return folder / "run"
+
+
+@pytest.fixture
+def run_copy(published_run: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run that a test may change."""
+    return shutil.copytree(published_run, tmp_path / "run")
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    """A Hub for this process: the client is pointed at it, `CANARY` is the token of the user ``me``; nobody waits."""
+    import huggingface_hub.hf_api
+    import transformers.utils.hub
+    from huggingface_hub import constants
+    from huggingface_hub.utils import close_session
+
+    with serving() as server:
+        server.tokens = {CANARY: "me", "hf_other": "other"}
+        # Read from the environment when the client was imported.
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
+        monkeypatch.setattr(huggingface_hub.hf_api.api, "endpoint", server.url)
+        monkeypatch.setattr(transformers.utils.hub, "_hf_api", None)
+        monkeypatch.setenv("HF_TOKEN", CANARY)
+        server.waited = []
+        monkeypatch.setattr(time, "sleep", server.waited.append)
+        close_session()
+        yield server
+        close_session()

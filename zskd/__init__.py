@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from zskd.callbacks import AdversarialBatches as AdversarialBatches
     from zskd.callbacks import AgreementCallback as AgreementCallback
     from zskd.callbacks import CollapseStop as CollapseStop
+    from zskd.callbacks import PublishCallback as PublishCallback
     from zskd.config import DistillConfig as DistillConfig
     from zskd.losses import kd_loss as kd_loss
     from zskd.models.generator import build_generator as build_generator
@@ -33,6 +34,7 @@ _PUBLIC = {
     "CandidateAdversary": "zskd.training.candidates",
     "CollapseStop": "zskd.callbacks",
     "DistillConfig": "zskd.config",
+    "PublishCallback": "zskd.callbacks",
     "GradientAdversary": "zskd.training.adversary",
     "TASKS": "zskd.tasks",
     "Task": "zskd.tasks",
@@ -53,6 +55,7 @@ __all__ = [
     "CollapseStop",
     "DistillConfig",
     "GradientAdversary",
+    "PublishCallback",
     "Task",
     "TransferCollator",
     "ZeroShotArguments",

@@ -6,6 +6,8 @@ They need nothing of `zskd.ZeroShotTrainer`, and any third-party callback works 
 from __future__ import annotations
 
 import logging
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -19,8 +21,11 @@ from zskd.scoring import agreement, score_predictions
 from zskd.tasks import Task
 from zskd.training.adversarial_rows import AdversarialBatches, AdversarialRows
 from zskd.training.callbacks import CollapseStop
+from zskd.training.card import trainer_card
+from zskd.training.push import push_model
+from zskd.upload import check_access, check_repo_id, read_token
 
-__all__ = ["AdversarialBatches", "AdversarialRows", "AgreementCallback", "CollapseStop"]
+__all__ = ["AdversarialBatches", "AdversarialRows", "AgreementCallback", "CollapseStop", "PublishCallback"]
 
 logger = logging.getLogger(__name__)
 
@@ -79,3 +84,45 @@ class AgreementCallback(TrainerCallback):
     ) -> None:
         """Report what training ended with."""
         self._note(state, kwargs)
+
+
+class PublishCallback(TrainerCallback):
+    """Puts the model of any Trainer on the Hub when training has ended: weights, configuration, tokenizer and a card.
+
+    Unlike ``push_to_hub=True`` of a stock Trainer it sends nothing else of the output folder. Repository and token are
+    checked when the callback is made. The commit goes on top of whatever the repository holds. With
+    ``load_best_model_at_end`` the best model is sent. Not for models that are sharded over processes.
+
+    Args:
+        repo_id: ``USER/NAME``.
+        public: visible to everybody; an existing public repository is refused without it.
+        token: default: ``HF_TOKEN`` or the token of ``hf auth login``.
+        metadata: of the card, see `zskd.training.card.trainer_card`.
+
+    Attributes:
+        commit: what was published, None before.
+
+    Raises:
+        InputError: a wrong name, no token, one that cannot write, or no Hub. At the end of training also RunError; the
+            model is then still in the Trainer.
+    """
+
+    def __init__(self, repo_id: str, *, public: bool = False, token: str | None = None, **metadata: Any) -> None:
+        check_repo_id(repo_id, flag="repo_id")
+        self.repo_id, self.public, self.metadata = repo_id, public, metadata
+        self._token = token or read_token()
+        check_access(repo_id, self._token, flag="repo_id")
+        self.commit: Any = None
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Publish, from the first process."""
+        if not state.is_world_process_zero:
+            return
+        model = getattr(kwargs["model"], "module", kwargs["model"])
+        with tempfile.TemporaryDirectory() as temporary:
+            model.save_pretrained(temporary)
+            kwargs["processing_class"].save_pretrained(temporary)
+            card = trainer_card(args, state, model, self.repo_id, **self.metadata)
+            self.commit = push_model(Path(temporary), card, self.repo_id, token=self._token, public=self.public)

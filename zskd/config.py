@@ -20,6 +20,7 @@ from zskd.options import PERTURBATIONS, POOL_SIZES, PRECISIONS, DistillConfig, E
 from zskd.tasks import find_task
 
 __all__ = [
+    "DEFAULT_CONFIG",
     "PERTURBATIONS",
     "POOL_SIZES",
     "PRECISIONS",
@@ -37,6 +38,8 @@ __all__ = [
     "to_dict",
     "with_task_defaults",
 ]
+
+DEFAULT_CONFIG = "glue"  # of `zskd distill` without --config
 
 Config = TypeVar("Config", DistillConfig, FinetuneConfig, EvaluateConfig)
 

@@ -7,6 +7,7 @@ RUN/history.json     Trainer's log
 RUN/student/         the finished student
 RUN/analysis.json    confusion, reliability and latency (`zskd.results.analysis`)
 RUN/metrics.json     the results
+RUN/published.json   what was last published where (`zskd.publish`)
 """
 
 from __future__ import annotations

@@ -58,9 +58,9 @@ def test_help_takes_less_than_half_a_second() -> None:
 
 def test_top_help_names_every_verb(capsys) -> None:
     text = shown(capsys)
-    for name in ("distill", "evaluate", "finetune", "validate", "ls"):
+    for name in ("distill", "evaluate", "finetune", "publish", "validate", "ls"):
         assert f"\n    {name} " in text
-    assert set(NAMES) == {"distill", "evaluate", "finetune", "validate", "ls"}
+    assert set(NAMES) == {"distill", "evaluate", "finetune", "publish", "validate", "ls"}
 
 
 @pytest.mark.parametrize("verb", NAMES)

@@ -6,17 +6,18 @@ import errno
 import sys
 from collections.abc import Sequence
 
-from zskd.cli import distill, evaluate, finetune, ls, validate
+from zskd.cli import distill, evaluate, finetune, ls, publish, validate
 from zskd.cli.options import Parser
 from zskd.errors import InputError, ZskdError
 from zskd.launch import is_main, started_by_launcher
 
-VERBS = (distill, evaluate, finetune, validate, ls)
+VERBS = (distill, evaluate, finetune, publish, validate, ls)
 
 EPILOG = """examples:
   zskd distill --task sst2 --config embedded        a student without any data, from packages alone
   zskd distill --task sst2 --teacher my-classifier --corpus my-text.txt
   zskd evaluate --model runs/sst2-0/student --task sst2 --data probe
+  zskd publish runs/sst2-0 --repo-id me/sst2-mini --dry-run
   zskd ls"""
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from zskd.cli import publish
 from zskd.cli.options import add_options, build_config, set_up_logging
-from zskd.config import DistillConfig
+from zskd.config import DEFAULT_CONFIG, DistillConfig
 from zskd.launch import is_main, launch, started_by_launcher
-
-DEFAULT_CONFIG = "glue"
+from zskd.runfolder import run_path
 
 EPILOG = """examples:
   zskd distill --task sst2
@@ -28,6 +28,8 @@ EPILOG = """examples:
       a teacher known by its outputs alone
   zskd distill --task sst2 --num-processes 4
       four processes on this machine, one GPU each where there are GPUs (docs/performance.md has several nodes)
+  zskd distill --task sst2 --config embedded --publish me/sst2-mini
+      and the student on the Hub when it is finished (private, unless --public)
 
 Options come from the configuration (--config, default `glue`), flags override it."""
 
@@ -36,6 +38,7 @@ def add_parser(verbs: Any) -> None:
     """Register the verb."""
     parser = verbs.add_parser("distill", help="train a student from a teacher without its data", epilog=EPILOG)
     add_options(parser, DistillConfig, config_flag=True)
+    publish.add_flags(parser)
     parser.set_defaults(run=run)
 
 
@@ -43,20 +46,28 @@ def run(arguments: argparse.Namespace) -> int:
     """Distil and print the closing table."""
     config = build_config(arguments, DistillConfig, default_config=DEFAULT_CONFIG)
     main = is_main()
+    set_up_logging(quiet=not main)
+    then = publish.after_run(arguments) if main else None
     if main:
         _check_hub_ids(config)
     if config.num_processes and config.num_processes > 1 and not started_by_launcher():
-        return launch(config, config.num_processes)
-    set_up_logging(quiet=not main)
+        if code := launch(config, config.num_processes):
+            return code
+    else:
+        _distill(config, main)
+    if then is not None:
+        print(f"published: {then.publish(str(run_path(config)))}")
+    return 0
+
+
+def _distill(config: DistillConfig, main: bool) -> None:
     from zskd.distill import distill
     from zskd.results import table
-    from zskd.runfolder import run_path
 
     metrics = distill(config)
     if main:
         print(table(metrics))
         print(f"student: {run_path(config) / 'student'}")
-    return 0
 
 
 def _check_hub_ids(config: DistillConfig) -> None:

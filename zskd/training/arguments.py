@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from transformers import TrainingArguments
+from transformers.trainer_utils import HubStrategy
 
 
 @dataclass
 class ZeroShotArguments(TrainingArguments):
     """`transformers.TrainingArguments` with defaults that fit distillation, and what the method adds.
 
+    Models are pushed to the Hub at the end only; a new repository is private unless ``hub_private_repo`` is False.
     Everything from ``adversarial_start`` on matters only to a trainer with an adversary. Steps are optimizer steps.
     """
 
@@ -70,6 +72,7 @@ class ZeroShotArguments(TrainingArguments):
         self.label_names = ["teacher_logits"]
         self.remove_unused_columns = False
         super().__post_init__()
+        _push_safely(self)
 
     @property
     def n_gpu(self) -> int:
@@ -78,3 +81,17 @@ class ZeroShotArguments(TrainingArguments):
         That copies the model in every step, and a loss in `compute_loss` would see its first copy alone.
         """
         return min(1, super().n_gpu)
+
+
+def _push_safely(arguments: TrainingArguments) -> None:
+    """Push at the end, to private repositories.
+
+    Pushes while training send whole folders, with the optimizer's state and the token that `training_args.bin` holds.
+    """
+    if arguments.push_to_hub and arguments.hub_strategy in (HubStrategy.CHECKPOINT, HubStrategy.ALL_CHECKPOINTS):
+        raise ValueError(
+            f"hub_strategy: expected 'end', found {arguments.hub_strategy.value!r}, which sends checkpoints"
+        )
+    arguments.hub_strategy = HubStrategy.END
+    if arguments.hub_private_repo is None:
+        arguments.hub_private_repo = True

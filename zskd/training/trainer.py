@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
+from huggingface_hub import HfApi
 from transformers import EvalPrediction, Trainer
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
@@ -16,9 +18,12 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from zskd.files import write_text
 from zskd.losses import kd_loss, kl_divergence
 from zskd.training.arguments import ZeroShotArguments
+from zskd.training.card import trainer_card
 from zskd.training.data import LengthGroupedSampler, TransferCollator
 from zskd.training.phase2 import AdversarialPhase
+from zskd.training.push import push_model
 from zskd.training.writer import Writer
+from zskd.upload import CARD
 
 ADVERSARY_FOLDER = "adversary"  # of a checkpoint
 
@@ -89,6 +94,60 @@ class ZeroShotTrainer(Trainer):
         lengths = dataset.with_format("numpy", columns=["length"])["length"][:]
         whole = self.args.train_batch_size * self.args.world_size * self.args.gradient_accumulation_steps
         return LengthGroupedSampler(lengths, whole, self.args.seed)
+
+    def create_model_card(self, model_name: str | None = None, **metadata: Any) -> None:
+        """Write ``README.md`` into ``args.output_dir``: `zskd.training.card.trainer_card`, whose metadata it takes."""
+        if self.is_world_process_zero():
+            card = self._card(self.hub_model_id or model_name or Path(self.args.output_dir).name, **metadata)
+            write_text(Path(self.args.output_dir) / CARD, str(card))
+
+    def _card(self, repo_id: str, **metadata: Any) -> Any:
+        model = self.accelerator.unwrap_model(self.model)
+        return trainer_card(self.args, self.state, model, repo_id, adversarial=self.phase2 is not None, **metadata)
+
+    def push_to_hub(
+        self,
+        commit_message: str | None = "End of training",
+        blocking: bool = True,
+        token: str | None = None,
+        revision: str | None = None,
+        private: bool | None = None,
+        **metadata: Any,
+    ) -> Any:
+        """Save the model, write its card, and send weights, configuration, tokenizer and card.
+
+        Trainer's own method sends the whole of ``args.output_dir``, caches and ``training_args.bin`` included, which
+        holds ``args.hub_token``.
+
+        Args:
+            private: of a new repository; default ``args.hub_private_repo``, which is True unless set.
+            metadata: see `create_model_card`.
+
+        Returns:
+            ``CommitInfo``, or with ``blocking=False`` a future of it; None in every process but the first.
+
+        Raises:
+            InputError, RunError: see `zskd.training.push.push_model`.
+        """
+        self.callback_handler.on_push_begin(self.args, self.state, self.control)
+        token = token or self.args.hub_token
+        if self.hub_model_id is None:
+            self.init_hf_repo(token=token, private=private)
+        self.save_model(_internal_call=True)
+        if not self.is_world_process_zero():
+            return None
+        metadata.pop("model_name", None)
+        self.create_model_card(**metadata)
+        send = functools.partial(
+            push_model,
+            Path(self.args.output_dir),
+            self._card(self.hub_model_id, **metadata),
+            self.hub_model_id,
+            token=token,
+            message=commit_message or "End of training",
+            revision=revision or self.args.hub_revision,
+        )
+        return send() if blocking else HfApi().run_as_future(send)
 
     # Both are private names of Trainer, held by a test. `on_save` of a callback would be too late: by then a checkpoint
     # has been pushed and older ones removed.

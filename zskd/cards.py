@@ -1,0 +1,61 @@
+"""Filling in a card template: metadata as YAML on top, Markdown below."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zskd.errors import InputError
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelCard, ModelCardData
+
+
+def packaged_template(name: str) -> Path:
+    """Path of one of zskd's own templates."""
+    return Path(str(resources.files("zskd"))) / "assets" / name
+
+
+def cell(value: object) -> str:
+    """A text inside a Markdown table: one line, no column separator, no markup of its own."""
+    text = " ".join(str(value).split())
+    for mark in "\\`*_[]<>|":
+        text = text.replace(mark, "\\" + mark)
+    return text
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A share in percent; a dash where there is none."""
+    return "-" if value is None else f"{100 * value:.{digits}f}"
+
+
+def render_card(template: Path, data: ModelCardData, **values: Any) -> ModelCard:
+    """A model card from a Jinja template that begins with the metadata, ``{{ card_data }}`` between two ``---``.
+
+    Unlike `huggingface_hub.ModelCard.from_template`, a name that the template misspells is an error and not an
+    empty text.
+
+    Raises:
+        InputError: the template cannot be read or rendered, or the result is no card.
+    """
+    import jinja2
+    from huggingface_hub import ModelCard
+    from jinja2.sandbox import SandboxedEnvironment
+
+    try:
+        environment = SandboxedEnvironment(
+            undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+        )
+        environment.filters |= {"cell": cell, "percent": percent}
+        text = environment.from_string(template.read_text(encoding="utf-8")).render(card_data=data.to_yaml(), **values)
+        card = ModelCard(text)
+    except jinja2.TemplateSyntaxError as error:
+        raise InputError(f"card template {template}, line {error.lineno}: {error.message}") from error
+    except Exception as error:  # a template is a program, and may fail in any way
+        raise InputError(f"card template {template}: {' '.join(str(error).split())}") from error
+    if card.data.to_dict() != data.to_dict():
+        raise InputError(
+            f"card template {template}: expected `---`, `{{{{ card_data }}}}` and `---` as its first lines"
+        )
+    return card

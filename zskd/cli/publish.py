@@ -1,0 +1,127 @@
+"""`zskd publish`: a finished run becomes a repository on the Hugging Face Hub."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from zskd.cli.options import set_up_logging
+from zskd.errors import InputError, RunError
+
+EPILOG = """examples:
+  zskd publish runs/sst2-0 --repo-id me/sst2-mini --dry-run
+      which files would go, with their sizes; asks nobody and needs no token
+  zskd publish runs/sst2-0 --repo-id me/sst2-mini
+      private: only you can see it
+  zskd publish runs/sst2-0 --repo-id me/sst2-mini --public --license apache-2.0
+      for everybody
+
+What goes: the student's weights, configuration and tokenizer, and a card (README.md) made from the run's results.
+The token comes from --token-file, HF_TOKEN or `hf auth login`, in this order, and needs write access."""
+
+
+def add_parser(verbs: Any) -> None:
+    """Register the verb."""
+    parser = verbs.add_parser("publish", help="put a finished student on the Hugging Face Hub", epilog=EPILOG)
+    parser.add_argument("folder", metavar="RUN", help="folder of a finished run (the --output-dir of `zskd distill`)")
+    parser.add_argument("--repo-id", required=True, metavar="USER/NAME", help="repository; made where there is none")
+    parser.add_argument(
+        "--public", action="store_true", help="visible to everybody; without it the repository is private"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="show which files would go, and stop")
+    parser.add_argument("--license", metavar="ID", help="licence the card states, such as apache-2.0; default: none")
+    parser.add_argument("--template", metavar="PATH", help="Jinja template of the card in place of zskd's own")
+    parser.add_argument(
+        "--eval-results", action="store_true", help="write scores on the Hub's GLUE to .eval_results/glue.yaml too"
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="go on top of commits that were not published from this run"
+    )
+    parser.add_argument("--token-file", metavar="PATH", help="file that holds the token and nothing else")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Publish and print where the student is."""
+    set_up_logging()
+    from zskd.publish import Options, plan, publish
+    from zskd.upload import check_access, read_token
+
+    options = Options(
+        repo_id=arguments.repo_id,
+        public=arguments.public,
+        licence=arguments.license,
+        template=arguments.template,
+        evaluation=arguments.eval_results,
+        overwrite=arguments.overwrite,
+    )
+    planned = plan(arguments.folder, options)
+    _quiet_bars()
+    shown = f"{options.repo_id} ({'public' if options.public else 'private'})"
+    if arguments.dry_run:
+        print(f"would go to {shown}:\n{planned.table()}")
+        return 0
+    token = read_token(arguments.token_file)
+    check_access(options.repo_id, token, flag="--repo-id")
+    commit = publish(planned, options, token)
+    print(f"published to {shown}:\n{planned.table()}\n{commit.commit_url}")
+    return 0
+
+
+def _quiet_bars() -> None:
+    """The client's bars belong on a terminal only: elsewhere they leave half a line before the next message."""
+    from huggingface_hub.utils import disable_progress_bars
+
+    if not sys.stderr.isatty():
+        disable_progress_bars()
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """`--publish` and `--public` of `zskd distill`."""
+    group = parser.add_argument_group("publishing")
+    group.add_argument(
+        "--publish", metavar="USER/NAME", help="publish the student when the run has finished, as `zskd publish` does"
+    )
+    group.add_argument(
+        "--public", action="store_true", help="publish for everybody; without it the repository is private"
+    )
+
+
+class AfterRun:
+    """Publishing at the end of `zskd distill`: what can be found wrong is found before the run starts.
+
+    Raises:
+        InputError: the repository's name, no token, one that the Hub does not accept, or no Hub.
+    """
+
+    flag = "--publish"
+
+    def __init__(self, repo_id: str, public: bool) -> None:
+        from zskd.publish import Options, check_options
+        from zskd.upload import check_access, read_token
+
+        self.options = Options(repo_id=repo_id, public=public)
+        check_options(self.options, flag=self.flag)
+        self.token = read_token()
+        check_access(repo_id, self.token, flag=self.flag)
+
+    def publish(self, folder: str) -> str:
+        """Publish the run of a folder and return where it is."""
+        from zskd.publish import plan, publish
+
+        _quiet_bars()
+        try:
+            return str(publish(plan(folder, self.options), self.options, self.token, flag=self.flag).commit_url)
+        except (InputError, RunError) as error:
+            again = f"`zskd publish {folder} --repo-id {self.options.repo_id}{' --public' * self.options.public}`"
+            raise RunError(f"{error}. The run is finished and kept in {folder}; {again} publishes it") from error
+
+
+def after_run(arguments: argparse.Namespace) -> AfterRun | None:
+    """What `zskd distill` is to do after the run, by its flags."""
+    if arguments.publish is None:
+        if arguments.public:
+            raise InputError("--public: expected --publish USER/NAME with it, found none")
+        return None
+    return AfterRun(arguments.publish, arguments.public)

@@ -1,0 +1,53 @@
+"""The last stage: a finished run becomes a model repository on the Hugging Face Hub."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zskd.files import write_text
+from zskd.publish.plan import Options, Plan, check_options, plan
+from zskd.upload import upload
+
+if TYPE_CHECKING:
+    from huggingface_hub import CommitInfo
+
+__all__ = ["Options", "Plan", "check_options", "plan", "publish"]
+
+logger = logging.getLogger(__name__)
+
+PUBLISHED = "published.json"  # of a run: repository -> what was last put there
+
+
+def publish(planned: Plan, options: Options, token: str, *, flag: str = "--repo-id") -> CommitInfo:
+    """Upload what was planned, and note the commit in the run's ``published.json``.
+
+    Raises:
+        InputError: the repository is not to be written to; nothing was uploaded.
+        RunError: the upload failed; the message says what arrived.
+    """
+    notes = _notes(planned.run.path)
+    commit = upload(
+        options.repo_id,
+        planned.files,
+        token=token,
+        message=f"{planned.run.task['name']} student, seed {planned.run.config['seed']}",
+        public=options.public,
+        known=notes.get(options.repo_id, {}).get("commit"),
+        overwrite=options.overwrite,
+        flag=flag,
+    )
+    notes[options.repo_id] = {"commit": commit.oid, "files": list(planned.files)}
+    write_text(planned.run.path / PUBLISHED, json.dumps(notes, indent=2) + "\n")
+    return commit
+
+
+def _notes(run: Path) -> dict[str, Any]:
+    """What was published of a run; nothing where the notes are missing or damaged, which `--overwrite` answers."""
+    try:
+        found = json.loads((run / PUBLISHED).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError):
+        return {}
+    return {name: entry for name, entry in found.items() if isinstance(entry, dict)} if isinstance(found, dict) else {}

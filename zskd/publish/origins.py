@@ -1,0 +1,122 @@
+"""What a student came from, in names that mean something elsewhere: no path of this machine is among them."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shlex
+from pathlib import PurePath
+from typing import Any
+
+from zskd.config import DEFAULT_CONFIG, DistillConfig, flag, packaged_configs, resolve
+from zskd.hub import is_callable_name, is_local
+from zskd.models.backbones import EMBEDDED
+from zskd.publish.run import FinishedRun
+
+# Options that say where a run keeps its files and what it prints, not what it does.
+_ELSEWHERE = ("resume", "output_dir", "cache_dir", "report_to", "logging_steps")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def _base_name(path: str) -> str:
+    return PurePath(path.replace("\\", "/")).name or "folder"
+
+
+def teacher_name(run: FinishedRun) -> str:
+    """The teacher: a Hub id, ``embedded``, a function, or a folder's own name."""
+    teacher = run.record["teacher"]
+    name = str(teacher["name"])
+    known = teacher["revision"] or name == "embedded" or is_callable_name(name)
+    return name if known else _base_name(name)
+
+
+def teacher_words(run: FinishedRun) -> str:
+    """The teacher with its origin, as Markdown."""
+    name, revision = teacher_name(run), run.record["teacher"]["revision"]
+    if name == "embedded":
+        return f"zskd's packaged adapter on [{EMBEDDED.repo_id}](https://huggingface.co/{EMBEDDED.repo_id})"
+    if revision:
+        return f"[{name}](https://huggingface.co/{name}) at revision `{revision}`"
+    return f"`{name}` (not on the Hub)"
+
+
+def student_origin(run: FinishedRun) -> str | None:
+    """The Hub model that the student started from, None where it started from no public one."""
+    start, revision = run.config["student"], run.record["student"]["revision"]
+    if start == "build":
+        # Its word embeddings are made of the teacher's reaction to every token.
+        if run.record["teacher"]["name"] == "embedded":
+            return EMBEDDED.repo_id
+        return teacher_name(run) if run.record["teacher"]["revision"] else None
+    if not revision:
+        return None
+    return str(run.task["student"] if start == "default" else start)
+
+
+def corpus_parts(run: FinishedRun) -> list[tuple[str, str, str]]:
+    """(kind, name, identity) of each source: ``hub`` with its commit, ``file`` with its SHA-256, ``embedded``."""
+    parts = []
+    for name, identity in run.record["corpus"]["sources"].items():
+        if name == "embedded":
+            parts.append(("embedded", name, ""))
+        elif _SHA256.fullmatch(identity):
+            parts.append(("file", _base_name(name), identity))
+        else:
+            parts.append(("hub", name, identity))
+    return parts
+
+
+def reproducing_command(run: FinishedRun) -> str:
+    """`zskd distill` with the flags that give this run's options, revisions pinned, files by their own names.
+
+    Of the packaged configurations the one that leaves the fewest flags is the base.
+    """
+    wanted = _public_options(run)
+    best: tuple[int, str, dict[str, Any]] | None = None
+    for name in sorted(packaged_configs(), key=lambda name: name != DEFAULT_CONFIG):
+        base, _ = resolve(DistillConfig, name, {"task": run.config["task"]})
+        different = {key: value for key, value in wanted.items() if getattr(base, key) != value}
+        if any(value in (None, []) for value in different.values()):
+            continue  # no flag takes an option back
+        if best is None or len(different) < best[0]:
+            best = (len(different), name, different)
+    if best is None:
+        return "zskd distill --config config.yaml"
+    _, name, different = best
+    words = ["zskd", "distill", "--task", wanted["task"]]
+    words += [] if name == DEFAULT_CONFIG else ["--config", name]
+    for key, value in different.items():
+        if key == "task":
+            continue
+        if isinstance(value, bool):
+            words.append(flag(key) if value else flag(f"no_{key}"))
+        else:
+            words += [flag(key), *map(str, value if isinstance(value, list) else [value])]
+    return shlex.join(words)
+
+
+def teacher_was_handed_over(run: FinishedRun) -> bool:
+    """True where the teacher was an object of a Python program, which no flag can name."""
+    return run.record["teacher"]["name"] not in (run.config["teacher"], run.task["teacher"])
+
+
+def _public_options(run: FinishedRun) -> dict[str, Any]:
+    names = [item.name for item in dataclasses.fields(DistillConfig)]
+    options = {name: run.config[name] for name in names if name in run.config and name not in _ELSEWHERE}
+    options["task"] = _base_name(options["task"])
+    for key in ("teacher", "student"):
+        revision = run.record[key]["revision"]
+        if revision:
+            options[f"{key}_revision"] = revision
+        elif options[key] not in ("default", "build", "embedded") and not is_callable_name(options[key]):
+            options[key] = _base_name(options[key])
+    sources = run.record["corpus"]["sources"]
+    options["corpus"] = [
+        name if name in sources and not _SHA256.fullmatch(sources[name]) else _base_name(name)
+        for name in options["corpus"]
+    ]
+    if options.get("glue_dir"):
+        options["glue_dir"] = _base_name(options["glue_dir"])
+    if options.get("generator", "build") != "build" and is_local(options["generator"]):
+        options["generator"] = _base_name(options["generator"])
+    return options

@@ -1,0 +1,87 @@
+"""What would be published: the student's own files and its card, and nothing else."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from zskd.errors import InputError
+from zskd.model_files import model_files
+from zskd.publish.card import run_card
+from zskd.publish.metadata import evaluation_entries
+from zskd.publish.run import FinishedRun, read_run
+from zskd.upload import CARD, Content, check_repo_id
+
+EVALUATION = ".eval_results/glue.yaml"
+_LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
+_TOKEN = re.compile(rb"\bhf_[A-Za-z0-9]{20,}")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a run is published.
+
+    Attributes:
+        repo_id: ``USER/NAME``.
+        public: visible to everybody; else only to its owner.
+        licence: as the Hub spells it; None states none.
+        template: path of a card template in place of zskd's own.
+        evaluation: write ``.eval_results/`` too.
+        overwrite: put a commit on top of one that did not come from this run.
+    """
+
+    repo_id: str
+    public: bool = False
+    licence: str | None = None
+    template: str | None = None
+    evaluation: bool = False
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run and the files that would go: path in the repository -> local path or bytes."""
+
+    run: FinishedRun
+    files: dict[str, Content]
+
+    def table(self) -> str:
+        """Every file with its size in bytes, and their sum."""
+        sizes = {n: c.stat().st_size if isinstance(c, Path) else len(c) for n, c in self.files.items()}
+        lines = [f"  {name:32}{size:>14,} bytes" for name, size in sizes.items()]
+        return "\n".join([*lines, f"  {f'{len(sizes)} files':32}{sum(sizes.values()):>14,} bytes"])
+
+
+def check_options(options: Options, *, flag: str = "--repo-id") -> None:
+    """Raise InputError for what is wrong with the options by themselves."""
+    check_repo_id(options.repo_id, flag=flag)
+    if options.licence is not None and not _LICENCE.fullmatch(options.licence):
+        raise InputError(f"--license {options.licence}: expected an identifier such as apache-2.0")
+    if options.template is not None and not Path(options.template).expanduser().is_file():
+        raise InputError(f"--template {options.template}: expected a Jinja file, found none")
+
+
+def plan(path: str | Path, options: Options) -> Plan:
+    """Collect what would be published; reads files, asks nobody.
+
+    Raises:
+        InputError: not a finished run, a template that does not render, or a file that seems to hold a token.
+    """
+    check_options(options)
+    run = read_run(path)
+    files: dict[str, Content] = {file.name: file for file in model_files(run.student)}
+    card = run_card(run, options.repo_id, options.licence, options.template)
+    files[CARD] = str(card).encode()
+    if options.evaluation:
+        from huggingface_hub import eval_result_entries_to_yaml
+
+        entries = eval_result_entries_to_yaml(evaluation_entries(run))
+        files[EVALUATION] = yaml.safe_dump(entries, sort_keys=False).encode()
+    for name, content in files.items():
+        data = content.read_bytes() if isinstance(content, Path) else content
+        if not name.endswith(".safetensors") and _TOKEN.search(data):
+            raise InputError(f"{run.path}: {name} seems to hold a token of the Hub; it must not be published")
+    return Plan(run, dict(sorted(files.items())))
