@@ -7,6 +7,7 @@ RUN/history.json     Trainer's log
 RUN/student/         the finished student
 RUN/analysis.json    confusion, reliability and latency (`zskd.results.analysis`)
 RUN/metrics.json     the results
+RUN/report.html      all of it for people (`zskd.report`)
 """
 
 from __future__ import annotations

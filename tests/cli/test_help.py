@@ -19,7 +19,7 @@ OPTIONS = {
     "evaluate": EvaluateConfig,
     "finetune": FinetuneConfig,
 }
-HEAVY = ("torch", "transformers", "datasets", "peft", "accelerate", "sklearn", "pandas")
+HEAVY = ("torch", "transformers", "datasets", "peft", "accelerate", "sklearn", "pandas", "matplotlib", "jinja2")
 
 
 def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -58,9 +58,9 @@ def test_help_takes_less_than_half_a_second() -> None:
 
 def test_top_help_names_every_verb(capsys) -> None:
     text = shown(capsys)
-    for name in ("distill", "evaluate", "finetune", "validate", "ls"):
+    for name in ("distill", "report", "evaluate", "finetune", "validate", "ls"):
         assert f"\n    {name} " in text
-    assert set(NAMES) == {"distill", "evaluate", "finetune", "validate", "ls"}
+    assert set(NAMES) == {"distill", "report", "evaluate", "finetune", "validate", "ls"}
 
 
 @pytest.mark.parametrize("verb", NAMES)
