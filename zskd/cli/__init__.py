@@ -6,11 +6,11 @@ import errno
 import sys
 from collections.abc import Sequence
 
-from zskd.cli import distill, evaluate, finetune, ls, report, validate
+from zskd.cli import distill, evaluate, export, finetune, ls, predict, report, validate
 from zskd.cli.options import Parser
 from zskd.errors import ZskdError
 
-VERBS = (distill, report, evaluate, finetune, validate, ls)
+VERBS = (distill, report, predict, export, evaluate, finetune, validate, ls)
 
 EPILOG = """examples:
   zskd distill --task sst2 --config embedded        a student without any data, from packages alone

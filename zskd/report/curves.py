@@ -70,12 +70,12 @@ def adversary_figures(run: Run) -> list[dict[str, Any]]:
         )
         note = "The same rows and noise before and after the first step of the generator in a round."
         figures.append(_figure("Divergence per round", svg, note))
-    kinds = (
+    rows = (
         ("transfer set", "adversarial/loss_transfer"),
         ("fresh rows", "adversarial/loss_fresh"),
         ("replayed rows", "adversarial/loss_replayed"),
     )
-    series = [Series(label, *run.curve(key)) for label, key in kinds if run.curve(key)[0]]
+    series = [Series(label, *run.curve(key)) for label, key in rows if run.curve(key)[0]]
     if series:
         ends = "; ".join(f"{line.label} from {line.y[0]:.3f} to {line.y[-1]:.3f}" for line in series)
         svg = line_figure(

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 import matplotlib
 from markupsafe import Markup
@@ -26,7 +27,7 @@ _VARIABLES = {colour: f"var(--series-{i})" for i, colour in enumerate(COLOURS, s
 _DASHES = ("-", "--", "-.", ":")
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "none",  # text stays text: small, searchable, in the reader's font
     "text.parse_math": False,  # a label with a dollar sign is a label
     "font.family": "sans-serif",
@@ -85,9 +86,14 @@ def line_figure(
         figure = Figure(figsize=(3.4, 2.2) if small else (4.6, 2.7), layout="constrained")
         axes = figure.add_subplot()
         for i, line in enumerate(series):
-            look = {"color": COLOURS[i % len(COLOURS)], "linestyle": _DASHES[i % len(_DASHES)], "label": line.label}
-            marker = _MARKERS[i % len(_MARKERS)] if len(line.x) <= 25 else None
-            axes.plot(line.x, line.y, marker=marker, **look)
+            axes.plot(
+                line.x,
+                line.y,
+                color=COLOURS[i % len(COLOURS)],
+                linestyle=_DASHES[i % len(_DASHES)],
+                marker=_MARKERS[i % len(_MARKERS)] if len(line.x) <= 25 else None,
+                label=line.label,
+            )
         if mark is not None:
             axes.axvline(mark[0], color=FAINT, linewidth=1, linestyle=":", label=mark[1])
         axes.set(xlabel=x, ylabel=y)

@@ -224,7 +224,7 @@ def confusions(run: Run) -> list[dict[str, Any]]:
         tables += [(f"{name}: {who} (columns) beside labels (rows)", models[who]["confusion"]) for who in models]
     found = []
     for title, counts in tables:
-        rows = [
+        rows: list[dict[str, Any]] = [
             {"cells": [{"rows": n, "share": n / sum(line) if sum(line) else None} for n in line]} for line in counts
         ]
         for i, row in enumerate(rows):
