@@ -24,6 +24,7 @@ from zskd.batching import BATCH_TOKENS, token_batches
 from zskd.encoding import encode_texts
 from zskd.models.blackbox import BlackBox
 from zskd.models.classifier import Classifier
+from zskd.progress import bar
 from zskd.text.shaping import text_columns
 
 SHARD_ROWS = 4_096
@@ -115,7 +116,7 @@ def label_texts(
     folder = cache / "labels" / classifier.fingerprint[:16]
     schema = pa.schema({"teacher_logits": pa.list_(pa.float32(), len(classifier.order))})
     paths, live = [], 0
-    with tqdm(total=len(pool), desc=description, unit="text", disable=None, leave=False) as progress:
+    with bar(description, len(pool), "text") as progress:
         for start in range(0, len(pool), SHARD_ROWS):
             rows = pool[start : start + SHARD_ROWS]
             texts = tuple(rows[name] for name in columns)

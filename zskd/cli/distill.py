@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 from typing import Any
 
-from zskd.cli.options import add_options, build_config, set_up_logging
+from zskd.cli.options import add_options, add_quiet, build_config, set_up_logging
 from zskd.config import DistillConfig
 
 DEFAULT_CONFIG = "glue"
@@ -26,6 +27,7 @@ EPILOG = """examples:
   zskd distill --task sst2 --config embedded --teacher my_module:ask --student my-small-bert
       a teacher known by its outputs alone
 
+With --json, standard output is metrics.json and nothing else; the log stays on standard error.
 Options come from the configuration (--config, default `glue`), flags override it."""
 
 
@@ -33,21 +35,29 @@ def add_parser(verbs: Any) -> None:
     """Register the verb."""
     parser = verbs.add_parser("distill", help="train a student from a teacher without its data", epilog=EPILOG)
     add_options(parser, DistillConfig, config_flag=True)
+    add_quiet(parser)
+    parser.add_argument("--json", action="store_true", help="print metrics.json instead of the closing table")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Distil and print the closing table."""
+    """Distil and print the closing table, or the metrics as JSON and nothing else."""
     config = build_config(arguments, DistillConfig, default_config=DEFAULT_CONFIG)
     _check_hub_ids(config)
-    set_up_logging()
+    set_up_logging(quiet=arguments.quiet)
     from zskd.distill import distill
     from zskd.results import table
     from zskd.runfolder import run_path
 
     metrics = distill(config)
+    if arguments.json:
+        print(json.dumps(metrics, indent=2))
+        return 0
+    run_folder = run_path(config)
     print(table(metrics))
-    print(f"student: {run_path(config) / 'student'}")
+    print(f"student: {run_folder / 'student'}")
+    if (run_folder / "report.html").is_file():
+        print(f"report: {run_folder / 'report.html'}")
     return 0
 
 

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from zskd.cli.options import set_up_logging
+from zskd.cli.options import add_quiet, set_up_logging
 from zskd.errors import InputError
 
 FORMATS = ("onnx",)
@@ -42,6 +42,7 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument("--output-dir", metavar="DIR", help="folder to write; default RUN/onnx")
     parser.add_argument("--cache-dir", metavar="DIR", help="cache folder; default $ZSKD_CACHE or ~/.cache/zskd")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    add_quiet(parser)
     parser.set_defaults(run=run)
 
 
@@ -64,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     if is_callable_name(arguments.model):
         raise InputError(f"{arguments.model}: expected a model with weights, found the name of a callable")
     folder = _target(arguments)
-    set_up_logging()
+    set_up_logging(quiet=arguments.quiet)
     from zskd.export import export_onnx, missing_packages, table
     from zskd.labelled import read_labelled
     from zskd.models.saved import load_saved

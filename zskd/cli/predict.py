@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from zskd.cli.options import add_options, build_config, set_up_logging
+from zskd.cli.options import add_options, add_quiet, build_config, set_up_logging
 from zskd.config import PredictConfig
 
 EPILOG = """examples:
@@ -28,13 +28,14 @@ def add_parser(verbs: Any) -> None:
     """Register the verb."""
     parser = verbs.add_parser("predict", help="label and probabilities for every line of a file", epilog=EPILOG)
     add_options(parser, PredictConfig)
+    add_quiet(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Answer as lines arrive."""
     config = build_config(arguments, PredictConfig)
-    set_up_logging()
+    set_up_logging(quiet=arguments.quiet)
     from zskd.files import replacing
     from zskd.models.classifier import Classifier, pick_precision
     from zskd.models.saved import load_saved
