@@ -38,8 +38,8 @@ def test_runs_that_differ_in_the_seed_share_a_line(finished_run: Path, tmp_path:
     assert group.name == "sst2" and [run.metrics["seed"] for run in group.runs] == [0, 1, 2]
     text = render(runs)
     page = Page(text)
-    assert f"{100 * statistics.fmean(scores):.1f}</data> ± " in text
-    assert f"{100 * statistics.stdev(scores):.1f}</data>" in text
+    assert f"{100 * statistics.fmean(scores):.1f}</data> <small>± " in text
+    assert f"{100 * statistics.stdev(scores):.1f}</data></small>" in text
     assert "3 seeds" in text
     labels = [str(attributes["aria-label"]) for tag, attributes in page.tags if tag == "svg"]
     assert len(labels) == 2 and all("seed 2" in label for label in labels)
@@ -50,6 +50,18 @@ def test_runs_of_other_options_stand_apart_and_say_in_what(finished_run: Path, t
     groups = group_runs(load_runs([finished_run, other]))
     assert [group.differs for group in groups] == [("perturb adversarial",), ("perturb none",)]
     assert [group.name for group in groups] == ["sst2: run", "sst2: none"]
+
+
+def test_options_of_an_adversary_count_where_there_is_one(finished_run: Path, tmp_path: Path) -> None:
+    options = ({"perturb": "none"}, {"perturb": "none", "seed": 1, "mask_rate": 0.9}, {"mask_rate": 0.9})
+    others = [variant(finished_run, tmp_path / f"v{i}", **changes) for i, changes in enumerate(options)]
+    groups = group_runs(load_runs([finished_run, *others]))
+    assert [len(group.runs) for group in groups] == [1, 2, 1]
+    assert [group.differs for group in groups] == [
+        ("perturb adversarial", "mask rate 0.3"),
+        ("perturb none",),
+        ("perturb adversarial", "mask rate 0.9"),
+    ]
 
 
 def test_another_task_needs_no_explanation(finished_run: Path, tmp_path: Path) -> None:

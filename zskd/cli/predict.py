@@ -7,7 +7,7 @@ import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from zskd.cli.options import add_options, add_quiet, build_config, set_up_logging
 from zskd.config import PredictConfig
@@ -51,6 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     model = saved.classifier
     precision = pick_precision(config.precision, model.model.device) if isinstance(model, Classifier) else "its own"
+    stream: Any  # typeshed's type of standard input lacks `read1`
+    target: TextIO
     with ExitStack() as stack:
         if config.input == "-":
             stream, name = sys.stdin.buffer, "standard input"

@@ -51,7 +51,8 @@ def recorded_task(record: dict[str, Any]) -> Task | None:
     if not isinstance(definition, dict):
         return None
     try:
-        return Task(**{key: tuple(value) if isinstance(value, list) else value for key, value in definition.items()})
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in definition.items()}
+        return Task(**values)
     except TypeError:  # of a zskd whose tasks had other attributes
         return TASKS.get(str(definition.get("name")))
 
@@ -104,8 +105,8 @@ def load_saved(
     if task_name:
         task = find_task(task_name)
         classifier = load_teacher(task, name, cache, None, label_map, flag=flag)
-        reason, length = f"--task {task_name}", max_length or task.max_length
-        return Saved(classifier, task.labels, len(task.text_columns), reason, length, task)
+        texts, reason = len(task.text_columns), f"--task {task_name}"
+        return Saved(classifier, task.labels, texts, reason, max_length or task.max_length, task)
     model, tokenizer, commit = load_plain(name, cache, None, flag=flag)
     labels = tuple(label_names({"id2label": model.config.id2label}))
     known, length = _run_of(Path(name).expanduser())

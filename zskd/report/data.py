@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from zskd.errors import InputError
+from zskd.options import DistillConfig
 
 # Of metrics.json: what every page needs. A file without one of them was not written by `zskd distill`.
 _NEEDED = (
@@ -30,6 +31,8 @@ _NEEDED = (
 
 # Options that say where and how a run was made, not what it is.
 _CIRCUMSTANCES = ("seed", "resume", "output_dir", "cache_dir", "report_to", "glue_dir", "hub_eval")
+
+_ADVERSARY = {item.name for item in fields(DistillConfig) if item.metadata["group"] == "adversary"}
 
 _OPTIONAL = {
     "record.json": "corpus, fingerprints and label names",
@@ -178,8 +181,13 @@ class Group:
         return f"{self.task}: {shown}" if self.differs else self.task
 
 
+_UNUSED = "unused"  # an adversary's option in a run without one
+
+
 def _identity(run: Run) -> dict[str, Any]:
     kept = {key: value for key, value in run.options.items() if key not in _CIRCUMSTANCES and key != "task"}
+    if run.options.get("perturb") != "adversarial":
+        kept |= {key: _UNUSED for key in kept if key in _ADVERSARY}
     # The teacher of a callable handed over in Python is in the metrics alone.
     return {**kept, "teacher": run.metrics["teacher"]["name"]}
 
@@ -202,7 +210,13 @@ def group_runs(runs: list[Run]) -> list[Group]:
     for members in found.values():
         first, task = _identity(members[0]), members[0].metrics["task"]
         rivals = [_identity(run) for run in by_task[task]]
-        differing = [key for key in first if key in shared and any(other[key] != first[key] for other in rivals)]
+        differing = [
+            key
+            for key in first
+            if key in shared
+            and first[key] != _UNUSED
+            and any(other[key] not in (first[key], _UNUSED) for other in rivals)
+        ]
         groups.append(
             Group(task, tuple(f"{key.replace('_', ' ')} {_short(first[key])}" for key in differing), tuple(members))
         )
