@@ -5,12 +5,14 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUN ?= runs/sst2
 
-.PHONY: help install distill test test-slow test-data smoke quality style glue-table adversarial-screen cycle-benchmark benchmarks clean
+.PHONY: help install distill test test-slow test-data test-report smoke quality style glue-table adversarial-screen cycle-benchmark \
+	benchmarks clean
 
 help:
 	@echo "make install     virtual environment in $(VENV) with zskd and the development tools"
 	@echo "make distill     the main job: an SST-2 student from the embedded default, in $(RUN)"
 	@echo "make test        the tests (no download beyond packages)"
+	@echo "make test-report  the report in headless Chromium (Debian: apt-get install chromium); screenshots in runs/"
 	@echo "make smoke       the main job on 5 % of the text with the real backbone"
 	@echo "make quality     format, lint and types"
 	@echo "make style       mend format and lint"
@@ -38,6 +40,10 @@ test-slow: $(READY)
 
 test-data: $(READY)
 	$(BIN)/python -m pytest -m data
+
+# Needs Chromium; on Debian and Ubuntu: apt-get install chromium
+test-report: $(READY)
+	$(BIN)/python -m pytest -m report
 
 smoke: $(READY)
 	$(BIN)/python -m recipes.smoke

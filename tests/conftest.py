@@ -203,10 +203,9 @@ def config_for(
     return config_for
 
 
-@pytest.fixture
-def glue_dir(tmp_path: Path) -> Path:
+def glue_folder(parent: Path) -> Path:
     """A GLUE folder for SST-2 with a few labelled rows."""
-    folder = tmp_path / "glue" / "SST-2"
+    folder = parent / "glue" / "SST-2"
     folder.mkdir(parents=True)
     rows = [
         ("a fine and moving film", 1),
@@ -218,6 +217,45 @@ def glue_dir(tmp_path: Path) -> Path:
         lines = [f"{text} {i}\t{label}" for i in range(copies) for text, label in rows]
         (folder / name).write_text("sentence\tlabel\n" + "\n".join(lines) + "\n", encoding="utf-8")
     return folder.parent
+
+
+@pytest.fixture
+def glue_dir(tmp_path: Path) -> Path:
+    """`glue_folder` for one test."""
+    return glue_folder(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def finished_run(
+    teacher_folder: Path, corpus_file: Path, shared_cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Folder of a finished adversarial run with scores on a GLUE file; a test that changes it works on a copy."""
+    from zskd.distill import distill
+
+    folder = tmp_path_factory.mktemp("finished")
+    distill(
+        DistillConfig(
+            task="sst2",
+            teacher=str(teacher_folder),
+            compression=2.0,
+            corpus=[str(corpus_file)],
+            perturb="adversarial",
+            pool_size=640,
+            heldout=64,
+            max_length=32,
+            batch_size=32,
+            checkpoints=4,
+            logging_steps=5,
+            precision="fp32",
+            generator_warmup=2,
+            generator_steps=2,
+            student_steps=5,
+            glue_dir=str(glue_folder(folder)),
+            cache_dir=str(shared_cache),
+            output_dir=str(folder / "run"),
+        )
+    )
+    return folder / "run"
 
 
 @dataclass

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from labelled_rows import task_file
 
+from zskd import checks
 from zskd.checks import check
 from zskd.config import DistillConfig, EvaluateConfig, FinetuneConfig, flag, to_dict
 from zskd.tasks import TASKS, Task, find_task
@@ -83,6 +84,11 @@ def test_unknown_choice_names_the_known_ones(tiny_config: DistillConfig, name: s
 
 def test_unknown_tracker_is_named(tiny_config: DistillConfig) -> None:
     only(check(replace(tiny_config, report_to="tensorbored")), "--report-to", "tensorbored")
+
+
+def test_tracker_that_is_not_installed_is_named(tiny_config: DistillConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "find_spec", lambda name: None)
+    only(check(replace(tiny_config, report_to="wandb")), "--report-to wandb", "the package wandb")
 
 
 @pytest.mark.parametrize("cls", CLASSES)

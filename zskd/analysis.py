@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -85,10 +86,18 @@ def latency(classifier: Classifier, texts: tuple[list[str], ...], max_length: in
         ``milliseconds``, the median time of one input asked alone; ``texts_per_second`` in batches of `LATENCY_BATCH`;
         ``device`` and ``threads`` (of the CPU, as torch is set).
     """
+    measured = time_answers(
+        lambda rows: predict_logits(classifier, rows, max_length=max_length, precision="fp32"), texts
+    )
+    return {**measured, "device": classifier.model.device.type, "threads": torch.get_num_threads()}
+
+
+def time_answers(answers: Callable[[tuple[list[str], ...]], Any], texts: tuple[list[str], ...]) -> dict[str, float]:
+    """``milliseconds`` and ``texts_per_second`` of any function of one or two lists of texts; see `latency`."""
 
     def seconds(rows: tuple[list[str], ...]) -> float:
         started = time.perf_counter()
-        predict_logits(classifier, rows, max_length=max_length, precision="fp32")
+        answers(rows)
         return time.perf_counter() - started
 
     count = len(texts[0])
@@ -100,6 +109,4 @@ def latency(classifier: Classifier, texts: tuple[list[str], ...], max_length: in
     return {
         "milliseconds": round(1000 * alone, 3),
         "texts_per_second": round(LATENCY_BATCH / together, 1),
-        "device": classifier.model.device.type,
-        "threads": torch.get_num_threads(),
     }

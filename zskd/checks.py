@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from zskd.config import Config, DistillConfig, EvaluateConfig, FinetuneConfig, cache_root, flag
+from zskd.config import Config, DistillConfig, EvaluateConfig, FinetuneConfig, PredictConfig, cache_root, flag
 from zskd.errors import InputError, nearest
 from zskd.hub import is_callable_name, is_local
 from zskd.labelled import check_header
@@ -41,13 +41,17 @@ def check(config: Config, *, black_box: bool = False) -> list[str]:
         black_box: the teacher is a callable that is handed over beside the configuration.
     """
     problems = _check_ranges(config)
-    task = _find(config.task, problems)
+    if isinstance(config, PredictConfig) and not config.task:
+        return problems + _check_predict(config, None)
+    task = _find(config.task or "", problems)
     if task is None:
         return problems
     if isinstance(config, DistillConfig):
         problems += _check_distill(config, task, black_box)
     elif isinstance(config, FinetuneConfig):
         problems += _check_finetune(config, task)
+    elif isinstance(config, PredictConfig):
+        problems += _check_predict(config, task)
     else:
         problems += _check_evaluate(config, task)
     return problems
@@ -242,3 +246,19 @@ def _check_evaluate(config: EvaluateConfig, task: Task) -> list[str]:
     else:
         problems += [f"--data: {problem}" for problem in check_header(task, config.data)]
     return problems
+
+
+def _check_predict(config: PredictConfig, task: Task | None) -> list[str]:
+    problems = []
+    if not config.model:
+        problems.append("--model: expected a run folder, a model folder or a Hub id, found none")
+    elif task is None:
+        if config.label_map:
+            problems.append(f"--label-map {config.label_map}: names a task's labels; name the task with --task")
+        if config.model in ("embedded", "default") or is_callable_name(config.model):
+            problems.append(f"--model {config.model}: expected --task beside it, found none")
+    if config.input != "-" and not Path(config.input).is_file():
+        problems.append(f"--input {config.input}: expected a file, or - for standard input; found none")
+    if config.output and Path(config.output).is_dir():
+        problems.append(f"--output {config.output}: expected a file, found a folder")
+    return problems + _check_cache(config.cache_dir)

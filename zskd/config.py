@@ -16,7 +16,15 @@ from typing import Any, TypeVar
 import yaml
 
 from zskd.errors import InputError, nearest
-from zskd.options import PERTURBATIONS, POOL_SIZES, PRECISIONS, DistillConfig, EvaluateConfig, FinetuneConfig
+from zskd.options import (
+    PERTURBATIONS,
+    POOL_SIZES,
+    PRECISIONS,
+    DistillConfig,
+    EvaluateConfig,
+    FinetuneConfig,
+    PredictConfig,
+)
 from zskd.tasks import find_task
 
 __all__ = [
@@ -28,6 +36,7 @@ __all__ = [
     "DistillConfig",
     "EvaluateConfig",
     "FinetuneConfig",
+    "PredictConfig",
     "cache_root",
     "field_type",
     "flag",
@@ -41,7 +50,7 @@ __all__ = [
 
 DEFAULT_CONFIG = "glue"  # of `zskd distill` without --config
 
-Config = TypeVar("Config", DistillConfig, FinetuneConfig, EvaluateConfig)
+Config = TypeVar("Config", DistillConfig, FinetuneConfig, EvaluateConfig, PredictConfig)
 
 
 def cache_root(cache_dir: str | None) -> Path:
@@ -155,7 +164,7 @@ def input_length(config: DistillConfig | FinetuneConfig | EvaluateConfig) -> int
 def with_task_defaults(config: Config) -> Config:
     """The configuration with the task's own values where none was given; unchanged where there is no such task."""
     try:
-        task = find_task(config.task)
+        task = find_task(config.task or "")
     except InputError:
         return config  # `zskd.checks.check` says what is wrong with it
     defaults = {"max_length": task.max_length, "pool_size": POOL_SIZES[len(task.text_columns)]}

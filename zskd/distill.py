@@ -1,4 +1,4 @@
-"""The walk: corpus, shaping, labelling, selection, training, scoring.
+"""The walk: corpus, shaping, labelling, selection, training, scoring, report.
 
 No function called before `score` receives a path to labelled data; the teacher gate reads the task's probe.
 
@@ -198,7 +198,18 @@ def distill(
     metrics = results.metrics(config, task, outcome, run, zero_shot=zero_shot)
     if state.is_main_process:
         run.finish(metrics)
+        _report(run)
     return metrics
+
+
+def _report(run: RunFolder) -> None:
+    """Write the run's report; the run is finished, so whatever goes wrong here is said and costs nothing else."""
+    try:
+        from zskd.report.page import write_report
+
+        write_report([run.path])
+    except Exception as error:
+        logger.warning("the report was not written (%s); try again with `zskd report %s`", error, run.path)
 
 
 def _queries(labelled: dict[str, LabelledTexts]) -> tuple[int, int]:

@@ -28,6 +28,7 @@ from zskd.encoding import encode_texts
 from zskd.models.blackbox import BlackBox
 from zskd.models.classifier import Classifier
 from zskd.processes import everyone
+from zskd.progress import bar
 from zskd.text.shaping import text_columns
 
 SHARD_ROWS = 4_096
@@ -151,7 +152,6 @@ def label_texts(
     schema = pa.schema({"teacher_logits": pa.list_(pa.float32(), len(classifier.order))})
     paths: list[Path] = []
     live, state = 0, PartialState()
-    hidden = None if state.is_main_process else True
 
     def shards() -> Iterator[tuple[Path, int, tuple[list[str], ...] | BatchEncoding | None]]:
         """Path, rows and, where this process has to ask for it, the texts of every shard."""
@@ -165,7 +165,7 @@ def label_texts(
             else:
                 yield path, count, texts if isinstance(classifier, BlackBox) else _encode(classifier, texts, max_length)
 
-    with tqdm(total=len(pool), desc=description, unit="text", disable=hidden, leave=False) as progress:
+    with bar(description, len(pool), "text") as progress:
         meter = Meter(progress)
         for path, count, inputs in ahead(shards()):
             paths.append(path)

@@ -15,6 +15,7 @@ import yaml
 from zskd.config import DistillConfig, to_dict
 from zskd.errors import RunError
 
+_LAUNCHED = "ZSKD_LAUNCHED"
 KEPT = "finished label shards and checkpoints are kept; repeat the command with --resume"
 
 
@@ -29,7 +30,12 @@ def is_main() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def launch(config: DistillConfig, processes: int) -> int:
+def launched() -> bool:
+    """True in a process that `launch` started: the one that called it shows the results."""
+    return _LAUNCHED in os.environ
+
+
+def launch(config: DistillConfig, processes: int, *, quiet: bool = False) -> int:
     """Run a distillation in several processes.
 
     When one of them ends badly, the others are ended too (at once, or after 30 seconds where they do not listen).
@@ -41,6 +47,7 @@ def launch(config: DistillConfig, processes: int) -> int:
         RunError: a process was killed or crashed.
         KeyboardInterrupt: the user interrupted.
     """
+    os.environ[_LAUNCHED] = "1"
     os.environ.setdefault("LOGLEVEL", "CRITICAL")  # the launcher's own account of a failure is long
     # As torchrun does, but with the cores shared out instead of one each.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // processes)))
@@ -62,7 +69,8 @@ def launch(config: DistillConfig, processes: int) -> int:
             max_restarts=0,
         )
         try:
-            elastic_launch(group, sys.executable)("-m", "zskd", "distill", "--config", str(options))
+            flags = ["--config", str(options), *(["--quiet"] if quiet else [])]
+            elastic_launch(group, sys.executable)("-m", "zskd", "distill", *flags)
         except ChildFailedError as error:
             first = min(error.failures.values(), key=lambda failure: failure.timestamp)
             if first.exitcode == 2:
@@ -75,4 +83,6 @@ def launch(config: DistillConfig, processes: int) -> int:
             raise RunError(f"process {first.local_rank} of {processes} {how}; {KEPT}") from error
         except SignalException as error:
             raise KeyboardInterrupt from error
+        finally:
+            del os.environ[_LAUNCHED]
     return 0

@@ -239,6 +239,38 @@ class FinetuneConfig:
 
 
 @dataclass
+class PredictConfig:
+    """Options of `zskd predict`: label and probabilities for every line of a file or of standard input."""
+
+    model: str = option("", "run folder, model folder or Hub id of the classifier", group="models")
+    task: str | None = option(
+        None,
+        "task whose labels and number of texts the model is held to; without it the model's own labels count",
+        group="models",
+    )
+    label_map: str | None = option(
+        None, "with --task: the model's label names in the task's words, as in `distill`", group="models"
+    )
+    input: str = option(
+        "-", "file with one input a line, two texts separated by a tab; -: standard input", group="data"
+    )
+    output: str | None = option(None, "file for the answers; default: standard output", group="data")
+    batch_size: int = option(
+        32, "lines that are answered together; fewer where no more have arrived", low=1, group="data"
+    )
+    max_length: int | None = option(
+        None,
+        "tokens; longer inputs are cut; default: the task's, the run's or the model's",
+        low=8,
+        high=512,
+        group="data",
+    )
+    precision: str = option("fp32", "precision of the model", choices=PRECISIONS, group="data")
+    json: bool = option(False, "one JSON object a line instead of a table with tabs", group="run")
+    cache_dir: str | None = option(None, "cache folder; default $ZSKD_CACHE or ~/.cache/zskd", group="run")
+
+
+@dataclass
 class EvaluateConfig:
     """Options of `zskd evaluate`: score a saved classifier on a labelled file."""
 

@@ -8,6 +8,7 @@ RUN/student/         the finished student
 RUN/analysis.json    confusion, reliability and latency (`zskd.results.analysis`)
 RUN/metrics.json     the results
 RUN/published.json   what was last published where (`zskd.publish`)
+RUN/report.html      all of it for people (`zskd.report`)
 """
 
 from __future__ import annotations

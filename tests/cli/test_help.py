@@ -10,7 +10,7 @@ from dataclasses import fields
 import pytest
 
 from zskd.cli import VERBS
-from zskd.config import DistillConfig, EvaluateConfig, FinetuneConfig, flag
+from zskd.config import DistillConfig, EvaluateConfig, FinetuneConfig, PredictConfig, flag
 
 NAMES = [module.__name__.rpartition(".")[2] for module in VERBS]
 OPTIONS = {
@@ -18,8 +18,9 @@ OPTIONS = {
     "validate": DistillConfig,
     "evaluate": EvaluateConfig,
     "finetune": FinetuneConfig,
+    "predict": PredictConfig,
 }
-HEAVY = ("torch", "transformers", "datasets", "peft", "accelerate", "sklearn", "pandas")
+HEAVY = ("torch", "transformers", "datasets", "peft", "accelerate", "sklearn", "pandas", "matplotlib", "jinja2")
 
 
 def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -58,9 +59,9 @@ def test_help_takes_less_than_half_a_second() -> None:
 
 def test_top_help_names_every_verb(capsys) -> None:
     text = shown(capsys)
-    for name in ("distill", "evaluate", "finetune", "publish", "validate", "ls"):
-        assert f"\n    {name} " in text
-    assert set(NAMES) == {"distill", "evaluate", "finetune", "publish", "validate", "ls"}
+    known = {"distill", "report", "publish", "predict", "export", "evaluate", "finetune", "validate", "ls"}
+    assert all(f"\n    {name} " in text for name in known)
+    assert set(NAMES) == known
 
 
 @pytest.mark.parametrize("verb", NAMES)
@@ -82,7 +83,7 @@ def test_help_of_a_verb_shows_every_option_with_its_meaning(capsys, verb: str) -
         assert "".join(item.metadata["help"].split()) in text
         for choice in item.metadata.get("choices", ()):
             assert choice in text
-    assert ("--config" in text) == (verb != "evaluate")
+    assert ("--config" in text) == (verb not in ("evaluate", "predict"))
 
 
 def test_version(capsys) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import json
+import sys
+from pathlib import Path
 from typing import Any
 
 from zskd.cli import publish
-from zskd.cli.options import add_options, build_config, set_up_logging
+from zskd.cli.options import add_options, add_quiet, build_config, set_up_logging
 from zskd.config import DEFAULT_CONFIG, DistillConfig
-from zskd.launch import is_main, launch, started_by_launcher
+from zskd.launch import is_main, launch, launched, started_by_launcher
 from zskd.runfolder import run_path
 
 EPILOG = """examples:
@@ -31,6 +34,7 @@ EPILOG = """examples:
   zskd distill --task sst2 --config embedded --publish me/sst2-mini
       and the student on the Hub when it is finished (private, unless --public)
 
+With --json, standard output is metrics.json and nothing else; the log stays on standard error.
 Options come from the configuration (--config, default `glue`), flags override it."""
 
 
@@ -39,35 +43,44 @@ def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser("distill", help="train a student from a teacher without its data", epilog=EPILOG)
     add_options(parser, DistillConfig, config_flag=True)
     publish.add_flags(parser)
+    add_quiet(parser)
+    parser.add_argument("--json", action="store_true", help="print metrics.json instead of the closing table")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Distil and print the closing table."""
+    """Distil and print the closing table, or the metrics as JSON and nothing else."""
     config = build_config(arguments, DistillConfig, default_config=DEFAULT_CONFIG)
     main = is_main()
-    set_up_logging(quiet=not main)
+    set_up_logging(quiet=arguments.quiet or not main)
     then = publish.after_run(arguments) if main else None
     if main:
         _check_hub_ids(config)
     if config.num_processes and config.num_processes > 1 and not started_by_launcher():
-        if code := launch(config, config.num_processes):
+        if code := launch(config, config.num_processes, quiet=arguments.quiet):
             return code
+        metrics = json.loads((run_path(config) / "metrics.json").read_text(encoding="utf-8"))
     else:
-        _distill(config, main)
+        from zskd.distill import distill
+
+        metrics = distill(config)
+    if main and not launched():
+        _show(metrics, run_path(config), as_json=arguments.json)
     if then is not None:
-        print(f"published: {then.publish(str(run_path(config)))}")
+        print(f"published: {then.publish(str(run_path(config)))}", file=sys.stderr if arguments.json else sys.stdout)
     return 0
 
 
-def _distill(config: DistillConfig, main: bool) -> None:
-    from zskd.distill import distill
+def _show(metrics: dict[str, Any], run_folder: Path, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(metrics, indent=2))
+        return
     from zskd.results import table
 
-    metrics = distill(config)
-    if main:
-        print(table(metrics))
-        print(f"student: {run_path(config) / 'student'}")
+    print(table(metrics))
+    print(f"student: {run_folder / 'student'}")
+    if (run_folder / "report.html").is_file():
+        print(f"report: {run_folder / 'report.html'}")
 
 
 def _check_hub_ids(config: DistillConfig) -> None:

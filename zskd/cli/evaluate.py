@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from zskd.cli.options import add_options, build_config, set_up_logging
+from zskd.cli.options import add_options, add_quiet, build_config, set_up_logging
 from zskd.config import EvaluateConfig
 
 EPILOG = """examples:
@@ -18,13 +18,14 @@ def add_parser(verbs: Any) -> None:
     """Register the verb."""
     parser = verbs.add_parser("evaluate", help="score a saved classifier on a labelled file", epilog=EPILOG)
     add_options(parser, EvaluateConfig)
+    add_quiet(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Score and print a table or JSON."""
     config = build_config(arguments, EvaluateConfig)
-    set_up_logging()
+    set_up_logging(quiet=arguments.quiet)
     from zskd.config import cache_root, input_length
     from zskd.labelled import read_labelled
     from zskd.models.classifier import Classifier, pick_precision

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from zskd.cli.options import add_options, build_config, set_up_logging
+from zskd.cli.options import add_options, add_quiet, build_config, set_up_logging
 from zskd.config import FinetuneConfig
 
 EPILOG = """examples:
@@ -23,13 +23,14 @@ def add_parser(verbs: Any) -> None:
     """Register the verb."""
     parser = verbs.add_parser("finetune", help="train a teacher from labelled rows", epilog=EPILOG)
     add_options(parser, FinetuneConfig, config_flag=True)
+    add_quiet(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Train and print the scores."""
     config = build_config(arguments, FinetuneConfig)
-    set_up_logging()
+    set_up_logging(quiet=arguments.quiet)
     from zskd.finetune import finetune
 
     done = finetune(config)

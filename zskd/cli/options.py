@@ -87,12 +87,13 @@ def build_config(arguments: argparse.Namespace, cls: type[Config], *, default_co
     return config
 
 
-def set_up_logging(quiet: bool = False) -> None:
-    """zskd's own log lines on standard error; those of the libraries from warnings on.
+def add_quiet(parser: argparse.ArgumentParser) -> None:
+    """``--quiet``, which no result depends on and no configuration holds."""
+    parser.add_argument("--quiet", action="store_true", help="no log lines and no progress bars, only warnings")
 
-    Args:
-        quiet: zskd's warnings only, for all but the first of several processes.
-    """
+
+def set_up_logging(*, quiet: bool = False) -> None:
+    """zskd's own log lines on standard error (from warnings on if `quiet`); those of the libraries from warnings on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("zskd")

@@ -65,24 +65,15 @@ def load_classifier(
     """
     mapping = parse_label_map(label_map) if label_map else None
     shown = f"{flag} {name}"
-    commit = None
     if name == "default":
         name = task.teacher
         mapping = mapping or task.teacher_labels
+    folder = None
     if name == "embedded":
         folder = task.adapter_path()
         if folder is None:
             raise InputError(f"{shown}: no adapter for {task.name} is packaged; train one with `zskd finetune`")
-        model, tokenizer = load_adapted(folder, cache, flag=flag)
-    elif (Path(name).expanduser() / "adapter_config.json").is_file():
-        model, tokenizer = load_adapted(Path(name).expanduser(), cache, flag=flag)
-    else:
-        origin = find_model(name, revision, flag=flag)
-        commit = origin.revision
-        model, tokenizer = load_weights(origin, flag=flag), load_tokenizer(origin, flag=flag)
-    check_embeddings(model, tokenizer, shown=shown)
-    if tokenizer.pad_token_id is None:
-        raise InputError(f"{shown}: its tokenizer has no padding token; set one, and pad_token_id in config.json")
+    model, tokenizer, commit = load_plain(str(folder or name), cache, revision, flag=flag, shown=shown)
     names = label_names({"id2label": model.config.id2label})
     if mapping and not label_map and not set(mapping) & set(names):
         mapping = None  # the default teacher already speaks the task's words
@@ -97,6 +88,31 @@ def load_classifier(
         tokenizer_fingerprint=tokenizer_fingerprint(tokenizer),
         revision=commit,
     )
+
+
+def load_plain(
+    name: str, cache: Path, revision: str | None, *, flag: str, shown: str | None = None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, str | None]:
+    """A classifier and its tokenizer as they are, whatever the task, with the commit of a model from the Hub.
+
+    Args:
+        name: a folder (full model or adapter) or a Hub id.
+        shown: flag and value to quote in messages, where the value is not `name`.
+
+    Raises:
+        InputError: it does not exist or does not load, or model and tokenizer do not fit together.
+    """
+    commit, shown = None, shown or f"{flag} {name}"
+    if (Path(name).expanduser() / "adapter_config.json").is_file():
+        model, tokenizer = load_adapted(Path(name).expanduser(), cache, flag=flag)
+    else:
+        origin = find_model(name, revision, flag=flag)
+        commit = origin.revision
+        model, tokenizer = load_weights(origin, flag=flag), load_tokenizer(origin, flag=flag)
+    check_embeddings(model, tokenizer, shown=shown)
+    if tokenizer.pad_token_id is None:
+        raise InputError(f"{shown}: its tokenizer has no padding token; set one, and pad_token_id in config.json")
+    return model, tokenizer, commit
 
 
 def pick_device() -> torch.device:

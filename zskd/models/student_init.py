@@ -23,6 +23,7 @@ from zskd.batching import token_batches, token_budget
 from zskd.files import replacing
 from zskd.models.classifier import Classifier
 from zskd.models.vocabulary import vocabulary_size
+from zskd.progress import bar
 
 # Raise it when the same teacher would give other features.
 FORMAT = 1
@@ -66,12 +67,15 @@ def token_reactions(teacher: Classifier, precision: str = "fp32") -> tuple[torch
     ids = torch.tensor(template).repeat(size, 1)
     ids[:, position] = torch.arange(size)
     states, logits = [], []
-    for batch in token_batches([len(template)] * size, token_budget(model.device.type)):
-        inputs = ids[batch].to(model.device)
-        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=precision == "bf16"):
-            output = model(input_ids=inputs, attention_mask=torch.ones_like(inputs), output_hidden_states=True)
-        states.append(output.hidden_states[-1][:, position].float().cpu())
-        logits.append(output.logits.float().cpu())
+    batches = token_batches([len(template)] * size, token_budget(model.device.type))
+    with bar("teacher answers single tokens", size, "token") as progress:
+        for batch in batches:
+            inputs = ids[batch].to(model.device)
+            with torch.autocast(inputs.device.type, torch.bfloat16, enabled=precision == "bf16"):
+                output = model(input_ids=inputs, attention_mask=torch.ones_like(inputs), output_hidden_states=True)
+            states.append(output.hidden_states[-1][:, position].float().cpu())
+            logits.append(output.logits.float().cpu())
+            progress.update(len(batch))
     return torch.cat(states)[:size], torch.cat(logits)[:size]  # the last batch repeats itself
 
 

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pyarrow as pa
 from datasets import Dataset
+from tqdm.auto import tqdm
 
 from zskd.arrow import ROWS, open_arrow, write_arrow
 from zskd.errors import InputError
 from zskd.files import write_text
+from zskd.progress import hidden
 from zskd.text import clean
 from zskd.text.seen import Seen
 from zskd.text.sources import SUFFIXES, Source, documents
@@ -123,7 +125,8 @@ def _batches(
 def _distinct_sentences(sources: list[Source], fraction: float, counts: dict[str, int]) -> Iterator[tuple[str, int]]:
     seen = Seen()
     for source in sources:
-        for passage in documents(source):
+        # How many passages there are is known when they have been read: this bar has no end.
+        for passage in tqdm(documents(source), f"reading {source.name}", unit="passage", disable=hidden(), leave=False):
             counts["passages"] += 1
             document = hash64(passage.strip())
             if fraction < 1.0 and hash64(str(document), "fraction") >= fraction * 2**64:

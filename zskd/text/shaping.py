@@ -14,10 +14,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from datasets import Dataset
+from tqdm.auto import tqdm
 
 from zskd.arrow import ROWS, open_arrow, write_arrow
 from zskd.errors import InputError
 from zskd.files import sha256_file
+from zskd.progress import bar
 from zskd.text.corpus import Corpus, hash64
 from zskd.text.pairs import pair_texts
 from zskd.text.words import as_question, corpus_words, perturb_words, question_starter, sub_span
@@ -117,7 +119,7 @@ def _heldout_pairs(
     return pair_texts(corpus, rows, size, kinds, "random", np.random.default_rng([STREAM, part]))
 
 
-def _batches(rows: Iterator[tuple[str, ...]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+def _batches(rows: Iterator[tuple[str, ...]], schema: pa.Schema, progress: tqdm) -> Iterator[pa.RecordBatch]:
     batch: list[tuple[str, ...]] = []
 
     def record() -> pa.RecordBatch:
@@ -128,8 +130,10 @@ def _batches(rows: Iterator[tuple[str, ...]], schema: pa.Schema) -> Iterator[pa.
         batch.append(row)
         if len(batch) == ROWS:
             yield record()
+            progress.update(len(batch))
             batch = []
     yield record()
+    progress.update(len(batch))
 
 
 def build_pools(
@@ -176,7 +180,8 @@ def build_pools(
                 "transfer": _transfer_texts(sentences, rows[0], size, inputs[0], perturb, seed),
             }
         for name, texts in made.items():
-            write_arrow(paths[name], _batches(texts, schema), schema)
+            with bar(f"shaping {name}", size if name == "transfer" else heldout // 2, "input") as progress:
+                write_arrow(paths[name], _batches(texts, schema, progress), schema)
     pools = {name: open_arrow(path) for name, path in paths.items()}
     digests = "".join(sha256_file(path) for path in paths.values())
     return Pools(fingerprint=hashlib.sha256(digests.encode()).hexdigest(), **pools)

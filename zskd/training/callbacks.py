@@ -6,9 +6,38 @@ import logging
 import math
 from typing import Any
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    PrinterCallback,
+    ProgressCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
 logger = logging.getLogger(__name__)
+
+
+class StepBar(ProgressCallback):
+    """Trainer's progress bar without its log entries, which would go to standard output."""
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Show nothing: `EvaluationLog` says what matters."""
+
+
+def keep_stdout_clean(trainer: Trainer) -> None:
+    """Standard output is for results: take away what prints there, keep the bar."""
+    trainer.remove_callback(PrinterCallback)
+    if trainer.pop_callback(ProgressCallback) is not None:
+        trainer.add_callback(StepBar())
 
 
 class EvaluationLog(TrainerCallback):

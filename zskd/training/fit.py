@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,14 +9,15 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from datasets import Dataset
-from transformers import PreTrainedModel, PrinterCallback
+from transformers import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
+from zskd import progress
 from zskd.config import DistillConfig
 from zskd.models.loading import quiet_transformers
 from zskd.tasks import find_task
 from zskd.training.arguments import ZeroShotArguments
-from zskd.training.callbacks import CollapseStop, EvaluationLog
+from zskd.training.callbacks import CollapseStop, EvaluationLog, keep_stdout_clean
 from zskd.training.generator_setup import MakeAdversary, optimizer_steps
 from zskd.training.trainer import ZeroShotTrainer, last_checkpoint, repoint_best
 
@@ -90,7 +90,7 @@ def training_arguments(config: DistillConfig, folder: Path, rows: float) -> Zero
         use_cpu=not torch.cuda.is_available(),
         ddp_find_unused_parameters=False,
         dataloader_pin_memory=torch.cuda.is_available(),
-        disable_tqdm=not sys.stderr.isatty(),
+        disable_tqdm=progress.hidden(),
     )
 
 
@@ -125,7 +125,7 @@ def fit(
         processing_class=tokenizer,
         callbacks=[EvaluationLog(), *([stop] if make_adversary else [])],
     )
-    trainer.remove_callback(PrinterCallback)
+    keep_stdout_clean(trainer)
     checkpoint = last_checkpoint(folder) if config.resume else None
     if checkpoint:
         repoint_best(checkpoint)

@@ -18,18 +18,19 @@ from torch.utils.data import DataLoader
 from transformers import (
     DataCollatorForLanguageModeling,
     PreTrainedModel,
-    PrinterCallback,
     Trainer,
     TrainingArguments,
     set_seed,
 )
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
+from zskd import progress
 from zskd.encoding import encode_texts
 from zskd.files import replacing
 from zskd.models.generator import masked_logits
 from zskd.models.loading import quiet_transformers
 from zskd.text.corpus import Corpus
+from zskd.training.callbacks import keep_stdout_clean
 
 logger = logging.getLogger(__name__)
 
@@ -133,12 +134,12 @@ def warm_up(
                 seed=SEED,
                 use_cpu=not torch.cuda.is_available(),
                 dataloader_pin_memory=torch.cuda.is_available(),
-                disable_tqdm=True,
+                disable_tqdm=progress.hidden(),
             ),
             train_dataset=rows,
             data_collator=lambda batch: collator([{k: v for k, v in row.items() if k != "length"} for row in batch]),
         )
-        trainer.remove_callback(PrinterCallback)
+        keep_stdout_clean(trainer)
         trainer.train()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     logger.info("generator: %d steps of warm-up, masked-LM loss %s", steps, " ".join(f"{x:.2f}" for x in losses))

@@ -1,0 +1,128 @@
+"""Several runs: grouped by what differs, with means and spreads, and errors for what is no finished run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+from pathlib import Path
+
+import pytest
+import yaml
+from test_page import Page
+
+from zskd.errors import InputError
+from zskd.report.comparison import spread
+from zskd.report.data import group_runs, load_run, load_runs
+from zskd.report.page import render
+
+
+def variant(source: Path, folder: Path, accuracy: float | None = None, **options: object) -> Path:
+    """A copy of a run with other options, and another score of its student."""
+    shutil.copytree(source, folder, ignore=shutil.ignore_patterns("checkpoints", "student"))
+    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")) | options
+    (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    metrics |= {key: value for key, value in options.items() if key in ("seed", "task")}
+    if accuracy is not None:
+        metrics["student"]["scores"]["glue"]["accuracy"] = accuracy
+    (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    return folder
+
+
+def test_runs_that_differ_in_the_seed_share_a_line(finished_run: Path, tmp_path: Path) -> None:
+    scores = (0.5, 0.75, 0.625)
+    folders = [variant(finished_run, tmp_path / f"s{seed}", score, seed=seed) for seed, score in enumerate(scores)]
+    runs = load_runs(folders)
+    (group,) = group_runs(runs)
+    assert group.name == "sst2" and [run.metrics["seed"] for run in group.runs] == [0, 1, 2]
+    text = render(runs)
+    page = Page(text)
+    assert f"{100 * statistics.fmean(scores):.1f}</data> <small>± " in text
+    assert f"{100 * statistics.stdev(scores):.1f}</data></small>" in text
+    assert "3 seeds" in text
+    labels = [str(attributes["aria-label"]) for tag, attributes in page.tags if tag == "svg"]
+    assert len(labels) == 2 and all("seed 2" in label for label in labels)
+
+
+def test_runs_of_other_options_stand_apart_and_say_in_what(finished_run: Path, tmp_path: Path) -> None:
+    other = variant(finished_run, tmp_path / "none", perturb="none", cache_dir="/somewhere")
+    groups = group_runs(load_runs([finished_run, other]))
+    assert [group.differs for group in groups] == [("perturb adversarial",), ("perturb none",)]
+    assert [group.name for group in groups] == ["sst2: run", "sst2: none"]
+
+
+def test_options_of_an_adversary_count_where_there_is_one(finished_run: Path, tmp_path: Path) -> None:
+    options = ({"perturb": "none"}, {"perturb": "none", "seed": 1, "mask_rate": 0.9}, {"mask_rate": 0.9})
+    others = [variant(finished_run, tmp_path / f"v{i}", **changes) for i, changes in enumerate(options)]
+    groups = group_runs(load_runs([finished_run, *others]))
+    assert [len(group.runs) for group in groups] == [1, 2, 1]
+    assert [group.differs for group in groups] == [
+        ("perturb adversarial", "mask rate 0.3"),
+        ("perturb none",),
+        ("perturb adversarial", "mask rate 0.9"),
+    ]
+
+
+def test_another_task_needs_no_explanation(finished_run: Path, tmp_path: Path) -> None:
+    other = variant(finished_run, tmp_path / "other", task="mrpc", max_length=128)
+    groups = group_runs(load_runs([finished_run, other]))
+    assert [(group.name, group.differs) for group in groups] == [("sst2", ()), ("mrpc", ())]
+
+
+def test_options_that_an_older_run_did_not_write_tell_nothing_apart(finished_run: Path, tmp_path: Path) -> None:
+    older = variant(finished_run, tmp_path / "older", seed=7)
+    config = yaml.safe_load((older / "config.yaml").read_text(encoding="utf-8"))
+    del config["anchor_weight"]
+    (older / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    assert len(group_runs(load_runs([finished_run, older]))) == 1
+
+
+def test_the_same_run_counts_once(finished_run: Path) -> None:
+    assert len(load_runs([finished_run, f"{finished_run}/."])) == 1
+
+
+def test_spread() -> None:
+    assert spread([0.5]) == (0.5, None)
+    assert spread([0.25, 0.75]) == (0.5, statistics.stdev([0.25, 0.75]))
+    assert spread([0.5, None]) is None
+
+
+def test_what_is_no_finished_run_is_said_for_every_folder(finished_run: Path, tmp_path: Path) -> None:
+    unfinished = variant(finished_run, tmp_path / "unfinished")
+    (unfinished / "metrics.json").unlink()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError) as raised:
+        load_runs([finished_run, unfinished, tmp_path / "empty", tmp_path / "no"])
+    first, second, third = raised.value.problems
+    assert "finished run" in first and "--resume" in first
+    assert "no config.yaml" in second and "no such folder" in third
+
+
+def test_damaged_files_are_named(finished_run: Path, tmp_path: Path) -> None:
+    damaged = variant(finished_run, tmp_path / "damaged")
+    (damaged / "analysis.json").write_text("{", encoding="utf-8")
+    with pytest.raises(InputError, match=r"analysis\.json: expected JSON"):
+        load_run(damaged)
+    (damaged / "metrics.json").write_text("[]", encoding="utf-8")
+    with pytest.raises(InputError, match=r"metrics\.json: expected the results of a run"):
+        load_run(damaged)
+
+
+def test_the_student_folder_is_not_the_run(finished_run: Path) -> None:
+    with pytest.raises(InputError, match="did you mean"):
+        load_run(finished_run / "student")
+
+
+def test_command_line(cli, finished_run: Path, tmp_path: Path) -> None:
+    target = tmp_path / "new" / "page.html"
+    done = cli("report", finished_run, "--output", target)
+    assert (done.code, done.out) == (0, f"report: {target}\n")
+    Page(target.read_text(encoding="utf-8"))
+    for arguments, word in (
+        ((tmp_path,), "config.yaml"),
+        ((finished_run, finished_run), "--output"),
+        ((tmp_path / "no",), "no such folder"),
+    ):
+        done = cli("report", *arguments)
+        assert done.code == 2 and word in done.errors[0] and done.out == ""

@@ -1,0 +1,89 @@
+"""`zskd export`: a student for runtimes without torch."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from zskd.cli.options import add_quiet, set_up_logging
+from zskd.errors import InputError
+
+FORMATS = ("onnx",)
+QUANTIZATIONS = ("int8",)
+
+EPILOG = """examples:
+  zskd export runs/first --format onnx
+      writes runs/first/onnx and compares its logits with PyTorch's
+  zskd export runs/first --format onnx --quantize int8 --data glue_data/SST-2/dev.tsv
+      the int8 model beside it, scored on a labelled file
+
+Needs the packages of zskd[onnx]."""
+
+
+def add_parser(verbs: Any) -> None:
+    """Register the verb."""
+    parser = verbs.add_parser("export", help="write a student as ONNX and check it", epilog=EPILOG)
+    parser.add_argument("model", metavar="RUN", help="run folder, model folder or Hub id")
+    parser.add_argument("--format", choices=FORMATS, required=True, metavar="|".join(FORMATS), help="what to write")
+    parser.add_argument(
+        "--quantize",
+        choices=QUANTIZATIONS,
+        metavar="|".join(QUANTIZATIONS),
+        help="also write a model with int8 weights",
+    )
+    parser.add_argument(
+        "--data",
+        metavar="FILE",
+        help="labelled file in the task's columns, or `probe`, for scores and agreement; default: the task's probe",
+    )
+    parser.add_argument("--task", metavar="TASK", help="the model's task, where it is not the student of a run")
+    parser.add_argument("--output-dir", metavar="DIR", help="folder to write; default RUN/onnx")
+    parser.add_argument("--cache-dir", metavar="DIR", help="cache folder; default $ZSKD_CACHE or ~/.cache/zskd")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    add_quiet(parser)
+    parser.set_defaults(run=run)
+
+
+def _target(arguments: argparse.Namespace) -> Path:
+    if arguments.output_dir:
+        folder = Path(arguments.output_dir)
+    elif Path(arguments.model).expanduser().is_dir():
+        folder = Path(arguments.model).expanduser() / "onnx"
+    else:
+        raise InputError(f"--output-dir: expected a folder for the export of {arguments.model}, found none")
+    if folder.exists() and not (folder / "export.json").is_file() and (folder.is_file() or any(folder.iterdir())):
+        raise InputError(f"--output-dir {folder}: expected a new folder or an earlier export, found something else")
+    return folder
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write, check and print the table."""
+    from zskd.hub import is_callable_name
+
+    if is_callable_name(arguments.model):
+        raise InputError(f"{arguments.model}: expected a model with weights, found the name of a callable")
+    folder = _target(arguments)
+    set_up_logging(quiet=arguments.quiet)
+    from zskd.export import export_onnx, missing_packages, table
+    from zskd.labelled import read_labelled
+    from zskd.models.saved import load_saved
+
+    if missing := missing_packages():
+        raise InputError(f"--format onnx: expected {', '.join(missing)}, found none; pip install 'zskd[onnx]'")
+    saved = load_saved(arguments.model, flag="RUN", task_name=arguments.task, cache_dir=arguments.cache_dir)
+    probe = saved.task.probe_path() if saved.task is not None else None
+    data, path = None, arguments.data
+    if path is not None and saved.task is None:
+        raise InputError(f"--data {path}: expected --task beside it, because {arguments.model} does not name its task")
+    if path == "probe" and probe is None:
+        raise InputError("--data probe: no probe for this task is packaged")
+    if saved.task is not None and (path or probe):
+        path = str(probe) if path in (None, "probe") else path
+        data = read_labelled(saved.task, str(path))
+    results = export_onnx(
+        saved, folder, int8=arguments.quantize == "int8", data=data, data_name=Path(path).name if path else ""
+    )
+    print(json.dumps(results) if arguments.json else f"{table(results)}\nexport: {folder}")
+    return 0

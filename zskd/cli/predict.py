@@ -1,0 +1,84 @@
+"""`zskd predict`: label and probabilities for every line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, TextIO
+
+from zskd.cli.options import add_options, add_quiet, build_config, set_up_logging
+from zskd.config import PredictConfig
+
+EPILOG = """examples:
+  zskd predict --model runs/first --input reviews.txt --output answers.tsv
+      one text a line
+  zskd predict --model runs/qnli/student --input questions.tsv --json
+      question, tab, passage
+  tail -f reviews.txt | zskd predict --model my-user/my-student
+      answers appear as lines arrive
+
+The input has no header. Whether a model reads two texts is known from the run folder it lies in, or from --task; else
+the first line decides. An empty line is an empty text, so that answers and lines go together."""
+
+
+def add_parser(verbs: Any) -> None:
+    """Register the verb."""
+    parser = verbs.add_parser("predict", help="label and probabilities for every line of a file", epilog=EPILOG)
+    add_options(parser, PredictConfig)
+    add_quiet(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Answer as lines arrive."""
+    config = build_config(arguments, PredictConfig)
+    set_up_logging(quiet=arguments.quiet)
+    from zskd.files import replacing
+    from zskd.models.classifier import Classifier, pick_precision
+    from zskd.models.saved import load_saved
+    from zskd.predict import predict
+
+    saved = load_saved(
+        config.model,
+        flag="--model",
+        task_name=config.task,
+        label_map=config.label_map,
+        max_length=config.max_length,
+        cache_dir=config.cache_dir,
+    )
+    model = saved.classifier
+    precision = pick_precision(config.precision, model.model.device) if isinstance(model, Classifier) else "its own"
+    stream: Any  # typeshed's type of standard input lacks `read1`
+    target: TextIO
+    with ExitStack() as stack:
+        if config.input == "-":
+            stream, name = sys.stdin.buffer, "standard input"
+        else:
+            stream, name = stack.enter_context(Path(config.input).open("rb")), config.input
+        if config.output:
+            path = stack.enter_context(replacing(config.output))
+            target = stack.enter_context(path.open("w", encoding="utf-8", newline="\n"))
+        else:
+            target = sys.stdout
+
+        def write(lines: str) -> None:
+            target.write(lines)
+            target.flush()
+
+        try:
+            predict(
+                saved,
+                stream,
+                write,
+                name=name,
+                batch_size=config.batch_size,
+                precision=precision,
+                as_json=config.json,
+            )
+        except BrokenPipeError:
+            # Whoever reads has enough (`| head`). What is left in the buffer must not be written at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0

@@ -1,0 +1,132 @@
+"""A saved classifier without being told its task: labels from its configuration, the rest from the run it lies in."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from zskd.config import cache_root
+from zskd.errors import InputError
+from zskd.models.blackbox import BlackBox
+from zskd.models.classifier import Classifier, load_plain, pick_device
+from zskd.models.labels import label_names
+from zskd.models.loading import count_parameters, model_fingerprint, tokenizer_fingerprint
+from zskd.models.positions import usable_positions
+from zskd.models.teacher import load_teacher
+from zskd.tasks import TASKS, Task, find_task
+
+logger = logging.getLogger(__name__)
+
+LONGEST = 512  # tokens, where neither task nor model say less
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A classifier that is ready to answer.
+
+    Attributes:
+        labels: names of its classes; class ``i`` is column ``classifier.order[i]`` of its logits.
+        texts: how many texts an input has; None where nothing says so.
+        reason: what says how many texts there are, for messages.
+        max_length: tokens; longer inputs are cut.
+        task: its task, where it is known.
+    """
+
+    classifier: Classifier | BlackBox
+    labels: tuple[str, ...]
+    texts: int | None
+    reason: str
+    max_length: int
+    task: Task | None
+
+
+def recorded_task(record: dict[str, Any]) -> Task | None:
+    """The task of a run's ``record.json``; None where an older zskd did not write it."""
+    definition = record.get("task")
+    if not isinstance(definition, dict):
+        return None
+    try:
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in definition.items()}
+        return Task(**values)
+    except TypeError:  # of a zskd whose tasks had other attributes
+        return TASKS.get(str(definition.get("name")))
+
+
+def _run_of(folder: Path) -> tuple[Task | None, int | None]:
+    """Task and input length of the run that a student's folder lies in."""
+    try:
+        record = json.loads((folder.parent / "record.json").read_text(encoding="utf-8"))
+        options = yaml.safe_load((folder.parent / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, yaml.YAMLError):
+        return None, None  # a folder like any other
+    if folder.name != "student" or not isinstance(record, dict) or not isinstance(options, dict):
+        return None, None
+    return recorded_task(record), options.get("max_length")
+
+
+def student_folder(name: str) -> str:
+    """`name`, or ``RUN/student`` where it names a run folder.
+
+    Raises:
+        InputError: the run has no student yet.
+    """
+    folder = Path(name).expanduser()
+    if not (folder / "config.yaml").is_file() or (folder / "config.json").is_file():
+        return name
+    if not (folder / "student" / "config.json").is_file():
+        raise InputError(f"{name}: expected a finished run, found no student in it; finish it with --resume")
+    return str(folder / "student")
+
+
+def load_saved(
+    name: str,
+    *,
+    flag: str,
+    task_name: str | None = None,
+    label_map: str | None = None,
+    max_length: int | None = None,
+    cache_dir: str | None = None,
+) -> Saved:
+    """Load a classifier from a run folder, a model folder or the Hub, on the device where models run.
+
+    Args:
+        task_name: puts the labels into this task's words and order, and says how many texts an input has.
+        max_length: overrules what the task, the run or the model say.
+
+    Raises:
+        InputError: it cannot be loaded, or has other labels than the task.
+    """
+    cache, name = cache_root(cache_dir), student_folder(name)
+    if task_name:
+        task = find_task(task_name)
+        classifier = load_teacher(task, name, cache, None, label_map, flag=flag)
+        texts, reason = len(task.text_columns), f"--task {task_name}"
+        return Saved(classifier, task.labels, texts, reason, max_length or task.max_length, task)
+    model, tokenizer, commit = load_plain(name, cache, None, flag=flag)
+    labels = tuple(label_names({"id2label": model.config.id2label}))
+    known, length = _run_of(Path(name).expanduser())
+    if known is not None and tuple(known.labels) != labels:
+        known = None  # another model was put into the folder
+    limits = (usable_positions(model.config.to_dict()), tokenizer.model_max_length, LONGEST)
+    return Saved(
+        classifier=Classifier(
+            name=name,
+            model=model.requires_grad_(False).to(pick_device()),
+            tokenizer=tokenizer,
+            order=tuple(range(len(labels))),
+            parameters=count_parameters(model),
+            fingerprint=model_fingerprint(model),
+            tokenizer_fingerprint=tokenizer_fingerprint(tokenizer),
+            revision=commit,
+        ),
+        labels=labels,
+        texts=len(known.text_columns) if known else None,
+        reason=f"{Path(name).parent / 'record.json'} says {known.name}" if known else "",
+        max_length=max_length or min(limit for limit in (*limits, length) if limit is not None),
+        task=known,
+    )

@@ -1,0 +1,122 @@
+"""Several runs side by side: means and spreads over seeds, and curves on common axes."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+from typing import Any
+
+from zskd.report.data import Group, Run
+from zskd.report.figures import Series, line_figure
+
+Spread = tuple[float, float | None]
+
+
+def spread(values: Iterable[float | None]) -> Spread | None:
+    """Mean and sample standard deviation (None for one value); None where a value is missing."""
+    known = list(values)
+    if not known or any(value is None for value in known):
+        return None
+    numbers = [value for value in known if value is not None]
+    return statistics.fmean(numbers), statistics.stdev(numbers) if len(numbers) > 1 else None
+
+
+def content(groups: list[Group]) -> dict[str, Any]:
+    """What the comparison's template shows."""
+    return {
+        "groups": groups,
+        "runs": [run for group in groups for run in group.runs],
+        "rows": [row for group in groups for row in score_rows(group)],
+        "sizes": [size_row(group) for group in groups],
+        "panels": panels(groups),
+        "missing": [(run.name, sorted(run.missing)) for group in groups for run in group.runs if run.missing],
+    }
+
+
+def score_rows(group: Group) -> list[dict[str, Any]]:
+    """A row per evaluation set that every run of the group has."""
+    first = group.runs[0].metrics["student"]["scores"]
+    shared = [name for name in first if all(name in run.metrics["student"]["scores"] for run in group.runs)]
+    rows = []
+    for name in shared:
+        scores = [
+            (run.metrics["teacher"]["scores"][name], run.metrics["student"]["scores"][name]) for run in group.runs
+        ]
+        rows.append(
+            {
+                "group": group.name,
+                "differs": group.differs,
+                "set": name,
+                "rows": first[name]["rows"],
+                "seeds": len(group.runs),
+                "majority": spread(student["majority"] for _, student in scores),
+                "teacher": spread(teacher["accuracy"] for teacher, _ in scores),
+                "student": spread(student["accuracy"] for _, student in scores),
+                "kept": spread(run.metrics["retention"][name] for run in group.runs),
+                "above": spread(run.metrics["retention_above_chance"][name] for run in group.runs),
+            }
+        )
+    return rows
+
+
+def _latency(run: Run, who: str) -> float | None:
+    found = ((run.analysis or {}).get("latency") or {}).get(who)
+    return None if found is None else float(found["milliseconds"])
+
+
+def size_row(group: Group) -> dict[str, Any]:
+    """Agreement, size and latency of a group."""
+    metrics = [run.metrics for run in group.runs]
+    return {
+        "group": group.name,
+        "seeds": len(group.runs),
+        "agreement": spread(entry["agreement"] for entry in metrics),
+        "agreement_above": spread(entry.get("agreement_above_chance") for entry in metrics),
+        "teacher_parameters": metrics[0]["teacher"]["parameters"],
+        "student_parameters": metrics[0]["student"]["parameters"],
+        "teacher_ms": spread(_latency(run, "teacher") for run in group.runs),
+        "student_ms": spread(_latency(run, "student") for run in group.runs),
+        "minutes": spread(entry["seconds"]["total"] / 60 for entry in metrics),
+    }
+
+
+def panels(groups: list[Group]) -> list[dict[str, Any]]:
+    """Small multiples: agreement and loss, a panel per group, on the same vertical axis."""
+    kinds = (
+        ("Agreement on held-out text", "eval_agreement", 100.0, "agreement (%)"),
+        ("Training loss", "loss", 1.0, "loss (nats)"),
+    )
+    found = []
+    for number, (title, key, factor, label) in enumerate(kinds):
+        curves = {
+            group.name: [
+                (run, steps, [factor * value for value in values])
+                for run in group.runs
+                for steps, values in [run.curve(key)]
+                if steps
+            ]
+            for group in groups
+        }
+        values = [value for lines in curves.values() for _, _, line in lines for value in line]
+        if not values:
+            continue
+        margin = 0.05 * (max(values) - min(values)) or 0.05 * abs(values[0]) or 1.0
+        figures = []
+        for i, group in enumerate(groups):
+            if not (lines := curves[group.name]):
+                continue
+            ends = "; ".join(
+                f"seed {run.metrics['seed']} from {line[0]:.3g} to {line[-1]:.3g}" for run, _, line in lines
+            )
+            svg = line_figure(
+                f"panel-{number}-{i}",
+                [Series(f"seed {run.metrics['seed']}", steps, line) for run, steps, line in lines],
+                x="optimizer step",
+                y=label,
+                alternative=f"{title}, {group.name}: {ends}.",
+                limits=(min(values) - margin, max(values) + margin),
+                small=True,
+            )
+            figures.append({"title": group.name, "svg": svg})
+        found.append({"title": title, "figures": figures})
+    return found

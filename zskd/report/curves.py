@@ -1,0 +1,114 @@
+"""The figures of a run: training curves, divergence per round, reliability."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from markupsafe import Markup
+
+from zskd.report.data import Run
+from zskd.report.figures import Series, line_figure, reliability_figure
+
+STEP = "optimizer step"
+
+
+def _figure(title: str, svg: Markup, note: str = "") -> dict[str, Any]:
+    return {"title": title, "svg": svg, "note": note}
+
+
+def training_figures(run: Run) -> list[dict[str, Any]]:
+    """Loss on the transfer set and on held-out text, and agreement with the teacher; those the log has."""
+    figures = []
+    series = [
+        Series(label, *curve)
+        for label, curve in (("transfer set", run.curve("loss")), ("held-out text", run.curve("eval_loss")))
+        if curve[0]
+    ]
+    best = (run.metrics["best_step"], "kept")
+    if series:
+        ends = "; ".join(f"{line.label} from {line.y[0]:.3f} to {line.y[-1]:.3f}" for line in series)
+        svg = line_figure(
+            "loss",
+            series,
+            x=STEP,
+            y="distillation loss (nats)",
+            alternative=f"Loss over optimizer steps: {ends}.",
+            mark=best,
+        )
+        figures.append(_figure("Loss", svg))
+    steps, agreed = run.curve("eval_agreement")
+    if steps:
+        svg = line_figure(
+            "agreement",
+            [Series("agreement", steps, [100 * value for value in agreed])],
+            x=STEP,
+            y="agreement with the teacher (%)",
+            alternative=f"Agreement with the teacher on the selecting half of the held-out text over optimizer steps: "
+            f"from {100 * agreed[0]:.1f} to {100 * agreed[-1]:.1f} percent, highest {100 * max(agreed):.1f}.",
+            mark=best,
+        )
+        note = "On the half of the held-out text that selects the checkpoint; the results table has the other half."
+        figures.append(_figure("Agreement on held-out text", svg, note))
+    return figures
+
+
+def adversary_figures(run: Run) -> list[dict[str, Any]]:
+    """Divergence per round of an adversarial run."""
+    kinds = (("before", "adversarial/divergence_before_step"), ("after", "adversarial/divergence_after_step"))
+    curves = [(label, run.curve(key)) for label, key in kinds]
+    series = [Series(f"{label} the generator's step", *curve) for label, curve in curves if curve[0]]
+    figures = []
+    if series:
+        svg = line_figure(
+            "divergence",
+            series,
+            x=f"{STEP} (end of the round)",
+            y="KL(teacher, student) (nats)",
+            alternative="Divergence of fresh rows per round: "
+            + "; ".join(f"{line.label} from {line.y[0]:.3f} to {line.y[-1]:.3f}" for line in series)
+            + ".",
+        )
+        note = "The same rows and noise before and after the first step of the generator in a round."
+        figures.append(_figure("Divergence per round", svg, note))
+    rows = (
+        ("transfer set", "adversarial/loss_transfer"),
+        ("fresh rows", "adversarial/loss_fresh"),
+        ("replayed rows", "adversarial/loss_replayed"),
+    )
+    series = [Series(label, *run.curve(key)) for label, key in rows if run.curve(key)[0]]
+    if series:
+        ends = "; ".join(f"{line.label} from {line.y[0]:.3f} to {line.y[-1]:.3f}" for line in series)
+        svg = line_figure(
+            "rows",
+            series,
+            x=f"{STEP} (end of the round)",
+            y="the student's loss (nats)",
+            alternative=f"The student's loss per round by kind of row: {ends}.",
+        )
+        figures.append(_figure("The student's loss by kind of row", svg))
+    return figures
+
+
+def reliability(run: Run) -> list[dict[str, Any]]:
+    """A reliability diagram per evaluation set, and one for the student against the teacher's classes."""
+    if run.analysis is None:
+        return []
+    sets = [(name, models) for name, models in run.analysis["evaluation"].items()]
+    sets.append(("held-out text", {"student": run.analysis["heldout"]}))
+    figures = []
+    for i, (name, models) in enumerate(sets):
+        series, errors = [], {}
+        for who, found in models.items():
+            bins = found["reliability"]["bins"]
+            columns = [[entry[key] for entry in bins] for key in ("confidence", "accuracy", "rows")]
+            series.append(Series(who, *columns))
+            errors[who] = found["reliability"]["ece"]
+        against = "the teacher's classes" if name == "held-out text" else "labels"
+        words = ", ".join(f"{who} {100 * error:.1f} points" for who, error in errors.items())
+        svg = reliability_figure(
+            f"reliability-{i}",
+            series,
+            alternative=f"Accuracy over confidence on {name} against {against}; expected calibration error: {words}.",
+        )
+        figures.append(_figure(f"{name}, against {against}", svg, f"Expected calibration error: {words}."))
+    return figures

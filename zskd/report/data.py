@@ -1,0 +1,229 @@
+"""Reading finished run folders, and putting runs together that differ in nothing but the seed."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from zskd.errors import InputError
+from zskd.options import DistillConfig
+
+# Of metrics.json: what every page needs. A file without one of them was not written by `zskd distill`.
+_NEEDED = (
+    "task",
+    "seed",
+    "teacher",
+    "student",
+    "retention",
+    "retention_above_chance",
+    "agreement",
+    "transfer_set",
+    "steps",
+    "seconds",
+    "versions",
+)
+
+# Options that say where and how a run was made, not what it is.
+_CIRCUMSTANCES = ("seed", "resume", "output_dir", "cache_dir", "report_to", "glue_dir", "hub_eval")
+
+_ADVERSARY = {item.name for item in fields(DistillConfig) if item.metadata["group"] == "adversary"}
+
+_OPTIONAL = {
+    "record.json": "corpus, fingerprints and label names",
+    "history.json": "curves",
+    "transfer_set.json": "class balance of the transfer set",
+    "analysis.json": "confusion, reliability and latency",
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a finished run left behind.
+
+    Attributes:
+        options: content of ``config.yaml``.
+        history: Trainer's log; empty where it is missing, like ``record``.
+        transfer: content of ``transfer_set.json``, None where it is missing; so ``analysis``.
+        examples: content of ``adversarial.json``.
+        special: CLS, SEP and the like, as the student's tokenizer spells them.
+        missing: file name -> what the page cannot show without it.
+    """
+
+    path: Path
+    options: dict[str, Any]
+    metrics: dict[str, Any]
+    record: dict[str, Any]
+    history: list[dict[str, Any]]
+    transfer: dict[str, Any] | None
+    analysis: dict[str, Any] | None
+    examples: list[dict[str, Any]]
+    special: frozenset[str]
+    missing: dict[str, str]
+
+    @property
+    def name(self) -> str:
+        """Name of the run folder."""
+        return self.path.resolve().name
+
+    @property
+    def labels(self) -> list[str]:
+        """Label names in the task's order."""
+        known = (self.analysis or {}).get("labels") or self.record.get("task", {}).get("labels")
+        return list(known or self.metrics["transfer_set"]["classes"])
+
+    def curve(self, key: str) -> tuple[list[int], list[float]]:
+        """Optimizer steps and values of what the training log calls `key`; values that are no number are left out."""
+        found = [(entry["step"], entry[key]) for entry in self.history if key in entry and math.isfinite(entry[key])]
+        return [step for step, _ in found], [value for _, value in found]
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"{path}: expected JSON, found: {error}") from error
+
+
+def _special(folder: Path) -> frozenset[str]:
+    settings = _json(folder / "student" / "tokenizer_config.json") or {}
+    names = ("cls_token", "sep_token", "pad_token", "bos_token", "eos_token")
+    return frozenset(settings[name] for name in names if isinstance(settings.get(name), str))
+
+
+def load_run(folder: str | Path) -> Run:
+    """Read a run folder.
+
+    Raises:
+        InputError: it is none, the run is not finished, or one of its files is damaged.
+    """
+    path = Path(folder).expanduser()
+    if not path.is_dir():
+        raise InputError(f"{folder}: expected a run folder, found {'a file' if path.exists() else 'no such folder'}")
+    try:
+        options = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        hint = f"; did you mean {path.parent}?" if (path.parent / "metrics.json").is_file() else ""
+        raise InputError(
+            f"{folder}: expected a run folder of `zskd distill`, found no config.yaml in it{hint}"
+        ) from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path / 'config.yaml'}: expected YAML, found: {' '.join(str(error).split())}") from error
+    if not isinstance(options, dict) or "task" not in options:
+        raise InputError(f"{path / 'config.yaml'}: expected the options of a distillation, found something else")
+    metrics = _json(path / "metrics.json")
+    if metrics is None:
+        raise InputError(
+            f"{folder}: expected a finished run, found no metrics.json in it; finish it with "
+            f"`zskd distill --config {path / 'config.yaml'} --output-dir {folder} --resume`"
+        )
+    if absent := [name for name in _NEEDED if not isinstance(metrics, dict) or name not in metrics]:
+        raise InputError(f"{path / 'metrics.json'}: expected the results of a run, found no {', '.join(absent)}")
+    parts = {name: _json(path / name) for name in _OPTIONAL}
+    return Run(
+        path=path,
+        options=options,
+        metrics=metrics,
+        record=parts["record.json"] or {},
+        history=parts["history.json"] or [],
+        transfer=parts["transfer_set.json"],
+        analysis=parts["analysis.json"],
+        examples=_json(path / "adversarial.json") or [],
+        special=_special(path),
+        missing={name: what for name, what in _OPTIONAL.items() if parts[name] is None},
+    )
+
+
+def load_runs(folders: Iterable[str | Path]) -> list[Run]:
+    """`load_run` of each, once.
+
+    Raises:
+        InputError: all problems found.
+    """
+    runs: dict[Path, Run] = {}
+    problems: list[str] = []
+    for folder in folders:
+        try:
+            run = load_run(folder)
+            runs.setdefault(run.path.resolve(), run)
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return list(runs.values())
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs with the same options and seeds of their own.
+
+    Attributes:
+        task: the task's name.
+        differs: the options in which this group differs from others of its task, as ``option value``.
+    """
+
+    task: str
+    differs: tuple[str, ...]
+    runs: tuple[Run, ...]
+
+    @property
+    def name(self) -> str:
+        """The task, with the folders of the runs where it has several groups."""
+        folders = [run.name for run in self.runs]
+        shown = ", ".join(folders[:3]) + (", …" if len(folders) > 3 else "")
+        return f"{self.task}: {shown}" if self.differs else self.task
+
+
+_UNUSED = "unused"  # an adversary's option in a run without one
+
+
+def _identity(run: Run) -> dict[str, Any]:
+    kept = {key: value for key, value in run.options.items() if key not in _CIRCUMSTANCES and key != "task"}
+    if run.options.get("perturb") != "adversarial":
+        kept |= {key: _UNUSED for key in kept if key in _ADVERSARY}
+    # The teacher of a callable handed over in Python is in the metrics alone.
+    return {**kept, "teacher": run.metrics["teacher"]["name"]}
+
+
+def group_runs(runs: list[Run]) -> list[Group]:
+    """Groups of runs that differ only in the seed, in the order in which they were first named.
+
+    Options that are not in every run's ``config.yaml`` (an older zskd wrote fewer) do not tell runs apart.
+    """
+    shared = set.intersection(*(set(_identity(run)) for run in runs))
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        identity = {key: value for key, value in _identity(run).items() if key in shared}
+        found.setdefault(json.dumps([run.metrics["task"], identity], sort_keys=True, default=str), []).append(run)
+    # What a task brings along by itself (length, size of its pool) is no news; what differs within a task is.
+    by_task: dict[str, list[Run]] = {}
+    for run in runs:
+        by_task.setdefault(run.metrics["task"], []).append(run)
+    groups = []
+    for members in found.values():
+        first, task = _identity(members[0]), members[0].metrics["task"]
+        rivals = [_identity(run) for run in by_task[task]]
+        differing = [
+            key
+            for key in first
+            if key in shared
+            and first[key] != _UNUSED
+            and any(other[key] not in (first[key], _UNUSED) for other in rivals)
+        ]
+        groups.append(
+            Group(task, tuple(f"{key.replace('_', ' ')} {_short(first[key])}" for key in differing), tuple(members))
+        )
+    return groups
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(Path(str(item)).name for item in value)
+    return Path(value).name if isinstance(value, str) and "/" in value else str(value)

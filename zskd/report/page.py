@@ -1,0 +1,275 @@
+"""From runs to the page: what is shown, in words and numbers, and the template that lays it out."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from zskd.files import write_text
+from zskd.report import comparison
+from zskd.report.curves import adversary_figures, reliability, training_figures
+from zskd.report.data import Run, group_runs, load_runs
+
+SENTENCES = 12  # adversarial rows that are shown
+UNKNOWN = Markup("\N{EN DASH}")
+
+
+def write_report(folders: Sequence[str | Path], output: str | Path | None = None) -> Path:
+    """Write the report of one run, or the comparison of several.
+
+    Args:
+        output: the file; default for one run: ``report.html`` in its folder.
+
+    Returns:
+        The file's path.
+
+    Raises:
+        InputError: a folder is no run, or its run is not finished.
+        ValueError: several runs and no `output`.
+    """
+    runs = load_runs(folders)
+    if output is None:
+        if len(runs) > 1:
+            raise ValueError("output: expected a file for the comparison of several runs")
+        output = runs[0].path / "report.html"
+    write_text(output, render(runs))
+    return Path(output)
+
+
+def render(runs: list[Run]) -> str:
+    """The page: of one run, or the comparison of several."""
+    environment = Environment(
+        loader=PackageLoader("zskd", "assets/report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": percent, "count": count, "number": number, "points": points}
+    if len(runs) == 1:
+        return environment.get_template("run.html.jinja").render(_run_content(runs[0]))
+    return environment.get_template("comparison.html.jinja").render(comparison.content(group_runs(runs)))
+
+
+def _data(value: float | None, text: str) -> Markup:
+    """A number for people with the exact one for programs."""
+    return Markup('<data value="{}">{}</data>').format(json.dumps(value), text)
+
+
+def percent(value: float | None) -> Markup:
+    """A share as a percentage with one digit."""
+    return UNKNOWN if value is None else _data(value, f"{100 * value:.1f} %")
+
+
+def points(value: float | None) -> Markup:
+    """A share as a bare number of percent, for columns whose head names the unit."""
+    return UNKNOWN if value is None else _data(value, f"{100 * value:.1f}")
+
+
+def count(value: int | None) -> Markup:
+    """A whole number with separators."""
+    return UNKNOWN if value is None else _data(value, f"{value:,}")
+
+
+def number(value: float | None, digits: int = 2) -> Markup:
+    """A number with `digits` decimal places."""
+    return UNKNOWN if value is None else _data(value, f"{value:,.{digits}f}")
+
+
+def _run_content(run: Run) -> dict[str, Any]:
+    metrics = run.metrics
+    return {
+        "run": run,
+        "metrics": metrics,
+        "facts": facts(run),
+        "scores": score_rows(metrics),
+        "speed": speed_rows(run),
+        "curves": [*training_figures(run), *adversary_figures(run)],
+        "balance": balance(run),
+        "confusions": confusions(run),
+        "reliability": reliability(run),
+        "sentences": sentences(run),
+        "command": shlex.join(["zskd", "distill", "--config", str(run.path / "config.yaml"), "--output-dir", "NEW"]),
+        "repeatable": _repeatable(run),
+        "options": yaml.safe_dump(run.options, sort_keys=False, allow_unicode=True),
+    }
+
+
+def facts(run: Run) -> list[tuple[str, str]]:
+    """What was distilled into what, from which text and how: pairs of a name and its value."""
+    metrics, options = run.metrics, run.options
+    teacher, classes = metrics["teacher"], metrics["transfer_set"]["classes"]
+    revision = f", revision {teacher['revision']}" if teacher.get("revision") else ""
+    size = f", {teacher['parameters']:,} parameters" if teacher["parameters"] else ", known by its outputs alone"
+    start = options.get("student", "build")
+    origin = "built from the teacher" if start == "build" else f"from {start}"
+    corpus = run.record.get("corpus", {})
+    sources = ", ".join(Path(str(source)).name for source in options.get("corpus", [])) or "not recorded"
+    sentences = f" ({corpus['sentences']:,} sentences)" if corpus else ""
+    method = f"perturbation {options.get('perturb')}"
+    if options.get("perturb") == "adversarial":
+        method += f", adversary {options.get('adversary')}, generator {options.get('generator')}"
+    balance = ", ".join(f"{name} {100 * entry['share']:.0f} %" for name, entry in classes.items())
+    queries = metrics.get("teacher_queries")
+    return [
+        ("task", f"{metrics['task']}: {', '.join(run.labels)}"),
+        ("teacher", f"{teacher['name']}{revision}{size}"),
+        ("student", f"{metrics['student']['parameters']:,} parameters, {origin}"),
+        ("text", f"{sources}{sentences}, unrelated to the task" if not _in_domain(run) else f"{sources}{sentences}"),
+        ("method", f"{method}, temperature {options.get('temperature')}, {options.get('epochs')} epochs"),
+        ("transfer set", f"{metrics['transfer_set']['texts']:,} inputs labelled by the teacher: {balance}"),
+        ("teacher queries", f"{queries:,}" if queries is not None else "not recorded"),
+        ("training", f"{metrics['steps']:,} steps, the student of step {metrics['best_step']:,} was kept"),
+        ("seed", str(metrics["seed"])),
+        ("time", f"{_minutes(metrics['seconds']['total'])}, of it {_phases(metrics['seconds'])}"),
+        ("versions", ", ".join(f"{name} {version}" for name, version in metrics["versions"].items())),
+    ]
+
+
+def _in_domain(run: Run) -> bool:
+    return not run.metrics.get("zero_shot", {}).get("enforced", True)
+
+
+def _repeatable(run: Run) -> bool:
+    """False where something was handed over in Python that no configuration names."""
+    return run.metrics["teacher"]["name"] in (run.options.get("teacher"), _default(run)) and not _in_domain(run)
+
+
+def _default(run: Run) -> str | None:
+    return run.record.get("task", {}).get("teacher") if run.options.get("teacher") == "default" else None
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+
+
+def _phases(seconds: dict[str, float]) -> str:
+    longest = sorted((name for name in seconds if name != "total"), key=lambda name: -seconds[name])[:3]
+    return ", ".join(f"{name} {_minutes(seconds[name])}" for name in longest)
+
+
+def score_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    """Both models on every evaluation set, one row per metric."""
+    rows = []
+    for name, student in metrics["student"]["scores"].items():
+        teacher = metrics["teacher"]["scores"][name]
+        rows.append(
+            {
+                "set": name,
+                "rows": student["rows"],
+                "metric": "accuracy",
+                "majority": student["majority"],
+                "teacher": teacher["accuracy"],
+                "student": student["accuracy"],
+                "kept": metrics["retention"][name],
+                "above": metrics["retention_above_chance"][name],
+                "overlap": student.get("overlap"),
+            }
+        )
+        if student.get("f1") is not None:
+            first = rows[-1]
+            blank = dict.fromkeys(("majority", "kept", "above", "overlap"))
+            rows.append({**first, **blank, "metric": "F1", "teacher": teacher["f1"], "student": student["f1"]})
+    return rows
+
+
+def speed_rows(run: Run) -> list[dict[str, Any]]:
+    """Size and latency of both models; None where it is not known."""
+    teacher, student = run.metrics["teacher"]["parameters"], run.metrics["student"]["parameters"]
+    rows: list[dict[str, Any]] = [
+        {"what": "parameters", "teacher": teacher, "student": student, "digits": 0, "less": True}
+    ]
+    latency = (run.analysis or {}).get("latency") or {}
+    for key, what, digits, less in (
+        ("milliseconds", "one input alone, ms", 2, True),
+        ("texts_per_second", "inputs per second, batches of 32", 0, False),
+    ):
+        values = {who: (latency.get(who) or {}).get(key) for who in ("teacher", "student")}
+        if any(value is not None for value in values.values()):
+            rows.append({"what": what, **values, "digits": digits, "less": less})
+    for row in rows:
+        before, after = (row["teacher"], row["student"]) if row["less"] else (row["student"], row["teacher"])
+        row["ratio"] = before / after if before and after else None
+    return rows
+
+
+def balance(run: Run) -> list[dict[str, Any]]:
+    """Per family of inputs: rows, share of every class, mean confidence and entropy."""
+    families: dict[str, dict[str, Any]] = {}
+    for group in (run.transfer or {}).get("groups", []):
+        entry = families.setdefault(group["family"], {"family": group["family"], "shares": {}})
+        if group["label"] == "all":
+            entry |= {key: group[key] for key in ("rows", "confidence", "entropy", "words")}
+        else:
+            entry["shares"][group["label"]] = group["share"]
+    return list(families.values())
+
+
+def confusions(run: Run) -> list[dict[str, Any]]:
+    """Tables of counts, each with who gives the rows and who the columns."""
+    if run.analysis is None:
+        return []
+    student = run.analysis["heldout"]
+    tables = [("held-out text: student (columns) beside teacher (rows)", student["confusion"])]
+    for name, models in run.analysis["evaluation"].items():
+        tables += [(f"{name}: {who} (columns) beside labels (rows)", models[who]["confusion"]) for who in models]
+    found = []
+    for title, counts in tables:
+        rows: list[dict[str, Any]] = [
+            {"cells": [{"rows": n, "share": n / sum(line) if sum(line) else None} for n in line]} for line in counts
+        ]
+        for i, row in enumerate(rows):
+            row["label"] = run.labels[i]
+        found.append({"title": title, "rows": rows})
+    return found
+
+
+def sentences(run: Run) -> list[dict[str, Any]]:
+    """The generator's most instructive rows: where teacher and student differ most, by KL(teacher, student)."""
+    best: dict[str, tuple[float, dict[str, Any]]] = {}
+    for row in run.examples:
+        divergence = sum(
+            p * math.log(p / max(q, 1e-4)) for p, q in zip(row["teacher"], row["student"], strict=True) if p > 0
+        )
+        if row["after"] not in best or divergence > best[row["after"]][0]:
+            best[row["after"]] = (divergence, row)
+    chosen = sorted(best.values(), key=lambda pair: -pair[0])[:SENTENCES]
+    return [
+        {
+            "divergence": divergence,
+            "step": row["step"],
+            "before": " ".join(_words(run, row["before"])),
+            "after": changed_words(_words(run, row["before"]), _words(run, row["after"])),
+            "teacher": row["teacher"],
+            "student": row["student"],
+            "agree": row["teacher"].index(max(row["teacher"])) == row["student"].index(max(row["student"])),
+        }
+        for divergence, row in chosen
+    ]
+
+
+def _words(run: Run, text: str) -> list[str]:
+    """Words of a decoded row; a separator inside a pair becomes a bar."""
+    words = text.split()
+    while words and words[0] in run.special:
+        words.pop(0)
+    while words and words[-1] in run.special:
+        words.pop()
+    return ["|" if word in run.special else word for word in words]
+
+
+def changed_words(before: list[str], after: list[str]) -> list[tuple[str, bool]]:
+    """`after` in pieces, each with whether the generator wrote it."""
+    matcher = difflib.SequenceMatcher(a=before, b=after, autojunk=False)
+    return [
+        (" ".join(after[start:end]), kind != "equal") for kind, _, _, start, end in matcher.get_opcodes() if end > start
+    ]
