@@ -30,7 +30,7 @@ _NEEDED = (
 )
 
 # Options that say where and how a run was made, not what it is.
-_CIRCUMSTANCES = ("seed", "resume", "output_dir", "cache_dir", "report_to", "glue_dir", "hub_eval")
+_CIRCUMSTANCES = ("seed", "resume", "output_dir", "cache_dir", "report_to", "glue_dir", "hub_eval", "num_processes")
 
 _ADVERSARY = {item.name for item in fields(DistillConfig) if item.metadata["group"] == "adversary"}
 
@@ -212,7 +212,7 @@ def group_runs(runs: list[Run]) -> list[Group]:
         rivals = [_identity(run) for run in by_task[task]]
         differing = [
             key
-            for key in first
+            for key in _identity(runs[0])  # one order for all groups
             if key in shared
             and first[key] != _UNUSED
             and any(other[key] not in (first[key], _UNUSED) for other in rivals)
