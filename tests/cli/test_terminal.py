@@ -8,6 +8,7 @@ import pty
 import re
 import subprocess
 import sys
+import termios
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,6 +40,7 @@ def test_json_is_the_metrics_and_nothing_else_also_where_bars_are_shown(
     config = replace(tiny_config, cache_dir=str(tmp_path / "cache"), **QUICK)
     command = [sys.executable, "-m", "zskd", "distill", "--json", *as_flags(config)]
     shown, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 120))
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=terminal, stdin=subprocess.DEVNULL) as process:
         os.close(terminal)
         assert process.stdout is not None
