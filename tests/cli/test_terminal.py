@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import pty
 import re
-import struct
 import subprocess
 import sys
 import termios
@@ -42,7 +40,7 @@ def test_json_is_the_metrics_and_nothing_else_also_where_bars_are_shown(
     config = replace(tiny_config, cache_dir=str(tmp_path / "cache"), **QUICK)
     command = [sys.executable, "-m", "zskd", "distill", "--json", *as_flags(config)]
     shown, terminal = pty.openpty()
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))  # a bar needs some width
+    termios.tcsetwinsize(terminal, (24, 120))
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=terminal, stdin=subprocess.DEVNULL) as process:
         os.close(terminal)
         assert process.stdout is not None
