@@ -141,6 +141,7 @@ def _check_distill(config: DistillConfig, task: Task, black_box: bool) -> list[s
         problems.append(f"--teacher default: {task.name} names no teacher; give a folder, a Hub id or module:function")
     if config.student not in ("build", "default") and is_local(config.student):
         problems += _check_local(config.student, "--student", config.max_length)
+    problems += _check_objective(config, task, black_box or is_callable_name(config.teacher))
     if config.perturb == "adversarial":
         problems += _check_adversary(config)
     if not config.corpus:
@@ -151,6 +152,28 @@ def _check_distill(config: DistillConfig, task: Task, black_box: bool) -> list[s
     problems += _check_tracker(config.report_to)
     problems += check_run_folder(run_path(config), config)
     return problems + _check_cache(config.cache_dir)
+
+
+def _check_objective(config: DistillConfig, task: Task, black_box: bool) -> list[str]:
+    problems = []
+    if config.top_k is not None and config.top_k > task.num_labels:
+        problems.append(f"--top-k {config.top_k}: expected at most the {task.num_labels} classes of {task.name}")
+    if black_box and config.objective in ("kd-sim", "kd-pt+sim"):
+        problems.append(
+            f"--objective {config.objective}: a callable teacher shows no output layer to compare classes by; use "
+            "kd or kd-pt"
+        )
+    if config.gold_labels is not None:
+        problems += [f"--gold-labels: {problem}" for problem in check_header(task, config.gold_labels)]
+        if config.perturb == "adversarial":
+            problems.append(
+                "--gold-labels: a generator rewrites rows, and their labels would not hold; leave out either"
+            )
+    elif config.gold_weight != DistillConfig.gold_weight:
+        problems.append(
+            f"--gold-weight {config.gold_weight}: expected labels to weigh (--gold-labels FILE), found none"
+        )
+    return problems
 
 
 def _check_adversary(config: DistillConfig) -> list[str]:

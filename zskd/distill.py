@@ -1,12 +1,14 @@
 """The walk: corpus, shaping, labelling, selection, training, scoring.
 
-No function called before `score` receives a path to labelled data; the teacher gate reads the task's probe.
+No function called before `score` receives a path to labelled data, unless the user adds gold labels of their own, which
+ends the claim of zero shot; the teacher gate reads the task's probe.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,15 +18,18 @@ from zskd import results
 from zskd.checks import check
 from zskd.config import DistillConfig, cache_root, input_length, with_task_defaults
 from zskd.errors import InputError
-from zskd.files import replacing, write_text
+from zskd.files import replacing, sha256_file, write_text
 from zskd.gate import check_teacher
+from zskd.gold import label_gold, with_gold
 from zskd.labelling import LabelledTexts, label_texts
 from zskd.models.blackbox import Ask
 from zskd.models.classifier import Classifier, pick_precision
 from zskd.models.loading import quiet_transformers
+from zskd.models.output_layer import output_weights
 from zskd.models.student import build_student, load_student, student_classifier
 from zskd.models.teacher import load_teacher
 from zskd.models.vocabulary import vocabulary_size
+from zskd.objectives import NEEDS_COSINES, class_cosines, coinciding
 from zskd.runfolder import RunFolder, versions
 from zskd.scoring import agreement
 from zskd.tasks import find_task
@@ -62,6 +67,8 @@ def distill(
     if finished := results.finished(run):
         return finished
     length = input_length(config)
+    if same := coinciding(config.objective, task.num_labels, config.top_k, gold=config.gold_labels is not None):
+        logger.info("objective: %s; going on with %s", same, config.objective)
     assert config.pool_size is not None  # filled in above
     written = adversarial_queries(config)
 
@@ -95,6 +102,10 @@ def distill(
             )
             for name in ("transfer", "select", "report")
         }
+        if config.gold_labels is not None:
+            labelled["gold"] = label_gold(
+                task, config.gold_labels, guide, cache, pools.transfer, max_length=length, precision=precision
+            )
         queries, live = _queries(labelled)
         logger.info("labelling: %d inputs, %d asked now (%s), %d cached", queries, live, precision, queries - live)
     with run.phase("selection"):
@@ -117,6 +128,10 @@ def distill(
             tokens = vocabulary_size(tokenizer)
         else:
             student, tokenizer, student_revision = load_student(task, config.student, config.student_revision)
+    cosines = None
+    if config.objective in NEEDS_COSINES:
+        assert isinstance(guide, Classifier)  # `check` refuses a black box
+        cosines = class_cosines(output_weights(guide))
     make_adversary = None
     if config.perturb == "adversarial":
         with run.phase("generator"):
@@ -136,12 +151,16 @@ def distill(
         "precision": precision,
         "gate": gate,
     }
+    if config.gold_labels is not None:
+        record["gold_labels"] = {"rows": labelled["gold"].queries, "sha256": sha256_file(Path(config.gold_labels))}
     run.start(record)
     write_text(run.path / "transfer_set.json", json.dumps(report, indent=1) + "\n")
     with run.phase("training"):
         kept = labelled["transfer"].dataset
         if len(selection.rows) < len(kept):
             kept = kept.select(selection.rows)
+        if "gold" in labelled:
+            kept = with_gold(kept, labelled["gold"].dataset)
         encoded = {
             name: encode(dataset, tokenizer, guide.order, length, run.path / "_cache" / f"{name}.arrow")
             for name, dataset in (
@@ -159,6 +178,7 @@ def distill(
             run.checkpoints,
             control_rows=len(kept) * config.pool_size / (config.pool_size - written),
             make_adversary=make_adversary,
+            cosines=cosines,
         )
         with replacing(run.student) as temporary, quiet_transformers():
             student.save_pretrained(temporary)
@@ -177,7 +197,7 @@ def distill(
     outcome = results.Outcome(
         record, guide, classifier, scores.by_model, agreement(*predicted), fitted, queries, tokens, live + asked
     )
-    metrics = results.metrics(config, task, outcome, run, zero_shot=zero_shot)
+    metrics = results.metrics(config, task, outcome, run, zero_shot=zero_shot and config.gold_labels is None)
     run.finish(metrics)
     return metrics
 

@@ -20,6 +20,7 @@ _TITLES = {
     "labels": "labelling and selection",
     "data": "data",
     "training": "training",
+    "objective": "the objective",
     "adversary": "the adversary (with --perturb adversarial)",
     "run": "run",
 }
