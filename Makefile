@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUN ?= runs/sst2
 
-.PHONY: help install distill test test-slow test-data smoke quality style glue-table adversarial-screen cycle-benchmark clean
+.PHONY: help install distill test test-slow test-data smoke quality style glue-table adversarial-screen cycle-benchmark kd-anatomy kd-anatomy-text clean
 
 help:
 	@echo "make install     virtual environment in $(VENV) with zskd and the development tools"
@@ -17,6 +17,8 @@ help:
 	@echo "make glue-table  the table of the README (needs ZSKD_DATA; resumes; TABLE=\"--tasks sst2 --seeds 0\")"
 	@echo "make adversarial-screen  settings of --perturb adversarial beside random (needs ZSKD_DATA; SCREEN=\"--task sst2\")"
 	@echo "make cycle-benchmark     time of an adversarial cycle beside a dense loop (needs ZSKD_DATA)"
+	@echo "make kd-anatomy  which level of a teacher's output helps: the synthetic study, in docs/results/anatomy"
+	@echo "make kd-anatomy-text     the objectives on text (needs ZSKD_DATA; resumes; TEXT=\"--tasks mnli --seeds 0\")"
 	@echo "make clean       remove what the targets made"
 
 install: $(READY)
@@ -49,6 +51,12 @@ adversarial-screen: $(READY)
 
 cycle-benchmark: $(READY)
 	$(BIN)/python -m recipes.cycle_benchmark --data $(ZSKD_DATA)
+
+kd-anatomy: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m recipes.kd_anatomy
+
+kd-anatomy-text: $(READY)
+	$(BIN)/python -m recipes.kd_anatomy_text --data $(ZSKD_DATA) $(TEXT)
 
 quality: $(READY)
 	$(BIN)/ruff format --check .

@@ -11,7 +11,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from zskd.config import Config, DistillConfig, EvaluateConfig, FinetuneConfig, cache_root, flag
+from zskd.config import (
+    Config,
+    DiagnoseConfig,
+    DistillConfig,
+    EvaluateConfig,
+    FinetuneConfig,
+    cache_root,
+    flag,
+    run_config,
+)
 from zskd.errors import InputError, nearest
 from zskd.hub import is_callable_name, is_local
 from zskd.labelled import check_header
@@ -48,6 +57,8 @@ def check(config: Config, *, black_box: bool = False) -> list[str]:
         problems += _check_distill(config, task, black_box)
     elif isinstance(config, FinetuneConfig):
         problems += _check_finetune(config, task)
+    elif isinstance(config, DiagnoseConfig):
+        problems += _check_diagnose(config, task)
     else:
         problems += _check_evaluate(config, task)
     return problems
@@ -258,3 +269,23 @@ def _check_evaluate(config: EvaluateConfig, task: Task) -> list[str]:
     else:
         problems += [f"--data: {problem}" for problem in check_header(task, config.data)]
     return problems
+
+
+def _check_diagnose(config: DiagnoseConfig, task: Task) -> list[str]:
+    problems = []
+    if not config.model:
+        problems.append("RUN|TEACHER: expected a run folder, a model folder, a Hub id or `embedded`, found none")
+    elif (run := run_config(config.model)) is not None:
+        if find_task(run.task) != task:
+            problems.append(f"--task {task.name}: the run in {config.model} is of {run.task}")
+    elif config.model == "default" and not task.teacher:
+        problems.append(f"RUN|TEACHER default: {task.name} names no teacher; give a folder or a Hub id")
+    elif not is_callable_name(config.model):
+        problems += _check_classifier(task, config.model, config.label_map, "TEACHER", config.max_length)
+    if not config.corpus:
+        problems.append("--corpus: expected files, folders, Hub data sets or `embedded`, found none")
+    for name in config.corpus:
+        problems += check_source(name)
+    if config.data is not None:
+        problems += [f"--data: {problem}" for problem in check_header(task, config.data)]
+    return problems + _check_cache(config.cache_dir)

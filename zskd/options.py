@@ -284,3 +284,35 @@ class EvaluateConfig:
     precision: str = option("fp32", "precision of the model", choices=PRECISIONS, group="data")
     json: bool = option(False, "print one JSON object instead of a table", group="run")
     cache_dir: str | None = option(None, "cache folder; default $ZSKD_CACHE or ~/.cache/zskd", group="run")
+
+
+@dataclass
+class DiagnoseConfig:
+    """Options of `zskd diagnose`: look at a teacher's answers on a transfer set."""
+
+    model: str = option(
+        "",
+        "a run folder, or a teacher as in `distill`: a folder, a Hub id, `embedded`, `default` or module:function",
+        group="models",
+        positional="RUN|TEACHER",
+    )
+    task: str = option(
+        "", "task name (`zskd ls` lists them) or a task file (.yaml); default: the run's", group="models"
+    )
+    label_map: str | None = option(
+        None, "the teacher's label names in the task's words, as in `distill`", group="models"
+    )
+    corpus: list[str] = option(
+        ["embedded"], "out-of-domain text, as in `distill`; default: the run's, else `embedded`", group="text"
+    )
+    texts: int = option(4_096, "inputs made of the text", low=64, group="text")
+    max_length: int | None = option(
+        None, "tokens; longer inputs are cut; default: the run's or the task's", low=8, high=512, group="text"
+    )
+    data: str | None = option(
+        None, "labelled file in the task's columns, for the calibration; default: the task's probe", group="data"
+    )
+    precision: str = option("auto", "precision of the teacher", choices=PRECISIONS, group="run")
+    seed: int = option(0, "seed of the inputs", low=0, high=MAX_SEED, group="run")
+    json: bool = option(False, "print one JSON object instead of text", group="run")
+    cache_dir: str | None = option(None, "cache folder; default $ZSKD_CACHE or ~/.cache/zskd", group="run")

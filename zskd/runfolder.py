@@ -6,6 +6,7 @@ RUN/checkpoints/     Trainer's checkpoints
 RUN/history.json     Trainer's log
 RUN/student/         the finished student
 RUN/analysis.json    confusion, reliability and latency (`zskd.results.analysis`)
+RUN/diagnosis.json   what `zskd diagnose RUN` found
 RUN/metrics.json     the results
 """
 

@@ -10,13 +10,14 @@ from dataclasses import fields
 import pytest
 
 from zskd.cli import VERBS
-from zskd.config import DistillConfig, EvaluateConfig, FinetuneConfig, flag
+from zskd.config import DiagnoseConfig, DistillConfig, EvaluateConfig, FinetuneConfig, flag
 
 NAMES = [module.__name__.rpartition(".")[2] for module in VERBS]
 OPTIONS = {
     "distill": DistillConfig,
     "validate": DistillConfig,
     "evaluate": EvaluateConfig,
+    "diagnose": DiagnoseConfig,
     "finetune": FinetuneConfig,
 }
 HEAVY = ("torch", "transformers", "datasets", "peft", "accelerate", "sklearn", "pandas")
@@ -58,9 +59,9 @@ def test_help_takes_less_than_half_a_second() -> None:
 
 def test_top_help_names_every_verb(capsys) -> None:
     text = shown(capsys)
-    for name in ("distill", "evaluate", "finetune", "validate", "ls"):
+    for name in ("distill", "diagnose", "evaluate", "finetune", "validate", "ls"):
         assert f"\n    {name} " in text
-    assert set(NAMES) == {"distill", "evaluate", "finetune", "validate", "ls"}
+    assert set(NAMES) == {"distill", "diagnose", "evaluate", "finetune", "validate", "ls"}
 
 
 @pytest.mark.parametrize("verb", NAMES)
@@ -78,11 +79,11 @@ def test_help_of_a_verb_shows_examples_that_parse(capsys, verb: str) -> None:
 def test_help_of_a_verb_shows_every_option_with_its_meaning(capsys, verb: str) -> None:
     text = "".join(shown(capsys, verb).split())  # argparse breaks lines at hyphens too
     for item in fields(OPTIONS[verb]):
-        assert flag(item.name) in text
+        assert item.metadata.get("positional", flag(item.name)) in text
         assert "".join(item.metadata["help"].split()) in text
         for choice in item.metadata.get("choices", ()):
             assert choice in text
-    assert ("--config" in text) == (verb != "evaluate")
+    assert ("--config" in text) == (verb not in ("evaluate", "diagnose"))
 
 
 def test_version(capsys) -> None:

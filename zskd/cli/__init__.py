@@ -6,11 +6,11 @@ import errno
 import sys
 from collections.abc import Sequence
 
-from zskd.cli import distill, evaluate, finetune, ls, validate
+from zskd.cli import diagnose, distill, evaluate, finetune, ls, validate
 from zskd.cli.options import Parser
 from zskd.errors import ZskdError
 
-VERBS = (distill, evaluate, finetune, validate, ls)
+VERBS = (distill, diagnose, evaluate, finetune, validate, ls)
 
 EPILOG = """examples:
   zskd distill --task sst2 --config embedded        a student without any data, from packages alone
