@@ -14,7 +14,7 @@ from zskd.diagnosis.signals import measure
 from zskd.diagnosis.text import as_text
 from zskd.options import OBJECTIVES
 
-CASES = ((3, 20), (5, 21))  # classes and seed
+CASES = ((3, 30), (5, 31))  # classes and seed
 PLANTED = [(defect, severity, *case) for defect in DEFECTS for severity in SEVERITIES for case in CASES]
 
 
@@ -48,7 +48,7 @@ def test_a_planted_defect_is_named_and_no_other(defect: str, severity: int, num_
         assert item["evidence"]["classes"] == [0, 1]
 
 
-@pytest.mark.parametrize("seed", range(22, 26))
+@pytest.mark.parametrize("seed", range(32, 36))
 @pytest.mark.parametrize("num_labels", [2, 3, 5])
 def test_a_sound_teacher_has_no_trouble(num_labels: int, seed: int) -> None:
     found = diagnosis(None, 0, num_labels, seed)
@@ -58,12 +58,12 @@ def test_a_sound_teacher_has_no_trouble(num_labels: int, seed: int) -> None:
 
 @pytest.mark.parametrize("defect", ["over-confident", "constant"])
 def test_two_classes_show_what_needs_no_class_relations(defect: str) -> None:
-    assert troubles(diagnosis(defect, 1, 2, 20)) == {defect}
+    assert troubles(diagnosis(defect, 1, 2, 30)) == {defect}
 
 
 @pytest.mark.parametrize("defect", [None, *DEFECTS])
 def test_advice_can_be_followed_and_text_and_json_hold_everything(defect: str | None) -> None:
-    found = diagnosis(defect, 1, 3, 20)
+    found = diagnosis(defect, 1, 3, 30)
     advice = found["advice"]
     assert advice["objective"] in (*OBJECTIVES, None) and advice["why"]
     assert (advice["objective"] is None) == (defect == "constant")
@@ -74,16 +74,16 @@ def test_advice_can_be_followed_and_text_and_json_hold_everything(defect: str | 
 
 
 def test_an_over_confident_teacher_is_asked_at_a_temperature_at_which_inputs_differ() -> None:
-    found = diagnosis("over-confident", 2, 3, 20)
+    found = diagnosis("over-confident", 2, 3, 30)
     advice = found["advice"]
     assert advice["temperature"] > 1.0
     assert found["signals"]["instance"]["by_temperature"][str(advice["temperature"])] <= 0.9
 
 
 def test_two_classes_and_a_class_that_is_never_meant_are_worth_knowing() -> None:
-    names = {item["name"]: item["trouble"] for item in diagnosis(None, 0, 2, 22)["findings"]}
+    names = {item["name"]: item["trouble"] for item in diagnosis(None, 0, 2, 32)["findings"]}
     assert names == {"two-classes": False}
-    made = plant(None, 0, 22, 3).logits.copy()
+    made = plant(None, 0, 32, 3).logits.copy()
     made[:, 2] = made.min(axis=1) - 6
     names = {item["name"] for item in find(measure(made), ("a", "b", "c"))}
     assert "nearly-binary" in names

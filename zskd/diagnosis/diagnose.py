@@ -80,7 +80,7 @@ def diagnose(config: DiagnoseConfig) -> dict[str, Any]:
     labelled = label_texts(
         pools.transfer, teacher, cache, max_length=length, precision=precision, description="teacher labels texts"
     )
-    found = {
+    found: dict[str, Any] = {
         "task": task.name,
         "labels": list(task.labels),
         "teacher": teacher.name,
