@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 RUN ?= runs/sst2
 
 .PHONY: help install distill test test-slow test-data test-report smoke quality style glue-table adversarial-screen cycle-benchmark \
-	benchmarks clean
+	benchmarks kd-anatomy kd-anatomy-text clean
 
 help:
 	@echo "make install     virtual environment in $(VENV) with zskd and the development tools"
@@ -20,6 +20,8 @@ help:
 	@echo "make adversarial-screen  settings of --perturb adversarial beside random (needs ZSKD_DATA; SCREEN=\"--task sst2\")"
 	@echo "make cycle-benchmark     time of an adversarial cycle beside a dense loop (needs ZSKD_DATA)"
 	@echo "make benchmarks  labelling, processes, trainer, memory, and end to end against others (docs/performance.md)"
+	@echo "make kd-anatomy  which level of a teacher's output helps: the synthetic study, in docs/results/anatomy"
+	@echo "make kd-anatomy-text     the objectives on text (needs ZSKD_DATA; resumes; TEXT=\"--tasks mnli --seeds 0\")"
 	@echo "make clean       remove what the targets made"
 
 install: $(READY)
@@ -64,6 +66,12 @@ benchmarks: $(READY)
 	$(BIN)/python -m recipes.benchmarks.trainer
 	$(BIN)/python -m recipes.benchmarks.memory
 	$(BIN)/python -m recipes.benchmarks.end_to_end
+
+kd-anatomy: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m recipes.kd_anatomy
+
+kd-anatomy-text: $(READY)
+	$(BIN)/python -m recipes.kd_anatomy_text --data $(ZSKD_DATA) $(TEXT)
 
 quality: $(READY)
 	$(BIN)/ruff format --check .

@@ -46,6 +46,8 @@ class Cell:
 def _settings(config: DistillConfig, pools: Pools | None) -> dict[str, Any]:
     """All that the result depends on, without machine paths."""
     free = {*_FREE}
+    if config.objective == "kd" and config.gold_labels is None:  # as before there were others
+        free |= {item.name for item in fields(config) if item.metadata["group"] == "objective"}
     if config.perturb != "adversarial":  # then no result depends on how an adversary would be set
         free |= {item.name for item in fields(config) if item.metadata["group"] == "adversary"}
     settings = {key: value for key, value in to_dict(config).items() if key not in free}

@@ -14,10 +14,10 @@ from labelled_rows import task_file
 
 from zskd import checks
 from zskd.checks import check
-from zskd.config import DistillConfig, EvaluateConfig, FinetuneConfig, flag, to_dict
+from zskd.config import DiagnoseConfig, DistillConfig, EvaluateConfig, FinetuneConfig, flag, to_dict
 from zskd.tasks import TASKS, Task, find_task
 
-CLASSES = (DistillConfig, FinetuneConfig, EvaluateConfig)
+CLASSES = (DistillConfig, FinetuneConfig, EvaluateConfig, DiagnoseConfig)
 LIMITS = [
     (cls, item.name, item.metadata[limit], direction)
     for cls in CLASSES

@@ -15,7 +15,7 @@ def test_resuming_after_the_task_file_changed_is_refused(tmp_path: Path) -> None
     file.write_text(TASK.format("bad, good"), encoding="utf-8")
     config = DistillConfig(task=str(file), output_dir=str(tmp_path / "run"), resume=True)
     run = RunFolder(config)
-    run.start({"seed": 0})
+    run.start({"seed": 0}, {})
     assert check_run_folder(run.path, config) == []
     file.write_text(TASK.format("good, bad"), encoding="utf-8")
     (problem,) = check_run_folder(run.path, config)
@@ -25,6 +25,6 @@ def test_resuming_after_the_task_file_changed_is_refused(tmp_path: Path) -> None
 def test_a_folder_without_a_record_is_resumed_by_its_options(tmp_path: Path) -> None:
     config = DistillConfig(task="sst2", output_dir=str(tmp_path / "run"), resume=True)
     run = RunFolder(config)
-    run.start({})
+    run.start({}, {})
     (run.path / "record.json").unlink()  # stopped between the two files
     assert check_run_folder(run.path, config) == []

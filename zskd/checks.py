@@ -11,7 +11,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from zskd.config import Config, DistillConfig, EvaluateConfig, FinetuneConfig, PredictConfig, cache_root, flag
+from zskd.config import (
+    Config,
+    DiagnoseConfig,
+    DistillConfig,
+    EvaluateConfig,
+    FinetuneConfig,
+    PredictConfig,
+    cache_root,
+    flag,
+    run_config,
+)
 from zskd.errors import InputError, nearest
 from zskd.hub import is_callable_name, is_local
 from zskd.labelled import check_header
@@ -52,6 +62,8 @@ def check(config: Config, *, black_box: bool = False) -> list[str]:
         problems += _check_finetune(config, task)
     elif isinstance(config, PredictConfig):
         problems += _check_predict(config, task)
+    elif isinstance(config, DiagnoseConfig):
+        problems += _check_diagnose(config, task)
     else:
         problems += _check_evaluate(config, task)
     return problems
@@ -145,6 +157,7 @@ def _check_distill(config: DistillConfig, task: Task, black_box: bool) -> list[s
         problems.append(f"--teacher default: {task.name} names no teacher; give a folder, a Hub id or module:function")
     if config.student not in ("build", "default") and is_local(config.student):
         problems += _check_local(config.student, "--student", config.max_length)
+    problems += _check_objective(config, task, black_box or is_callable_name(config.teacher))
     if config.perturb == "adversarial":
         problems += _check_adversary(config)
     if not config.corpus:
@@ -162,6 +175,28 @@ def check_batch_size(config: DistillConfig, processes: int) -> list[str]:
     if config.batch_size % processes == 0:
         return []
     return [f"--batch-size {config.batch_size}: expected a multiple of the {processes} processes that share it"]
+
+
+def _check_objective(config: DistillConfig, task: Task, black_box: bool) -> list[str]:
+    problems = []
+    if config.top_k is not None and config.top_k > task.num_labels:
+        problems.append(f"--top-k {config.top_k}: expected at most the {task.num_labels} classes of {task.name}")
+    if black_box and config.objective in ("kd-sim", "kd-pt+sim"):
+        problems.append(
+            f"--objective {config.objective}: a callable teacher shows no output layer to compare classes by; use "
+            "kd or kd-pt"
+        )
+    if config.gold_labels is not None:
+        problems += [f"--gold-labels: {problem}" for problem in check_header(task, config.gold_labels)]
+        if config.perturb == "adversarial":
+            problems.append(
+                "--gold-labels: a generator rewrites rows, and their labels would not hold; leave out either"
+            )
+    elif config.gold_weight != DistillConfig.gold_weight:
+        problems.append(
+            f"--gold-weight {config.gold_weight}: expected labels to weigh (--gold-labels FILE), found none"
+        )
+    return problems
 
 
 def _check_adversary(config: DistillConfig) -> list[str]:
@@ -261,4 +296,24 @@ def _check_predict(config: PredictConfig, task: Task | None) -> list[str]:
         problems.append(f"--input {config.input}: expected a file, or - for standard input; found none")
     if config.output and Path(config.output).is_dir():
         problems.append(f"--output {config.output}: expected a file, found a folder")
+    return problems + _check_cache(config.cache_dir)
+
+
+def _check_diagnose(config: DiagnoseConfig, task: Task) -> list[str]:
+    problems = []
+    if not config.model:
+        problems.append("RUN|TEACHER: expected a run folder, a model folder, a Hub id or `embedded`, found none")
+    elif (run := run_config(config.model)) is not None:
+        if find_task(run.task) != task:
+            problems.append(f"--task {task.name}: the run in {config.model} is of {run.task}")
+    elif config.model == "default" and not task.teacher:
+        problems.append(f"RUN|TEACHER default: {task.name} names no teacher; give a folder or a Hub id")
+    elif not is_callable_name(config.model):
+        problems += _check_classifier(task, config.model, config.label_map, "TEACHER", config.max_length)
+    if not config.corpus:
+        problems.append("--corpus: expected files, folders, Hub data sets or `embedded`, found none")
+    for name in config.corpus:
+        problems += check_source(name)
+    if config.data is not None:
+        problems += [f"--data: {problem}" for problem in check_header(task, config.data)]
     return problems + _check_cache(config.cache_dir)

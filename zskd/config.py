@@ -20,6 +20,7 @@ from zskd.options import (
     PERTURBATIONS,
     POOL_SIZES,
     PRECISIONS,
+    DiagnoseConfig,
     DistillConfig,
     EvaluateConfig,
     FinetuneConfig,
@@ -33,6 +34,7 @@ __all__ = [
     "POOL_SIZES",
     "PRECISIONS",
     "Config",
+    "DiagnoseConfig",
     "DistillConfig",
     "EvaluateConfig",
     "FinetuneConfig",
@@ -44,13 +46,14 @@ __all__ = [
     "packaged_configs",
     "read_yaml",
     "resolve",
+    "run_config",
     "to_dict",
     "with_task_defaults",
 ]
 
 DEFAULT_CONFIG = "glue"  # of `zskd distill` without --config
 
-Config = TypeVar("Config", DistillConfig, FinetuneConfig, EvaluateConfig, PredictConfig)
+Config = TypeVar("Config", DistillConfig, FinetuneConfig, EvaluateConfig, PredictConfig, DiagnoseConfig)
 
 
 def cache_root(cache_dir: str | None) -> Path:
@@ -155,7 +158,22 @@ def resolve(cls: type[Config], config: str | None, flags: dict[str, Any]) -> tup
     return with_task_defaults(cls(**merged)), problems
 
 
-def input_length(config: DistillConfig | FinetuneConfig | EvaluateConfig) -> int:
+def run_config(name: str) -> DistillConfig | None:
+    """Options of the run in a folder; None where `name` is not the folder of a run.
+
+    Raises:
+        InputError: the run's configuration is not one of this version.
+    """
+    path = Path(name).expanduser() / "config.yaml"
+    if not name or not path.is_file() or not path.with_name("record.json").is_file():
+        return None
+    config, problems = resolve(DistillConfig, str(path), {})
+    if problems:
+        raise InputError(problems)
+    return config
+
+
+def input_length(config: DistillConfig | FinetuneConfig | EvaluateConfig | DiagnoseConfig) -> int:
     """Tokens of an input, of a configuration that `with_task_defaults` has filled in."""
     assert config.max_length is not None
     return config.max_length
@@ -175,6 +193,6 @@ def with_task_defaults(config: Config) -> Config:
     return filled
 
 
-def to_dict(config: DistillConfig | FinetuneConfig | EvaluateConfig) -> dict[str, Any]:
+def to_dict(config: DistillConfig | FinetuneConfig | EvaluateConfig | DiagnoseConfig) -> dict[str, Any]:
     """Plain values, in field order, ready for YAML."""
     return dataclasses.asdict(config)

@@ -1,6 +1,7 @@
 """The walk: corpus, shaping, labelling, selection, training, scoring, report.
 
-No function called before `score` receives a path to labelled data; the teacher gate reads the task's probe.
+No function called before `score` receives a path to labelled data, unless the user adds gold labels of their own, which
+ends the claim of zero shot; the teacher gate reads the task's probe.
 
 Of several processes each labels its part and trains; the main one reads, writes and scores for all.
 """
@@ -9,33 +10,40 @@ from __future__ import annotations
 
 import json
 import logging
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from accelerate import PartialState
+from datasets import Dataset
 
 from zskd import results
 from zskd.checks import check, check_batch_size
 from zskd.config import DistillConfig, cache_root, input_length, with_task_defaults
 from zskd.errors import InputError
-from zskd.files import replacing, write_text
+from zskd.files import replacing, sha256_file, write_text
 from zskd.gate import check_teacher
+from zskd.gold import label_gold, with_gold
 from zskd.labelling import LabelledTexts, label_texts
-from zskd.models.blackbox import Ask
+from zskd.models.blackbox import Ask, BlackBox
 from zskd.models.classifier import Classifier, pick_precision
 from zskd.models.loading import quiet_transformers
-from zskd.models.student import start_student, student_classifier
+from zskd.models.output_layer import output_weights
+from zskd.models.student import Start, start_student, student_classifier
 from zskd.models.teacher import load_teacher
+from zskd.objectives import NEEDS_COSINES, class_cosines, coinciding
 from zskd.processes import check_shared, join, main_first, on_main
 from zskd.runfolder import RunFolder, versions
 from zskd.scoring import agreement
 from zskd.tasks import find_task
 from zskd.text.corpus import build_corpus
-from zskd.text.selection import select, teacher_logits
+from zskd.text.selection import Selection, select, teacher_logits
 from zskd.text.shaping import Pools, build_pools
 from zskd.text.sources import find_sources
 from zskd.text.transfer_report import report_table, transfer_report
 from zskd.training.data import encode_parts
-from zskd.training.fit import fit
+from zskd.training.fit import Fit, fit
 from zskd.training.generator_setup import adversarial_queries, prepare_adversary
 
 logger = logging.getLogger(__name__)
@@ -60,14 +68,12 @@ def distill(
     if problems := check(config, black_box=teacher is not None):
         raise InputError(problems)
     task, cache, run = find_task(config.task), cache_root(config.cache_dir), RunFolder(config)
-    state = join(config.num_processes)
-    if problems := check_batch_size(config, state.num_processes):
-        raise InputError(problems)
+    state = _meet(config, cache, run)
     if finished := on_main(lambda: results.finished(run)):
         return finished
-    check_shared(cache, "--cache-dir")
-    check_shared(run.path.absolute().parent, "--output-dir")
     length = input_length(config)
+    if same := coinciding(config.objective, task.num_labels, config.top_k, gold=config.gold_labels is not None):
+        logger.info("objective: %s; going on with %s", same, config.objective)
     assert config.pool_size is not None  # filled in above
     pool_size, written = config.pool_size, adversarial_queries(config)
 
@@ -105,6 +111,10 @@ def distill(
             )
             for name in ("transfer", "select", "report")
         }
+        if config.gold_labels is not None:
+            labelled["gold"] = label_gold(
+                task, config.gold_labels, guide, cache, pools.transfer, max_length=length, precision=precision
+            )
         queries, live = _queries(labelled)
         logger.info("labelling: %d inputs, %d asked now (%s), %d cached", queries, live, precision, queries - live)
     with run.phase("selection"):
@@ -152,14 +162,12 @@ def distill(
         "gate": gate,
         "processes": state.num_processes,
     }
-    if state.is_main_process:
-        run.start(record)
-        write_text(run.path / "transfer_set.json", json.dumps(report, indent=1) + "\n")
+    if config.gold_labels is not None:
+        record["gold_labels"] = {"rows": labelled["gold"].queries, "sha256": sha256_file(Path(config.gold_labels))}
+    on_main(lambda: run.start(record, report))
     with run.phase("training"):
-        kept = labelled["transfer"].dataset
-        if len(selection.rows) < len(kept):
-            kept = kept.select(selection.rows)
-        rows = {name: part.dataset for name, part in labelled.items()} | {"transfer": kept}
+        kept = _kept(labelled, selection)
+        rows = {"transfer": kept, "select": labelled["select"].dataset, "report": labelled["report"].dataset}
         encoded = encode_parts(rows, start.tokenizer, guide.order, length, run.path / "_cache")
         fitted = fit(
             config,
@@ -170,12 +178,9 @@ def distill(
             run.checkpoints,
             control_rows=len(kept) * pool_size / (pool_size - written),
             make_adversary=make_adversary,
+            cosines=_similarities(config, guide),
         )
-        if state.is_main_process:
-            with replacing(run.student) as temporary, quiet_transformers():
-                start.model.save_pretrained(temporary)
-                start.tokenizer.save_pretrained(temporary)
-            write_text(run.path / "history.json", json.dumps(fitted.history) + "\n")
+        on_main(lambda: _keep(run, start, fitted))
         logger.info("training: %d steps, student of step %d kept in %s", fitted.steps, fitted.best_step, run.student)
     with run.phase("scoring"):
         prediction = fitted.trainer.predict(encoded["report"])
@@ -195,11 +200,44 @@ def distill(
     outcome = results.Outcome(
         record, guide, classifier, scores, agreement(*predicted), fitted, queries, start.tokens, asked
     )
-    metrics = results.metrics(config, task, outcome, run, zero_shot=zero_shot)
-    if state.is_main_process:
-        run.finish(metrics)
-        _report(run)
+    metrics = results.metrics(config, task, outcome, run, zero_shot=zero_shot and config.gold_labels is None)
+    on_main(lambda: run.finish(metrics))
+    on_main(lambda: _report(run))
     return metrics
+
+
+def _meet(config: DistillConfig, cache: Path, run: RunFolder) -> PartialState:
+    """Find the other processes and see that all work in the same folders on equal parts of a batch."""
+    state = join(config.num_processes)
+    if problems := check_batch_size(config, state.num_processes):
+        raise InputError(problems)
+    check_shared(cache, "--cache-dir")
+    check_shared(run.path.absolute().parent, "--output-dir")
+    return state
+
+
+def _similarities(config: DistillConfig, teacher: Classifier | BlackBox) -> torch.Tensor | None:
+    """Cosines of the classes in the teacher's output layer, ``(num_labels, num_labels)``, where the objective asks."""
+    if config.objective not in NEEDS_COSINES:
+        return None
+    assert isinstance(teacher, Classifier)  # `check` refuses a black box
+    return class_cosines(output_weights(teacher))
+
+
+def _kept(labelled: dict[str, LabelledTexts], selection: Selection) -> Dataset:
+    """The transfer set: what was selected, and the user's own labelled rows."""
+    kept = labelled["transfer"].dataset
+    if len(selection.rows) < len(kept):
+        kept = kept.select(selection.rows)
+    return with_gold(kept, labelled["gold"].dataset) if "gold" in labelled else kept
+
+
+def _keep(run: RunFolder, start: Start, fitted: Fit) -> None:
+    """Write the student and Trainer's log."""
+    with replacing(run.student) as temporary, quiet_transformers():
+        start.model.save_pretrained(temporary)
+        start.tokenizer.save_pretrained(temporary)
+    write_text(run.path / "history.json", json.dumps(fitted.history) + "\n")
 
 
 def _report(run: RunFolder) -> None:

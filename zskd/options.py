@@ -10,6 +10,7 @@ from typing import Any
 
 PERTURBATIONS = ("none", "random", "adversarial")
 ADVERSARIES = ("gradient", "candidates")
+OBJECTIVES = ("kd", "label-smoothing", "kd-pt", "kd-sim", "kd-topk", "kd-pt+sim", "logit-mse", "hard-label")
 PRECISIONS = ("auto", "fp32", "bf16")
 POOL_SIZES = {1: 180_000, 2: 90_000}  # by number of input texts; a pair costs more tokens
 MAX_SEED = 2**32 - 1  # NumPy's legacy generator takes no larger one
@@ -104,7 +105,9 @@ class DistillConfig:
         group="labels",
     )
     # Training
-    temperature: float = option(1.0, "temperature of the distillation loss", low=0.01, group="training")
+    temperature: float = option(
+        1.0, "temperature of the distillation loss: kd, kd-pt, kd-topk and kd-pt+sim", low=0.01, group="training"
+    )
     epochs: float = option(2.0, "passes over the transfer set", low=0.001, group="training")
     batch_size: int = option(64, "inputs per step, over all processes", low=1, group="training")
     gradient_accumulation: int = option(1, "steps whose gradients are added up", low=1, group="training")
@@ -123,6 +126,41 @@ class DistillConfig:
     )
     logging_steps: int = option(50, "optimizer steps between two log lines", low=1, group="training")
     report_to: str = option("none", "tracker that Trainer reports to (tensorboard, wandb, ...)", group="training")
+    # What is learned of the teacher's logits (see `zskd.objectives`)
+    objective: str = option(
+        "kd",
+        "what the student learns of the teacher's output: all of it (kd), smoothed classes (label-smoothing), the "
+        "confidence alone (kd-pt), which classes are alike (kd-sim), the largest probabilities (kd-topk), kd-pt and "
+        "kd-sim together, the logits, or the classes",
+        choices=OBJECTIVES,
+        group="objective",
+    )
+    top_k: int | None = option(
+        None, "probabilities that kd-topk keeps; default: half of the classes", low=1, group="objective"
+    )
+    smoothing: float = option(
+        0.1, "share of the target that label-smoothing spreads evenly", low=0.0, high=1.0, group="objective"
+    )
+    similarity_power: float = option(
+        0.5, "power of the cosines between the teacher's classes in kd-sim", low=0.0, group="objective"
+    )
+    similarity_temperature: float = option(
+        0.3, "kd-sim's own temperature of these cosines", low=0.01, group="objective"
+    )
+    pt_weight: float = option(0.5, "share of kd-pt in kd-pt+sim", low=0.0, high=1.0, group="objective")
+    gold_labels: str | None = option(
+        None,
+        "labelled file in the task's columns whose rows join the transfer set with their labels; the run is then not "
+        "zero-shot",
+        group="objective",
+    )
+    gold_weight: float = option(
+        0.5,
+        "share of the cross-entropy with the gold label in the loss of a row that has one",
+        low=0.0,
+        high=1.0,
+        group="objective",
+    )
     # With --perturb adversarial; shares are of a batch, steps are optimizer steps
     adversary: str = option(
         "gradient",
@@ -283,4 +321,36 @@ class EvaluateConfig:
     )
     precision: str = option("fp32", "precision of the model", choices=PRECISIONS, group="data")
     json: bool = option(False, "print one JSON object instead of a table", group="run")
+    cache_dir: str | None = option(None, "cache folder; default $ZSKD_CACHE or ~/.cache/zskd", group="run")
+
+
+@dataclass
+class DiagnoseConfig:
+    """Options of `zskd diagnose`: look at a teacher's answers on a transfer set."""
+
+    model: str = option(
+        "",
+        "a run folder, or a teacher as in `distill`: a folder, a Hub id, `embedded`, `default` or module:function",
+        group="models",
+        positional="RUN|TEACHER",
+    )
+    task: str = option(
+        "", "task name (`zskd ls` lists them) or a task file (.yaml); default: the run's", group="models"
+    )
+    label_map: str | None = option(
+        None, "the teacher's label names in the task's words, as in `distill`", group="models"
+    )
+    corpus: list[str] = option(
+        ["embedded"], "out-of-domain text, as in `distill`; default: the run's, else `embedded`", group="text"
+    )
+    texts: int = option(4_096, "inputs made of the text", low=64, group="text")
+    max_length: int | None = option(
+        None, "tokens; longer inputs are cut; default: the run's or the task's", low=8, high=512, group="text"
+    )
+    data: str | None = option(
+        None, "labelled file in the task's columns, for the calibration; default: the task's probe", group="data"
+    )
+    precision: str = option("auto", "precision of the teacher", choices=PRECISIONS, group="run")
+    seed: int = option(0, "seed of the inputs", low=0, high=MAX_SEED, group="run")
+    json: bool = option(False, "print one JSON object instead of text", group="run")
     cache_dir: str | None = option(None, "cache folder; default $ZSKD_CACHE or ~/.cache/zskd", group="run")

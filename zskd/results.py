@@ -224,7 +224,10 @@ def metrics(config: DistillConfig, task: Task, outcome: Outcome, run: RunFolder,
         "seconds": {**run.seconds, "total": round(sum(run.seconds.values()), 2)},
         "zero_shot": {
             "enforced": zero_shot,
-            "read_before_training": ["probe (teacher gate)"] if record["gate"] else [],
+            "read_before_training": [
+                *(["probe (teacher gate)"] if record["gate"] else []),
+                *(["gold labels (--gold-labels)"] if config.gold_labels is not None else []),
+            ],
             "read_after_training": [name for name in scores["student"] if name != "probe"],
         },
         "versions": record["versions"],

@@ -6,6 +6,7 @@ RUN/checkpoints/     Trainer's checkpoints
 RUN/history.json     Trainer's log
 RUN/student/         the finished student
 RUN/analysis.json    confusion, reliability and latency (`zskd.results.analysis`)
+RUN/diagnosis.json   what `zskd diagnose RUN` found
 RUN/metrics.json     the results
 RUN/published.json   what was last published where (`zskd.publish`)
 RUN/report.html      all of it for people (`zskd.report`)
@@ -139,8 +140,8 @@ class RunFolder:
         yield
         self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - started, 2)
 
-    def start(self, record: dict[str, Any]) -> None:
-        """Create the folder with the configuration and the record; the first thing a run writes to it."""
+    def start(self, record: dict[str, Any], transfer_set: dict[str, Any]) -> None:
+        """Create the folder with configuration, record and what the transfer set is like; a run's first writing."""
         self.path.mkdir(parents=True, exist_ok=True)
         # The configuration first: with it the folder can be resumed, whenever the run is stopped.
         machine = {"output_dir": None, "cache_dir": None, "num_processes": None}
@@ -148,6 +149,7 @@ class RunFolder:
         write_text(self.path / "config.yaml", yaml.safe_dump(options, sort_keys=False))
         record = {"task": task_definition(self.config.task), **record}
         write_text(self.path / "record.json", json.dumps(record, indent=2) + "\n")
+        write_text(self.path / "transfer_set.json", json.dumps(transfer_set, indent=1) + "\n")
 
     def finish(self, metrics: dict[str, Any]) -> None:
         """Write the results and drop what only training needed."""

@@ -10,13 +10,14 @@ from dataclasses import fields
 import pytest
 
 from zskd.cli import VERBS
-from zskd.config import DistillConfig, EvaluateConfig, FinetuneConfig, PredictConfig, flag
+from zskd.config import DiagnoseConfig, DistillConfig, EvaluateConfig, FinetuneConfig, PredictConfig, flag
 
 NAMES = [module.__name__.rpartition(".")[2] for module in VERBS]
 OPTIONS = {
     "distill": DistillConfig,
     "validate": DistillConfig,
     "evaluate": EvaluateConfig,
+    "diagnose": DiagnoseConfig,
     "finetune": FinetuneConfig,
     "predict": PredictConfig,
 }
@@ -59,7 +60,7 @@ def test_help_takes_less_than_half_a_second() -> None:
 
 def test_top_help_names_every_verb(capsys) -> None:
     text = shown(capsys)
-    known = {"distill", "report", "publish", "predict", "export", "evaluate", "finetune", "validate", "ls"}
+    known = {"distill", "report", "publish", "predict", "export", "diagnose", "evaluate", "finetune", "validate", "ls"}
     assert all(f"\n    {name} " in text for name in known)
     assert set(NAMES) == known
 
@@ -79,11 +80,11 @@ def test_help_of_a_verb_shows_examples_that_parse(capsys, verb: str) -> None:
 def test_help_of_a_verb_shows_every_option_with_its_meaning(capsys, verb: str) -> None:
     text = "".join(shown(capsys, verb).split())  # argparse breaks lines at hyphens too
     for item in fields(OPTIONS[verb]):
-        assert flag(item.name) in text
+        assert item.metadata.get("positional", flag(item.name)) in text
         assert "".join(item.metadata["help"].split()) in text
         for choice in item.metadata.get("choices", ()):
             assert choice in text
-    assert ("--config" in text) == (verb not in ("evaluate", "predict"))
+    assert ("--config" in text) == (verb not in ("evaluate", "predict", "diagnose"))
 
 
 def test_version(capsys) -> None:

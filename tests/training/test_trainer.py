@@ -14,6 +14,8 @@ from datasets import Dataset
 from transformers import TrainerCallback
 
 from zskd import ZeroShotArguments, ZeroShotTrainer, kd_loss
+from zskd.objectives import UNKNOWN, Objective
+from zskd.options import OBJECTIVES
 from zskd.training.data import LengthGroupedSampler, TransferCollator
 
 COLLATOR = TransferCollator(pad_token_id=0)
@@ -158,3 +160,31 @@ def test_trainer_groups_by_length_and_sets_the_epoch(tmp_path: Path) -> None:
         sampler.set_epoch(epoch)
         expected += lengths[list(sampler)].tolist()
     assert [length for batch in seen for length in batch] == expected
+
+
+@pytest.mark.parametrize("name", [name for name in OBJECTIVES if name != "kd"])
+def test_trainer_computes_the_objective_it_is_given(tmp_path: Path, name: str) -> None:
+    teacher = torch.tensor([[1.0, 0.9, 0.0], [0.0, 0.1, 2.0]])
+    student = torch.tensor([[3.0, 0.0, 1.0], [0.0, 3.0, 0.0]])
+    cosines = torch.tensor([[1.0, 0.6, -0.2], [0.6, 1.0, 0.1], [-0.2, 0.1, 1.0]])
+    columns = {"input_ids": [[0], [1]], "teacher_logits": teacher.tolist()}
+    for gold in (None, [UNKNOWN, 1]):
+        data = Dataset.from_dict(columns if gold is None else {**columns, "gold_label": gold})
+        settings = ZeroShotArguments(
+            output_dir=str(tmp_path), use_cpu=True, report_to="none", objective=name, temperature=2.0, top_k=1
+        )
+        made = ZeroShotTrainer(
+            Table(student.tolist()), settings, eval_dataset=data, data_collator=COLLATOR, cosines=cosines
+        )
+        known = None if gold is None else torch.tensor(gold)
+        expected = Objective(name, temperature=2.0, top_k=1, cosines=cosines)(teacher, student, known)
+        assert made.evaluate()["eval_loss"] == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_trainer_refuses_what_it_cannot_compute(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="objective: expected one of kd"):
+        ZeroShotArguments(output_dir=str(tmp_path), objective="kl")
+    with pytest.raises(ValueError, match="similarity_temperature"):
+        ZeroShotArguments(output_dir=str(tmp_path), similarity_temperature=0.0)
+    with pytest.raises(ValueError, match="cosines"):
+        trainer(tmp_path, rows(8), objective="kd-sim")

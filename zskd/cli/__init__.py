@@ -6,12 +6,12 @@ import errno
 import sys
 from collections.abc import Sequence
 
-from zskd.cli import distill, evaluate, export, finetune, ls, predict, publish, report, validate
+from zskd.cli import diagnose, distill, evaluate, export, finetune, ls, predict, publish, report, validate
 from zskd.cli.options import Parser
 from zskd.errors import InputError, ZskdError
 from zskd.launch import is_main, started_by_launcher
 
-VERBS = (distill, report, publish, predict, export, evaluate, finetune, validate, ls)
+VERBS = (distill, report, publish, predict, export, diagnose, evaluate, finetune, validate, ls)
 
 EPILOG = """examples:
   zskd distill --task sst2 --config embedded        a student without any data, from packages alone

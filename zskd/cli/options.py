@@ -20,6 +20,7 @@ _TITLES = {
     "labels": "labelling and selection",
     "data": "data",
     "training": "training",
+    "objective": "the objective",
     "adversary": "the adversary (with --perturb adversarial)",
     "run": "run",
 }
@@ -70,6 +71,9 @@ def add_options(parser: argparse.ArgumentParser, cls: type, *, config_flag: bool
             options["metavar"] = "|".join(item.metadata["choices"])
         else:
             options["metavar"] = {int: "N", float: "X"}.get(kind, item.name.rpartition("_")[2].upper())
+        if positional := item.metadata.get("positional"):
+            parser.add_argument(item.name, **(options | {"metavar": positional, "nargs": "?", "help": text}))
+            continue
         group.add_argument(flag(item.name), **options)
 
 

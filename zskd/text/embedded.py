@@ -64,9 +64,13 @@ def _source_files() -> Iterator[Path]:
         if spec is not None and spec.origin is not None:
             roots.append(Path(spec.origin).parent)
     for root in roots:
-        for path in sorted(root.rglob("*.py")):
-            if not _SKIPPED_FOLDERS & set(path.relative_to(root).parts[:-1]):
-                yield path
+        yield from _files_below(root)
+
+
+def _files_below(root: Path) -> Iterator[Path]:
+    for path in sorted(root.rglob("*.py")):
+        if not _SKIPPED_FOLDERS & set(path.relative_to(root).parts[:-1]):
+            yield path
 
 
 def docstrings(source: str) -> Iterator[str]:
@@ -103,9 +107,25 @@ def is_plain(sentence: str) -> bool:
 
 def embedded_documents() -> Iterator[str]:
     """One text per documentation string: its plain sentences, in order."""
+    yield from _documents(_source_files())
+
+
+def package_documents(name: str) -> Iterator[str]:
+    """As `embedded_documents`, of one installed package or subpackage, which need not be one of `PACKAGES`.
+
+    Raises:
+        ModuleNotFoundError: it is not installed.
+    """
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"{name}: no such package with source files is installed")
+    yield from _documents(_files_below(Path(spec.origin).parent))
+
+
+def _documents(paths: Iterator[Path]) -> Iterator[str]:
     from zskd.text.clean import split_sentences
 
-    for path in _source_files():
+    for path in paths:
         try:
             strings = list(docstrings(path.read_text(encoding="utf-8")))
         except (SyntaxError, UnicodeDecodeError, ValueError):

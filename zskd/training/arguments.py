@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from transformers import TrainingArguments
 from transformers.trainer_utils import HubStrategy
 
+from zskd.options import OBJECTIVES
+
 
 @dataclass
 class ZeroShotArguments(TrainingArguments):
@@ -18,6 +20,20 @@ class ZeroShotArguments(TrainingArguments):
 
     temperature: float = field(
         default=1.0, metadata={"help": "temperature T of the distillation loss, which is scaled by T squared"}
+    )
+    objective: str = field(
+        default="kd", metadata={"help": "the loss, one of `zskd.options.OBJECTIVES` (see `zskd.objectives`)"}
+    )
+    top_k: int | None = field(
+        default=None, metadata={"help": "probabilities that kd-topk keeps; default: half of the classes"}
+    )
+    smoothing: float = field(default=0.1, metadata={"help": "share of the target that label-smoothing spreads evenly"})
+    similarity_power: float = field(default=0.5, metadata={"help": "power of the cosines in kd-sim"})
+    similarity_temperature: float = field(default=0.3, metadata={"help": "kd-sim's own temperature of the cosines"})
+    pt_weight: float = field(default=0.5, metadata={"help": "share of kd-pt in kd-pt+sim"})
+    gold_weight: float = field(
+        default=0.5,
+        metadata={"help": "share of the cross-entropy with the gold label in the loss of a row that has one"},
     )
     adversarial_start: float = field(
         default=0.3, metadata={"help": "share of the steps after which batches have adversarial rows"}
@@ -57,6 +73,10 @@ class ZeroShotArguments(TrainingArguments):
     def __post_init__(self) -> None:
         if self.temperature <= 0:
             raise ValueError(f"temperature: expected a value above 0, found {self.temperature}")
+        if self.objective not in OBJECTIVES:
+            raise ValueError(f"objective: expected one of {', '.join(OBJECTIVES)}, found {self.objective!r}")
+        if self.similarity_temperature <= 0:
+            raise ValueError(f"similarity_temperature: expected a value above 0, found {self.similarity_temperature}")
         if self.fresh_share <= 0 or self.replay_share < 0 or self.fresh_share + self.replay_share > 1:
             raise ValueError(
                 "fresh_share and replay_share: expected a share above 0 and one of at least 0, together at most 1, "

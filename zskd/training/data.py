@@ -31,18 +31,21 @@ def encode(
     """Tokenize labelled texts into an Arrow file at `path`.
 
     Args:
-        labelled: columns ``text``, for pairs ``text_b``, and ``teacher_logits`` in the teacher's class order.
+        labelled: columns ``text``, for pairs ``text_b``, and ``teacher_logits`` in the teacher's class order; may have
+            ``gold_label``.
         order: for each task label, the teacher's column; the written logits are in the task's order.
         max_length: tokens.
 
     Returns:
-        Columns ``input_ids``, ``token_type_ids`` (pairs only), ``length`` (tokens) and ``teacher_logits``.
+        Columns ``input_ids``, ``token_type_ids`` (pairs only), ``length`` (tokens), ``teacher_logits`` and, where
+        `labelled` has it, ``gold_label``.
     """
     columns = text_columns(labelled)
     names = ID_COLUMNS[: 2 if len(columns) == 2 and "token_type_ids" in tokenizer.model_input_names else 1]
     schema = pa.schema(
         [(name, pa.list_(pa.int32())) for name in names]
         + [("length", pa.int32()), ("teacher_logits", pa.list_(pa.float32(), len(order)))]
+        + ([("gold_label", pa.int64())] if "gold_label" in labelled.column_names else [])
     )
 
     def batches() -> Iterator[pa.RecordBatch]:
@@ -53,6 +56,8 @@ def encode(
             arrays = [pa.array(encoded[name], schema.field(name).type) for name in names]
             arrays.append(pa.array([len(ids) for ids in encoded["input_ids"]], pa.int32()))
             arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(logits.ravel()), len(order)))
+            if "gold_label" in schema.names:
+                arrays.append(pa.array(rows["gold_label"], pa.int64()))
             yield pa.record_batch(arrays, schema=schema)
 
     write_arrow(path, batches(), schema)
@@ -109,7 +114,7 @@ class TransferCollator:
     """Pads token ids to the longest of a batch.
 
     Gives ``input_ids``, ``attention_mask`` and, for pairs, ``token_type_ids`` as int64 ``(batch, tokens)``, and
-    ``teacher_logits`` as float32 ``(batch, num_labels)``.
+    ``teacher_logits`` as float32 ``(batch, num_labels)``; with a column ``gold_label`` also that, int64 ``(batch,)``.
     """
 
     pad_token_id: int
@@ -139,6 +144,8 @@ class TransferCollator:
         tensors["teacher_logits"] = torch.from_numpy(
             np.asarray([row["teacher_logits"] for row in rows], dtype=np.float32)
         )
+        if "gold_label" in rows[0]:
+            tensors["gold_label"] = torch.tensor([row["gold_label"] for row in rows], dtype=torch.int64)
         return tensors
 
 

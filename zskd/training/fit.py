@@ -104,6 +104,7 @@ def fit(
     *,
     control_rows: float | None = None,
     make_adversary: MakeAdversary | None = None,
+    cosines: torch.Tensor | None = None,
 ) -> Fit:
     """Train `student` in place, from the newest whole checkpoint in `folder` where ``config.resume`` is set.
 
@@ -113,6 +114,7 @@ def fit(
         folder: where checkpoints go.
         control_rows: rows of the random control's transfer set, where that is larger than `train`.
         make_adversary: the adversary, with ``--perturb adversarial``.
+        cosines: between the teacher's classes, for the objectives that need them.
     """
     arguments = training_arguments(config, folder, control_rows or len(train))
     stop = CollapseStop()
@@ -120,6 +122,7 @@ def fit(
         student,
         arguments,
         adversary=make_adversary(arguments) if make_adversary else None,
+        cosines=cosines,
         train_dataset=train,
         eval_dataset=select.sort("length"),
         processing_class=tokenizer,

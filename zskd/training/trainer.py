@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from zskd.files import write_text
-from zskd.losses import kd_loss, kl_divergence
+from zskd.losses import kl_divergence
+from zskd.objectives import Objective
 from zskd.training.arguments import ZeroShotArguments
 from zskd.training.card import trainer_card
 from zskd.training.data import LengthGroupedSampler, TransferCollator
@@ -26,6 +28,7 @@ from zskd.training.writer import Writer
 from zskd.upload import CARD
 
 ADVERSARY_FOLDER = "adversary"  # of a checkpoint
+_NOT_FOR_THE_MODEL = ("teacher_logits", "gold_label", "row_kind")
 
 
 class ZeroShotTrainer(Trainer):
@@ -37,6 +40,11 @@ class ZeroShotTrainer(Trainer):
     Args:
         adversary: rewrites rows of the batches from ``args.adversarial_start`` on (see `zskd.training.phase2`); its
             generator is trained, saved with the checkpoints and restored from them. None for the transfer set alone.
+        cosines: ``(num_labels, num_labels)`` between the rows of the teacher's output layer, in the logits' order;
+            needed by the objectives ``kd-sim`` and ``kd-pt+sim`` (see `zskd.models.output_layer`).
+
+    Rows may have gold labels in a column ``gold_label`` (class index, `zskd.objectives.UNKNOWN` where there is none):
+    the true class of an objective is then the label, and its cross-entropy has a share of ``args.gold_weight``.
     """
 
     args: ZeroShotArguments
@@ -45,11 +53,16 @@ class ZeroShotTrainer(Trainer):
     # the stock setting it would multiply gradients by accumulation steps and by processes.
     loss_is_scaled_for_ga = False
 
-    def __init__(self, *args: Any, adversary: Writer | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, adversary: Writer | None = None, cosines: torch.Tensor | None = None, **kwargs: Any
+    ) -> None:
         kwargs.setdefault("compute_metrics", _agreement)
         if kwargs.get("data_collator") is None:
             kwargs["data_collator"] = TransferCollator.of(kwargs.get("processing_class"))
         super().__init__(*args, **kwargs)
+        names = (item.name for item in fields(Objective) if item.name not in ("name", "cosines"))
+        settings = {name: getattr(self.args, name) for name in names}
+        self.objective = Objective(self.args.objective, **settings, cosines=cosines)
         self.phase2 = AdversarialPhase(adversary, self.args, self.accelerator) if adversary is not None else None
 
     def training_step(
@@ -78,10 +91,10 @@ class ZeroShotTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """`zskd.losses.kd_loss` at ``args.temperature``, averaged over the micro-batch."""
+        """The loss of ``args.objective`` (see `zskd.objectives`), averaged over the micro-batch."""
         teacher_logits, kinds = inputs["teacher_logits"], inputs.get("row_kind")
-        outputs = model(**{name: value for name, value in inputs.items() if name not in ("teacher_logits", "row_kind")})
-        loss = kd_loss(teacher_logits, outputs.logits, self.args.temperature)
+        outputs = model(**{name: value for name, value in inputs.items() if name not in _NOT_FOR_THE_MODEL})
+        loss = self.objective(teacher_logits, outputs.logits, inputs.get("gold_label"))
         if kinds is not None and self.phase2 is not None:
             with torch.no_grad():
                 self.phase2.note_student(kinds, kl_divergence(teacher_logits, outputs.logits, self.args.temperature))

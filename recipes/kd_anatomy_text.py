@@ -1,0 +1,141 @@
+"""The objectives on text with three, five and twenty classes: students of one teacher, one cell per objective and seed.
+
+    mnli      three classes, the packaged teacher; scored on MNLI's matched dev file
+    topics5   which of five packages documentation prose belongs to; the teacher is fine-tuned first
+    topics20  the same with twenty packages
+
+The transfer text is Wikipedia's, the runs are zero-shot. Finished cells are kept as JSON in docs/results/anatomy/text;
+an interrupted recipe goes on where it stopped, and a cell is measured anew only when its options changed.
+
+    make kd-anatomy-text ZSKD_DATA=DIR      DIR/glue/MNLI/{train,dev_matched}.tsv, DIR/ood/wikitext-2.txt
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+from recipes.topics import FIVE, TWENTY, write_topic_task
+from zskd.cli.options import set_up_logging
+from zskd.config import DistillConfig, FinetuneConfig, resolve, to_dict, with_task_defaults
+from zskd.distill import distill
+from zskd.files import sha256_file, write_text
+from zskd.finetune import finetune
+from zskd.options import OBJECTIVES
+
+RESULTS = Path("docs/results/anatomy/text")
+TASKS = {"mnli": (), "topics5": FIVE, "topics20": TWENTY}
+KEPT = (
+    "seed",
+    "teacher",
+    "student",
+    "agreement",
+    "agreement_above_chance",
+    "steps",
+    "seconds",
+    "zero_shot",
+    "versions",
+)
+_FREE = ("glue_dir", "cache_dir", "output_dir", "resume", "task", "teacher")
+
+
+def prepare(name: str, data: Path, work: Path, rows: int) -> dict[str, Any]:
+    """Options that name the task, its teacher and its labelled files; trains the teacher where there is none yet."""
+    if not TASKS[name]:
+        return {"task": name, "teacher": "embedded", "glue_dir": str(data / "glue")}
+    folder, teacher = work / f"{name}-{rows}", work / f"{name}-{rows}-teacher"
+    task = folder / f"{name}.yaml"
+    if not task.is_file():
+        write_topic_task(folder, TASKS[name], rows)
+    if not teacher.is_dir():
+        options = FinetuneConfig(task=str(task), glue_dir=str(folder), output_dir=str(teacher), epochs=4.0)
+        finetune(with_task_defaults(options))
+    return {"task": str(task), "teacher": str(teacher), "glue_dir": str(folder)}
+
+
+def run_cell(name: str, base: dict[str, Any], options: dict[str, Any], folder: Path, work: Path) -> dict[str, Any]:
+    """The result of one objective and seed: from `folder` where the settings are the same, else measured now."""
+    config, problems = resolve(DistillConfig, "embedded", {**base, **options})
+    assert not problems, problems
+    settings = {key: value for key, value in to_dict(config).items() if key not in _FREE}
+    settings["corpus"] = [Path(source).name for source in config.corpus]
+    adapter = Path(base["teacher"]) / "adapter_model.safetensors"
+    wanted = {
+        "task": name,
+        "settings": settings,
+        "labelled": {path.name: sha256_file(path) for path in sorted(Path(base["glue_dir"]).glob("*.tsv"))},
+        "adapter": sha256_file(adapter) if adapter.is_file() else base["teacher"],
+    }
+    path = folder / f"{name}-{config.objective.replace('+', '-')}-{config.seed}.json"
+    if path.is_file():
+        kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if all(kept[key] == value for key, value in wanted.items()):
+            return kept
+    run = work / path.stem
+    shutil.rmtree(run, ignore_errors=True)
+    config.output_dir = str(run)
+    metrics = distill(config)
+    kept = {**wanted, **{key: metrics[key] for key in KEPT}}
+    kept["teacher"] = {**kept["teacher"], "name": Path(kept["teacher"]["name"]).name}
+    write_text(path, json.dumps(kept, indent=1) + "\n")
+    shutil.rmtree(run)
+    return kept
+
+
+def table(cells: list[dict[str, Any]]) -> str:
+    """Accuracy and agreement per task and objective, mean and sample standard deviation over seeds, in percent."""
+    lines = ["| task | objective | teacher | student | agreement | seeds |", "|---|---|---|---|---|---|"]
+    keys = dict.fromkeys((cell["task"], cell["settings"]["objective"]) for cell in cells)
+    for task, objective in keys:
+        own = [c for c in cells if (c["task"], c["settings"]["objective"]) == (task, objective)]
+        main = next(name for name in own[0]["student"]["scores"] if name != "probe")
+        student = spread([c["student"]["scores"][main]["accuracy"] for c in own])
+        teacher = 100 * own[0]["teacher"]["scores"][main]["accuracy"]
+        agreement = spread([c["agreement"] for c in own])
+        lines.append(f"| {task} | {objective} | {teacher:.1f} | {student} | {agreement} | {len(own)} |")
+    return "\n".join(lines) + "\n"
+
+
+def spread(values: list[float]) -> str:
+    """Mean and sample standard deviation, in percent."""
+    mean = f"{100 * statistics.mean(values):.1f}"
+    return f"{mean} ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else mean
+
+
+def main() -> int:
+    """Measure the missing cells, then write and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with glue/ and ood/")
+    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
+    parser.add_argument("--objectives", nargs="+", default=list(OBJECTIVES), choices=OBJECTIVES)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--pool-size", type=int, default=24_000, help="inputs in the transfer pool")
+    parser.add_argument("--epochs", type=float, default=2.0)
+    parser.add_argument("--rows", type=int, default=400, help="labelled rows of each topic class")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--work", type=Path, default=Path("runs/kd-anatomy"), help="folder of the runs and teachers")
+    arguments = parser.parse_args()
+    set_up_logging()
+    cells = []
+    for name in arguments.tasks:
+        base = prepare(name, arguments.data, arguments.work, arguments.rows)
+        base["corpus"] = [str(arguments.data / "ood" / "wikitext-2.txt")]
+        for seed in arguments.seeds:
+            for objective in arguments.objectives:
+                options = {"objective": objective, "seed": seed, "temperature": 1.0}
+                options |= {"pool_size": arguments.pool_size, "epochs": arguments.epochs, "heldout": 2_000}
+                cells.append(run_cell(name, base, options, arguments.results, arguments.work))
+                print(f"{name} {objective} {seed}: agreement {cells[-1]['agreement']:.4f}", flush=True)
+    text = table(cells)
+    write_text(arguments.results / "table.md", text)
+    print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

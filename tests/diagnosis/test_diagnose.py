@@ -1,0 +1,60 @@
+"""`zskd diagnose` from the command line: a teacher, a run, and wrong input."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Result
+
+from zskd.config import DistillConfig
+from zskd.distill import distill
+
+
+def test_a_teacher_as_text_and_json(
+    cli: Callable[..., Result], teacher_folder: Path, corpus_file: Path, shared_cache: Path
+) -> None:
+    flags = ("--task", "sst2", "--corpus", corpus_file, "--texts", 128, "--max-length", 32, "--cache-dir", shared_cache)
+    shown = cli("diagnose", teacher_folder, *flags)
+    assert shown.code == 0 and "try first" in shown.out and "labelled rows" in shown.out
+    found = json.loads(cli("diagnose", teacher_folder, *flags, "--json").out)
+    assert found["labels"] == ["negative", "positive"] and found["texts"] == 128
+    assert found["queries_live"] == 0, "the first call's logits are cached"
+    assert found["signals"]["domain"] is None and found["signals"]["rescaling"]["student"] is None
+    assert found["signals"]["calibration"]["rows"] > 100
+
+
+def test_a_run_brings_its_options_and_student_and_keeps_the_result(
+    cli: Callable[..., Result], config_for: Callable[..., DistillConfig], own_tasks: dict[str, str]
+) -> None:
+    config = config_for(own_tasks["topics"], pool_size=160, checkpoints=1)
+    distill(config)
+    run = Path(str(config.output_dir))
+    flags = ("--texts", 128, "--cache-dir", str(config.cache_dir))
+    found = json.loads(cli("diagnose", run, *flags, "--json").out)
+    assert found == json.loads((run / "diagnosis.json").read_text(encoding="utf-8"))
+    assert found["task"] == "topics" and found["run"] == str(run) and len(found["labels"]) == 5
+    signals = found["signals"]
+    assert signals["rescaling"]["student"] is not None and len(signals["separation"]) == 10
+    for matrix in signals["domain"]["similarity"].values():
+        assert len(matrix) == 5 and all(matrix[i][i] == pytest.approx(1.0, abs=1e-6) for i in range(5))
+    wrong = cli("diagnose", run, "--task", "mnli", *flags)
+    assert wrong.code == 2 and "the run in" in wrong.errors[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (("--task", "sst2"), "RUN|TEACHER: expected"),
+        (("embedded",), "--task"),
+        (("no/such", "--task", "sst2"), "no/such"),
+        (("embedded", "--task", "sst2", "--corpus", "no.txt"), "no.txt"),
+        (("embedded", "--task", "sst2", "--texts", "3"), "--texts"),
+        (("embedded", "--task", "sst2", "--data", "no.tsv"), "--data"),
+    ],
+)
+def test_wrong_input_is_named(cli: Callable[..., Result], arguments: tuple[str, ...], part: str) -> None:
+    result = cli("diagnose", *arguments)
+    assert result.code == 2 and any(part in line for line in result.errors)

@@ -1,0 +1,1 @@
+"""What a teacher's output says before anything is distilled (`zskd diagnose`)."""

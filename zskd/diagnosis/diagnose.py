@@ -1,0 +1,140 @@
+"""`zskd diagnose`: a teacher's answers on a transfer set, the signals in them, and what they advise."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zskd.config import DiagnoseConfig, DistillConfig, cache_root, input_length, run_config
+from zskd.diagnosis.findings import advise, find
+from zskd.diagnosis.signals import measure
+from zskd.errors import InputError
+from zskd.files import write_text
+from zskd.labelled import read_labelled
+from zskd.labelling import label_texts, predict_logits
+from zskd.models.blackbox import BlackBox
+from zskd.models.classifier import Classifier, load_classifier, pick_precision
+from zskd.models.output_layer import output_weights
+from zskd.models.teacher import load_teacher
+from zskd.objectives import class_cosines
+from zskd.tasks import Task, find_task
+from zskd.text.corpus import build_corpus
+from zskd.text.selection import teacher_logits
+from zskd.text.shaping import build_pools, text_columns
+from zskd.text.sources import find_sources
+
+logger = logging.getLogger(__name__)
+
+HELDOUT = 64  # shaping holds some documents out; nothing here uses them
+REPORT = "diagnosis.json"
+
+
+def diagnose(config: DiagnoseConfig) -> dict[str, Any]:
+    """Diagnose a teacher, or the teacher of a run with its student; a run's result is kept in ``RUN/diagnosis.json``.
+
+    Returns:
+        ``task``, ``labels`` (names, in the order of every list and matrix below), ``teacher`` (name), ``run`` (folder
+        or None), ``texts`` (number), ``queries_live`` (texts the teacher was asked for now);
+
+        ``signals``, see `zskd.diagnosis.signals`, where a *summary* is ``mean``, ``std``, ``p05``, ``p25``, ``p50``,
+        ``p75``, ``p95``:
+
+        - ``instance``: ``confidence`` (summary), ``sure`` (share above 0.99), ``histogram`` (``edges``, one more than
+          ``shares``), ``by_temperature`` (temperature as text -> mean confidence), ``margin`` (summary);
+        - ``domain`` (None for two classes): ``entropy`` (summary, 1 = even), ``flatness``, ``similarity``
+          (``output_layer``: cosines, None for a black box; ``predictions``: correlations);
+        - ``classes``: ``share`` of the answers and mean ``probability``, per class;
+        - ``information``: 0 (all texts answered alike) to 1;
+        - ``separation``: per pair of classes ``classes`` (two indices), ``rows``, ``apart`` (0 to 1), ``separation`` (0
+          and more, least first; None for two classes);
+        - ``levels``: ``domain`` and ``instance``, mean distances between the targets of kd, kd-pt and hard-label;
+        - ``rescaling``: gradient of kd over that of cross-entropy beside an ``untrained`` student (summary) and beside
+          the run's ``student`` (summary or None);
+        - ``calibration`` (None without labels): ``rows``, ``accuracy``, ``confidence``, ``ece``, ``bins`` as in
+          `zskd.analysis.reliability`;
+
+        ``findings``: list of ``name``, ``trouble`` (false: only worth knowing), ``message``, ``evidence`` (numbers);
+        ``advice``: ``objective`` (None: do not distil), ``temperature``, ``why``.
+
+    Raises:
+        InputError: the teacher, the text or the labelled file is not usable.
+    """
+    task, cache, run = find_task(config.task), cache_root(config.cache_dir), run_config(config.model)
+    length = input_length(config)
+    teacher = _load(task, config, run, cache)
+    corpus = build_corpus(find_sources(config.corpus), 1.0, cache)
+    pools = build_pools(
+        corpus,
+        inputs=task.inputs,
+        size=config.texts,
+        heldout=HELDOUT,
+        perturb="random",
+        seed=config.seed,
+        cache=cache,
+    )
+    precision = pick_precision(config.precision, teacher.model.device) if isinstance(teacher, Classifier) else "its own"
+    labelled = label_texts(
+        pools.transfer, teacher, cache, max_length=length, precision=precision, description="teacher labels texts"
+    )
+    found: dict[str, Any] = {
+        "task": task.name,
+        "labels": list(task.labels),
+        "teacher": teacher.name,
+        "run": config.model if run else None,
+        "texts": labelled.queries,
+        "queries_live": labelled.live,
+        "signals": measure(
+            teacher_logits(labelled.dataset, teacher.order),
+            cosines=_cosines(teacher),
+            student=_student(task, config, run, labelled.dataset, cache),
+            labelled=_calibration(task, config, teacher, precision),
+        ),
+    }
+    found["findings"] = find(found["signals"], task.labels)
+    found["advice"] = advise(found["signals"], found["findings"], task.num_labels)
+    if run:
+        write_text(Path(config.model).expanduser() / REPORT, json.dumps(found, indent=1) + "\n")
+    return found
+
+
+def _load(task: Task, config: DiagnoseConfig, run: DistillConfig | None, cache: Path) -> Classifier | BlackBox:
+    if run is None:
+        return load_teacher(task, config.model, cache, None, config.label_map, flag="TEACHER")
+    return load_teacher(task, run.teacher, cache, run.teacher_revision, config.label_map)
+
+
+def _cosines(teacher: Classifier | BlackBox) -> np.ndarray | None:
+    if isinstance(teacher, BlackBox):
+        return None
+    try:
+        return class_cosines(output_weights(teacher)).numpy()
+    except InputError:
+        logger.info("%s: no linear output layer found; classes are compared by predictions alone", teacher.name)
+        return None
+
+
+def _student(
+    task: Task, config: DiagnoseConfig, run: DistillConfig | None, pool: Any, cache: Path
+) -> np.ndarray | None:
+    folder = Path(config.model).expanduser() / "student"
+    if run is None or not folder.is_dir():
+        return None
+    student = load_classifier(task, str(folder), cache, flag="RUN")
+    texts = tuple(pool[name][:] for name in text_columns(pool))
+    logits = predict_logits(student, texts, max_length=input_length(config), precision="fp32")
+    return logits[:, list(student.order)]
+
+
+def _calibration(
+    task: Task, config: DiagnoseConfig, teacher: Classifier | BlackBox, precision: str
+) -> tuple[np.ndarray, np.ndarray] | None:
+    path = config.data or task.probe_path()
+    if path is None:
+        return None
+    rows = read_labelled(task, path)
+    logits = predict_logits(teacher, rows.texts, max_length=input_length(config), precision=precision)
+    return logits[:, list(teacher.order)], np.asarray(rows.labels)

@@ -1,0 +1,147 @@
+"""From signals to words: what is wrong with a teacher, and which objective to try first.
+
+The thresholds were set on small networks with a planted defect (`recipes.planted`, seeds below 20) and on the packaged
+adapters; `tests/diagnosis` holds them on other seeds.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+INFORMATION = 0.1  # below: a constant teacher. Planted ones were at most 0.05, sound ones at least 0.31.
+SURE_SHARE = 0.55  # of rows above 0.99; more: over-confident. Planted at least 0.64, sound at most 0.36.
+MARGIN = 7.5  # 95 % quantile of the logits' margin under which smoothing is looked for; sound: 10 and more
+SEPARATION = 0.4  # below: two classes are one to the teacher. Planted at most 0.35, sound at least 0.45.
+APART = 0.7  # above, their probabilities differ clearly all the same
+PAIR_ROWS = 40  # answers of a pair, below which nothing is said about it
+BINARY_MASS = 0.02  # mean probability of all classes but two, below which the others are as good as absent
+LEVEL = 0.01  # mean total variation between two targets, below which they are the same
+CONFIDENT = 0.9  # mean confidence that a temperature is chosen for, where a teacher is over-confident
+
+
+def flat_below(num_labels: int) -> float:
+    """The flatness under which a teacher seems smoothed; few classes leave little to be uneven."""
+    return min(0.15 * math.log2(num_labels), 0.33)
+
+
+def finding(name: str, trouble: bool, message: str, **evidence: Any) -> dict[str, Any]:
+    """One finding: a name, whether it is trouble or only worth knowing, a sentence, and the numbers behind it."""
+    return {"name": name, "trouble": trouble, "message": message, "evidence": evidence}
+
+
+def find(signals: dict[str, Any], labels: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Findings in the signals of `zskd.diagnosis.signals.measure`, trouble first.
+
+    Of a constant teacher nothing else is said: its other signals are those of one answer.
+    """
+    constant = _constant(signals, labels)
+    if constant:
+        return constant
+    troubles = [*_merged(signals, labels), *_over_confident(signals), *_smoothed(signals, len(labels))]
+    return [*troubles, *_notes(signals, labels)]
+
+
+def _constant(signals: dict[str, Any], labels: tuple[str, ...]) -> list[dict[str, Any]]:
+    found = signals["information"]
+    if found >= INFORMATION:
+        return []
+    share = signals["classes"]["share"]
+    at = max(range(len(share)), key=share.__getitem__)
+    message = (
+        f"constant: the answer says almost nothing about the text (information {found:.3f} of 1; "
+        f"{100 * share[at]:.0f} % are {labels[at]}). A student would learn a prior; give other text, or another teacher"
+    )
+    return [finding("constant", True, message, information=found, largest_share=share[at])]
+
+
+def _merged(signals: dict[str, Any], labels: tuple[str, ...]) -> list[dict[str, Any]]:
+    if len(labels) == 2:
+        return []
+    found = []
+    for pair in signals["separation"]:
+        if pair["rows"] < PAIR_ROWS or pair["separation"] >= SEPARATION or pair["apart"] > APART:
+            continue
+        a, b = (labels[i] for i in pair["classes"])
+        message = (
+            f"merged classes: {a} and {b} are not told apart where one of them is the answer (their logits differ by "
+            f"{pair['separation']:.2f} of what sets them off from the others, on {pair['rows']} texts). The student "
+            "cannot learn what sets them apart"
+        )
+        found.append(finding("merged-classes", True, message, **pair))
+    return found
+
+
+def _over_confident(signals: dict[str, Any]) -> list[dict[str, Any]]:
+    sure = signals["instance"]["sure"]
+    if sure <= SURE_SHARE:
+        return []
+    message = (
+        f"over-confident: {100 * sure:.0f} % of the texts have a confidence above 0.99, text of other kinds included. "
+        "All count alike, and little is left of what kd adds to the plain class"
+    )
+    known, evidence = signals["calibration"], {"sure": sure}
+    if known is not None:
+        evidence |= {"accuracy": known["accuracy"], "confidence": known["confidence"]}
+        message += f" (on labelled rows: confidence {known['confidence']:.2f}, accuracy {known['accuracy']:.2f})"
+    return [finding("over-confident", True, message, **evidence)]
+
+
+def _smoothed(signals: dict[str, Any], num_labels: int) -> list[dict[str, Any]]:
+    if num_labels == 2:
+        return []  # two classes have no domain level; a low ceiling alone is also that of honest doubt
+    flatness, margin = signals["domain"]["flatness"], signals["instance"]["margin"]["p95"]
+    if flatness >= flat_below(num_labels) or margin >= MARGIN:
+        return []
+    message = (
+        f"label-smoothed: the classes that are not the answer get almost even logits (flatness {flatness:.2f}, sound "
+        f"teachers have more than {flat_below(num_labels):.2f}) and the margin ends at {margin:.1f}. Smoothing has "
+        "erased which classes are alike"
+    )
+    return [finding("label-smoothed", True, message, flatness=flatness, margin=margin)]
+
+
+def _notes(signals: dict[str, Any], labels: tuple[str, ...]) -> list[dict[str, Any]]:
+    if len(labels) == 2:
+        return [finding("two-classes", False, "two classes: kd, kd-pt and kd-topk are the same, kd-sim is smoothing")]
+    mass = signals["classes"]["probability"]
+    first, second = sorted(range(len(mass)), key=mass.__getitem__, reverse=True)[:2]
+    rest = 1 - mass[first] - mass[second]
+    notes = []
+    if rest < BINARY_MASS:
+        message = (
+            f"nearly binary: {labels[first]} and {labels[second]} hold {100 * (1 - rest):.1f} % of the probability; "
+            "the levels nearly coincide, as with two classes"
+        )
+        notes.append(finding("nearly-binary", False, message, rest=rest))
+    if signals["levels"]["domain"] < LEVEL:
+        distance = signals["levels"]["domain"]
+        message = f"kd and kd-pt nearly coincide: their targets differ by {distance:.3f} on average"
+        notes.append(finding("no-domain-signal", False, message, domain=distance))
+    return notes
+
+
+def advise(signals: dict[str, Any], found: list[dict[str, Any]], num_labels: int) -> dict[str, Any]:
+    """The first thing to try: ``objective`` (None: do not distil), ``temperature`` and ``why``."""
+    names = {item["name"] for item in found}
+    if "constant" in names:
+        return {"objective": None, "temperature": None, "why": "there is nothing to learn from a constant teacher"}
+    if "over-confident" in names:
+        means = signals["instance"]["by_temperature"]
+        low = next((float(t) for t, mean in means.items() if mean <= CONFIDENT), None)
+        if low is None:
+            why = f"no temperature up to {list(means)[-1]} brings the mean confidence to {CONFIDENT}"
+            return {"objective": "logit-mse", "temperature": 1.0, "why": f"{why}; logits still differ where it is sure"}
+        why = f"at T = {low:g} the mean confidence is {means[str(low)]:.2f}, so that inputs differ again"
+        return {"objective": "kd", "temperature": low, "why": why}
+    if "label-smoothed" in names:
+        why = "its confidence still differs between inputs, its class relations are gone; a higher T flattens both"
+        return {"objective": "kd-pt", "temperature": 1.0, "why": why}
+    if "merged-classes" in names:
+        why = "kd passes the doubt between the merged classes on; a hard label would turn it into noise"
+        return {"objective": "kd", "temperature": 1.0, "why": why}
+    if num_labels == 2:
+        why = "with two classes there is one level, and the confidence varies"
+        return {"objective": "kd", "temperature": 1.0, "why": why}
+    why = "confidence and class relations both vary, and kd has both"
+    return {"objective": "kd", "temperature": 1.0, "why": why}
