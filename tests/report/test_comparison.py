@@ -21,7 +21,7 @@ def variant(source: Path, folder: Path, accuracy: float | None = None, **options
     """A copy of a run with other options, and another score of its student."""
     shutil.copytree(source, folder, ignore=shutil.ignore_patterns("checkpoints", "student"))
     config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")) | options
-    (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     metrics |= {key: value for key, value in options.items() if key in ("seed", "task")}
     if accuracy is not None:
@@ -74,7 +74,7 @@ def test_options_that_an_older_run_did_not_write_tell_nothing_apart(finished_run
     older = variant(finished_run, tmp_path / "older", seed=7)
     config = yaml.safe_load((older / "config.yaml").read_text(encoding="utf-8"))
     del config["anchor_weight"]
-    (older / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    (older / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     assert len(group_runs(load_runs([finished_run, older]))) == 1
 
 

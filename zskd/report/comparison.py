@@ -101,6 +101,8 @@ def panels(groups: list[Group]) -> list[dict[str, Any]]:
         if not values:
             continue
         margin = 0.05 * (max(values) - min(values)) or 0.05 * abs(values[0]) or 1.0
+        # No agreement is above 100 %; a little room keeps the line from the edge.
+        top = min(max(values) + margin, 100.5) if factor == 100 else max(values) + margin
         figures = []
         for i, group in enumerate(groups):
             if not (lines := curves[group.name]):
@@ -114,7 +116,7 @@ def panels(groups: list[Group]) -> list[dict[str, Any]]:
                 x="optimizer step",
                 y=label,
                 alternative=f"{title}, {group.name}: {ends}.",
-                limits=(min(values) - margin, max(values) + margin),
+                limits=(min(values) - margin, top),
                 small=True,
             )
             figures.append({"title": group.name, "svg": svg})
