@@ -10,7 +10,7 @@ import math
 from typing import Any
 
 INFORMATION = 0.1  # below: a constant teacher. Planted ones were at most 0.05, sound ones at least 0.31.
-SURE_SHARE = 0.55  # of rows above 0.99; more: over-confident. Planted at least 0.64, sound at most 0.36.
+SURE_SHARE = 0.55  # of rows above 0.99; more: over-confident. Planted at least 0.64, sound at most 0.42.
 MARGIN = 7.5  # 95 % quantile of the logits' margin under which smoothing is looked for; sound: 10 and more
 SEPARATION = 0.4  # below: two classes are one to the teacher. Planted at most 0.35, sound at least 0.45.
 APART = 0.7  # above, their probabilities differ clearly all the same
