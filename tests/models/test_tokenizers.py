@@ -417,7 +417,7 @@ def test_text_passes_between_tokenizers(
         learnt.append((labelled, encode(labelled, *arguments)))
         return learnt[-1][1]
 
-    monkeypatch.setattr("zskd.distill.encode", watched)
+    monkeypatch.setattr("zskd.training.data.encode", watched)
     config = walk(texts, teacher, student)
     metrics = distill(config)
     saved = run_path(config) / "student"
