@@ -14,8 +14,9 @@ from transformers import set_seed
 from zskd.config import cache_root
 from zskd.files import write_text
 from zskd.labelling import label_texts
-from zskd.models.classifier import Classifier, load_classifier, pick_device, pick_precision
+from zskd.models.classifier import Classifier, pick_precision
 from zskd.models.student import Start, start_student
+from zskd.models.teacher import load_teacher
 from zskd.tasks import TASKS
 from zskd.text.corpus import build_corpus
 from zskd.text.shaping import build_pools
@@ -49,8 +50,8 @@ def inputs(count: int, heldout: int = 4_000, perturb: str = "random") -> tuple[D
 
 def teacher() -> Classifier:
     """The embedded default's teacher, on the device where models run."""
-    found = load_classifier(TASK, "embedded", cache_root(None))
-    found.model.to(pick_device())
+    found = load_teacher(TASK, "embedded")
+    assert isinstance(found, Classifier)
     return found
 
 
