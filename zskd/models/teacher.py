@@ -39,8 +39,5 @@ def load_teacher(
     cache = cache or cache_root(None)
     classifier = load_classifier(task, teacher, cache, revision=revision, label_map=label_map, flag=flag)
     classifier.model.to(pick_device())
-    if classifier.model.device.type == "cpu":
-        # On short texts plain products are faster there than the fused kernel (docs/performance.md).
-        classifier.model.set_attn_implementation("eager")
     logger.info("%s: %s parameters", classifier.name, f"{classifier.parameters:,}")
     return classifier
