@@ -44,9 +44,14 @@ def ahead(items: Iterator[Item]) -> Iterator[Item]:
 
     An exception in `items` is raised here, in its place.
     """
+
+    def following() -> tuple[Item] | None:
+        for item in items:
+            return (item,)
+        return None
+
     with ThreadPoolExecutor(max_workers=1) as thread:
-        end = object()
-        coming = thread.submit(next, items, end)
-        while (item := coming.result()) is not end:
-            coming = thread.submit(next, items, end)
-            yield item  # type: ignore[misc]  # it is no `end`
+        coming = thread.submit(following)
+        while (found := coming.result()) is not None:
+            coming = thread.submit(following)
+            yield found[0]

@@ -21,10 +21,12 @@ from zskd.tasks import TASKS
 from zskd.text.corpus import build_corpus
 from zskd.text.shaping import build_pools
 from zskd.text.sources import find_sources
+from zskd.training.arguments import ZeroShotArguments
 
 RESULTS = Path("docs/results/benchmarks")
 TASK = TASKS["sst2"]
 LENGTH = TASK.max_length
+RATE, WARMUP, DECAY, CLIP = 2.0e-3, 0.06, 0.01, 1.0
 
 
 def machine() -> dict[str, Any]:
@@ -67,6 +69,26 @@ def labelled(pool: Dataset, guide: Classifier, cache: Path, precision: str) -> D
     """A pool with the teacher's logits."""
     found = label_texts(pool, guide, cache, max_length=LENGTH, precision=precision, description="labels")
     return found.dataset
+
+
+def arguments(folder: str, batch: int, **options: Any) -> ZeroShotArguments:
+    """Trainer's arguments as `zskd distill` sets them for the default's student, without checkpoints."""
+    return ZeroShotArguments(
+        folder,
+        per_device_train_batch_size=batch,
+        learning_rate=RATE,
+        warmup_steps=WARMUP,
+        weight_decay=DECAY,
+        max_grad_norm=CLIP,
+        logging_steps=50,
+        logging_nan_inf_filter=False,
+        save_strategy="no",
+        disable_tqdm=True,
+        report_to="none",
+        use_cpu=not torch.cuda.is_available(),
+        dataloader_pin_memory=torch.cuda.is_available(),
+        **options,
+    )
 
 
 def report(name: str, rows: list[dict[str, Any]], **about: Any) -> None:

@@ -34,18 +34,28 @@ from datasets import Dataset
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PrinterCallback, get_linear_schedule_with_warmup, set_seed
 
-from recipes.benchmarks.common import LENGTH, inputs, labelled, report, student, teacher
+from recipes.benchmarks.common import (
+    CLIP,
+    DECAY,
+    LENGTH,
+    RATE,
+    WARMUP,
+    arguments,
+    inputs,
+    labelled,
+    report,
+    student,
+    teacher,
+)
 from zskd.labelling import predict_logits
 from zskd.losses import kd_loss
 from zskd.models.classifier import Classifier, pick_precision
 from zskd.models.loading import quiet_transformers
 from zskd.models.student import Start, student_classifier
 from zskd.tasks import TASKS
-from zskd.training.arguments import ZeroShotArguments
 from zskd.training.data import TransferCollator, encode
 from zskd.training.trainer import ZeroShotTrainer
 
-RATE, WARMUP = 2.0e-3, 0.06
 Batch = dict[str, torch.Tensor]
 
 
@@ -99,19 +109,7 @@ def train(
     with tempfile.TemporaryDirectory() as folder, quiet_transformers():
         trainer = made(
             model,
-            ZeroShotArguments(
-                folder,
-                num_train_epochs=epochs,
-                per_device_train_batch_size=batch,
-                learning_rate=RATE,
-                warmup_steps=WARMUP,
-                weight_decay=0.01,
-                save_strategy="no",
-                disable_tqdm=True,
-                report_to="none",
-                use_cpu=not torch.cuda.is_available(),
-                dataloader_pin_memory=torch.cuda.is_available(),
-            ),
+            arguments(folder, batch, num_train_epochs=epochs),
             train_dataset=rows,
             processing_class=start.tokenizer,
             **options,
@@ -145,7 +143,7 @@ def with_textbrewer(start: Start, guide: Classifier, rows: Dataset, epochs: floa
             forward,
             forward,
         )
-        optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.01)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=DECAY)
         schedule = get_linear_schedule_with_warmup(optimizer, int(WARMUP * steps), steps)
         with distiller:
             distiller.train(
@@ -153,7 +151,7 @@ def with_textbrewer(start: Start, guide: Classifier, rows: Dataset, epochs: floa
                 loader,
                 num_epochs=int(epochs),
                 scheduler=schedule,
-                max_grad_norm=1.0,
+                max_grad_norm=CLIP,
                 batch_postprocessor=without_target,
             )
     return model
@@ -167,9 +165,9 @@ def main() -> int:
     parser.add_argument("--batch", type=int, default=64)
     names = ("textbrewer", "live, fixed", "live, padded", "live, bf16", "zskd, fp32", "zskd")
     parser.add_argument("--runs", nargs="+", default=list(names), choices=names)
-    arguments = parser.parse_args()
+    given = parser.parse_args()
     guide = teacher()
-    pool, heldout = inputs(arguments.sentences)
+    pool, heldout = inputs(given.sentences)
     start = student(guide)
     precision = pick_precision("auto")
     target = predict_logits(guide, (heldout["text"][:],), max_length=LENGTH, precision="fp32").argmax(axis=1)
@@ -182,9 +180,9 @@ def main() -> int:
             with tempfile.TemporaryDirectory(dir=folder) as own:
                 texts = labelled(pool, guide, Path(own), precision)
                 answered = encode(texts, start.tokenizer, guide.order, LENGTH, Path(own, "rows.arrow"))
-                return train(start, answered, arguments.epochs, arguments.batch)
+                return train(start, answered, given.epochs, given.batch)
 
-        size, epochs = arguments.batch, arguments.epochs
+        size, epochs = given.batch, given.epochs
         runs: dict[str, Callable[[], PreTrainedModel]] = {
             "textbrewer": lambda: with_textbrewer(start, guide, rows, epochs, size),
             "live, fixed": lambda: train(start, rows, epochs, size, (guide, "fp32"), pad=False),
@@ -193,7 +191,7 @@ def main() -> int:
             "zskd, fp32": lambda: cached("fp32"),
             "zskd": lambda: cached(precision),
         }
-        for name in arguments.runs:
+        for name in given.runs:
             set_seed(0)
             started = time.perf_counter()
             model = runs[name]()
@@ -206,7 +204,7 @@ def main() -> int:
     fastest = next((row["seconds"] for row in table if row["run"] == "zskd"), None)
     for row in table:
         row["zskd is faster by"] = round(row["seconds"] / fastest, 2) if fastest else None
-    about = {"sentences": arguments.sentences, "epochs": arguments.epochs, "batch": arguments.batch}
+    about = {"sentences": given.sentences, "epochs": given.epochs, "batch": given.batch}
     report("end_to_end", table, precision=precision, **about)
     return 0
 

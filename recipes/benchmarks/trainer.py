@@ -23,16 +23,25 @@ from datasets import Dataset
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, TrainerCallback, get_linear_schedule_with_warmup
 
-from recipes.benchmarks.common import LENGTH, inputs, labelled, report, student, teacher
+from recipes.benchmarks.common import (
+    CLIP,
+    DECAY,
+    LENGTH,
+    RATE,
+    WARMUP,
+    arguments,
+    inputs,
+    labelled,
+    report,
+    student,
+    teacher,
+)
 from zskd.losses import kd_loss
 from zskd.models.classifier import pick_precision
 from zskd.models.loading import quiet_transformers
 from zskd.models.student import Start
-from zskd.training.arguments import ZeroShotArguments
 from zskd.training.data import LengthGroupedSampler, TransferCollator, encode
 from zskd.training.trainer import ZeroShotTrainer
-
-RATE, WARMUP, DECAY, CLIP = 2.0e-3, 0.06, 0.01, 1.0
 
 
 class Clock(TrainerCallback):
@@ -52,22 +61,7 @@ def with_trainer(start: Start, rows: Dataset, batch: int, steps: int) -> list[fl
     with tempfile.TemporaryDirectory() as folder, quiet_transformers():
         trainer = ZeroShotTrainer(
             copy.deepcopy(start.model),
-            ZeroShotArguments(
-                folder,
-                max_steps=steps,
-                per_device_train_batch_size=batch,
-                learning_rate=RATE,
-                warmup_steps=WARMUP,
-                weight_decay=DECAY,
-                max_grad_norm=CLIP,
-                logging_steps=50,
-                logging_nan_inf_filter=False,
-                save_strategy="no",
-                disable_tqdm=True,
-                report_to="none",
-                use_cpu=not torch.cuda.is_available(),
-                dataloader_pin_memory=torch.cuda.is_available(),
-            ),
+            arguments(folder, batch, max_steps=steps),
             train_dataset=rows,
             processing_class=start.tokenizer,
             callbacks=[clock],
@@ -111,7 +105,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=3)
-    arguments = parser.parse_args()
+    given = parser.parse_args()
     guide = teacher()
     pool, _ = inputs(8_192)
     start = student(guide)
@@ -119,10 +113,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         texts = labelled(pool, guide, Path(folder), pick_precision("auto"))
         rows = encode(texts, start.tokenizer, guide.order, LENGTH, Path(folder, "rows.arrow"))
-        for _ in range(arguments.repeats):
+        for _ in range(given.repeats):
             for name, run in (("bare loop", with_loop), ("ZeroShotTrainer", with_trainer)):
-                times = run(start, rows, arguments.batch, arguments.steps)
-                kept = times[arguments.steps // 10 :]
+                times = run(start, rows, given.batch, given.steps)
+                kept = times[given.steps // 10 :]
                 found[name].append(1000 * (kept[-1] - kept[0]) / (len(kept) - 1))
     base = statistics.median(found["bare loop"])
     report(
@@ -137,8 +131,8 @@ def main() -> int:
             }
             for name, values in found.items()
         ],
-        steps=arguments.steps,
-        batch=arguments.batch,
+        steps=given.steps,
+        batch=given.batch,
     )
     return 0
 
