@@ -15,6 +15,7 @@ import torch
 
 from zskd.labelling import predict_logits
 from zskd.models.classifier import Classifier
+from zskd.text.selection import probabilities
 
 BINS = 10  # of equal width over the confidence, as in Guo et al. (2017)
 LATENCY_CALLS = 30
@@ -23,8 +24,7 @@ LATENCY_BATCH = 32
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities of logits ``(rows, num_labels)``, in float64."""
-    exponent = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    return np.asarray(exponent / exponent.sum(axis=1, keepdims=True))
+    return probabilities(logits.astype(np.float64))
 
 
 def confusion(expected: np.ndarray, found: np.ndarray, num_labels: int) -> list[list[int]]:
@@ -46,8 +46,7 @@ def reliability(logits: np.ndarray, expected: np.ndarray) -> dict[str, Any]:
         row's bin is from the bin's mean confidence), and ``bins``: the non-empty ones of `BINS`, each with ``low``,
         ``high``, ``rows``, ``confidence`` and ``accuracy`` (means).
     """
-    probabilities = softmax(logits)
-    confidence, right = probabilities.max(axis=1), logits.argmax(axis=1) == expected
+    confidence, right = softmax(logits).max(axis=1), logits.argmax(axis=1) == expected
     places = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
     bins = []
     for place in range(BINS):

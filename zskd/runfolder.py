@@ -32,7 +32,7 @@ from zskd.files import write_text
 from zskd.tasks import find_task, task_name
 
 # Options that may differ between a run and its continuation, because no result depends on them.
-_FREE = ("resume", "output_dir", "cache_dir", "report_to", "glue_dir", "hub_eval", "num_processes")
+FREE_OPTIONS = ("resume", "output_dir", "cache_dir", "report_to", "glue_dir", "hub_eval", "num_processes")
 
 _LIBRARIES = (
     "torch",
@@ -100,7 +100,7 @@ def check_run_folder(path: Path, config: DistillConfig) -> list[str]:
     if held is None:
         return [f"{shown}: expected an empty or new folder, found other files in it"]
     wanted = to_dict(config)
-    different = [key for key in wanted if key not in _FREE and held.get(key) != wanted[key]]
+    different = [key for key in wanted if key not in FREE_OPTIONS and held.get(key) != wanted[key]]
     if different:
         changes = ", ".join(f"{key} {held.get(key)!r} there, {wanted[key]!r} here" for key in different[:4])
         return [f"{shown}: holds another run ({changes}); choose another folder"]

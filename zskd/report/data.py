@@ -13,6 +13,7 @@ import yaml
 
 from zskd.errors import InputError
 from zskd.options import DistillConfig
+from zskd.runfolder import FREE_OPTIONS
 
 # Of metrics.json: what every page needs. A file without one of them was not written by `zskd distill`.
 _NEEDED = (
@@ -30,7 +31,7 @@ _NEEDED = (
 )
 
 # Options that say where and how a run was made, not what it is.
-_CIRCUMSTANCES = ("seed", "resume", "output_dir", "cache_dir", "report_to", "glue_dir", "hub_eval", "num_processes")
+_CIRCUMSTANCES = ("seed", *FREE_OPTIONS)
 
 _ADVERSARY = {item.name for item in fields(DistillConfig) if item.metadata["group"] == "adversary"}
 
