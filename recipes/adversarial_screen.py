@@ -83,20 +83,24 @@ def training_rows(task: Task, glue_dir: Path) -> tuple[tuple[list[str], ...], np
     return tuple([text[i] for i in chosen] for text in rows.texts), np.array(rows.labels)[chosen]
 
 
-def measure(task: Task, name: str, seed: int, data: Path, work: Path) -> dict[str, Any]:
-    """One run and what it gives on the training rows."""
-    path = RESULTS / f"{task.name}-{name}-{seed}.json"
+def setting(task: Task, name: str) -> dict[str, Any]:
+    """The options of one of `SETTINGS`, on a quarter of the default's text."""
     pool = POOL_SIZES[len(task.text_columns)] // QUARTER
+    return {"perturb": "adversarial", "pool_size": pool, "heldout": 10_000, **SETTINGS[name]}
+
+
+def measure(task: Task, changes: dict[str, Any], seed: int, path: Path, data: Path, work: Path) -> dict[str, Any]:
+    """One run with `changes` to the embedded default on Wikipedia text, and what it gives on the training rows.
+
+    The result is kept in `path`, and read from there where it was measured with the same options.
+    """
     run = work / path.stem
     options = {
         "task": task.name,
         "seed": seed,
         "corpus": [str(data / "ood" / file) for file in ("wikitext-2.txt", "wikisplit.txt")],
-        "perturb": "adversarial",
-        "pool_size": pool,
-        "heldout": 10_000,
         "output_dir": str(run),
-        **SETTINGS[name],
+        **changes,
     }
     config, problems = resolve(DistillConfig, "embedded", options)
     assert not problems, problems
@@ -129,6 +133,15 @@ def measure(task: Task, name: str, seed: int, data: Path, work: Path) -> dict[st
     return found
 
 
+def one_line(name: str, found: dict[str, Any]) -> str:
+    """What `measure` found, in one line."""
+    return (
+        f"{name}: training rows {found['training_rows']:.4f} (majority {found['majority']:.3f}), agreement there "
+        f"{found['agreement_there']:.4f}, held out {found['agreement']:.4f}, {found['teacher_queries']:,} queries, "
+        f"{found['seconds']['total']:.0f} s"
+    )
+
+
 def main() -> int:
     """Measure the settings that are asked for and print them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -139,14 +152,11 @@ def main() -> int:
     parser.add_argument("--work", type=Path, default=Path("runs/adversarial-screen"), help="folder of the runs")
     arguments = parser.parse_args()
     set_up_logging()
+    task = TASKS[arguments.task]
     for name in arguments.settings:
-        found = measure(TASKS[arguments.task], name, arguments.seed, arguments.data, arguments.work)
-        print(
-            f"{arguments.task} {name} seed {arguments.seed}: training rows {found['training_rows']:.4f} "
-            f"(majority {found['majority']:.3f}), agreement there {found['agreement_there']:.4f}, held out "
-            f"{found['agreement']:.4f}, {found['teacher_queries']:,} queries, {found['seconds']['total']:.0f} s",
-            flush=True,
-        )
+        path = RESULTS / f"{task.name}-{name}-{arguments.seed}.json"
+        found = measure(task, setting(task, name), arguments.seed, path, arguments.data, arguments.work)
+        print(one_line(path.stem, found), flush=True)
     return 0
 
 
