@@ -46,6 +46,8 @@ class Cell:
 def _settings(config: DistillConfig, pools: Pools | None) -> dict[str, Any]:
     """All that the result depends on, without machine paths."""
     free = {*_FREE}
+    if not config.compile:  # as before there was the option
+        free.add("compile")
     if config.objective == "kd" and config.gold_labels is None:  # as before there were others
         free |= {item.name for item in fields(config) if item.metadata["group"] == "objective"}
     if config.perturb != "adversarial":  # then no result depends on how an adversary would be set
@@ -73,7 +75,7 @@ def unpack(text: str, rows: int) -> np.ndarray:
     return np.unpackbits(np.frombuffer(bytes.fromhex(text), dtype=np.uint8))[:rows].astype(bool)
 
 
-def run_cell(cell: Cell, glue_dir: Path, folder: Path, work: Path) -> dict[str, Any]:
+def run_cell(cell: Cell, glue_dir: Path, folder: Path, work: Path, keep: bool = False) -> dict[str, Any]:
     """The result of a cell: from `folder` where it was measured with the same settings and teacher, else measured now.
 
     Beside the metrics it holds ``correct``: which rows of the dev file the student has right (see `pack`).
@@ -96,7 +98,8 @@ def run_cell(cell: Cell, glue_dir: Path, folder: Path, work: Path) -> dict[str, 
     correct = predict_classes(student, rows.texts, input_length(config), "fp32") == np.array(rows.labels)
     kept = {**wanted, **{key: metrics[key] for key in KEPT}, "correct": pack(correct)}
     write_text(path, json.dumps(kept, indent=1) + "\n")
-    shutil.rmtree(run)
+    if not keep:
+        shutil.rmtree(run)
     return kept
 
 

@@ -5,6 +5,7 @@ Conditions, at equal updates, teacher queries and checkpoint rule:
     none        the same text unperturbed
     in-domain   the ceiling: the task's own training inputs and random perturbations of them (no zero-shot run)
     embedded    random perturbation of the documentation prose on this machine (only with --conditions)
+    adversarial the setting of adversarial_screen.py that did best, for as many queries (only with --conditions)
 
 Finished cells are kept as JSON in docs/results/glue; an interrupted table goes on where it stopped, and a cell is
 computed anew only when its options, its text or the shipped teacher changed. The table is written beside them as
@@ -24,6 +25,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from recipes.adversarial_screen import SETTINGS
 from recipes.cells import Cell, bootstrap_difference, run_cell, unpack
 from recipes.in_domain import in_domain_pools
 from zskd.cli.options import set_up_logging
@@ -33,7 +35,8 @@ from zskd.scoring import above_chance
 from zskd.tasks import TASKS
 
 RESULTS = Path("docs/results/glue")
-CONDITIONS = ("random", "none", "in-domain", "embedded")
+CONDITIONS = ("random", "none", "in-domain", "embedded", "adversarial")
+ADVERSARIAL = "hot-whole"  # of adversarial_screen.py
 
 
 def cell_name(task: str, condition: str, seed: int, compression: float) -> str:
@@ -50,6 +53,8 @@ def cell(task: str, condition: str, seed: int, compression: float, data: Path, w
         del options["corpus"]
     elif condition == "none":
         options["perturb"] = "none"
+    elif condition == "adversarial":
+        options |= {"perturb": "adversarial", **SETTINGS[ADVERSARIAL]}
     elif condition == "in-domain":
         preset = TASKS[task]
         size = POOL_SIZES[len(preset.text_columns)]
@@ -87,26 +92,31 @@ def table_row(task: str, condition: str, cells: list[dict[str, Any]]) -> dict[st
     }
 
 
+def difference(task: str, names: tuple[str, str], cells: tuple[list[dict[str, Any]], list[dict[str, Any]]]) -> str:
+    """How much better one condition is than another, with a paired bootstrap interval; empty without shared seeds."""
+    shared = sorted(set.intersection(*({c["seed"] for c in side} for side in cells)))
+    if not shared:
+        return ""
+    rows = cells[0][0]["student"]["scores"]["glue"]["rows"]
+    left, right = (
+        [next(unpack(c["correct"], rows) for c in side if c["seed"] == seed) for seed in shared] for side in cells
+    )
+    mean = 100 * statistics.mean(float(a.mean() - b.mean()) for a, b in zip(left, right, strict=True))
+    low, high = (100 * value for value in bootstrap_difference(left, right))
+    return (
+        f"- {task}: {names[0]} minus {names[1]} {mean:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f} "
+        f"(paired bootstrap over {rows} rows and {len(shared)} seeds)"
+    )
+
+
 def differences(results: dict[tuple[str, str], list[dict[str, Any]]]) -> list[str]:
-    """What perturbation adds to plain text, with a paired bootstrap interval, per task."""
-    lines = []
-    for task in dict.fromkeys(task for task, _ in results):
-        left, right = results.get((task, "random"), []), results.get((task, "none"), [])
-        shared = sorted({c["seed"] for c in left} & {c["seed"] for c in right})
-        if not shared:
-            continue
-        rows = left[0]["student"]["scores"]["glue"]["rows"]
-        random, none = (
-            [unpack(c["correct"], rows) for seed in shared for c in cells if c["seed"] == seed]
-            for cells in (left, right)
-        )
-        mean = 100 * statistics.mean(float(a.mean() - b.mean()) for a, b in zip(random, none, strict=True))
-        low, high = (100 * value for value in bootstrap_difference(random, none))
-        lines.append(
-            f"- {task}: random minus none {mean:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f} "
-            f"(paired bootstrap over {rows} rows and {len(shared)} seeds)"
-        )
-    return lines
+    """What perturbation adds to plain text, and the generator to random perturbation, per task."""
+    found = [
+        difference(task, names, (results.get((task, names[0]), []), results.get((task, names[1]), [])))
+        for names in (("random", "none"), ("adversarial", "random"))
+        for task in dict.fromkeys(task for task, _ in results)
+    ]
+    return [line for line in found if line]
 
 
 def mean_above_chance(results: dict[tuple[str, str], list[dict[str, Any]]], condition: str) -> float | None:
@@ -154,6 +164,7 @@ def main() -> int:
     parser.add_argument("--compression", type=float, default=30.0)
     parser.add_argument("--finished", action="store_true", help="only write the table of the cells that are there")
     parser.add_argument("--work", type=Path, default=Path("runs/glue-table"), help="folder of the runs")
+    parser.add_argument("--keep", action="store_true", help="keep the run folders of cells that are measured now")
     arguments = parser.parse_args()
     set_up_logging()
     results: dict[tuple[str, str], list[dict[str, Any]]] = {}
@@ -168,7 +179,7 @@ def main() -> int:
                     found = json.loads(path.read_text(encoding="utf-8"))
                 else:
                     made = cell(task, condition, seed, arguments.compression, arguments.data, arguments.work)
-                    found = run_cell(made, arguments.data / "glue", RESULTS, arguments.work)
+                    found = run_cell(made, arguments.data / "glue", RESULTS, arguments.work, keep=arguments.keep)
                 results.setdefault((task, condition), []).append(found)
                 print(f"{name}: {found['student']['scores']['glue']['accuracy']:.4f}", flush=True)
     if not results:

@@ -45,6 +45,17 @@ def test_sound_configuration_has_no_problem(tiny_config: DistillConfig, glue_dir
     assert check(replace(tiny_config, glue_dir=str(glue_dir))) == []
 
 
+def test_compiling_needs_a_compiler_and_a_teacher_with_weights(
+    tiny_config: DistillConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "python3")
+    assert check(replace(tiny_config, compile=True)) == []
+    assert any("--compile: a callable teacher" in p for p in check(replace(tiny_config, compile=True), black_box=True))
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    only(check(replace(tiny_config, compile=True)), "--compile", "found no no-such-compiler")
+    assert check(tiny_config) == []
+
+
 def test_checks_load_neither_torch_nor_transformers(tiny_config: DistillConfig) -> None:
     code = (
         "import sys; from zskd.checks import check; from zskd.config import DistillConfig;"

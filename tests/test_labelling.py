@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,6 +22,7 @@ from zskd.batching import ahead, token_batches
 from zskd.errors import InputError
 from zskd.labelling import LabelledTexts, infer, label_texts, shard_key
 from zskd.models.classifier import Classifier
+from zskd.models.frozen import fast_copy
 from zskd.models.loading import model_fingerprint, tokenizer_fingerprint
 
 SHARD = 32
@@ -196,6 +198,7 @@ def test_key_changes_with_everything_that_decides_the_logits(teacher: Classifier
         shard_key(retokenized, (texts,), 32, "fp32"),
         shard_key(teacher, (texts,), 33, "fp32"),
         shard_key(teacher, (texts,), 32, "bf16"),
+        shard_key(fast_copy(teacher, "bf16", compile=True), (texts,), 32, "bf16"),
         shard_key(teacher, (texts[::-1],), 32, "fp32"),
         shard_key(teacher, (texts[:3],), 32, "fp32"),
         shard_key(teacher, (texts[:2], texts[2:]), 32, "fp32"),
@@ -217,6 +220,21 @@ def test_bfloat16_stays_near_and_is_stored_as_float32(teacher: Classifier, tmp_p
     assert str(half.dataset.features["teacher_logits"].feature.dtype) == "float32"
     np.testing.assert_allclose(logits(half), logits(full), rtol=0.1, atol=0.1)
     assert (logits(half) != logits(full)).any()
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_compiled_teacher_labels_alike_in_shards_of_its_own(teacher: Classifier, tmp_path: Path) -> None:
+    plain = label(TEXTS, teacher, tmp_path, precision="bf16")
+    made = fast_copy(teacher, "bf16", compile=True)
+    compiled = label(TEXTS, made, tmp_path, precision="bf16")
+    assert plain.live == compiled.live == len(TEXTS)
+    np.testing.assert_allclose(logits(compiled), logits(plain), rtol=0, atol=0.05)
+    assert label(TEXTS, fast_copy(teacher, "bf16", compile=True), tmp_path, precision="bf16").live == 0
+
+
+def test_a_fast_copy_shares_the_shards_of_its_teacher(teacher: Classifier, tmp_path: Path) -> None:
+    label(TEXTS, teacher, tmp_path, precision="bf16")
+    assert label(TEXTS, fast_copy(teacher, "bf16", compile=False), tmp_path, precision="bf16").live == 0
 
 
 def test_long_texts_are_cut_to_max_length(teacher: Classifier, tmp_path: Path) -> None:

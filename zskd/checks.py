@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -157,6 +159,7 @@ def _check_distill(config: DistillConfig, task: Task, black_box: bool) -> list[s
         problems.append(f"--teacher default: {task.name} names no teacher; give a folder, a Hub id or module:function")
     if config.student not in ("build", "default") and is_local(config.student):
         problems += _check_local(config.student, "--student", config.max_length)
+    problems += _check_compile(config, black_box or is_callable_name(config.teacher))
     problems += _check_objective(config, task, black_box or is_callable_name(config.teacher))
     if config.perturb == "adversarial":
         problems += _check_adversary(config)
@@ -168,6 +171,19 @@ def _check_distill(config: DistillConfig, task: Task, black_box: bool) -> list[s
     problems += _check_tracker(config.report_to)
     problems += check_run_folder(run_path(config), config)
     return problems + check_batch_size(config, config.num_processes or 1) + _check_cache(config.cache_dir)
+
+
+def _check_compile(config: DistillConfig, black_box: bool) -> list[str]:
+    if not config.compile:
+        return []
+    if black_box:
+        return ["--compile: a callable teacher cannot be compiled here; leave it out"]
+    compiler = os.environ.get("CXX", "g++")  # what torch.compile calls
+    if shutil.which(compiler) is None:
+        return [
+            f"--compile: expected a C++ compiler, found no {compiler}; install one, set CXX, or leave --compile out"
+        ]
+    return []
 
 
 def check_batch_size(config: DistillConfig, processes: int) -> list[str]:

@@ -28,6 +28,7 @@ from zskd.gold import label_gold, with_gold
 from zskd.labelling import LabelledTexts, label_texts
 from zskd.models.blackbox import Ask, BlackBox
 from zskd.models.classifier import Classifier, pick_precision
+from zskd.models.frozen import fast_copy
 from zskd.models.loading import quiet_transformers
 from zskd.models.output_layer import output_weights
 from zskd.models.student import Start, start_student, student_classifier
@@ -100,10 +101,11 @@ def distill(
         gate = on_main(lambda: check_teacher(task, guide, length))
     with run.phase("labelling"):
         precision = pick_precision(config.precision, guide.model.device) if isinstance(guide, Classifier) else "its own"
+        labeller = fast_copy(guide, precision, config.compile)
         labelled = {
             name: label_texts(
                 getattr(pools, name),
-                guide,
+                labeller,
                 cache,
                 max_length=length,
                 precision=precision,
@@ -113,7 +115,7 @@ def distill(
         }
         if config.gold_labels is not None:
             labelled["gold"] = label_gold(
-                task, config.gold_labels, guide, cache, pools.transfer, max_length=length, precision=precision
+                task, config.gold_labels, labeller, cache, pools.transfer, max_length=length, precision=precision
             )
         queries, live = _queries(labelled)
         logger.info("labelling: %d inputs, %d asked now (%s), %d cached", queries, live, precision, queries - live)

@@ -123,6 +123,7 @@ def shard_key(classifier: Classifier | BlackBox, texts: tuple[list[str], ...], m
         precision,
         max_length,
         0 if isinstance(classifier, BlackBox) else token_budget(classifier.model.device.type),
+        *(["compiled"] if isinstance(classifier, Classifier) and classifier.compiled else []),
     ]
     digest = hashlib.sha256(json.dumps([*head, len(texts)]).encode())
     for row in zip(*texts, strict=True):

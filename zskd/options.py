@@ -90,6 +90,12 @@ class DistillConfig:
         choices=PRECISIONS,
         group="labels",
     )
+    compile: bool = option(
+        False,
+        "turn the teacher into machine code with torch.compile before it labels (needs a C++ compiler; takes a minute, "
+        "which pays on large transfer sets)",
+        group="labels",
+    )
     min_confidence: float = option(
         0.0,
         "drop inputs on which the teacher's largest probability is lower; 0 keeps all",

@@ -14,6 +14,7 @@ from transformers import set_seed
 from zskd.config import cache_root
 from zskd.files import write_text
 from zskd.labelling import label_texts
+from zskd.models.blackbox import BlackBox
 from zskd.models.classifier import Classifier, pick_precision
 from zskd.models.student import Start, start_student
 from zskd.models.teacher import load_teacher
@@ -65,7 +66,7 @@ def student(guide: Classifier) -> Start:
     )
 
 
-def labelled(pool: Dataset, guide: Classifier, cache: Path, precision: str) -> Dataset:
+def labelled(pool: Dataset, guide: Classifier | BlackBox, cache: Path, precision: str) -> Dataset:
     """A pool with the teacher's logits."""
     found = label_texts(pool, guide, cache, max_length=LENGTH, precision=precision, description="labels")
     return found.dataset

@@ -50,6 +50,7 @@ from recipes.benchmarks.common import (
 from zskd.labelling import predict_logits
 from zskd.losses import kd_loss
 from zskd.models.classifier import Classifier, pick_precision
+from zskd.models.frozen import fast_copy
 from zskd.models.loading import quiet_transformers
 from zskd.models.student import Start, student_classifier
 from zskd.tasks import TASKS
@@ -178,7 +179,7 @@ def main() -> int:
 
         def cached(precision: str) -> PreTrainedModel:
             with tempfile.TemporaryDirectory(dir=folder) as own:
-                texts = labelled(pool, guide, Path(own), precision)
+                texts = labelled(pool, fast_copy(guide, precision, compile=False), Path(own), precision)
                 answered = encode(texts, start.tokenizer, guide.order, LENGTH, Path(own, "rows.arrow"))
                 return train(start, answered, given.epochs, given.batch)
 

@@ -16,7 +16,7 @@ from zskd.losses import entropy, imbalance, kl_divergence, repetition, unsurenes
 from zskd.models.classifier import Classifier
 from zskd.models.generator import build_generator, usable_tokens
 from zskd.models.loading import count_parameters, model_fingerprint
-from zskd.training.adversary import GradientAdversary, with_half_weights
+from zskd.training.adversary import GradientAdversary
 from zskd.training.arguments import ZeroShotArguments
 from zskd.training.data import TransferCollator
 from zskd.training.writer import Place, Rewritten, Scope
@@ -156,12 +156,8 @@ def test_logits_are_in_the_order_of_the_task_and_are_those_of_the_rewritten_ids(
     assert written.loss is None and written.queries == 16
 
 
-def test_half_weights_give_the_bits_of_autocast_and_leave_the_teacher_alone(teacher: Classifier) -> None:
-    before, batch = model_fingerprint(teacher.model), inputs(teacher)
-    half = with_half_weights(teacher.model)
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(half(**batch).logits, teacher.model(**batch).logits)
-    assert model_fingerprint(teacher.model) == before
+def test_in_bfloat16_the_answers_are_float32_and_gradients_finite(teacher: Classifier) -> None:
+    batch = inputs(teacher)
     torch.manual_seed(0)
     made = GradientAdversary(build_generator(teacher), teacher, options(), precision="bf16")
     student = tiny_bert(len(teacher.tokenizer), LABELS, seed=2)

@@ -18,6 +18,7 @@ from zskd.labelled import read_labelled
 from zskd.labelling import label_texts, predict_logits
 from zskd.models.blackbox import BlackBox
 from zskd.models.classifier import Classifier, load_classifier, pick_precision
+from zskd.models.frozen import fast_copy
 from zskd.models.output_layer import output_weights
 from zskd.models.teacher import load_teacher
 from zskd.objectives import class_cosines
@@ -78,7 +79,12 @@ def diagnose(config: DiagnoseConfig) -> dict[str, Any]:
     )
     precision = pick_precision(config.precision, teacher.model.device) if isinstance(teacher, Classifier) else "its own"
     labelled = label_texts(
-        pools.transfer, teacher, cache, max_length=length, precision=precision, description="teacher labels texts"
+        pools.transfer,
+        fast_copy(teacher, precision, compile=False),
+        cache,
+        max_length=length,
+        precision=precision,
+        description="teacher labels texts",
     )
     found: dict[str, Any] = {
         "task": task.name,

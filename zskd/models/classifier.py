@@ -33,6 +33,7 @@ class Classifier:
         fingerprint: SHA-256 over the weights as used (an adapter already merged).
         tokenizer_fingerprint: SHA-256 over the tokenizer.
         revision: commit on the Hub, None for a folder or the embedded teacher.
+        compiled: whether `torch.compile` has made machine code of the model, which then rounds otherwise.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Classifier:
     fingerprint: str
     tokenizer_fingerprint: str
     revision: str | None = None
+    compiled: bool = False
 
 
 def load_classifier(

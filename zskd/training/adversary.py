@@ -6,13 +6,12 @@ KL(teacher ‖ student); a soft cross-entropy would also reward the generator fo
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from transformers import PreTrainedModel
 
 from zskd.losses import imbalance, kl_divergence, unsureness
 from zskd.models.classifier import Classifier
+from zskd.models.frozen import with_half_weights
 from zskd.models.soft_tokens import Choice, forward_choice
 from zskd.training.arguments import ZeroShotArguments
 from zskd.training.writer import Inputs, Place, Rewritten, Scope, Writer
@@ -100,16 +99,3 @@ class GradientAdversary(Writer):
             loss = loss + options.diversity_weight * repeated
             terms["repetition"] = repeated
         return loss, {name: float(value.detach().mean()) for name, value in terms.items()}
-
-
-def with_half_weights(model: PreTrainedModel) -> PreTrainedModel:
-    """A copy of a frozen model whose linear layers hold bfloat16 weights.
-
-    Under autocast it computes the same bits as the model itself, which would cast all of these weights anew in every
-    forward pass: autocast keeps casts of trainable weights alone.
-    """
-    half = copy.deepcopy(model)
-    for module in half.modules():
-        if isinstance(module, torch.nn.Linear):
-            module.to(torch.bfloat16)
-    return half
