@@ -128,10 +128,12 @@ def similarity_figure(content: dict[str, Any]) -> Figure:
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     similarities = content["similarities"]
-    for name in CONDITIONS:
+    for i, name in enumerate(CONDITIONS):
         rows = [part["accuracy"][name] for part in similarities]
-        _error_bars(axes, [part["similarity"] for part in similarities], rows, name)
-    axes.set(xlabel="cosine between sub-classes of one super-class", ylabel="accuracy, %")
+        beside = 0.012 * (i - (len(CONDITIONS) - 1) / 2)  # else the intervals cover each other
+        _error_bars(axes, [part["similarity"] + beside for part in similarities], rows, name)
+    axes.set(xlabel="cosine between sub-classes of one super-class (points moved apart)", ylabel="accuracy, %")
+    axes.set_xticks([part["similarity"] for part in similarities])
     axes.set_title(f"Accuracy over class similarity ({len(content['seeds'])} seeds, 95 % intervals)")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
     return figure
@@ -143,12 +145,14 @@ def temperature_figure(content: dict[str, Any]) -> Figure:
     axes = figure.subplots()
     part = next(part for part in content["similarities"] if part["failures"])
     temperatures = content["settings"]["temperatures"]
-    for name in ("kd-pt", "kd-topk", "kd"):
-        _error_bars(axes, temperatures, [part["accuracy"][f"{name} T={t:g}"] for t in temperatures], name)
+    for i, name in enumerate(("kd-pt", "kd-topk", "kd")):
+        beside = [t * 1.02 ** (i - 1) for t in temperatures]
+        _error_bars(axes, beside, [part["accuracy"][f"{name} T={t:g}"] for t in temperatures], name)
     for name, style in (("none", "--"), ("teacher", ":")):
         axes.axhline(100 * float(np.mean(part["accuracy"][name])), linestyle=style, color="grey", label=name)
-    axes.set(xlabel="temperature", ylabel="accuracy, %", xscale="log", xticks=temperatures)
-    axes.set_xticklabels([f"{t:g}" for t in temperatures])
+    axes.set(xlabel="temperature", ylabel="accuracy, %", xscale="log")
+    axes.set_xticks(temperatures, [f"{t:g}" for t in temperatures])
+    axes.minorticks_off()
     axes.set_title(f"Accuracy over temperature, similarity {part['similarity']:g}")
     axes.legend()
     return figure
