@@ -15,9 +15,11 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Bert
 from zskd.config import DistillConfig
 from zskd.distill import distill
 from zskd.files import sha256_file
+from zskd.text.shaping import INPUTS_PER_SENTENCE
 from zskd.training.arguments import ZeroShotArguments
 from zskd.training.generator_setup import adversarial_queries, optimizer_steps
 
+RUN_FILES = ("record.json", "transfer_set.json", "metrics.json")
 QUICK = {"perturb": "adversarial", "generator_warmup": 4, "student_steps": 5, "generator_steps": 2, "checkpoints": 4}
 
 
@@ -42,6 +44,29 @@ def test_a_run_asks_the_teacher_no_more_than_its_random_control(config: DistillC
     assert len(shown) >= 5 and shown[0].keys() == {"step", "before", "after", "teacher", "student"}
     rounds = [e for e in json.loads((run / "history.json").read_text()) if "adversarial/divergence" in e]
     assert len(rounds) == 5
+
+
+def test_little_text_limits_the_inputs_of_both(
+    cli: Callable[..., Result], config: DistillConfig, tmp_path: Path
+) -> None:
+    lines = Path(config.corpus[0]).read_text(encoding="utf-8").splitlines()[:220]
+    (tmp_path / "little.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    config = replace(config, corpus=[str(tmp_path / "little.txt")], pool_size=180_000, epochs=0.08)
+    size = 220 * INPUTS_PER_SENTENCE
+    for perturb, written in (("random", 0), ("adversarial", adversarial_queries(replace(config, pool_size=size)))):
+        run = tmp_path / perturb
+        flags = as_flags(replace(config, perturb=perturb, output_dir=str(run)))
+        done = cli("distill", *flags, "--quiet")
+        assert done.code == 0, done.err
+        assert f"shaping: {size} inputs instead of --pool-size 180000: at most 40 for each of the 220 sen" in done.err
+        found = {name: json.loads((run / name).read_text(encoding="utf-8")) for name in RUN_FILES}
+        assert found["record.json"]["pools"]["size"] == size
+        assert found["transfer_set.json"]["rows"] == size - written
+        assert found["metrics.json"]["transfer_set"]["texts"] == size - written
+        assert found["metrics.json"]["steps"] == optimizer_steps(config, size)
+        assert "8,800 inputs of 180,000 asked for" in (run / "report.html").read_text(encoding="utf-8")
+        # It is still the run that was asked for.
+        assert cli("distill", *flags, "--resume").code == 0
 
 
 @pytest.mark.parametrize("task", ["qqp", "mnli"])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,9 @@ from zskd.processes import check_shared, join, main_first, on_main
 from zskd.runfolder import RunFolder, versions
 from zskd.scoring import agreement
 from zskd.tasks import find_task
-from zskd.text.corpus import build_corpus
+from zskd.text.corpus import Corpus, build_corpus
 from zskd.text.selection import Selection, select, teacher_logits
-from zskd.text.shaping import Pools, build_pools
+from zskd.text.shaping import INPUTS_PER_SENTENCE, Pools, build_pools, limited_size
 from zskd.text.sources import find_sources
 from zskd.text.transfer_report import report_table, transfer_report
 from zskd.training.data import encode_parts
@@ -75,12 +76,15 @@ def distill(
     length = input_length(config)
     if same := coinciding(config.objective, task.num_labels, config.top_k, gold=config.gold_labels is not None):
         logger.info("objective: %s; going on with %s", same, config.objective)
-    assert config.pool_size is not None  # filled in above
-    pool_size, written = config.pool_size, adversarial_queries(config)
+    adversarial_queries(config)  # a pool too small for the generator is found before the corpus is read
 
     with run.phase("corpus"):
         corpus = main_first(lambda: build_corpus(find_sources(config.corpus), config.corpus_fraction, cache))
         logger.info("corpus: %d sentences (%d duplicates dropped)", corpus.count, corpus.duplicates)
+    if pools is None:
+        config = _limit_pool(config, corpus)
+    assert config.pool_size is not None  # filled in above
+    pool_size, written = config.pool_size, adversarial_queries(config)
     with run.phase("shaping"):
         pools = pools or main_first(
             lambda: build_pools(
@@ -156,7 +160,7 @@ def distill(
             "sources": corpus.sources,
             "sentences": corpus.count,
         },
-        "pools": {"fingerprint": pools.fingerprint},
+        "pools": {"fingerprint": pools.fingerprint, "size": len(pools.transfer) + written},
         "teacher": {"name": guide.name, "revision": guide.revision, "fingerprint": guide.fingerprint},
         "student": {"name": config.student, "revision": start.revision},
         "transfer_set": {"texts": len(selection.rows), "classes": selection.report},
@@ -216,6 +220,21 @@ def _meet(config: DistillConfig, cache: Path, run: RunFolder) -> PartialState:
     check_shared(cache, "--cache-dir")
     check_shared(run.path.absolute().parent, "--output-dir")
     return state
+
+
+def _limit_pool(config: DistillConfig, corpus: Corpus) -> DistillConfig:
+    """The configuration with a pool that the corpus can fill; what was asked for stays in the run's ``config.yaml``."""
+    assert config.pool_size is not None
+    size = limited_size(config.pool_size, corpus.count)
+    if size < config.pool_size and PartialState().is_main_process:
+        logger.warning(
+            "shaping: %d inputs instead of --pool-size %d: at most %d for each of the %d sentences; add text for more",
+            size,
+            config.pool_size,
+            INPUTS_PER_SENTENCE,
+            corpus.count,
+        )
+    return replace(config, pool_size=size)
 
 
 def _similarities(config: DistillConfig, teacher: Classifier | BlackBox) -> torch.Tensor | None:

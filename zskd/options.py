@@ -68,7 +68,11 @@ class DistillConfig:
         group="text",
     )
     pool_size: int | None = option(
-        None, "inputs in the transfer pool; default 180000, for tasks with two texts 90000", low=64, group="text"
+        None,
+        "inputs in the transfer pool, at most 40 for each sentence of the text; default 180000, for tasks with two "
+        "texts 90000",
+        low=64,
+        group="text",
     )
     heldout: int = option(
         4_000,

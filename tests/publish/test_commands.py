@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from conftest import CANARY
 from hub_content import put_defaults
 from hub_server import HubServer, serving
@@ -19,6 +20,10 @@ from labelled_rows import prose
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from zskd.tasks import DEFAULT_STUDENT, TASKS
+from zskd.text.shaping import INPUTS_PER_SENTENCE
+
+OLD_LAYOUT = {"config.json", "pytorch_model.bin", "vocab.txt"}
+SENTENCES = 240  # little enough that the pool of the default, which the text limits, takes seconds
 
 
 @pytest.fixture
@@ -26,7 +31,7 @@ def stocked(teacher_folder: Path) -> Iterator[HubServer]:
     """A Hub with the default models and data; `CANARY` is the token of the user ``me``."""
     with serving() as server:
         server.tokens = {CANARY: "me"}
-        put_defaults(server, teacher_folder, prose(900, seed=4))
+        put_defaults(server, teacher_folder, prose(SENTENCES, seed=4))
         yield server
 
 
@@ -61,7 +66,7 @@ def check_default_run(server: HubServer, run: Path) -> dict:
     assert metrics["teacher"]["revision"] == commits[TASKS["sst2"].teacher]
     assert record["student"]["revision"] == commits[DEFAULT_STUDENT]
     assert record["corpus"]["sources"] == {"Salesforce/wikitext:wikitext-103-raw-v1": commits["Salesforce/wikitext"]}
-    assert 800 <= record["corpus"]["sentences"] <= 900
+    assert record["corpus"]["sentences"] == SENTENCES
     # LABEL_i in the task's order, and old layer norms that arrived: at random this teacher would be at 0.5.
     assert metrics["teacher"]["scores"]["probe"]["accuracy"] > 0.8
     assert metrics["teacher"]["scores"]["glue"]["rows"] == 60
@@ -110,11 +115,22 @@ def test_distill_asks_whose_token_it_is_before_it_starts(cli, hub: HubServer, ti
     assert "hf_nobody" not in done.out + done.err and not Path(str(tiny_config.output_dir)).exists()
 
 
-@pytest.mark.slow
 def test_the_exact_default_command(stocked: HubServer, tmp_path: Path) -> None:
     done = zskd(stocked, tmp_path, "distill", "--task", "sst2")
     assert done.returncode == 0, done.stderr
-    check_default_run(stocked, tmp_path / "runs" / "sst2-0")
+    metrics = check_default_run(stocked, tmp_path / "runs" / "sst2-0")
+    options = yaml.safe_load((tmp_path / "runs" / "sst2-0" / "config.yaml").read_text())
+    assert options["pool_size"] == 270_000 and (options["epochs"], options["batch_size"]) == (3.0, 32)
+    inputs = INPUTS_PER_SENTENCE * SENTENCES
+    assert f"{inputs} inputs instead of --pool-size 270000" in done.stderr
+    assert metrics["transfer_set"]["texts"] == inputs and metrics["steps"] == 3 * inputs // 32
+    # What was asked for, and that nothing was there in a newer layout.
+    for name in (TASKS["sst2"].teacher, DEFAULT_STUDENT):
+        asked = {path.rpartition("/")[2]: status for _, path, status in stocked.requests if f"{name}/resolve" in path}
+        assert {file for file, status in asked.items() if status != 404} == OLD_LAYOUT
+        assert asked["model.safetensors"] == asked["tokenizer.json"] == asked["tokenizer_config.json"] == 404
+    data = [path for _, path, status in stocked.requests if path.endswith(".parquet") and status == 302]
+    assert {path.split("/")[-2] for path in data} == {"wikitext-103-raw-v1", "sst2"}
 
 
 def test_bits_of_a_repository_in_the_old_layout(hub: HubServer, teacher_folder: Path) -> None:

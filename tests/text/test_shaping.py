@@ -12,7 +12,7 @@ import pytest
 from zskd.errors import InputError
 from zskd.text import shaping
 from zskd.text.corpus import Corpus, build_corpus
-from zskd.text.shaping import Pools, build_pools, split_documents
+from zskd.text.shaping import Pools, build_pools, limited_size, split_documents
 from zskd.text.sources import find_sources
 from zskd.text.words import SPAN_WORDS
 
@@ -175,6 +175,23 @@ def test_small_corpus_fills_a_large_pool(corpus: Corpus, tmp_path: Path) -> None
     limit = 1.5 * shaping.HELDOUT_LIMIT * len(corpus.sentences)
     assert len(transferred) > len(corpus.sentences) - limit
     assert 0 < len(made.select) <= 2 * limit and 0 < len(made.report) <= 2 * limit
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentences", "size"),
+    [
+        (270_000, 240, 240 * shaping.INPUTS_PER_SENTENCE),
+        (90_000, 2_249, 89_960),
+        (90_000, 2_250, 90_000),
+        (640, 200, 640),
+        # What was measured: embedded text, its smoke run, and the largest pool from Wikipedia.
+        (180_000, 15_088, 180_000),
+        (9_000, 700, 9_000),
+        (480_000, 30_222, 480_000),
+    ],
+)
+def test_little_text_limits_a_pool(asked: int, sentences: int, size: int) -> None:
+    assert limited_size(asked, sentences) == size
 
 
 def test_one_document_cannot_be_split(tmp_path: Path) -> None:

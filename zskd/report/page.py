@@ -114,7 +114,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
     origin = "built from the teacher" if start == "build" else f"from {start}"
     corpus = run.record.get("corpus", {})
     sources = ", ".join(Path(str(source)).name for source in options.get("corpus", [])) or "not recorded"
-    sentences = f" ({corpus['sentences']:,} sentences)" if corpus else ""
+    sentences = f" ({corpus['sentences']:,} sentences{_shortfall(run)})" if corpus else ""
     method = f"perturbation {options.get('perturb')}"
     if options.get("perturb") == "adversarial":
         method += f", adversary {options.get('adversary')}, generator {options.get('generator')}"
@@ -133,6 +133,12 @@ def facts(run: Run) -> list[tuple[str, str]]:
         ("time", f"{_minutes(metrics['seconds']['total'])}, of it {_phases(metrics['seconds'])}"),
         ("versions", ", ".join(f"{name} {version}" for name, version in metrics["versions"].items())),
     ]
+
+
+def _shortfall(run: Run) -> str:
+    """How many inputs the text gave, where that was fewer than asked for."""
+    size, asked = run.record.get("pools", {}).get("size"), run.options.get("pool_size")
+    return f", {size:,} inputs of {asked:,} asked for" if size and asked and size < asked else ""
 
 
 def _in_domain(run: Run) -> bool:

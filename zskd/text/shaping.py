@@ -27,6 +27,8 @@ from zskd.text.words import as_question, corpus_words, perturb_words, question_s
 # Raise it when the same corpus and seed would give other inputs.
 FORMAT = 3
 
+# From little text, more inputs would be more excerpts of the same words. The largest pools measured have 16.
+INPUTS_PER_SENTENCE = 40
 SENTENCE_SHARE = 1 / 6  # of a pool of single texts; the rest are sub-spans
 HELDOUT_LIMIT = 0.2  # held-out documents are at most this share of all
 STREAM = 1  # first word of every random generator's seed
@@ -51,6 +53,11 @@ class Pools:
     select: Dataset
     report: Dataset
     fingerprint: str
+
+
+def limited_size(asked: int, sentences: int) -> int:
+    """Inputs of a transfer pool: as many as asked for, at most `INPUTS_PER_SENTENCE` for each of the sentences."""
+    return min(asked, INPUTS_PER_SENTENCE * sentences)
 
 
 def text_columns(pool: Dataset) -> list[str]:

@@ -55,7 +55,7 @@ def adversarial_queries(config: DistillConfig) -> int:
     if config.pool_size - queries < MIN_TRANSFER:
         raise InputError(
             f"--pool-size {config.pool_size}: expected more than the {queries} texts that the generator writes in "
-            f"{steps} steps has judged; raise it, or lower --epochs or --fresh-share"
+            f"{steps} steps has judged; raise it (a small --corpus limits it), or lower --epochs or --fresh-share"
         )
     return queries
 
