@@ -16,11 +16,14 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import as_flags, save_model, tiny_bert
+from labelled_rows import task_file
 from safetensors.numpy import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from zskd.config import DistillConfig
 from zskd.distill import distill
+from zskd.labelling import SHARD_ROWS
+from zskd.models.blackbox import BATCH
 from zskd.processes import everyone, main_first, on_main
 
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
@@ -138,9 +141,81 @@ def test_a_killed_process_ends_the_run_and_the_next_start_goes_on(
         cache_dir=str(tmp_path / "cache"),
     )
     run = tmp_path / "run"
+    kill_second_worker(config, lambda: any(run.glob("checkpoints/checkpoint-*/trainer_state.json")))
+    again = zskd("-m", "zskd", "distill", *as_flags(config), "--resume")
+    assert again.returncode == 0, again.stderr
+    metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["resumed_from"] > 0
+    assert metrics["teacher_queries_live"] == 0
+
+
+# In its second shard, the second process waits until it is killed; every answer is noted, but for those to the few
+# fixed texts by which a callable is known.
+WAITING_TEACHER = """
+import os, time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+calls = 0
+
+def ask(texts):
+    global calls
+    if len(texts) > 8:
+        calls += 1
+        if os.environ["RANK"] == "1" and calls > 20 and not (HERE / "nobody waits").exists():
+            (HERE / "waiting").touch()
+            time.sleep(600)
+        with (HERE / f"asked by {os.environ['RANK']}").open("a") as file:
+            file.writelines(f"{text}\\n" for text in texts)
+    return [[len(text) % 7, len(text) % 5] for text in texts]
+"""
+
+
+def test_a_process_killed_while_labelling_ends_the_run_and_finished_shards_are_not_asked_again(
+    config_for: Callable[..., DistillConfig], student_folder: Path, corpus_file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "waiting_teacher.py").write_text(WAITING_TEACHER, encoding="utf-8")
+    config = config_for(
+        task_file(tmp_path / "two.yaml", {"text_columns": ["text"], "label_column": "label", "labels": ["a", "b"]}),
+        teacher="waiting_teacher:ask",
+        student=str(student_folder),
+        corpus=[str(corpus_file)],
+        num_processes=2,
+        pool_size=4 * SHARD_ROWS,
+        epochs=0.05,
+        checkpoints=1,
+        cache_dir=str(tmp_path / "cache"),
+    )
+    path = {"PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])}
+    shards = tmp_path / "cache" / "labels"
+    # By then the first process has done its two shards and waits for the other.
+    kill_second_worker(
+        config, lambda: (tmp_path / "waiting").exists() and len(list(shards.glob("*/*.arrow"))) == 3, **path
+    )
+    finished = {file: file.stat().st_mtime_ns for file in shards.glob("*/*.arrow")}
+    before = asked(tmp_path)
+    assert len(before) == 3 * SHARD_ROWS + 4 * BATCH
+    (tmp_path / "nobody waits").touch()
+    again = zskd("-m", "zskd", "distill", *as_flags(config), "--resume", **path)
+    assert again.returncode == 0, again.stderr
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))
+    assert len(asked(tmp_path)) - len(before) == metrics["teacher_queries_live"]
+    assert metrics["teacher_queries"] - metrics["teacher_queries_live"] == 3 * SHARD_ROWS
+    assert all(file.stat().st_mtime_ns == written for file, written in finished.items())
+
+
+def asked(folder: Path) -> list[str]:
+    """Texts that the two processes asked the waiting teacher for."""
+    return [line for file in folder.glob("asked by *") for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def kill_second_worker(config: DistillConfig, condition: Callable[[], bool], **environment: str) -> None:
+    """Start a run, kill its second process when `condition` holds, and see that the run ends soon and says why."""
     command = [sys.executable, "-m", "zskd", "distill", *as_flags(config)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
-    wait_for(lambda: any(run.glob("checkpoints/checkpoint-*/trainer_state.json")), process)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**ENVIRONMENT, **environment}
+    )
+    wait_for(condition, process)
     os.kill(worker_of(process.pid, rank=1), signal.SIGKILL)
     started = time.monotonic()
     _, error = process.communicate(timeout=60)
@@ -149,11 +224,6 @@ def test_a_killed_process_ends_the_run_and_the_next_start_goes_on(
     assert "process 1 of 2 was killed by SIGKILL" in error
     assert "--resume" in error
     assert "Traceback" not in error
-    again = zskd("-m", "zskd", "distill", *as_flags(config), "--resume")
-    assert again.returncode == 0, again.stderr
-    metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
-    assert metrics["resumed_from"] > 0
-    assert metrics["teacher_queries_live"] == 0
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
