@@ -36,6 +36,7 @@ from zskd.files import replacing, write_text
 from zskd.labelled import Labelled, check_header, hub_rows, read_labelled
 from zskd.models.adapters import new_adapter, save_adapter, start_from
 from zskd.models.classifier import load_classifier, pick_precision
+from zskd.models.labels import record_texts
 from zskd.models.loading import backbone_origin, load_tokenizer, load_weights
 from zskd.scoring import evaluate_rows
 from zskd.tasks import Task, find_task
@@ -182,6 +183,7 @@ def finetune(config: FinetuneConfig) -> Finetuned:
     names = dict(enumerate(task.labels))
     head = {"num_labels": task.num_labels, "id2label": names, "label2id": {v: k for k, v in names.items()}}
     model = load_weights(origin, flag="--base", new_head=head)
+    record_texts(model.config, task)
     tokenizer = load_tokenizer(origin, flag="--base")
     if not config.full:
         model = new_adapter(model, config.rank)

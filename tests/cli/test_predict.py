@@ -15,9 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Result, prose, save_model, tiny_bert, word_tokenizer
+from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from zskd.labelling import predict_logits
+from zskd.models.blackbox import load_black_box
+from zskd.models.classifier import Classifier
 from zskd.models.saved import load_saved, student_folder
+from zskd.models.student import start_student
 from zskd.predict import answer, read_rows
 from zskd.tasks import TASKS
 
@@ -126,6 +130,66 @@ def test_a_pair_model_and_the_wrong_columns(cli, pair_model, stdin, arguments, c
     stdin(content)
     done = cli("predict", "--model", pair_model, *arguments)
     assert done.code == 2 and all(part in done.errors[0] for part in parts)
+
+
+@pytest.fixture(scope="module")
+def students(teacher: Classifier, student_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Students as `distill` saves them, away from their run: built for one text, and from a folder for two."""
+    folder, cache = tmp_path_factory.mktemp("students"), tmp_path_factory.mktemp("cache")
+    for name, origin in (("sst2", "build"), ("mrpc", str(student_folder))):
+        start = start_student(
+            TASKS[name], origin, None, teacher, compression=2.0, precision="fp32", seed=0, cache=cache
+        )
+        save_model(folder / name, start.model, start.tokenizer)
+    return {name: folder / name for name in ("sst2", "mrpc")}
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "wrong", "parts"),
+    [
+        ("sst2", b"fine", b"fine\ttoo", ("expected one text, without a tab", "found 2 columns")),
+        ("mrpc", b"this\tthat", b"only one", ("expected two texts, separated by a tab", "found 1 column")),
+    ],
+)
+def test_a_student_alone_says_how_many_texts_it_reads(cli, students, tmp_path, name, right, wrong, parts) -> None:
+    source = tmp_path / "rows.tsv"
+    source.write_bytes(wrong + b"\n")
+    done = cli("predict", "--model", students[name], "--input", source)
+    assert done.code == 2
+    assert all(part in done.errors[0] for part in (f"{source}, line 1", "zskd_texts in its config.json", *parts))
+    source.write_bytes(right + b"\n" + wrong + b"\n")
+    done = cli("predict", "--model", students[name], "--input", source)
+    assert done.code == 2 and f"{source}, line 2" in done.errors[0] and len(done.out.splitlines()) == 2
+    source.write_bytes(right + b"\n")
+    done = cli("predict", "--model", students[name], "--input", source)
+    assert done.code == 0 and "nothing says how many texts" not in done.err
+
+
+def test_a_student_is_loaded_by_the_library_without_a_word(students: dict[str, Path], capfd, recwarn) -> None:
+    for name, folder in students.items():
+        model = AutoModelForSequenceClassification.from_pretrained(folder)
+        assert model.config.zskd_texts == len(TASKS[name].text_columns)
+        assert AutoConfig.from_pretrained(folder).zskd_texts == len(TASKS[name].text_columns)
+    assert "zskd" not in "".join(capfd.readouterr())
+    assert not [warning for warning in recwarn if "zskd" in str(warning.message)]
+
+
+def test_a_student_of_one_text_becomes_one_of_two(students: dict[str, Path], tmp_path: Path) -> None:
+    task = TASKS["mrpc"]
+    teacher = load_black_box(task, lambda rows: [[0.0, 1.0]] * len(rows))
+    start = start_student(
+        task, str(students["sst2"]), None, teacher, compression=2.0, precision="", seed=0, cache=tmp_path
+    )
+    assert start.model.config.zskd_texts == 2
+
+
+def test_a_number_of_texts_that_no_model_has(cli, students: dict[str, Path], tmp_path: Path, stdin) -> None:
+    folder = shutil.copytree(students["sst2"], tmp_path / "student")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps({**config, "zskd_texts": 3}), encoding="utf-8")
+    stdin(b"fine\n")
+    done = cli("predict", "--model", folder)
+    assert done.code == 2 and f"--model {folder}: expected zskd_texts 1 or 2" in done.errors[0]
 
 
 def test_a_failed_run_leaves_no_output_file(cli, finished_run: Path, tmp_path: Path, stdin) -> None:

@@ -20,8 +20,9 @@ EPILOG = """examples:
   tail -f reviews.txt | zskd predict --model my-user/my-student
       answers appear as lines arrive
 
-The input has no header. Whether a model reads two texts is known from the run folder it lies in, or from --task; else
-the first line decides. An empty line is an empty text, so that answers and lines go together."""
+The input has no header. Whether a model reads two texts is known from its config.json where zskd made it, from the run
+folder it lies in, or from --task; else the first line decides. An empty line is an empty text, so that answers and
+lines go together."""
 
 
 def add_parser(verbs: Any) -> None:

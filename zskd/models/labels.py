@@ -1,14 +1,20 @@
-"""Matching a classifier's label names with a task's, by name and never by position."""
+"""What a classifier's configuration says of its task: label names, matched by name and never by position, and texts."""
 
 from __future__ import annotations
 
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zskd.errors import InputError
 from zskd.tasks import Task
+
+if TYPE_CHECKING:  # the library is slow to import, and `zskd validate` does without it
+    from transformers import PretrainedConfig
+
+# In config.json, beside the library's own fields: how many texts an input has. No field of transformers says it.
+TEXTS_FIELD = "zskd_texts"
 
 
 def _plain(name: str) -> str:
@@ -28,6 +34,25 @@ def parse_label_map(text: str) -> dict[str, str]:
     if len(mapping) < len(pairs) or len(set(mapping.values())) < len(pairs):
         raise InputError(f"--label-map {text}: expected every label once on each side")
     return mapping
+
+
+def record_texts(config: PretrainedConfig, task: Task) -> None:
+    """Put into a configuration how many texts the task's inputs have."""
+    config.update({TEXTS_FIELD: len(task.text_columns)})
+
+
+def recorded_texts(config: dict[str, Any], shown: str) -> int | None:
+    """How many texts an input has, from the content of a ``config.json``; None where it does not say.
+
+    Raises:
+        InputError: it says something other than 1 or 2.
+    """
+    texts: int | None = config.get(TEXTS_FIELD)
+    if texts not in (None, 1, 2):
+        raise InputError(
+            f"{shown}: expected {TEXTS_FIELD} 1 or 2 in its config.json, found {texts!r}; correct it there"
+        )
+    return texts
 
 
 def label_names(config: dict[str, Any]) -> list[str]:

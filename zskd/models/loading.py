@@ -21,6 +21,7 @@ from transformers.utils import logging as transformers_logging
 from zskd.errors import InputError
 from zskd.hub import is_local, resolve_revision
 from zskd.models.backbones import BACKBONES, EMBEDDED, fetch_backbone
+from zskd.models.labels import TEXTS_FIELD
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,7 @@ def load_adapted(folder: Path, cache: Path, *, flag: str) -> tuple[PreTrainedMod
     head = {"num_labels": config.num_labels, "id2label": config.id2label, "label2id": config.label2id}
     origin = backbone_origin(base, cache, flag=flag)
     model = load_weights(origin, flag=flag, new_head=head)
+    model.config.update({TEXTS_FIELD: getattr(config, TEXTS_FIELD, None)})  # not what the backbone may have been for
     merged = PeftModel.from_pretrained(model, folder).merge_and_unload()
     return merged.to(torch.float32).eval(), load_tokenizer(origin, flag=flag)
 

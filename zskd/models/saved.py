@@ -1,4 +1,4 @@
-"""A saved classifier without being told its task: labels from its configuration, the rest from the run it lies in."""
+"""A saved classifier without being told its task: from its configuration labels and texts, the rest from its run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zskd.config import cache_root
 from zskd.errors import InputError
 from zskd.models.blackbox import BlackBox
 from zskd.models.classifier import Classifier, load_plain, pick_device
-from zskd.models.labels import label_names
+from zskd.models.labels import TEXTS_FIELD, label_names, recorded_texts
 from zskd.models.loading import count_parameters, model_fingerprint, tokenizer_fingerprint
 from zskd.models.positions import usable_positions
 from zskd.models.teacher import load_teacher
@@ -31,7 +31,7 @@ class Saved:
 
     Attributes:
         labels: names of its classes; class ``i`` is column ``classifier.order[i]`` of its logits.
-        texts: how many texts an input has; None where nothing says so.
+        texts: how many texts an input has; None where neither task, run nor ``config.json`` says so.
         reason: what says how many texts there are, for messages.
         max_length: tokens; longer inputs are cut.
         task: its task, where it is known.
@@ -105,13 +105,16 @@ def load_saved(
     if task_name:
         task = find_task(task_name)
         classifier = load_teacher(task, name, cache, None, label_map, flag=flag)
-        texts, reason = len(task.text_columns), f"--task {task_name}"
-        return Saved(classifier, task.labels, texts, reason, max_length or task.max_length, task)
+        reason = f"--task {task_name}"
+        return Saved(classifier, task.labels, len(task.text_columns), reason, max_length or task.max_length, task)
     model, tokenizer, commit = load_plain(name, cache, None, flag=flag)
     labels = tuple(label_names({"id2label": model.config.id2label}))
     known, length = _run_of(Path(name).expanduser())
-    if known is not None and tuple(known.labels) != labels:
+    texts, reason = recorded_texts(model.config.to_dict(), f"{flag} {name}"), f"{TEXTS_FIELD} in its config.json"
+    if known is not None and (tuple(known.labels) != labels or texts not in (None, len(known.text_columns))):
         known = None  # another model was put into the folder
+    if known is not None:
+        texts, reason = len(known.text_columns), f"{Path(name).parent / 'record.json'} says {known.name}"
     limits = (usable_positions(model.config.to_dict()), tokenizer.model_max_length, LONGEST)
     return Saved(
         classifier=Classifier(
@@ -125,8 +128,8 @@ def load_saved(
             revision=commit,
         ),
         labels=labels,
-        texts=len(known.text_columns) if known else None,
-        reason=f"{Path(name).parent / 'record.json'} says {known.name}" if known else "",
+        texts=texts,
+        reason=reason,
         max_length=max_length or min(limit for limit in (*limits, length) if limit is not None),
         task=known,
     )

@@ -13,7 +13,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from zskd.errors import InputError
 from zskd.models.blackbox import BlackBox
 from zskd.models.classifier import Classifier
-from zskd.models.labels import align_labels, label_names
+from zskd.models.labels import align_labels, label_names, record_texts
 from zskd.models.loading import count_parameters, find_model, load_tokenizer, load_weights
 from zskd.models.positions import usable_positions
 from zskd.models.student_init import cached_word_features, match_tokens
@@ -171,8 +171,11 @@ def start_student(
     set_seed(seed)
     if name == "build" and isinstance(teacher, Classifier):
         model, tokenizer, asked = build_student(task, teacher, compression, precision, cache)
-        return Start(model, tokenizer, tokens=vocabulary_size(tokenizer), asked=asked)
-    return Start(*load_student(task, name, revision))
+        start = Start(model, tokenizer, tokens=vocabulary_size(tokenizer), asked=asked)
+    else:
+        start = Start(*load_student(task, name, revision))
+    record_texts(start.model.config, task)
+    return start
 
 
 def student_classifier(task: Task, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> Classifier:
