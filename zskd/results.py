@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from zskd.labelling import predict_logits
 from zskd.models.blackbox import BlackBox
 from zskd.models.classifier import Classifier
 from zskd.runfolder import RunFolder
+from zskd.runs import read_part
 from zskd.scoring import above_chance, evaluate_rows, score_predictions
 from zskd.tasks import Task
 from zskd.text.selection import Selection
@@ -32,11 +32,9 @@ LATENCY_TEXTS = 32  # held-out inputs that latency is measured with
 
 def finished(run: RunFolder) -> dict[str, Any] | None:
     """Metrics of a run that a resumed command finds complete, else None."""
-    path = run.path / "metrics.json"
-    if not path.is_file():
-        return None
-    logger.info("%s holds the finished run; nothing to resume", run.path)
-    metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    metrics: dict[str, Any] | None = read_part(run.path, "metrics.json")
+    if metrics is not None:
+        logger.info("%s holds the finished run; nothing to resume", run.path)
     return metrics
 
 

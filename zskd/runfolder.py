@@ -28,7 +28,9 @@ from typing import Any
 import yaml
 
 from zskd.config import DistillConfig, to_dict
+from zskd.errors import InputError
 from zskd.files import write_text
+from zskd.runs import read_part
 from zskd.tasks import find_task, task_name
 
 # Options that may differ between a run and its continuation, because no result depends on them.
@@ -69,10 +71,10 @@ def blocking_file(path: Path) -> Path | None:
 def _held_options(path: Path) -> dict[str, Any] | None:
     """Options of the run that `path` holds; None where its ``config.yaml`` is missing or not one of zskd's."""
     try:
-        held = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
-    except (FileNotFoundError, UnicodeDecodeError, yaml.YAMLError):
+        held: dict[str, Any] | None = read_part(path, "config.yaml")
+    except InputError:
         return None
-    return held if isinstance(held, dict) and "task" in held else None
+    return held
 
 
 def task_definition(name: str) -> dict[str, Any]:
@@ -83,10 +85,9 @@ def task_definition(name: str) -> dict[str, Any]:
 
 def _recorded_task(path: Path) -> dict[str, Any] | None:
     try:
-        record = json.loads((path / "record.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, UnicodeDecodeError, json.JSONDecodeError):
+        return (read_part(path, "record.json") or {}).get("task")
+    except InputError:
         return None
-    return record.get("task") if isinstance(record, dict) else None
 
 
 def check_run_folder(path: Path, config: DistillConfig) -> list[str]:

@@ -19,7 +19,7 @@ from zskd.config import DEFAULT_CONFIG, DistillConfig, resolve
 from zskd.publish import Options, plan
 from zskd.publish.card import run_card
 from zskd.publish.metadata import evaluation_entries
-from zskd.publish.run import FinishedRun, read_run
+from zskd.runs import FinishedRun, read_run
 from zskd.tasks import TASKS
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from zskd.config import cache_root
 from zskd.errors import InputError
@@ -18,6 +15,7 @@ from zskd.models.labels import TEXTS_FIELD, label_names, recorded_texts
 from zskd.models.loading import count_parameters, model_fingerprint, tokenizer_fingerprint
 from zskd.models.positions import usable_positions
 from zskd.models.teacher import load_teacher
+from zskd.runs import read_part
 from zskd.tasks import TASKS, Task, find_task
 
 logger = logging.getLogger(__name__)
@@ -59,12 +57,13 @@ def recorded_task(record: dict[str, Any]) -> Task | None:
 
 def _run_of(folder: Path) -> tuple[Task | None, int | None]:
     """Task and input length of the run that a student's folder lies in."""
+    if folder.name != "student":
+        return None, None
     try:
-        record = json.loads((folder.parent / "record.json").read_text(encoding="utf-8"))
-        options = yaml.safe_load((folder.parent / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, yaml.YAMLError):
+        record, options = read_part(folder.parent, "record.json"), read_part(folder.parent, "config.yaml")
+    except InputError:
         return None, None  # a folder like any other
-    if folder.name != "student" or not isinstance(record, dict) or not isinstance(options, dict):
+    if record is None or options is None:
         return None, None
     return recorded_task(record), options.get("max_length")
 

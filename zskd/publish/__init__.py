@@ -7,8 +7,10 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zskd.errors import InputError
 from zskd.files import write_text
 from zskd.publish.plan import Options, Plan, check_options, plan
+from zskd.runs import read_part
 from zskd.upload import upload
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ def publish(planned: Plan, options: Options, token: str, *, flag: str = "--repo-
 def _notes(run: Path) -> dict[str, Any]:
     """What was published of a run; nothing where the notes are missing or damaged, which `--overwrite` answers."""
     try:
-        found = json.loads((run / PUBLISHED).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError):
+        found = read_part(run, PUBLISHED) or {}
+    except InputError:
         return {}
-    return {name: entry for name, entry in found.items() if isinstance(entry, dict)} if isinstance(found, dict) else {}
+    return {name: entry for name, entry in found.items() if isinstance(entry, dict)}

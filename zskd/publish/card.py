@@ -9,7 +9,7 @@ from zskd.cards import packaged_template, render_card
 from zskd.errors import InputError
 from zskd.publish.metadata import PROBE, card_data, evaluation_name
 from zskd.publish.origins import corpus_parts, reproducing_command, teacher_was_handed_over, teacher_words
-from zskd.publish.run import FinishedRun
+from zskd.runs import FinishedRun
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCard

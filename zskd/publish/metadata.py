@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from zskd.errors import InputError
 from zskd.publish.origins import corpus_parts, student_origin, teacher_name
-from zskd.publish.run import FinishedRun
+from zskd.runs import FinishedRun
 from zskd.tasks import HUB_DATA, TASKS
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import Any
 from zskd.config import DEFAULT_CONFIG, DistillConfig, flag, packaged_configs, resolve
 from zskd.hub import is_callable_name, is_local
 from zskd.models.backbones import EMBEDDED
-from zskd.publish.run import FinishedRun
+from zskd.runs import FinishedRun
 
 # Options that say where a run keeps its files and what it prints, not what it does.
 _ELSEWHERE = ("resume", "output_dir", "cache_dir", "report_to", "logging_steps")

@@ -12,7 +12,7 @@ from zskd.errors import InputError
 from zskd.model_files import model_files
 from zskd.publish.card import run_card
 from zskd.publish.metadata import evaluation_entries
-from zskd.publish.run import FinishedRun, read_run
+from zskd.runs import FinishedRun, read_run
 from zskd.upload import CARD, Content, check_repo_id
 
 EVALUATION = ".eval_results/glue.yaml"
@@ -71,7 +71,7 @@ def plan(path: str | Path, options: Options) -> Plan:
         InputError: not a finished run, a template that does not render, or a file that seems to hold a token.
     """
     check_options(options)
-    run = read_run(path)
+    run = read_run(path, needs=("record.json", "student"))
     files: dict[str, Content] = {file.name: file for file in model_files(run.student)}
     card = run_card(run, options.repo_id, options.licence, options.template)
     files[CARD] = str(card).encode()

@@ -9,26 +9,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from zskd.errors import InputError
 from zskd.options import DistillConfig
 from zskd.runfolder import FREE_OPTIONS
-
-# Of metrics.json: what every page needs. A file without one of them was not written by `zskd distill`.
-_NEEDED = (
-    "task",
-    "seed",
-    "teacher",
-    "student",
-    "retention",
-    "retention_above_chance",
-    "agreement",
-    "transfer_set",
-    "steps",
-    "seconds",
-    "versions",
-)
+from zskd.runs import FinishedRun, read_part, read_run
 
 # Options that say where and how a run was made, not what it is.
 _CIRCUMSTANCES = ("seed", *FREE_OPTIONS)
@@ -44,33 +28,20 @@ _OPTIONAL = {
 
 
 @dataclass(frozen=True)
-class Run:
-    """What a finished run left behind.
+class Run(FinishedRun):
+    """A finished run with what only a page shows.
 
     Attributes:
-        options: content of ``config.yaml``.
-        history: Trainer's log; empty where it is missing, like ``record``.
-        transfer: content of ``transfer_set.json``, None where it is missing; so ``analysis``.
-        examples: content of ``adversarial.json``.
+        history: Trainer's log; empty where it is missing.
+        examples: content of ``adversarial.json``; empty likewise.
         special: CLS, SEP and the like, as the student's tokenizer spells them.
         missing: file name -> what the page cannot show without it.
     """
 
-    path: Path
-    options: dict[str, Any]
-    metrics: dict[str, Any]
-    record: dict[str, Any]
     history: list[dict[str, Any]]
-    transfer: dict[str, Any] | None
-    analysis: dict[str, Any] | None
     examples: list[dict[str, Any]]
     special: frozenset[str]
     missing: dict[str, str]
-
-    @property
-    def name(self) -> str:
-        """Name of the run folder."""
-        return self.path.resolve().name
 
     @property
     def labels(self) -> list[str]:
@@ -84,17 +55,8 @@ class Run:
         return [step for step, _ in found], [value for _, value in found]
 
 
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: expected JSON, found: {error}") from error
-
-
-def _special(folder: Path) -> frozenset[str]:
-    settings = _json(folder / "student" / "tokenizer_config.json") or {}
+def _special(student: Path) -> frozenset[str]:
+    settings = read_part(student, "tokenizer_config.json") or {}
     names = ("cls_token", "sep_token", "pad_token", "bos_token", "eos_token")
     return frozenset(settings[name] for name in names if isinstance(settings.get(name), str))
 
@@ -105,40 +67,13 @@ def load_run(folder: str | Path) -> Run:
     Raises:
         InputError: it is none, the run is not finished, or one of its files is damaged.
     """
-    path = Path(folder).expanduser()
-    if not path.is_dir():
-        raise InputError(f"{folder}: expected a run folder, found {'a file' if path.exists() else 'no such folder'}")
-    try:
-        options = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        hint = f"; did you mean {path.parent}?" if (path.parent / "metrics.json").is_file() else ""
-        raise InputError(
-            f"{folder}: expected a run folder of `zskd distill`, found no config.yaml in it{hint}"
-        ) from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path / 'config.yaml'}: expected YAML, found: {' '.join(str(error).split())}") from error
-    if not isinstance(options, dict) or "task" not in options:
-        raise InputError(f"{path / 'config.yaml'}: expected the options of a distillation, found something else")
-    metrics = _json(path / "metrics.json")
-    if metrics is None:
-        raise InputError(
-            f"{folder}: expected a finished run, found no metrics.json in it; finish it with "
-            f"`zskd distill --config {path / 'config.yaml'} --output-dir {folder} --resume`"
-        )
-    if absent := [name for name in _NEEDED if not isinstance(metrics, dict) or name not in metrics]:
-        raise InputError(f"{path / 'metrics.json'}: expected the results of a run, found no {', '.join(absent)}")
-    parts = {name: _json(path / name) for name in _OPTIONAL}
+    run = read_run(folder)
     return Run(
-        path=path,
-        options=options,
-        metrics=metrics,
-        record=parts["record.json"] or {},
-        history=parts["history.json"] or [],
-        transfer=parts["transfer_set.json"],
-        analysis=parts["analysis.json"],
-        examples=_json(path / "adversarial.json") or [],
-        special=_special(path),
-        missing={name: what for name, what in _OPTIONAL.items() if parts[name] is None},
+        **vars(run),
+        history=read_part(run.path, "history.json", list) or [],
+        examples=read_part(run.path, "adversarial.json", list) or [],
+        special=_special(run.student),
+        missing={name: what for name, what in _OPTIONAL.items() if not (run.path / name).exists()},
     )
 
 
@@ -186,8 +121,8 @@ _UNUSED = "unused"  # an adversary's option in a run without one
 
 
 def _identity(run: Run) -> dict[str, Any]:
-    kept = {key: value for key, value in run.options.items() if key not in _CIRCUMSTANCES and key != "task"}
-    if run.options.get("perturb") != "adversarial":
+    kept = {key: value for key, value in run.config.items() if key not in _CIRCUMSTANCES and key != "task"}
+    if run.config.get("perturb") != "adversarial":
         kept |= {key: _UNUSED for key in kept if key in _ADVERSARY}
     # The teacher of a callable handed over in Python is in the metrics alone.
     return {**kept, "teacher": run.metrics["teacher"]["name"]}

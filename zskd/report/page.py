@@ -100,13 +100,13 @@ def _run_content(run: Run) -> dict[str, Any]:
         "sentences": sentences(run),
         "command": shlex.join(["zskd", "distill", "--config", str(run.path / "config.yaml"), "--output-dir", "NEW"]),
         "repeatable": _repeatable(run),
-        "options": yaml.safe_dump(run.options, sort_keys=False, allow_unicode=True),
+        "options": yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True),
     }
 
 
 def facts(run: Run) -> list[tuple[str, str]]:
     """What was distilled into what, from which text and how: pairs of a name and its value."""
-    metrics, options = run.metrics, run.options
+    metrics, options = run.metrics, run.config
     teacher, classes = metrics["teacher"], metrics["transfer_set"]["classes"]
     revision = f", revision {teacher['revision']}" if teacher.get("revision") else ""
     size = f", {teacher['parameters']:,} parameters" if teacher["parameters"] else ", known by its outputs alone"
@@ -147,11 +147,11 @@ def _in_domain(run: Run) -> bool:
 
 def _repeatable(run: Run) -> bool:
     """False where something was handed over in Python that no configuration names."""
-    return run.metrics["teacher"]["name"] in (run.options.get("teacher"), _default(run)) and not _in_domain(run)
+    return run.metrics["teacher"]["name"] in (run.config.get("teacher"), _default(run)) and not _in_domain(run)
 
 
 def _default(run: Run) -> str | None:
-    return run.record.get("task", {}).get("teacher") if run.options.get("teacher") == "default" else None
+    return run.record.get("task", {}).get("teacher") if run.config.get("teacher") == "default" else None
 
 
 def _minutes(seconds: float) -> str:
@@ -211,7 +211,7 @@ def speed_rows(run: Run) -> list[dict[str, Any]]:
 def balance(run: Run) -> list[dict[str, Any]]:
     """Per family of inputs: rows, share of every class, mean confidence and entropy."""
     families: dict[str, dict[str, Any]] = {}
-    for group in (run.transfer or {}).get("groups", []):
+    for group in (run.transfer_set or {}).get("groups", []):
         entry = families.setdefault(group["family"], {"family": group["family"], "shares": {}})
         if group["label"] == "all":
             entry |= {key: group[key] for key in ("rows", "confidence", "entropy", "words")}
