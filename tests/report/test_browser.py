@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from chromium import Chromium, find_chromium
+from diagnoses import NAMES, diagnosis, many, put
 from test_comparison import variant
 
 from zskd.report.page import write_report
@@ -30,20 +31,26 @@ def browser() -> Iterator[Chromium]:
 
 @pytest.fixture(scope="module")
 def pages(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A run's page and a comparison's."""
+    """A run's page, with diagnoses of few and of many classes, and a comparison's."""
     folder = tmp_path_factory.mktemp("pages")
     others = [
         variant(finished_run, folder / "seed-1", seed=1),
         variant(finished_run, folder / "none", perturb="none"),
         variant(finished_run, folder / "mrpc", task="mrpc"),
     ]
-    single = write_report([finished_run], folder / "run.html")
-    return {"run": single, "comparison": write_report([finished_run, *others], folder / "comparison.html")}
+    diagnosed = {
+        "three": put(variant(finished_run, folder / "three", seed=2), diagnosis(NAMES, scale=40.0)),
+        "twenty": put(variant(finished_run, folder / "twenty", seed=3), diagnosis(many(20), scale=3.0)),
+    }
+    runs = {"run": finished_run, **diagnosed}
+    pages = {name: write_report([run], folder / f"{name}.html") for name, run in runs.items()}
+    comparison = write_report([finished_run, *others, *diagnosed.values()], folder / "comparison.html")
+    return {**pages, "comparison": comparison}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("name", ["run", "comparison"])
+@pytest.mark.parametrize("name", ["run", "three", "twenty", "comparison"])
 def test_page_in_a_window(browser: Chromium, pages: dict[str, Path], name: str, width: int, scheme: str) -> None:
     browser.open(pages[name], width, scheme=scheme)
     assert browser.complaints() == []
@@ -59,14 +66,20 @@ def test_page_in_a_window(browser: Chromium, pages: dict[str, Path], name: str, 
         browser.evaluate("(box => box.scrollWidth - box.clientWidth)(document.querySelector('#results').parentElement)")
         <= 0
     )
+    if name in ("three", "twenty"):
+        # A matrix may scroll in its frame; names stay inside their cells, and beside the numbers.
+        inside = "cell => cell.scrollWidth <= cell.clientWidth + 1 && cell.scrollHeight <= cell.clientHeight + 1"
+        assert browser.evaluate(f"[...document.querySelectorAll('.similarity th, #pairs th')].every({inside})")
     browser.screenshot(SHOTS / f"{name}-{width}-{scheme}.png")
 
 
-def test_page_on_paper(browser: Chromium, pages: dict[str, Path]) -> None:
-    browser.open(pages["run"], 1280, media="print", scheme="dark")
+@pytest.mark.parametrize("name", ["run", "twenty"])
+def test_page_on_paper(browser: Chromium, pages: dict[str, Path], name: str) -> None:
+    browser.open(pages[name], 718, media="print", scheme="dark")  # the width of A4 between its margins, 190 mm
+    assert browser.evaluate("document.documentElement.scrollWidth") <= 718
     assert browser.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    browser.pdf(SHOTS / "run.pdf")
-    assert (SHOTS / "run.pdf").read_bytes().startswith(b"%PDF")
+    browser.pdf(SHOTS / f"{name}.pdf")
+    assert (SHOTS / f"{name}.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_the_checks_see_what_they_are_for(browser: Chromium, tmp_path: Path) -> None:

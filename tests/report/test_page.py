@@ -50,6 +50,8 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
         if tag == "data":
             self._value = None
+        if tag == "tr":
+            self._row = None
 
     def handle_data(self, data: str) -> None:
         if self._value is not None and self._row is not None:

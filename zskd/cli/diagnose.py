@@ -13,7 +13,7 @@ EPILOG = """examples:
   zskd diagnose embedded --task mnli
   zskd diagnose my-classifier --task my-task.yaml --corpus my-text.txt --json
   zskd diagnose runs/sst2-0
-      the teacher of a run beside its student; the result is kept in RUN/diagnosis.json"""
+      the teacher of a run beside its student; the result is kept in RUN/diagnosis.json, which `zskd report` shows"""
 
 _FROM_RUN = ("task", "corpus", "label_map", "max_length", "cache_dir")
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from zskd.config import DiagnoseConfig, DistillConfig, cache_root, input_length, run_config
 from zskd.diagnosis.findings import advise, find
+from zskd.diagnosis.saved import FILE
 from zskd.diagnosis.signals import measure
 from zskd.errors import InputError
 from zskd.files import write_text
@@ -31,7 +32,6 @@ from zskd.text.sources import find_sources
 logger = logging.getLogger(__name__)
 
 HELDOUT = 64  # shaping holds some documents out; nothing here uses them
-REPORT = "diagnosis.json"
 
 
 def diagnose(config: DiagnoseConfig) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def diagnose(config: DiagnoseConfig) -> dict[str, Any]:
     found["findings"] = find(found["signals"], task.labels)
     found["advice"] = advise(found["signals"], found["findings"], task.num_labels)
     if run:
-        write_text(Path(config.model).expanduser() / REPORT, json.dumps(found, indent=1) + "\n")
+        write_text(Path(config.model).expanduser() / FILE, json.dumps(found, indent=1) + "\n")
     return found
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from zskd.diagnosis.saved import read_diagnosis
 from zskd.errors import InputError
 from zskd.options import DistillConfig
 from zskd.runfolder import FREE_OPTIONS
@@ -34,12 +35,14 @@ class Run(FinishedRun):
     Attributes:
         history: Trainer's log; empty where it is missing.
         examples: content of ``adversarial.json``; empty likewise.
+        diagnosis: content of ``diagnosis.json``; None where nobody asked for one.
         special: CLS, SEP and the like, as the student's tokenizer spells them.
         missing: file name -> what the page cannot show without it.
     """
 
     history: list[dict[str, Any]]
     examples: list[dict[str, Any]]
+    diagnosis: dict[str, Any] | None
     special: frozenset[str]
     missing: dict[str, str]
 
@@ -72,6 +75,7 @@ def load_run(folder: str | Path) -> Run:
         **vars(run),
         history=read_part(run.path, "history.json", list) or [],
         examples=read_part(run.path, "adversarial.json", list) or [],
+        diagnosis=read_diagnosis(run.path),
         special=_special(run.student),
         missing={name: what for name, what in _OPTIONAL.items() if not (run.path / name).exists()},
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -120,6 +121,20 @@ def reliability_figure(name: str, series: Sequence[Series], *, alternative: str)
         axes.set(xlabel="confidence (mean of a bin)", ylabel="accuracy", ylim=(0, 1.03))
         axes.set_xlim(max(0.0, low - 0.05), 1.02)
         _legend(axes, len(series) + 1)
+        return _svg(figure, name, alternative)
+
+
+def histogram_figure(
+    name: str, edges: Sequence[float], heights: Sequence[float], *, x: str, y: str, alternative: str
+) -> Markup:
+    """Bars between neighbouring edges, of which there is one more than heights."""
+    with _style(name):
+        figure = Figure(figsize=(4.6, 2.4), layout="constrained")
+        axes = figure.add_subplot()
+        widths = [right - left for left, right in itertools.pairwise(edges)]
+        axes.bar(edges[:-1], heights, width=[0.9 * width for width in widths], align="edge", color=COLOURS[0])
+        axes.set(xlabel=x, ylabel=y, xlim=(edges[0], edges[-1]))
+        axes.grid(visible=False, axis="x")
         return _svg(figure, name, alternative)
 
 

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from zskd.files import write_text
-from zskd.report import comparison
+from zskd.report import comparison, diagnosis
 from zskd.report.curves import adversary_figures, reliability, training_figures
 from zskd.report.data import Run, group_runs, load_runs
 
@@ -82,7 +82,7 @@ def count(value: int | None) -> Markup:
 
 def number(value: float | None, digits: int = 2) -> Markup:
     """A number with `digits` decimal places."""
-    return UNKNOWN if value is None else _data(value, f"{value:,.{digits}f}")
+    return UNKNOWN if value is None else _data(value, f"{value:z,.{digits}f}")  # z: what rounds to zero has no sign
 
 
 def _run_content(run: Run) -> dict[str, Any]:
@@ -95,6 +95,8 @@ def _run_content(run: Run) -> dict[str, Any]:
         "speed": speed_rows(run),
         "curves": [*training_figures(run), *adversary_figures(run)],
         "balance": balance(run),
+        "diagnosis": diagnosis.content(run),
+        "diagnose": diagnosis.command(run),
         "confusions": confusions(run),
         "reliability": reliability(run),
         "sentences": sentences(run),
