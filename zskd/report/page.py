@@ -139,7 +139,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
 
 def _shortfall(run: Run) -> str:
     """How many inputs the text gave, where that was fewer than asked for."""
-    size, asked = run.record.get("pools", {}).get("size"), run.options.get("pool_size")
+    size, asked = run.record.get("pools", {}).get("size"), run.config.get("pool_size")
     return f", {size:,} inputs of {asked:,} asked for" if size and asked and size < asked else ""
 
 
