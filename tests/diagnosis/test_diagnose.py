@@ -10,6 +10,7 @@ import pytest
 from conftest import Result
 
 from zskd.config import DistillConfig
+from zskd.diagnosis.saved import read_diagnosis
 from zskd.distill import distill
 
 
@@ -34,7 +35,9 @@ def test_a_run_brings_its_options_and_student_and_keeps_the_result(
     run = Path(str(config.output_dir))
     flags = ("--texts", 128, "--cache-dir", str(config.cache_dir))
     found = json.loads(cli("diagnose", run, *flags, "--json").out)
-    assert found == json.loads((run / "diagnosis.json").read_text(encoding="utf-8"))
+    assert found == json.loads((run / "diagnosis.json").read_text(encoding="utf-8")) == read_diagnosis(run)
+    assert cli("report", run).code == 0
+    assert "Diagnosis of the teacher" in (run / "report.html").read_text(encoding="utf-8")
     assert found["task"] == "topics" and found["run"] == str(run) and len(found["labels"]) == 5
     signals = found["signals"]
     assert signals["rescaling"]["student"] is not None and len(signals["separation"]) == 10

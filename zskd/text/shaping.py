@@ -21,11 +21,12 @@ from zskd.errors import InputError
 from zskd.files import sha256_file
 from zskd.progress import bar
 from zskd.text.corpus import Corpus, hash64
-from zskd.text.pairs import pair_texts
+from zskd.text.pairs import HELDOUT_PERTURBED_SHARE, pair_texts, perturbed_share
 from zskd.text.words import as_question, corpus_words, perturb_words, question_starter, sub_span
 
 # Raise it when the same corpus and seed would give other inputs.
 FORMAT = 3
+PAIR_FORMAT = 4
 
 # From little text, more inputs would be more excerpts of the same words. The largest pools measured have 16.
 INPUTS_PER_SENTENCE = 40
@@ -123,7 +124,7 @@ def _heldout_pairs(
 ) -> Iterator[tuple[str, str, str]]:
     """Pairs of every family, perturbed ones too: without them the pairs of one text with its copy would be missing."""
     size = min(size, 2 * len(rows))
-    return pair_texts(corpus, rows, size, kinds, "random", np.random.default_rng([STREAM, part]))
+    return pair_texts(corpus, rows, size, kinds, HELDOUT_PERTURBED_SHARE, np.random.default_rng([STREAM, part]))
 
 
 def _batches(rows: Iterator[tuple[str, ...]], schema: pa.Schema, progress: tqdm) -> Iterator[pa.RecordBatch]:
@@ -156,7 +157,8 @@ def build_pools(
     Raises:
         InputError: the corpus leaves no held-out document.
     """
-    key = hashlib.sha256(repr((FORMAT, corpus.fingerprint, inputs, size, heldout, perturb, seed)).encode()).hexdigest()
+    form = PAIR_FORMAT if len(inputs) == 2 else FORMAT
+    key = hashlib.sha256(repr((form, corpus.fingerprint, inputs, size, heldout, perturb, seed)).encode()).hexdigest()
     folder = cache / "pools" / key[:32]
     paths = {name: folder / f"{name}.arrow" for name in ("transfer", "select", "report")}
     if not all(path.is_file() for path in paths.values()):
@@ -173,11 +175,14 @@ def build_pools(
         made: dict[str, Iterator[tuple[str, ...]]]
         if len(inputs) == 2:
             kinds = (inputs[0], inputs[1])
+            perturbed = perturbed_share(kinds) if perturb == "random" else 0.0
             schema = _TWO_TEXTS
             made = {
                 "select": _heldout_pairs(sentences, rows[1], heldout // 2, kinds, 1),
                 "report": _heldout_pairs(sentences, rows[2], heldout // 2, kinds, 2),
-                "transfer": pair_texts(sentences, rows[0], size, kinds, perturb, np.random.default_rng([STREAM, seed])),
+                "transfer": pair_texts(
+                    sentences, rows[0], size, kinds, perturbed, np.random.default_rng([STREAM, seed])
+                ),
             }
         else:
             schema = _ONE_TEXT
