@@ -24,6 +24,17 @@ def write_arrow(path: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema
             writer.write_batch(batch)
 
 
+def is_sound(path: Path, rows: int | None = None) -> bool:
+    """Whether a file is there, opens, and has that many rows (None: any number)."""
+    if not path.is_file():
+        return False
+    try:
+        found = len(open_arrow(path))
+    except (pa.ArrowInvalid, OSError, EOFError):
+        return False
+    return rows is None or found == rows
+
+
 def open_arrow(path: Path) -> Dataset:
     """The rows of `path`, memory-mapped."""
     return Dataset.from_file(str(path))

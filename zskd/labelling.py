@@ -22,7 +22,7 @@ from datasets import Dataset, concatenate_datasets
 from tqdm.auto import tqdm
 from transformers import BatchEncoding
 
-from zskd.arrow import open_arrow, write_arrow
+from zskd.arrow import is_sound, open_arrow, write_arrow
 from zskd.batching import ahead, token_batches, token_budget
 from zskd.encoding import encode_texts
 from zskd.models.blackbox import BlackBox
@@ -161,7 +161,7 @@ def label_texts(
             texts = tuple(rows[name] for name in columns)
             path = folder / f"{shard_key(classifier, texts, max_length, precision)}.arrow"
             count = len(texts[0])
-            if number % state.num_processes != state.process_index or _usable(path, count):
+            if number % state.num_processes != state.process_index or is_sound(path, count):
                 yield path, count, None
             else:
                 yield path, count, texts if isinstance(classifier, BlackBox) else _encode(classifier, texts, max_length)
@@ -183,12 +183,3 @@ def label_texts(
     live = sum(everyone(live))
     logits_column = concatenate_datasets([open_arrow(path) for path in paths])
     return LabelledTexts(concatenate_datasets([pool, logits_column], axis=1), queries=len(pool), live=live)
-
-
-def _usable(path: Path, rows: int) -> bool:
-    if not path.is_file():
-        return False
-    try:
-        return len(open_arrow(path)) == rows
-    except (pa.ArrowInvalid, OSError, EOFError):
-        return False

@@ -109,6 +109,16 @@ def test_second_opening_reads_no_source(tmp_path: Path, reads: list[str]) -> Non
     assert reads == [str(path)] * 2
 
 
+def test_a_damaged_copy_is_written_anew(tmp_path: Path, reads: list[str]) -> None:
+    path = write(tmp_path / "a.txt", LINES)
+    first = build(path, tmp_path / "cache")
+    good = rows(first)
+    content = first.path.read_bytes()
+    first.path.write_bytes(content[: len(content) // 2])
+    assert rows(build(path, tmp_path / "cache")) == good
+    assert reads == [str(path)] * 2
+
+
 def test_same_bytes_under_another_suffix_are_read_anew(tmp_path: Path) -> None:
     path = write(tmp_path / "a.txt", [json.dumps({"text": line}) for line in LINES])
     as_text = build(path, tmp_path / "cache")

@@ -166,6 +166,9 @@ def test_cached_pools_are_not_shaped_again(corpus: Corpus, tmp_path: Path, monke
         assert build().fingerprint == first.fingerprint
     next(tmp_path.rglob("report.arrow")).unlink()
     assert build().fingerprint == first.fingerprint
+    damaged = next(tmp_path.rglob("transfer.arrow"))
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    assert build().fingerprint == first.fingerprint
 
 
 def test_small_corpus_fills_a_large_pool(corpus: Corpus, tmp_path: Path) -> None:

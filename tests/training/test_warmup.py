@@ -64,6 +64,11 @@ def test_a_second_warm_up_comes_from_the_cache(
         warm_up(second, teacher.tokenizer, corpus, **options(tmp_path))
     assert "from the cache" in caplog.text
     assert model_fingerprint(first) == model_fingerprint(second)
+    kept = next(tmp_path.rglob("model.safetensors"))
+    kept.write_bytes(kept.read_bytes()[:-100])
+    repaired = build_generator(teacher)
+    warm_up(repaired, teacher.tokenizer, corpus, **options(tmp_path))
+    assert model_fingerprint(repaired) == model_fingerprint(first), "a damaged file is written anew"
     warm_up(other, teacher.tokenizer, corpus, **options(tmp_path, steps=3))
     assert model_fingerprint(other) != model_fingerprint(first)
 

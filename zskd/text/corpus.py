@@ -12,7 +12,7 @@ import pyarrow as pa
 from datasets import Dataset
 from tqdm.auto import tqdm
 
-from zskd.arrow import ROWS, open_arrow, write_arrow
+from zskd.arrow import ROWS, is_sound, open_arrow, write_arrow
 from zskd.errors import InputError
 from zskd.files import write_text
 from zskd.progress import hidden
@@ -76,7 +76,7 @@ def _key(sources: list[Source], fraction: float) -> str:
 
 
 def build_corpus(sources: list[Source], fraction: float, cache: Path) -> Corpus:
-    """Read, clean and deduplicate the sources, or open the copy that the cache holds.
+    """Read, clean and deduplicate the sources, or open the copy that the cache holds; a damaged one is written anew.
 
     Args:
         fraction: share of the passages to use, chosen by their hash.
@@ -86,7 +86,7 @@ def build_corpus(sources: list[Source], fraction: float, cache: Path) -> Corpus:
     """
     folder = cache / "corpora" / _key(sources, fraction)[:32]
     rows, record = folder / "sentences.arrow", folder / "corpus.json"
-    if not record.is_file():
+    if not record.is_file() or not is_sound(rows, json.loads(record.read_text(encoding="utf-8"))["sentences"]):
         counts = {"passages": 0, "duplicates": 0, "sentences": 0}
         digest = hashlib.sha256()
         write_arrow(rows, _batches(sources, fraction, counts, digest), _SCHEMA)

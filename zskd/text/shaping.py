@@ -16,7 +16,7 @@ import pyarrow as pa
 from datasets import Dataset
 from tqdm.auto import tqdm
 
-from zskd.arrow import ROWS, open_arrow, write_arrow
+from zskd.arrow import ROWS, is_sound, open_arrow, write_arrow
 from zskd.errors import InputError
 from zskd.files import sha256_file
 from zskd.progress import bar
@@ -147,7 +147,7 @@ def _batches(rows: Iterator[tuple[str, ...]], schema: pa.Schema, progress: tqdm)
 def build_pools(
     corpus: Corpus, *, inputs: tuple[str, ...], size: int, heldout: int, perturb: str, seed: int, cache: Path
 ) -> Pools:
-    """Shape a corpus into the three pools, or open the copies that the cache holds.
+    """Shape a corpus into the three pools, or open the copies that the cache holds; damaged ones are written anew.
 
     Args:
         inputs: kind of each input text, as in `zskd.tasks.Task.inputs`.
@@ -161,7 +161,7 @@ def build_pools(
     key = hashlib.sha256(repr((form, corpus.fingerprint, inputs, size, heldout, perturb, seed)).encode()).hexdigest()
     folder = cache / "pools" / key[:32]
     paths = {name: folder / f"{name}.arrow" for name in ("transfer", "select", "report")}
-    if not all(path.is_file() for path in paths.values()):
+    if not all(is_sound(path) for path in paths.values()):
         sentences = corpus.sentences
         origins = sentences.data.column("document").to_numpy()
         share = min(HELDOUT_LIMIT, 0.5 * heldout / len(sentences))

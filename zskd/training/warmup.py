@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch.nn import functional
 from torch.utils.data import DataLoader
@@ -102,11 +104,11 @@ def warm_up(
     key = json.dumps([FORMAT, fingerprint, corpus.fingerprint, pairs, steps, max_length, precision])
     path = cache / "generators" / hashlib.sha256(key.encode()).hexdigest()[:32]
     if (path / "model.safetensors").is_file():
-        weights = load_file(path / "model.safetensors")
-        generator.load_state_dict(weights, strict=False)  # a shared tensor is stored once
-        generator.tie_weights()
-        logger.info("generator: warmed up before, from the cache")
-        return
+        with contextlib.suppress(SafetensorError):  # a damaged file is written anew
+            generator.load_state_dict(load_file(path / "model.safetensors"), strict=False)  # a shared tensor: once
+            generator.tie_weights()
+            logger.info("generator: warmed up before, from the cache")
+            return
     set_seed(SEED)
     table = generator.get_input_embeddings().weight.requires_grad_(False)
     rows = _rows(corpus, tokenizer, pairs=pairs, count=steps * BATCH, max_length=max_length)
