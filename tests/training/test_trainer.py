@@ -188,3 +188,11 @@ def test_trainer_refuses_what_it_cannot_compute(tmp_path: Path) -> None:
         ZeroShotArguments(output_dir=str(tmp_path), similarity_temperature=0.0)
     with pytest.raises(ValueError, match="cosines"):
         trainer(tmp_path, rows(8), objective="kd-sim")
+
+
+def test_operations_are_counted_as_trainer_counts_them(tmp_path: Path) -> None:
+    made = trainer(tmp_path, rows(12), max_steps=2)
+    batch = COLLATOR([made.train_dataset[i] for i in range(4)])
+    assert made.floating_point_ops(batch) == super(ZeroShotTrainer, made).floating_point_ops(batch) > 0
+    made.train()
+    assert made.state.total_flos > 0

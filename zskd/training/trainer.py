@@ -100,6 +100,14 @@ class ZeroShotTrainer(Trainer):
                 self.phase2.note_student(kinds, kl_divergence(teacher_logits, outputs.logits, self.args.temperature))
         return (loss, {"loss": loss, "logits": outputs.logits}) if return_outputs else loss
 
+    @functools.cached_property
+    def _parameters(self) -> int:
+        return int(self.model.num_parameters(exclude_embeddings=True))
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        """Of a step, as Trainer counts them, which would walk through the whole model in every step."""
+        return 6 * inputs["input_ids"].numel() * self._parameters
+
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> torch.utils.data.Sampler | None:
         dataset = self.train_dataset if train_dataset is None else train_dataset
         if not isinstance(dataset, Dataset) or "length" not in dataset.column_names:
