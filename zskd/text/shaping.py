@@ -21,12 +21,12 @@ from zskd.errors import InputError
 from zskd.files import sha256_file
 from zskd.progress import bar
 from zskd.text.corpus import Corpus, hash64
-from zskd.text.pairs import HELDOUT_PERTURBED_SHARE, pair_texts, perturbed_share
+from zskd.text.pairs import PERTURBED_SHARE, pair_texts, perturbed_share
 from zskd.text.words import as_question, corpus_words, perturb_words, question_starter, sub_span
 
 # Raise it when the same corpus and seed would give other inputs.
 FORMAT = 3
-PAIR_FORMAT = 4
+PAIR_FORMAT = 5
 
 # From little text, more inputs would be more excerpts of the same words. The largest pools measured have 16.
 INPUTS_PER_SENTENCE = 40
@@ -124,7 +124,7 @@ def _heldout_pairs(
 ) -> Iterator[tuple[str, str, str]]:
     """Pairs of every family, perturbed ones too: without them the pairs of one text with its copy would be missing."""
     size = min(size, 2 * len(rows))
-    return pair_texts(corpus, rows, size, kinds, HELDOUT_PERTURBED_SHARE, np.random.default_rng([STREAM, part]))
+    return pair_texts(corpus, rows, size, kinds, PERTURBED_SHARE, np.random.default_rng([STREAM, part]))
 
 
 def _batches(rows: Iterator[tuple[str, ...]], schema: pa.Schema, progress: tqdm) -> Iterator[pa.RecordBatch]:
