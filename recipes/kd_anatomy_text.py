@@ -101,6 +101,40 @@ def table(cells: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+# What the paper expects: the left objective's student is better than the right one's.
+CLAIMS = (
+    ("kd", "hard-label"),
+    ("kd-pt", "hard-label"),
+    ("kd-sim", "label-smoothing"),
+    ("kd", "kd-pt"),
+    ("kd", "kd-sim"),
+)
+
+
+def claims(cells: list[dict[str, Any]]) -> str:
+    """Per task, how much better one objective is than another in accuracy and agreement, in points, paired by seed."""
+    lines = ["| task | claim | accuracy | agreement | |", "|---|---|---|---|---|"]
+    known = {(c["task"], c["settings"]["objective"], c["seed"]): c for c in cells}
+    for task in dict.fromkeys(c["task"] for c in cells):
+        for better, worse in CLAIMS:
+            seeds = [s for t, objective, s in known if t == task and objective == better and (t, worse, s) in known]
+            if not seeds:
+                continue
+            pairs = [(known[task, better, seed], known[task, worse, seed]) for seed in seeds]
+            main = next(name for name in pairs[0][0]["student"]["scores"] if name != "probe")
+            accuracy = [
+                a["student"]["scores"][main]["accuracy"] - b["student"]["scores"][main]["accuracy"] for a, b in pairs
+            ]
+            agreement = [a["agreement"] - b["agreement"] for a, b in pairs]
+            # One standard error of a difference of two shares of the scored rows, were they independent.
+            rows = pairs[0][0]["student"]["scores"][main]["rows"]
+            error = (0.5 / rows / len(pairs)) ** 0.5
+            mean = statistics.mean(accuracy)
+            verdict = "not shown" if abs(mean) < 2 * error else "agrees" if mean > 0 else "disagrees"
+            lines.append(f"| {task} | {better} beats {worse} | {spread(accuracy)} | {spread(agreement)} | {verdict} |")
+    return "\n".join(lines) + "\n"
+
+
 def spread(values: list[float]) -> str:
     """Mean and sample standard deviation, in percent."""
     mean = f"{100 * statistics.mean(values):.1f}"
@@ -117,11 +151,15 @@ def main() -> int:
     parser.add_argument("--pool-size", type=int, default=24_000, help="inputs in the transfer pool")
     parser.add_argument("--epochs", type=float, default=2.0)
     parser.add_argument("--rows", type=int, default=400, help="labelled rows of each topic class")
+    parser.add_argument("--finished", action="store_true", help="only write the table of the cells that are there")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--work", type=Path, default=Path("runs/kd-anatomy"), help="folder of the runs and teachers")
     arguments = parser.parse_args()
     set_up_logging()
-    cells = []
+    cells: list[dict[str, Any]] = []
+    if arguments.finished:
+        cells = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(arguments.results.glob("*.json"))]
+        arguments.tasks = []
     for name in arguments.tasks:
         base = prepare(name, arguments.data, arguments.work, arguments.rows)
         base["corpus"] = [str(arguments.data / "ood" / "wikitext-2.txt")]
@@ -131,7 +169,7 @@ def main() -> int:
                 options |= {"pool_size": arguments.pool_size, "epochs": arguments.epochs, "heldout": 2_000}
                 cells.append(run_cell(name, base, options, arguments.results, arguments.work))
                 print(f"{name} {objective} {seed}: agreement {cells[-1]['agreement']:.4f}", flush=True)
-    text = table(cells)
+    text = table(cells) + "\n" + claims(cells)
     write_text(arguments.results / "table.md", text)
     print(text)
     return 0

@@ -143,3 +143,16 @@ def test_text_cell_is_kept_until_its_options_change(tmp_path: Path, monkeypatch:
     assert runs == ["kd-pt+sim", "kd-pt+sim", "kd"]
     assert first["teacher"]["name"] == "b", "no path of this machine"
     assert "| mnli | kd-pt+sim | 70.0 | 70.0 | 25.0 | 1 |" in kd_anatomy_text.table([first])
+
+
+def test_claims_on_text_are_paired_by_seed_and_shown_only_beyond_two_standard_errors() -> None:
+    def made(objective: str, seed: int, accuracy: float) -> dict[str, Any]:
+        scores = {"probe": {"accuracy": 0.0, "rows": 9}, "glue": {"accuracy": accuracy, "rows": 2_000}}
+        settings = {"objective": objective}
+        return {"task": "mnli", "settings": settings, "seed": seed, "agreement": accuracy, "student": {"scores": scores}}
+
+    cells = [made("kd", 0, 0.60), made("kd", 1, 0.62), made("hard-label", 0, 0.55), made("kd-pt", 1, 0.61)]
+    found = kd_anatomy_text.claims(cells)
+    assert "| mnli | kd beats hard-label | 5.0 | 5.0 | agrees |" in found
+    assert "| mnli | kd beats kd-pt | 1.0 | 1.0 | not shown |" in found
+    assert "kd-sim" not in found
