@@ -20,6 +20,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from recipes.topics import FIVE, TWENTY, write_topic_task
 from zskd.cli.options import set_up_logging
 from zskd.config import DistillConfig, FinetuneConfig, resolve, to_dict, with_task_defaults
@@ -135,6 +137,26 @@ def claims(cells: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def figure(cells: list[dict[str, Any]]) -> Figure:
+    """Accuracy of every objective, one panel per task, with a standard error of the scored rows to both sides."""
+    tasks = list(dict.fromkeys(c["task"] for c in cells))
+    made = Figure(figsize=(4 * len(tasks), 4), layout="constrained")
+    for axes, task in zip(made.subplots(1, len(tasks), squeeze=False)[0], tasks, strict=True):
+        own: dict[str, list[dict[str, Any]]] = {}
+        for cell in (c for c in cells if c["task"] == task):
+            main = next(name for name in cell["student"]["scores"] if name != "probe")
+            own.setdefault(cell["settings"]["objective"], []).append(cell["student"]["scores"][main])
+        for place, name in enumerate(OBJECTIVES):
+            if scores := own.get(name):
+                mean = statistics.mean(s["accuracy"] for s in scores)
+                error = (mean * (1 - mean) / scores[0]["rows"] / len(scores)) ** 0.5
+                axes.errorbar(100 * mean, place, xerr=100 * error, fmt="o", color="C0", capsize=3)
+        axes.set_yticks(range(len(OBJECTIVES)), OBJECTIVES)
+        axes.invert_yaxis()
+        axes.set(xlabel="accuracy, %", title=task)
+    return made
+
+
 def spread(values: list[float]) -> str:
     """Mean and sample standard deviation, in percent."""
     mean = f"{100 * statistics.mean(values):.1f}"
@@ -171,6 +193,7 @@ def main() -> int:
                 print(f"{name} {objective} {seed}: agreement {cells[-1]['agreement']:.4f}", flush=True)
     text = table(cells) + "\n" + claims(cells)
     write_text(arguments.results / "table.md", text)
+    figure(cells).savefig(arguments.results / "accuracy.svg", metadata={"Date": None})
     print(text)
     return 0
 

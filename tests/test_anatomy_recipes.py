@@ -149,7 +149,13 @@ def test_claims_on_text_are_paired_by_seed_and_shown_only_beyond_two_standard_er
     def made(objective: str, seed: int, accuracy: float) -> dict[str, Any]:
         scores = {"probe": {"accuracy": 0.0, "rows": 9}, "glue": {"accuracy": accuracy, "rows": 2_000}}
         settings = {"objective": objective}
-        return {"task": "mnli", "settings": settings, "seed": seed, "agreement": accuracy, "student": {"scores": scores}}
+        return {
+            "task": "mnli",
+            "settings": settings,
+            "seed": seed,
+            "agreement": accuracy,
+            "student": {"scores": scores},
+        }
 
     cells = [made("kd", 0, 0.60), made("kd", 1, 0.62), made("hard-label", 0, 0.55), made("kd-pt", 1, 0.61)]
     found = kd_anatomy_text.claims(cells)
