@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from recipes.cells import KEPT
+from recipes.cells import KEPT, finished
 from zskd.cli.options import set_up_logging
 from zskd.config import POOL_SIZES, DistillConfig, cache_root, input_length, resolve
 from zskd.distill import distill
@@ -105,10 +105,8 @@ def measure(task: Task, changes: dict[str, Any], seed: int, path: Path, data: Pa
     config, problems = resolve(DistillConfig, "embedded", options)
     assert not problems, problems
     kept = {key: value for key, value in options.items() if key not in ("corpus", "output_dir")}
-    if path.is_file():
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if found["options"] == kept:
-            return found
+    if found := finished(path, {"options": kept}):
+        return found
     shutil.rmtree(run, ignore_errors=True)
     metrics = distill(config)
     texts, labels = training_rows(task, data / "glue")

@@ -79,6 +79,14 @@ def unpack(text: str, rows: int) -> np.ndarray:
     return np.unpackbits(np.frombuffer(bytes.fromhex(text), dtype=np.uint8))[:rows].astype(bool)
 
 
+def finished(path: Path, wanted: dict[str, Any]) -> dict[str, Any] | None:
+    """The result kept in `path`, None where there is none or it was measured with something else than `wanted`."""
+    if not path.is_file():
+        return None
+    kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return kept if all(kept[key] == value for key, value in wanted.items()) else None
+
+
 def run_cell(cell: Cell, glue_dir: Path, folder: Path, work: Path, keep: bool = False) -> dict[str, Any]:
     """The result of a cell: from `folder` where it was measured with the same settings and teacher, else measured now.
 
@@ -89,10 +97,8 @@ def run_cell(cell: Cell, glue_dir: Path, folder: Path, work: Path, keep: bool = 
     task = find_task(config.task)
     wanted = {"settings": _settings(config, cell.pools), "adapter": _adapter_hash(task)}
     path = folder / f"{cell.name}.json"
-    if path.is_file():
-        kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if all(kept[key] == value for key, value in wanted.items()):
-            return kept
+    if kept := finished(path, wanted):
+        return kept
     run = work / cell.name
     config.output_dir = str(run)
     shutil.rmtree(run, ignore_errors=True)

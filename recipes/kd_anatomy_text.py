@@ -22,6 +22,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from recipes.cells import finished
 from recipes.topics import FIVE, TWENTY, write_topic_task
 from zskd.cli.options import set_up_logging
 from zskd.config import DistillConfig, FinetuneConfig, resolve, to_dict, with_task_defaults
@@ -74,10 +75,8 @@ def run_cell(name: str, base: dict[str, Any], options: dict[str, Any], folder: P
         "adapter": sha256_file(adapter) if adapter.is_file() else base["teacher"],
     }
     path = folder / f"{name}-{config.objective.replace('+', '-')}-{config.seed}.json"
-    if path.is_file():
-        kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if all(kept[key] == value for key, value in wanted.items()):
-            return kept
+    if kept := finished(path, wanted):
+        return kept
     run = work / path.stem
     shutil.rmtree(run, ignore_errors=True)
     config.output_dir = str(run)
@@ -89,15 +88,19 @@ def run_cell(name: str, base: dict[str, Any], options: dict[str, Any], folder: P
     return kept
 
 
+def scored(cell: dict[str, Any], who: str = "student") -> dict[str, Any]:
+    """What a cell's student or teacher got on the labelled rows, not on the probe."""
+    return next(scores for name, scores in cell[who]["scores"].items() if name != "probe")
+
+
 def table(cells: list[dict[str, Any]]) -> str:
     """Accuracy and agreement per task and objective, mean and sample standard deviation over seeds, in percent."""
     lines = ["| task | objective | teacher | student | agreement | seeds |", "|---|---|---|---|---|---|"]
     keys = dict.fromkeys((cell["task"], cell["settings"]["objective"]) for cell in cells)
     for task, objective in keys:
         own = [c for c in cells if (c["task"], c["settings"]["objective"]) == (task, objective)]
-        main = next(name for name in own[0]["student"]["scores"] if name != "probe")
-        student = spread([c["student"]["scores"][main]["accuracy"] for c in own])
-        teacher = 100 * own[0]["teacher"]["scores"][main]["accuracy"]
+        student = spread([scored(c)["accuracy"] for c in own])
+        teacher = 100 * scored(own[0], "teacher")["accuracy"]
         agreement = spread([c["agreement"] for c in own])
         lines.append(f"| {task} | {objective} | {teacher:.1f} | {student} | {agreement} | {len(own)} |")
     return "\n".join(lines) + "\n"
@@ -123,13 +126,10 @@ def claims(cells: list[dict[str, Any]]) -> str:
             if not seeds:
                 continue
             pairs = [(known[task, better, seed], known[task, worse, seed]) for seed in seeds]
-            main = next(name for name in pairs[0][0]["student"]["scores"] if name != "probe")
-            accuracy = [
-                a["student"]["scores"][main]["accuracy"] - b["student"]["scores"][main]["accuracy"] for a, b in pairs
-            ]
+            accuracy = [scored(a)["accuracy"] - scored(b)["accuracy"] for a, b in pairs]
             agreement = [a["agreement"] - b["agreement"] for a, b in pairs]
             # One standard error of a difference of two shares of the scored rows, were they independent.
-            rows = pairs[0][0]["student"]["scores"][main]["rows"]
+            rows = scored(pairs[0][0])["rows"]
             error = (0.5 / rows / len(pairs)) ** 0.5
             mean = statistics.mean(accuracy)
             verdict = "not shown" if abs(mean) < 2 * error else "agrees" if mean > 0 else "disagrees"
@@ -144,8 +144,7 @@ def figure(cells: list[dict[str, Any]]) -> Figure:
     for axes, task in zip(made.subplots(1, len(tasks), squeeze=False)[0], tasks, strict=True):
         own: dict[str, list[dict[str, Any]]] = {}
         for cell in (c for c in cells if c["task"] == task):
-            main = next(name for name in cell["student"]["scores"] if name != "probe")
-            own.setdefault(cell["settings"]["objective"], []).append(cell["student"]["scores"][main])
+            own.setdefault(cell["settings"]["objective"], []).append(scored(cell))
         for place, name in enumerate(OBJECTIVES):
             if scores := own.get(name):
                 mean = statistics.mean(s["accuracy"] for s in scores)

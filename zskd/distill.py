@@ -38,7 +38,7 @@ from zskd.objectives import NEEDS_COSINES, class_cosines, coinciding
 from zskd.processes import check_shared, join, main_first, on_main
 from zskd.runfolder import RunFolder, versions
 from zskd.scoring import agreement
-from zskd.tasks import find_task
+from zskd.tasks import Task, find_task
 from zskd.text.corpus import Corpus, build_corpus
 from zskd.text.selection import Selection, select, teacher_logits
 from zskd.text.shaping import INPUTS_PER_SENTENCE, Pools, build_pools, limited_size
@@ -105,22 +105,7 @@ def distill(
         gate = on_main(lambda: check_teacher(task, guide, length))
     with run.phase("labelling"):
         precision = pick_precision(config.precision, guide.model.device) if isinstance(guide, Classifier) else "its own"
-        labeller = fast_copy(guide, precision, config.compile)
-        labelled = {
-            name: label_texts(
-                getattr(pools, name),
-                labeller,
-                cache,
-                max_length=length,
-                precision=precision,
-                description=f"teacher labels {name}",
-            )
-            for name in ("transfer", "select", "report")
-        }
-        if config.gold_labels is not None:
-            labelled["gold"] = label_gold(
-                task, config.gold_labels, labeller, cache, pools.transfer, max_length=length, precision=precision
-            )
+        labelled = _label(config, task, guide, pools, cache, precision)
         queries, live = _queries(labelled)
         logger.info("labelling: %d inputs, %d asked now (%s), %d cached", queries, live, precision, queries - live)
     with run.phase("selection"):
@@ -235,6 +220,30 @@ def _limit_pool(config: DistillConfig, corpus: Corpus) -> DistillConfig:
             corpus.count,
         )
     return replace(config, pool_size=size)
+
+
+def _label(
+    config: DistillConfig, task: Task, teacher: Classifier | BlackBox, pools: Pools, cache: Path, precision: str
+) -> dict[str, LabelledTexts]:
+    """The pools, and the user's own labelled rows as ``gold``, with the teacher's logits."""
+    labeller = fast_copy(teacher, precision, config.compile)  # freed before training starts
+    length = input_length(config)
+    labelled = {
+        name: label_texts(
+            getattr(pools, name),
+            labeller,
+            cache,
+            max_length=length,
+            precision=precision,
+            description=f"teacher labels {name}",
+        )
+        for name in ("transfer", "select", "report")
+    }
+    if config.gold_labels is not None:
+        labelled["gold"] = label_gold(
+            task, config.gold_labels, labeller, cache, pools.transfer, max_length=length, precision=precision
+        )
+    return labelled
 
 
 def _similarities(config: DistillConfig, teacher: Classifier | BlackBox) -> torch.Tensor | None:

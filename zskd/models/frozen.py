@@ -27,11 +27,12 @@ def with_half_weights(model: PreTrainedModel) -> PreTrainedModel:
     forward pass: autocast keeps casts of trainable weights alone.
     """
     linear = (module for module in model.modules() if isinstance(module, torch.nn.Linear))
-    weights = {id(weight): weight for module in linear for weight in module.parameters()}
-    return _copy(
-        model,
-        {key: torch.nn.Parameter(weight.detach().bfloat16(), requires_grad=False) for key, weight in weights.items()},
-    )
+    halves = {
+        id(weight): torch.nn.Parameter(weight.detach().bfloat16(), requires_grad=False)
+        for module in linear
+        for weight in module.parameters()
+    }
+    return _copy(model, halves)
 
 
 def compiled(model: PreTrainedModel) -> PreTrainedModel:
