@@ -18,7 +18,7 @@ from zskd.labelled import read_labelled
 from zskd.models.classifier import load_classifier
 from zskd.scoring import predict_classes
 from zskd.tasks import Task, find_task
-from zskd.text.pairs import PERTURBED_SHARE, perturbed_share
+from zskd.text.pairs import PERTURBED_SHARE, family_shares, perturbed_share
 from zskd.text.shaping import Pools
 
 KEPT = (
@@ -54,9 +54,14 @@ def _settings(config: DistillConfig, pools: Pools | None) -> dict[str, Any]:
     if config.perturb != "adversarial":  # then no result depends on how an adversary would be set
         free |= {item.name for item in fields(config) if item.metadata["group"] == "adversary"}
     settings = {key: value for key, value in to_dict(config).items() if key not in free}
-    share = perturbed_share(find_task(config.task).inputs)
+    inputs = find_task(config.task).inputs
+    share = perturbed_share(inputs)
     if pools is None and config.perturb != "none" and share != PERTURBED_SHARE:  # the only one there was before
         settings["perturbed_pairs"] = share
+    if pools is None and "mixed" in (shares := family_shares(inputs, share)):
+        settings["mixed_pairs"] = shares["mixed"]
+    if config.student == "build" and len(inputs) == 1:
+        settings["architecture"] = "deberta-v2"
     settings["corpus"] = [Path(source).name for source in config.corpus]
     if pools is not None:
         settings["pools"] = pools.fingerprint

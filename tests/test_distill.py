@@ -21,7 +21,7 @@ from zskd.errors import InputError
 from zskd.files import sha256_file
 from zskd.runfolder import run_path
 from zskd.tasks import find_task
-from zskd.text.pairs import PERTURBED, STRUCTURAL
+from zskd.text.pairs import family_shares, perturbed_share
 
 
 def metrics_of(config: DistillConfig) -> dict[str, Any]:
@@ -75,7 +75,8 @@ def test_task_of_ones_own_from_the_command_line(name: str, cli, config_for, own_
     assert set(metrics["transfer_set"]["classes"]) == set(task.labels)
     report = json.loads((run_path(config) / "transfer_set.json").read_text(encoding="utf-8"))
     families = {group["family"] for group in report["groups"]}
-    assert families == ({"sentence", "perturbed span"} if name == "topics" else PERTURBED.keys() | STRUCTURAL.keys())
+    pairs = family_shares(task.inputs, perturbed_share(task.inputs)).keys()
+    assert families == ({"sentence", "perturbed span"} if name == "topics" else pairs)
     assert report["rows"] == config.pool_size
     student = AutoModelForSequenceClassification.from_pretrained(run_path(config) / "student")
     assert tuple(student.config.id2label.values()) == task.labels

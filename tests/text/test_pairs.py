@@ -177,8 +177,9 @@ OTHERS = {"adjacent", "related", "unrelated"}
 @every_kind
 @every_perturbation
 def test_families_have_nearly_the_stated_shares(kinds: tuple[str, str], perturb: str, pairs_of: Callable) -> None:
-    stated = family_shares(SHARES[perturb])
-    assert stated.keys() == (STRUCTURAL if perturb == "none" else PERTURBED | STRUCTURAL).keys()
+    stated = family_shares(kinds, SHARES[perturb])
+    mixed = {"mixed"} if perturb == "random" and kinds == ("text", "text") else set()
+    assert stated.keys() == (STRUCTURAL if perturb == "none" else PERTURBED | STRUCTURAL).keys() | mixed
     assert sum(stated.values()) == pytest.approx(1.0)
     assert sum(stated.get(family, 0.0) for family in PERTURBED) == pytest.approx(SHARES[perturb])
     # The last sentence of a document has none after it; its pair is then of two unrelated sentences.
@@ -251,6 +252,23 @@ def test_related_and_unrelated_texts_come_from_two_sentences_where_a_block_repea
             made[family] += 1
             assert left != right, texts
     assert made["unrelated"] > 50
+
+
+def test_mixed_texts_have_words_of_two_sentences_and_some_in_common(pairs_of: Callable) -> None:
+    common, related = [], []
+    for *texts, family in pairs_of(("text", "text"), "random"):
+        if family == "mixed":
+            left, right = (set(origins(text)) for text in texts)
+            common.append(len(left & right) / max(1, min(len(left), len(right))))
+            owners = [sides(text) for text in texts]
+            if len(owners[0]) == 1 and len(owners[1]) == 2:
+                assert owners[0] < owners[1]
+                (other,) = owners[1] - owners[0]
+                related.append(next(iter(owners[0]))[0] % TOPICS == other[0] % TOPICS)
+    assert len(common) > 100
+    assert sum(0 < share < 1 for share in common) > 0.7 * len(common)
+    assert min(common) < 0.3 and max(common) > 0.6
+    assert 0.4 < sum(related) / len(related) < 0.9
 
 
 def contiguous(part: list[str], whole: list[str]) -> bool:

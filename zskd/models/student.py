@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import ElectraConfig, ElectraForSequenceClassification, PreTrainedModel, set_seed
+from transformers import (
+    AutoModelForSequenceClassification,
+    DebertaV2Config,
+    ElectraConfig,
+    ElectraForSequenceClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
+    set_seed,
+)
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.errors import InputError
@@ -23,6 +31,7 @@ from zskd.tasks import Task
 POSITIONS = 512
 ENCODER_SHARE = 0.3  # of the budget; the rest goes to the embedding table
 HEAD_WIDTH = 24
+DISTANCES = 32  # kinds of distance between tokens, in either direction alike: exact up to 15, then coarser, up to 63
 
 # (budget in parameters up to which it holds, layers)
 _DEPTHS = ((2.0e6, 2), (8.0e6, 3), (float("inf"), 4))
@@ -59,38 +68,58 @@ def _set_model_max_length(model: PreTrainedModel, tokenizer: PreTrainedTokenizer
     tokenizer.model_max_length = min(tokenizer.model_max_length, positions)
 
 
-def student_config(vocab_size: int, budget: int, task: Task, **special: int | None) -> ElectraConfig:
+def _architecture(task: Task, **shape: Any) -> PreTrainedConfig:
+    """An architecture whose embedding table may be narrower than its layers: at this size the table is most of it."""
+    shape |= {
+        "max_position_embeddings": POSITIONS,
+        "hidden_dropout_prob": 0.1,
+        "attention_probs_dropout_prob": 0.1,
+        # The usual 0.02 is about 1/sqrt(768); kept in a layer of 96 it nearly closes the signal path at first.
+        "initializer_range": shape["hidden_size"] ** -0.5,
+        **label_config(task),
+    }
+    if task.is_pair:
+        # Two texts are compared by tokens that look for their like, wherever they stand (see `match_tokens`).
+        return ElectraConfig(classifier_dropout=0.0, **shape)
+    # What a word does to its neighbours ("not good") is learned sooner where attention knows the distance of two tokens
+    # than from their absolute positions (docs/measurements.md).
+    return DebertaV2Config(
+        relative_attention=True,
+        pos_att_type=["c2p", "p2c"],
+        share_att_key=True,
+        position_buckets=DISTANCES,
+        max_relative_positions=2 * DISTANCES,
+        norm_rel_ebd="layer_norm",
+        position_biased_input=False,
+        **shape,
+    )
+
+
+def student_config(vocab_size: int, budget: int, task: Task, **special: int | None) -> PreTrainedConfig:
     """The largest student of at most `budget` parameters for a vocabulary.
 
-    The shape is ELECTRA's, whose embedding table may be narrower than its layers: at this size the table is
-    most of the model. About `ENCODER_SHARE` of the budget is spent on layers.
+    The shape is DeBERTa's for one text and ELECTRA's for two. About `ENCODER_SHARE` of the budget is spent on layers.
 
     Raises:
         InputError: the vocabulary alone does not fit.
     """
     depth = next(layers for limit, layers in _DEPTHS if budget <= limit)
 
-    def shape(embedding: int, width: int) -> ElectraConfig:
-        return ElectraConfig(
+    def shape(embedding: int, width: int) -> PreTrainedConfig:
+        return _architecture(
+            task,
             vocab_size=vocab_size,
             embedding_size=embedding,
             hidden_size=width,
             num_hidden_layers=depth,
             num_attention_heads=width // HEAD_WIDTH,
             intermediate_size=3 * width,
-            max_position_embeddings=POSITIONS,
-            hidden_dropout_prob=0.1,
-            attention_probs_dropout_prob=0.1,
-            classifier_dropout=0.0,
-            # The usual 0.02 is about 1/sqrt(768); kept in a layer of 96 it nearly closes the signal path at first.
-            initializer_range=width**-0.5,
-            **label_config(task),
             **special,
         )
 
-    def size(config: ElectraConfig) -> int:
+    def size(config: PreTrainedConfig) -> int:
         with torch.device("meta"):
-            return count_parameters(ElectraForSequenceClassification(config))
+            return count_parameters(AutoModelForSequenceClassification.from_config(config))
 
     width = HEAD_WIDTH
     while size(shape(1, width + HEAD_WIDTH)) - vocab_size <= ENCODER_SHARE * budget:
@@ -108,7 +137,7 @@ def student_config(vocab_size: int, budget: int, task: Task, **special: int | No
 def build_student(
     task: Task, teacher: Classifier, compression: float, precision: str, cache: Path
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, int]:
-    """A stock ELECTRA classifier with at most 1/compression of the teacher's parameters, embeddings included.
+    """A stock classifier with at most 1/compression of the teacher's parameters, embeddings included.
 
     It uses the teacher's tokenizer. Its word embeddings start from what the teacher makes of each token (see
     `zskd.models.student_init`), and for two texts its first attention compares tokens. Everything else starts at
@@ -123,12 +152,12 @@ def build_student(
     tokenizer = teacher.tokenizer
     special = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
     config = student_config(vocabulary_size(tokenizer), int(teacher.parameters / compression), task, **special)
-    model = ElectraForSequenceClassification(config)
+    model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config)
     with torch.no_grad():
-        table = model.electra.embeddings.word_embeddings.weight
+        table = model.get_input_embeddings().weight
         features, asked = cached_word_features(teacher, table.shape[1], precision, cache)
         table[:, : features.shape[1]] = features  # a narrow teacher leaves the other dimensions at random
-    if task.is_pair:
+    if isinstance(model, ElectraForSequenceClassification):
         match_tokens(model)
     _set_model_max_length(model, tokenizer)
     return model.eval(), tokenizer, asked

@@ -1,8 +1,9 @@
 """Out-of-domain text has no pairs, so families of them are built from its sentences.
 
-A family says how the second text comes from the first: an edited copy, a part, the next sentence, a sentence
-on the same topic, any other sentence. Which label the teacher gives a pair of a family is its own affair. What
-each side looks like (a sentence, a question, a passage) is a property of the task's inputs, not of its labels.
+A family says how the second text comes from the first: an edited copy, a part, a part that goes on as another sentence
+does, the next sentence, a sentence on the same topic, any other sentence. Which label the teacher gives a pair of a
+family is its own affair. What each side looks like (a sentence, a question, a passage) is a property of the task's
+inputs, not of its labels.
 """
 
 from __future__ import annotations
@@ -24,13 +25,18 @@ from zskd.text.words import (
     turn_meaning,
 )
 
-# Family -> weight within its group. Those of the first group change words and need --perturb random.
+# Family -> weight within its group. Those of the first group, and "mixed", change words and need --perturb random.
 PERTURBED = {"edit": 18, "turn": 22, "part_edit": 10, "part_turn": 12}
 STRUCTURAL = {"part": 8, "overlap": 10, "adjacent": 6, "related": 9, "unrelated": 5}
 # Share of the pairs that are of the first group (docs/measurements.md has other shares). Most pairs of two texts of one
 # kind would else be of equal words. A question is another text than its passage anyway.
 PERTURBED_SHARE = 0.62
 QUESTION_PERTURBED_SHARE = 0.155  # of a question and a passage
+# Share of the pairs of two plain texts that have some words in common and others not; without them pairs are either
+# nearly equal or share next to nothing. Other kinds of texts were not measured with it.
+MIXED_SHARE = 0.13
+MIXED_KEPT = (0.25, 0.9)  # of the first text, drawn evenly between these
+MIXED_RELATED = 0.6  # of the mixed pairs take their other words from a sentence on the same topic where there is one
 
 SENTENCE_WORDS = (4, 24)  # a sentence of a pair is cut to this many words, drawn evenly
 QUESTION_WORDS = (2, 10)
@@ -65,10 +71,11 @@ def perturbed_share(kinds: tuple[str, ...]) -> float:
     return QUESTION_PERTURBED_SHARE if set(kinds) == {"question", "passage"} else PERTURBED_SHARE
 
 
-def family_shares(perturbed: float) -> dict[str, float]:
-    """Share of the pairs that each family has, when `perturbed` of them are of families that change words."""
-    shares: dict[str, float] = {}
-    for group, share in ((PERTURBED, perturbed), (STRUCTURAL, 1 - perturbed)):
+def family_shares(kinds: tuple[str, ...], perturbed: float) -> dict[str, float]:
+    """Share of the pairs of some kinds that each family has, when `perturbed` are of families that edit words."""
+    mixed = MIXED_SHARE if perturbed and kinds == ("text", "text") else 0.0
+    shares = {"mixed": mixed} if mixed else {}
+    for group, share in ((PERTURBED, perturbed), (STRUCTURAL, 1 - perturbed - mixed)):
         if share:
             shares |= {name: share * weight / sum(group.values()) for name, weight in group.items()}
     return shares
@@ -88,7 +95,7 @@ class PairShaper:
     ) -> None:
         self.kinds, self.table, self.rng = kinds, table, rng
         self.base_share = BASE_SHARE * perturbed
-        shares = family_shares(perturbed)
+        shares = family_shares(kinds, perturbed)
         self.families, self.shares = list(shares), np.array(list(shares.values()))
 
     def block(self, sentences: list[str], following: list[str | None]) -> Iterator[tuple[str, str, str]]:
@@ -108,10 +115,11 @@ class PairShaper:
             other: list[str] | None = None
             if family == "adjacent" and (text := following[i]):
                 other = text.split()
-            elif family == "related" and (found := _related(words, i, index)) is not None:
-                other = words[found]
-            if family in ("adjacent", "related", "unrelated") and other is None:
-                family = "unrelated"
+            elif family == "related" or (family == "mixed" and self.rng.random() < MIXED_RELATED):
+                found = _related(words, i, index)
+                other = None if found is None else words[found]
+            if family in ("adjacent", "related", "unrelated", "mixed") and other is None:
+                family = family if family == "mixed" else "unrelated"
                 other = _unrelated(words, i, int(self.rng.integers(len(words))))
             # With its context, the passage of an adjacent pair would hold the second text.
             context = [] if family == "adjacent" else (following[i] or "").split()
@@ -165,6 +173,8 @@ class PairShaper:
         self, row: list[str], other: list[str] | None, family: str, limits: tuple[int, int]
     ) -> tuple[list[str], list[str]]:
         first = self._base(row, limits)
+        if family == "mixed" and other is not None:
+            return first, self._mixed(first, other)
         if other is not None:
             return first, self._base(other, limits if "passage" not in self.kinds else PART_WORDS)
         part = first
@@ -174,6 +184,15 @@ class PairShaper:
             shorter = max(1, len(first) - 1)
             part = sub_span(first, self.rng, (min(PART_WORDS[0], limits[0], shorter), min(PART_WORDS[1], shorter)))
         return first, self._changed(part, family)
+
+    def _mixed(self, words: list[str], other: list[str]) -> list[str]:
+        """A part of some words, edited or not, before or after about as many of another sentence as are missing."""
+        kept = max(1, round(len(words) * self.rng.uniform(*MIXED_KEPT)))
+        part = sub_span(words, self.rng, (kept, kept))
+        if self.rng.random() < 0.5:
+            part = perturb_words(part, self.table, self.rng, EDIT_RATE)
+        more = sub_span(other, self.rng, (max(1, len(words) // 8), max(2, len(words) - kept + 2)))
+        return [*part, *more] if self.rng.random() < 0.5 else [*more, *part]
 
     def _question_and_passage(
         self, row: list[str], other: list[str] | None, context: list[str], family: str

@@ -26,7 +26,7 @@ from zskd.text.words import as_question, corpus_words, perturb_words, question_s
 
 # Raise it when the same corpus and seed would give other inputs.
 FORMAT = 3
-PAIR_FORMAT = 5
+PAIR_FORMAT = 6
 
 # From little text, more inputs would be more excerpts of the same words. The largest pools measured have 16.
 INPUTS_PER_SENTENCE = 40
