@@ -1,0 +1,87 @@
+"""Where a student differs from its teacher: on rows of the task's TRAINING file, by what the rows say.
+
+For one text: rows with a negation, with a contrast, and the others. For two: rows by how many words the texts share.
+Development evidence that says what to work on; the dev file is not opened.
+
+    zskd distill --task sst2 --config embedded --output-dir runs/sst2
+    python -m recipes.disagreement runs/sst2 --data DIR
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from zskd.config import cache_root
+from zskd.labelled import read_labelled
+from zskd.models.classifier import load_classifier
+from zskd.runs import read_run
+from zskd.scoring import predict_classes
+from zskd.tasks import Task, find_task
+
+ROWS = 8_000
+MAX_LENGTH = 128  # tokens
+NEGATIONS = {"not", "n't", "never", "without", "no", "hardly"}
+CONTRASTS = {"but", "although", "though", "if", "while", "yet"}
+OVERLAPS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9)
+
+
+def training_rows(task: Task, glue_dir: Path) -> tuple[tuple[list[str], ...], np.ndarray]:
+    """Texts and labels of at most `ROWS` rows; of single texts those of three words and more that no other contains."""
+    rows = read_labelled(task, task.train_file(glue_dir))
+    order = np.random.default_rng(7).permutation(len(rows.labels)).tolist()
+    if not task.is_pair:
+        # SST-2's file holds phrases beside the sentences they are part of.
+        everything = "\n".join(rows.texts[0])
+        order = [i for i in order if len(rows.texts[0][i].split()) >= 3 and everything.count(rows.texts[0][i]) == 1]
+    chosen = sorted(order[:ROWS])
+    return tuple([text[i] for i in chosen] for text in rows.texts), np.array(rows.labels)[chosen]
+
+
+def groups(texts: tuple[list[str], ...]) -> dict[str, np.ndarray]:
+    """Name of a group -> which rows ``(rows,)`` belong to it."""
+    words = [[set(text.lower().split()) for text in column] for column in texts]
+    if len(words) == 1:
+        negation = np.array([bool(row & NEGATIONS) for row in words[0]])
+        contrast = np.array([bool(row & CONTRASTS) for row in words[0]])
+        return {"negation": negation, "contrast": contrast & ~negation, "others": ~negation & ~contrast}
+    shared = np.array([len(a & b) / max(1, min(len(a), len(b))) for a, b in zip(*words, strict=True)])
+    ends = [*OVERLAPS[1:], 1.01]
+    return {
+        f"{low:.0%} or more shared": (low <= shared) & (shared < high) for low, high in zip(OVERLAPS, ends, strict=True)
+    }
+
+
+def main() -> int:
+    """Print the agreement by group."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="folder of a finished run")
+    parser.add_argument("--data", type=Path, required=True, help="folder with glue/")
+    arguments = parser.parse_args()
+    metrics = read_run(arguments.run).metrics
+    task = find_task(metrics["task"])
+    texts, labels = training_rows(task, arguments.data / "glue")
+    cache = cache_root(None)
+    models = {"teacher": metrics["teacher"]["name"], "student": str(arguments.run / "student")}
+    found = {
+        who: predict_classes(load_classifier(task, model, cache), texts, MAX_LENGTH, "fp32")
+        for who, model in models.items()
+    }
+    print(
+        f"{'':22}{'rows':>7}{'agreement':>11}" + "".join(f"{f'{who} {x}':>24}" for x in task.labels for who in models)
+    )
+    for name, chosen in {"all": np.ones(len(labels), dtype=bool), **groups(texts)}.items():
+        if chosen.any():
+            agreement = (found["teacher"] == found["student"])[chosen].mean()
+            shares = [(found[who][chosen] == label).mean() for label in range(task.num_labels) for who in models]
+            print(f"{name:22}{chosen.sum():7,}{agreement:11.3f}" + "".join(f"{share:24.3f}" for share in shares))
+    accuracy = {who: float((classes == labels).mean()) for who, classes in found.items()}
+    print(f"accuracy: teacher {accuracy['teacher']:.4f}, student {accuracy['student']:.4f}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
