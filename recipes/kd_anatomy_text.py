@@ -74,7 +74,7 @@ def run_cell(name: str, base: dict[str, Any], options: dict[str, Any], folder: P
         "labelled": {path.name: sha256_file(path) for path in sorted(Path(base["glue_dir"]).glob("*.tsv"))},
         "adapter": sha256_file(adapter) if adapter.is_file() else base["teacher"],
     }
-    path = folder / f"{name}-{config.objective.replace('+', '-')}-{config.seed}.json"
+    path = folder / f"{name}-{settings['objective'].replace('+', '-')}-{config.seed}.json"
     if kept := finished(path, wanted):
         return kept
     run = work / path.stem

@@ -193,6 +193,27 @@ def test_defaults_come_from_the_task_unless_given(own_tasks: dict[str, str], nam
         assert resolve(cls, None, {"task": task})[0].max_length == FROM_TASK[name][0]
 
 
+@pytest.mark.parametrize(
+    "options, objective",
+    [
+        ({"task": "sst2"}, "logit-mse"),
+        ({"task": "mrpc"}, "kd"),
+        ({"task": "topics"}, "kd"),  # more than two classes
+        ({"task": "sst2", "objective": "kd"}, "kd"),
+        ({"task": "mnli", "objective": "kd-pt"}, "kd-pt"),
+        ({"task": "sst2", "temperature": 2.0}, "kd"),  # logits are matched without one
+        ({"task": "sst2", "gold_labels": "rows.tsv"}, "kd"),
+        ({"task": "sst2", "student": "someone/student"}, "kd"),
+    ],
+)
+def test_the_objective_is_the_one_that_was_measured_unless_given(
+    own_tasks: dict[str, str], options: dict[str, object], objective: str
+) -> None:
+    options["task"] = own_tasks.get(str(options["task"]), options["task"])
+    found, _ = resolve(DistillConfig, "embedded", options)
+    assert found.objective == objective == with_task_defaults(found).objective
+
+
 def test_a_task_that_is_none_fills_in_nothing() -> None:
     config = DistillConfig(task="sst-2")
     assert with_task_defaults(config) == config and config.max_length is None
@@ -207,4 +228,4 @@ def test_validate_shows_what_comes_from_the_task(cli, write, tmp_path: Path) -> 
 def test_plain_dictionary_resolves_to_the_same_options(tiny_config: DistillConfig, write) -> None:
     again, problems = resolve(DistillConfig, write(yaml.safe_dump(to_dict(tiny_config))), {})
     assert not problems
-    assert again == tiny_config
+    assert again == with_task_defaults(tiny_config)

@@ -83,9 +83,11 @@ def _check_ranges(config: Any) -> list[str]:
     problems = []
     for item in dataclasses.fields(config):
         value, meta = getattr(config, item.name), item.metadata
+        if value is None and item.default is None:  # as the task decides, or not asked for
+            continue
         if "choices" in meta and value not in meta["choices"]:
             problems.append(f"{flag(item.name)}: expected one of {', '.join(meta['choices'])}, found {value!r}")
-        if value is None or isinstance(value, str | list | bool):
+        if isinstance(value, str | list | bool | None):
             continue
         if not math.isfinite(value):
             problems.append(f"{flag(item.name)}: expected a finite number, found {value}")

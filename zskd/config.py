@@ -26,7 +26,7 @@ from zskd.options import (
     FinetuneConfig,
     PredictConfig,
 )
-from zskd.tasks import find_task
+from zskd.tasks import Task, find_task
 
 __all__ = [
     "DEFAULT_CONFIG",
@@ -179,13 +179,25 @@ def input_length(config: DistillConfig | FinetuneConfig | EvaluateConfig | Diagn
     return config.max_length
 
 
+def _objective(config: DistillConfig, task: Task) -> str:
+    """The objective where none is asked for: what was measured to be best (docs/measurements.md), else KD.
+
+    A temperature or gold labels ask for an objective that heeds them.
+    """
+    plain = config.temperature == DistillConfig.temperature and config.gold_labels is None
+    measured = config.student == "build" and not task.is_pair and task.num_labels == 2
+    return "logit-mse" if measured and plain else "kd"
+
+
 def with_task_defaults(config: Config) -> Config:
     """The configuration with the task's own values where none was given; unchanged where there is no such task."""
     try:
         task = find_task(config.task or "")
     except InputError:
         return config  # `zskd.checks.check` says what is wrong with it
-    defaults = {"max_length": task.max_length, "pool_size": POOL_SIZES[len(task.text_columns)]}
+    defaults: dict[str, Any] = {"max_length": task.max_length, "pool_size": POOL_SIZES[len(task.text_columns)]}
+    if isinstance(config, DistillConfig):
+        defaults["objective"] = _objective(config, task)
     filled = dataclasses.replace(config)
     for name, value in defaults.items():
         if getattr(config, name, value) is None:

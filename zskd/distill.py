@@ -74,6 +74,7 @@ def distill(
     if finished := on_main(lambda: results.finished(run)):
         return finished
     length = input_length(config)
+    assert config.objective is not None  # the task's default
     if same := coinciding(config.objective, task.num_labels, config.top_k, gold=config.gold_labels is not None):
         logger.info("objective: %s; going on with %s", same, config.objective)
     adversarial_queries(config)  # a pool too small for the generator is found before the corpus is read

@@ -137,11 +137,12 @@ class DistillConfig:
     logging_steps: int = option(50, "optimizer steps between two log lines", low=1, group="training")
     report_to: str = option("none", "tracker that Trainer reports to (tensorboard, wandb, ...)", group="training")
     # What is learned of the teacher's logits (see `zskd.objectives`)
-    objective: str = option(
-        "kd",
+    objective: str | None = option(
+        None,
         "what the student learns of the teacher's output: all of it (kd), smoothed classes (label-smoothing), the "
         "confidence alone (kd-pt), which classes are alike (kd-sim), the largest probabilities (kd-topk), kd-pt and "
-        "kd-sim together, the logits, or the classes",
+        "kd-sim together, the logits, or the classes; default: kd, but logit-mse for a built student of one text and "
+        "two classes",
         choices=OBJECTIVES,
         group="objective",
     )

@@ -102,10 +102,11 @@ def test_advice_that_the_run_did_not_follow_comes_with_its_command(folder: Path)
     text = render([load_run(put(folder, found))])
     temperature = found["advice"]["temperature"]
     assert temperature > 1 and f"--objective kd --temperature {temperature:g} --output-dir NEW" in text
-    assert trouble["message"].split(" (")[0] in text and "This run had kd, T = 1" in text
-    found["advice"] |= {"objective": "kd", "temperature": load_run(folder).config["temperature"]}
+    assert trouble["message"].split(" (")[0] in text and "This run had logit-mse" in text
+    used = load_run(folder).config
+    found["advice"] |= {"objective": used["objective"], "temperature": used["temperature"]}
     text = render([load_run(put(folder, found))])
-    assert "This run had just that" in text and "--output-dir NEW" in text and "--objective kd" not in text
+    assert "This run had just that" in text and "--output-dir NEW" in text and "--objective" not in text
 
 
 def test_nothing_is_advised_for_a_constant_teacher(folder: Path) -> None:

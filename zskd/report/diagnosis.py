@@ -93,7 +93,8 @@ def advice(run: Run, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _words(objective: str, temperature: float | None) -> str:
-    return objective if temperature is None else f"{objective}, T = {temperature:g}"
+    untempered = temperature is None or objective == "logit-mse"
+    return objective if untempered else f"{objective}, T = {temperature:g}"
 
 
 def confidence_figure(found: dict[str, Any]) -> Markup:

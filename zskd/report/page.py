@@ -120,6 +120,9 @@ def facts(run: Run) -> list[tuple[str, str]]:
     method = f"perturbation {options.get('perturb')}"
     if options.get("perturb") == "adversarial":
         method += f", adversary {options.get('adversary')}, generator {options.get('generator')}"
+    objective = f"objective {options.get('objective', 'kd')}"  # a run of an older zskd knew no other
+    if objective != "objective logit-mse":
+        objective += f" at temperature {options.get('temperature')}"
     balance = ", ".join(f"{name} {100 * entry['share']:.0f} %" for name, entry in classes.items())
     queries = metrics.get("teacher_queries")
     return [
@@ -127,7 +130,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
         ("teacher", f"{teacher['name']}{revision}{size}"),
         ("student", f"{metrics['student']['parameters']:,} parameters, {origin}"),
         ("text", f"{sources}{sentences}, unrelated to the task" if not _in_domain(run) else f"{sources}{sentences}"),
-        ("method", f"{method}, temperature {options.get('temperature')}, {options.get('epochs')} epochs"),
+        ("method", f"{method}, {objective}, {options.get('epochs')} epochs"),
         ("transfer set", f"{metrics['transfer_set']['texts']:,} inputs labelled by the teacher: {balance}"),
         ("teacher queries", f"{queries:,}" if queries is not None else "not recorded"),
         ("training", f"{metrics['steps']:,} steps, the student of step {metrics['best_step']:,} was kept"),
