@@ -101,7 +101,7 @@ def diagnose(config: DiagnoseConfig) -> dict[str, Any]:
         ),
     }
     found["findings"] = find(found["signals"], task.labels)
-    found["advice"] = advise(found["signals"], found["findings"], task.num_labels)
+    found["advice"] = advise(found["signals"], found["findings"], task.num_labels, task.is_pair)
     if run:
         write_text(Path(config.model).expanduser() / FILE, json.dumps(found, indent=1) + "\n")
     return found

@@ -121,8 +121,12 @@ def _notes(signals: dict[str, Any], labels: tuple[str, ...]) -> list[dict[str, A
     return notes
 
 
-def advise(signals: dict[str, Any], found: list[dict[str, Any]], num_labels: int) -> dict[str, Any]:
-    """The first thing to try: ``objective`` (None: do not distil), ``temperature`` and ``why``."""
+def advise(signals: dict[str, Any], found: list[dict[str, Any]], num_labels: int, pair: bool = False) -> dict[str, Any]:
+    """The first thing to try: ``objective`` (None: do not distil), ``temperature`` and ``why``.
+
+    Args:
+        pair: whether the task's inputs are of two texts.
+    """
     names = {item["name"] for item in found}
     if "constant" in names:
         return {"objective": None, "temperature": None, "why": "there is nothing to learn from a constant teacher"}
@@ -140,6 +144,9 @@ def advise(signals: dict[str, Any], found: list[dict[str, Any]], num_labels: int
     if "merged-classes" in names:
         why = "kd passes the doubt between the merged classes on; a hard label would turn it into noise"
         return {"objective": "kd", "temperature": 1.0, "why": why}
+    if num_labels == 2 and not pair:
+        why = "with two classes there is one level; matching logits was better than matching probabilities on one text"
+        return {"objective": "logit-mse", "temperature": 1.0, "why": why}
     if num_labels == 2:
         why = "with two classes there is one level, and the confidence varies"
         return {"objective": "kd", "temperature": 1.0, "why": why}
