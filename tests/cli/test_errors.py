@@ -13,7 +13,7 @@ import torch
 import yaml
 from conftest import as_flags, prose, tiny_bert, word_tokenizer
 
-from zskd.config import DistillConfig, to_dict
+from zskd.config import DistillConfig, to_dict, with_task_defaults
 from zskd.tasks import TASKS
 
 LABELS = TASKS["sst2"].labels
@@ -194,8 +194,8 @@ def test_evaluation_file_with_other_columns(refused, glue_dir: Path) -> None:
 def test_run_folder_that_is_taken_stays_as_it_is(cli, tiny_config: DistillConfig) -> None:
     run = Path(str(tiny_config.output_dir))
     run.mkdir()
-    other = yaml.safe_dump({**to_dict(tiny_config), "seed": 9})
-    same = yaml.safe_dump(to_dict(tiny_config))
+    mine = to_dict(with_task_defaults(tiny_config))
+    other, same = yaml.safe_dump({**mine, "seed": 9}), yaml.safe_dump(mine)
     for name, text, expected in (
         ("notes.txt", "mine", "other files"),
         ("config.yaml", other, "seed 9 there, 0 here"),

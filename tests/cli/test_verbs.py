@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import as_flags, prose, tiny_bert, word_tokenizer
 
-from zskd.config import DistillConfig, packaged_configs, resolve
+from zskd.config import DistillConfig, packaged_configs, resolve, with_task_defaults
 from zskd.models.backbones import BACKBONES
 from zskd.tasks import TASKS
 
@@ -73,7 +73,7 @@ def test_validate_prints_what_resolves_to_the_same_options(cli, tiny_config: Dis
     assert done.code == 0
     path = tmp_path / "again.yaml"
     path.write_text(done.out, encoding="utf-8")
-    assert resolve(DistillConfig, str(path), {}) == (tiny_config, [])
+    assert resolve(DistillConfig, str(path), {}) == (with_task_defaults(tiny_config), [])
     assert cli("validate", "--config", path).out == done.out
     assert not Path(str(tiny_config.output_dir)).exists()
 
