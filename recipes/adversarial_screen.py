@@ -71,15 +71,17 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def training_rows(task: Task, glue_dir: Path) -> tuple[tuple[list[str], ...], np.ndarray]:
-    """Texts and labels of `ROWS` rows of a task's training file, the same for every setting."""
+def training_rows(task: Task, glue_dir: Path, size: int = ROWS) -> tuple[tuple[list[str], ...], np.ndarray]:
+    """Texts and labels of at most `size` rows of a task's training file, the same for every setting.
+
+    Of single texts only those that no other row contains: SST-2's file holds phrases beside their sentences.
+    """
     rows = read_labelled(task, task.train_file(glue_dir))
     order = np.random.default_rng(7).permutation(len(rows.labels)).tolist()
     if not task.is_pair:
-        # SST-2's file holds phrases beside the sentences they are part of.
         everything = "\n".join(rows.texts[0])
-        order = [i for i in order[: 4 * ROWS] if everything.count(rows.texts[0][i]) == 1]
-    chosen = np.sort(np.asarray(order[:ROWS]))
+        order = [i for i in order[: 4 * size] if everything.count(rows.texts[0][i]) == 1]
+    chosen = np.sort(np.asarray(order[:size]))
     return tuple([text[i] for i in chosen] for text in rows.texts), np.array(rows.labels)[chosen]
 
 

@@ -15,30 +15,18 @@ from pathlib import Path
 
 import numpy as np
 
+from recipes.adversarial_screen import training_rows
 from zskd.config import cache_root
-from zskd.labelled import read_labelled
 from zskd.models.classifier import load_classifier
 from zskd.runs import read_run
 from zskd.scoring import predict_classes
-from zskd.tasks import Task, find_task
+from zskd.tasks import find_task
 
-ROWS = 8_000
+ROWS = 20_000  # at most; of SST-2 all
 MAX_LENGTH = 128  # tokens
 NEGATIONS = {"not", "n't", "never", "without", "no", "hardly"}
 CONTRASTS = {"but", "although", "though", "if", "while", "yet"}
 OVERLAPS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9)
-
-
-def training_rows(task: Task, glue_dir: Path) -> tuple[tuple[list[str], ...], np.ndarray]:
-    """Texts and labels of at most `ROWS` rows; of single texts those of three words and more that no other contains."""
-    rows = read_labelled(task, task.train_file(glue_dir))
-    order = np.random.default_rng(7).permutation(len(rows.labels)).tolist()
-    if not task.is_pair:
-        # SST-2's file holds phrases beside the sentences they are part of.
-        everything = "\n".join(rows.texts[0])
-        order = [i for i in order if len(rows.texts[0][i].split()) >= 3 and everything.count(rows.texts[0][i]) == 1]
-    chosen = sorted(order[:ROWS])
-    return tuple([text[i] for i in chosen] for text in rows.texts), np.array(rows.labels)[chosen]
 
 
 def groups(texts: tuple[list[str], ...]) -> dict[str, np.ndarray]:
@@ -63,7 +51,7 @@ def main() -> int:
     arguments = parser.parse_args()
     metrics = read_run(arguments.run).metrics
     task = find_task(metrics["task"])
-    texts, labels = training_rows(task, arguments.data / "glue")
+    texts, labels = training_rows(task, arguments.data / "glue", ROWS)
     cache = cache_root(None)
     models = {"teacher": metrics["teacher"]["name"], "student": str(arguments.run / "student")}
     found = {

@@ -119,7 +119,8 @@ class PairShaper:
                 found = _related(words, i, index)
                 other = None if found is None else words[found]
             if family in ("adjacent", "related", "unrelated", "mixed") and other is None:
-                family = family if family == "mixed" else "unrelated"
+                if family != "mixed":
+                    family = "unrelated"
                 other = _unrelated(words, i, int(self.rng.integers(len(words))))
             # With its context, the passage of an adjacent pair would hold the second text.
             context = [] if family == "adjacent" else (following[i] or "").split()
