@@ -34,8 +34,9 @@ $(READY): setup.cfg constraints.txt
 distill: $(READY)
 	$(BIN)/zskd distill --task sst2 --config embedded --output-dir $(RUN) --resume
 
+# A process per core; each keeps to one thread, as they would otherwise wait for each other.
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
