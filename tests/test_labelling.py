@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import random
 import shutil
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,9 @@ from conftest import prose, word_tokenizer
 from datasets import Dataset
 
 from zskd import labelling
-from zskd.batching import ahead, token_batches
+from zskd.batching import ahead, each_in_a_thread, token_batches
 from zskd.errors import InputError
-from zskd.labelling import LabelledTexts, infer, label_texts, shard_key
+from zskd.labelling import LabelledTexts, infer, label_texts, predict_logits, shard_key
 from zskd.models.classifier import Classifier
 from zskd.models.frozen import fast_copy
 from zskd.models.loading import model_fingerprint, tokenizer_fingerprint
@@ -91,6 +92,48 @@ def test_what_goes_wrong_ahead_is_raised_here() -> None:
 
     with pytest.raises(KeyError, match="ahead"):
         list(ahead(items()))
+
+
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    """Sets how many threads PyTorch uses, for the test."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def test_batches_are_worked_on_side_by_side_in_their_order(threads: Callable[[int], None]) -> None:
+    threads(2)
+    together = threading.Barrier(2)  # breaks where one waits for the other to be done
+
+    def work(item: int) -> tuple[int, int]:
+        together.wait(timeout=10)
+        return item, torch.get_num_threads()
+
+    assert list(each_in_a_thread(work, iter(range(6)))) == [(item, 1) for item in range(6)]
+    assert torch.get_num_threads() == 2
+
+
+def test_what_goes_wrong_in_a_thread_is_raised_here(threads: Callable[[int], None]) -> None:
+    def work(item: int) -> float:
+        return 1 / (item - 2)
+
+    for count in (1, 2):
+        threads(count)
+        with pytest.raises(ZeroDivisionError):
+            list(each_in_a_thread(work, iter(range(6))))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_logits_do_not_depend_on_the_number_of_threads(
+    teacher: Classifier, threads: Callable[[int], None], precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zskd.labelling.token_budget", lambda device: 24)
+    found = []
+    for count in (1, 2):
+        threads(count)
+        found.append(predict_logits(teacher, (TEXTS,), max_length=32, precision=precision))
+    np.testing.assert_array_equal(*found)
 
 
 def test_logits_are_those_of_the_model_asked_directly(teacher: Classifier, tmp_path: Path) -> None:

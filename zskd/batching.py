@@ -1,16 +1,22 @@
-"""Batches of similar length for inference, and the next item while this one is worked on."""
+"""Batches of similar length for inference, several at a time on a CPU, and the next item while one is worked on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+import torch
+
 Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+# More would wait for Python's lock: between two operations of a model each thread needs it.
+MOST_THREADS = 8
 
 # Padded tokens per forward pass, by type of device. What a layer of the embedded teacher computes for so many stays in
 # a core's cache; a GPU wants to be filled (docs/performance.md).
-BATCH_TOKENS = {"cpu": 1_536, "cuda": 32_768}
+BATCH_TOKENS = {"cpu": 1_024, "cuda": 32_768}
 
 
 def token_budget(device_type: str) -> int:
@@ -37,6 +43,21 @@ def token_batches(lengths: list[int], budget: int) -> Iterator[list[int]]:
         batch = [batch[i % len(batch)] for i in range(full)]
     if batch:
         yield batch
+
+
+def each_in_a_thread(work: Callable[[Item], Result], items: Iterator[Item]) -> Iterator[Result]:
+    """The results in the order of the items, made by as many threads as PyTorch may use, each computing by itself.
+
+    Operations on a batch of sentences are too short to be shared: the threads would wait for each other after each.
+    Whatever is set for a thread alone, such as inference mode and autocast, `work` sets itself.
+    """
+    threads = torch.get_num_threads()
+    several = min(threads, MOST_THREADS)
+    if several == 1:
+        yield from map(work, items)
+        return
+    with ThreadPoolExecutor(several, initializer=torch.set_num_threads, initargs=(threads // several,)) as pool:
+        yield from pool.map(work, items)
 
 
 def ahead(items: Iterator[Item]) -> Iterator[Item]:

@@ -23,7 +23,7 @@ from tqdm.auto import tqdm
 from transformers import BatchEncoding
 
 from zskd.arrow import is_sound, open_arrow, write_arrow
-from zskd.batching import ahead, token_batches, token_budget
+from zskd.batching import ahead, each_in_a_thread, token_batches, token_budget
 from zskd.encoding import encode_texts
 from zskd.models.blackbox import BlackBox
 from zskd.models.classifier import Classifier
@@ -33,7 +33,7 @@ from zskd.text.shaping import text_columns
 
 SHARD_ROWS = 4_096
 # Raise it when shard contents would come out differently for the same key (batching, order, storage).
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -95,19 +95,23 @@ def infer(classifier: Classifier, encoded: BatchEncoding, precision: str, meter:
     lengths = [len(ids) for ids in encoded["input_ids"]]
     device = model.device
     on_gpu = device.type == "cuda"
+
+    def answer(batch: list[int]) -> tuple[list[int], torch.Tensor]:
+        rows = [{name: encoded[name][i] for name in encoded} for i in batch]
+        inputs = dict(tokenizer.pad(rows, padding="longest", return_tensors="pt"))
+        if on_gpu:  # pinned memory is copied while the GPU computes
+            inputs = {name: value.pin_memory().to(device, non_blocking=True) for name, value in inputs.items()}
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            return batch, model(**inputs).logits.float()
+
+    batches = token_batches(lengths, token_budget(device.type))
     order: list[int] = []
     logits: list[torch.Tensor] = []
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-        for batch in token_batches(lengths, token_budget(device.type)):
-            rows = [{name: encoded[name][i] for name in encoded} for i in batch]
-            inputs = dict(tokenizer.pad(rows, padding="longest", return_tensors="pt"))
-            if on_gpu:  # pinned memory is copied while the GPU computes
-                inputs = {name: value.pin_memory().to(device, non_blocking=True) for name, value in inputs.items()}
-            # Fetched at the end: waiting for every batch would leave a GPU idle.
-            logits.append(model(**inputs).logits.float())
-            order += batch
-            if meter is not None:
-                meter.advance(len(set(batch)), sum(lengths[i] for i in set(batch)))
+    for batch, answered in map(answer, batches) if on_gpu else each_in_a_thread(answer, batches):
+        logits.append(answered)  # fetched at the end: waiting for every batch would leave a GPU idle
+        order += batch
+        if meter is not None:
+            meter.advance(len(set(batch)), sum(lengths[i] for i in set(batch)))
     found = np.empty((len(lengths), model.config.num_labels), dtype=np.float32)
     if order:
         found[order] = torch.cat(logits).cpu().numpy()

@@ -7,9 +7,9 @@ import shutil
 import pytest
 import torch
 from conftest import tiny_bert
-from transformers import PreTrainedModel
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
-from zskd.models.frozen import compiled, with_half_weights
+from zskd.models.frozen import SHORT, compiled, with_half_weights, with_short_attention
 from zskd.models.loading import model_fingerprint
 
 LABELS = ("no", "yes", "maybe")
@@ -47,6 +47,55 @@ def test_tied_weights_stay_tied() -> None:
     config = BertConfig(vocab_size=90, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
     half = with_half_weights(BertForMaskedLM(config))
     assert half.get_input_embeddings().weight is half.get_output_embeddings().weight
+
+
+SIZES = {
+    "vocab_size": 90,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 32,
+    "pad_token_id": 0,
+}
+DISTILBERT = {"vocab_size": 90, "dim": 16, "n_layers": 2, "n_heads": 4, "hidden_dim": 32}
+GROUPED = {**SIZES, "num_key_value_heads": 2}  # two heads of queries share one of keys
+
+
+@pytest.mark.parametrize(
+    ("architecture", "sizes"),
+    [
+        ("bert", SIZES),
+        ("roberta", SIZES),
+        ("electra", {**SIZES, "embedding_size": 8}),
+        ("albert", {**SIZES, "embedding_size": 8}),
+        ("distilbert", DISTILBERT),
+        ("modernbert", {**SIZES, "local_attention": 4}),
+        ("qwen2", GROUPED),
+    ],
+)
+def test_short_attention_is_attention(architecture: str, sizes: dict[str, int]) -> None:
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(architecture, num_labels=3, **sizes)
+    model = AutoModelForSequenceClassification.from_config(config, attn_implementation="sdpa").eval()
+    for weight in model.parameters():  # a fresh model attends to all alike, whatever the scores
+        weight.data.mul_(8.0)
+    short = with_short_attention(model)
+    assert (short.config._attn_implementation, model.config._attn_implementation) == (SHORT, "sdpa")
+    assert all(copied is weight for copied, weight in zip(short.parameters(), model.parameters(), strict=True))
+    with torch.inference_mode():
+        for rows, length in ((4, 9), (1, 16)):
+            expected = model(**batch(rows, length)).logits
+            torch.testing.assert_close(short(**batch(rows, length)).logits, expected, rtol=1e-4, atol=1e-4)
+            ones = {**batch(rows, length), "attention_mask": torch.ones(rows, length, dtype=torch.long)}
+            assert not torch.allclose(model(**ones).logits, expected, atol=1e-3)  # the mask matters
+
+
+def test_short_attention_is_left_out_where_attention_is_the_models_own() -> None:
+    sizes = {**SIZES, "max_position_embeddings": 32}
+    model = AutoModelForSequenceClassification.from_config(AutoConfig.for_model("deberta-v2", **sizes)).eval()
+    short = with_short_attention(model)
+    with torch.inference_mode():
+        assert torch.equal(short(**batch(4, 9)).logits, model(**batch(4, 9)).logits)
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel
+from transformers import AttentionInterface, PreTrainedModel
+from transformers.masking_utils import AttentionMaskInterface, eager_mask
 
 from zskd.models.blackbox import BlackBox
 from zskd.models.classifier import Classifier
@@ -17,6 +18,55 @@ def _copy(model: PreTrainedModel, replaced: dict[int, torch.nn.Parameter]) -> Pr
     """A copy whose parameters are the model's own, but for those that `replaced` names by their id."""
     known: dict[int, Any] = {id(weight): weight for weight in model.parameters()}
     made: PreTrainedModel = copy.deepcopy(model, known | replaced)
+    return made
+
+
+def short_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    *,
+    scaling: float | None = None,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention without dropout as two batched matrix products, for inference on a CPU.
+
+    PyTorch's fused kernel works through every head of every row by itself, which costs more than the products do where
+    rows are as short as a sentence.
+
+    Args:
+        query: ``(batch, heads, tokens, size)``.
+        key: the same, as is `value`; or of fewer heads, each of which serves several of `query`'s.
+        attention_mask: added to the scores, ``(batch, 1, 1 or tokens, tokens)``.
+
+    Returns:
+        ``(batch, tokens, heads, size)``, and no weights.
+    """
+    batch, heads, tokens, size = query.shape
+    scaling = size**-0.5 if scaling is None else scaling
+    key, value = (x.repeat_interleave(heads // x.shape[1], dim=1) for x in (key, value))
+    queries, keys, values = (x.reshape(batch * heads, tokens, size) for x in (query, key, value))
+    if attention_mask is None:
+        scores = torch.bmm(queries * scaling, keys.transpose(1, 2))
+    else:
+        mask = attention_mask.expand(batch, heads, tokens, tokens).reshape(-1, tokens, tokens)
+        scores = torch.baddbmm(mask.to(queries.dtype), queries, keys.transpose(1, 2), alpha=scaling)
+    mixed = torch.bmm(scores.softmax(-1).to(values.dtype), values)
+    return mixed.view(batch, heads, tokens, size).transpose(1, 2), None
+
+
+SHORT = "zskd_short"
+AttentionInterface.register(SHORT, short_attention)
+AttentionMaskInterface.register(SHORT, eager_mask)
+
+
+def with_short_attention(model: PreTrainedModel) -> PreTrainedModel:
+    """A copy of a frozen model with `short_attention`, where its architecture lets attention be chosen."""
+    made = _copy(model, {})
+    if model.config._attn_implementation == "sdpa":
+        made.set_attn_implementation(SHORT)
     return made
 
 
@@ -43,7 +93,8 @@ def compiled(model: PreTrainedModel) -> PreTrainedModel:
     """
     made = _copy(model, {})
     on_cpu = model.device.type == "cpu"
-    made.compile(dynamic=True, options={"freezing": True} if on_cpu else None)
+    # One thread each: batches share the processor, not operations (`zskd.batching.each_in_a_thread`).
+    made.compile(dynamic=True, options={"freezing": True, "cpp.threads": 1} if on_cpu else None)
     return made
 
 
@@ -51,5 +102,9 @@ def fast_copy(teacher: Classifier | BlackBox, precision: str, compile: bool) -> 
     """A teacher as it should be asked for many logits at a precision; a black box as it is."""
     if isinstance(teacher, BlackBox):
         return teacher
-    model = with_half_weights(teacher.model) if precision == "bf16" else teacher.model
+    model = teacher.model
+    if precision == "bf16":
+        model = with_half_weights(model)
+        if model.device.type == "cpu":
+            model = with_short_attention(model)
     return replace(teacher, model=compiled(model) if compile else model, compiled=compile)
