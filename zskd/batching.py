@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -52,12 +53,16 @@ def each_in_a_thread(work: Callable[[Item], Result], items: Iterator[Item]) -> I
     Whatever is set for a thread alone, such as inference mode and autocast, `work` sets itself.
     """
     threads = torch.get_num_threads()
-    several = min(threads, MOST_THREADS)
+    each = math.ceil(threads / MOST_THREADS)
+    several = threads // each
     if several == 1:
         yield from map(work, items)
         return
-    with ThreadPoolExecutor(several, initializer=torch.set_num_threads, initargs=(threads // several,)) as pool:
-        yield from pool.map(work, items)
+    try:
+        with ThreadPoolExecutor(several, initializer=torch.set_num_threads, initargs=(each,)) as pool:
+            yield from pool.map(work, items)
+    finally:
+        torch.set_num_threads(threads)  # what threads started later begin with, too
 
 
 def ahead(items: Iterator[Item]) -> Iterator[Item]:

@@ -8,9 +8,11 @@ was labelled before. Raw logits are stored, in the teacher's own class order.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,6 +120,20 @@ def infer(classifier: Classifier, encoded: BatchEncoding, precision: str, meter:
     return found
 
 
+@contextmanager
+def _nothing_old_collected() -> Iterator[None]:
+    """Keeps the garbage collector to objects made from here on.
+
+    The lists of a shard's token ids set it off again and again, and each time it would look through all that the
+    libraries hold, for half a second in which no thread gets on.
+    """
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
 def shard_key(classifier: Classifier | BlackBox, texts: tuple[list[str], ...], max_length: int, precision: str) -> str:
     """Hex SHA-256 of everything that decides a shard's logits."""
     head = [
@@ -170,7 +186,7 @@ def label_texts(
             else:
                 yield path, count, texts if isinstance(classifier, BlackBox) else _encode(classifier, texts, max_length)
 
-    with bar(description, len(pool), "text") as progress:
+    with _nothing_old_collected(), bar(description, len(pool), "text") as progress:
         meter = Meter(progress)
         for path, count, inputs in ahead(shards()):
             paths.append(path)

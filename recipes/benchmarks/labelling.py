@@ -3,7 +3,7 @@
 The texts are those of the embedded default's transfer pool; time includes tokenization and writing the shards. Only
 real tokens count as work: two operations a weight of the encoder's linear maps, and attention's two products.
 
-    python -m recipes.benchmarks.labelling [--texts 32768] [--threads 2]
+    python -m recipes.benchmarks.labelling [--texts 16384] [--threads 2]
     python -m recipes.benchmarks.labelling --processes        one against two processes, each pinned to a core
 """
 
@@ -135,7 +135,7 @@ def one_against_two(texts: int, repeats: int) -> list[dict[str, Any]]:
 def main() -> int:
     """Measure and report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--texts", type=int, default=32_768)
+    parser.add_argument("--texts", type=int, default=16_384)
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--processes", action="store_true", help="one process against two instead")

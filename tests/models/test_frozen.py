@@ -9,7 +9,7 @@ import torch
 from conftest import tiny_bert
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
-from zskd.models.frozen import SHORT, compiled, with_half_weights, with_short_attention
+from zskd.models.frozen import PLAIN, SHORT, compiled, with_half_weights, with_short_attention
 from zskd.models.loading import model_fingerprint
 
 LABELS = ("no", "yes", "maybe")
@@ -58,44 +58,61 @@ SIZES = {
     "pad_token_id": 0,
 }
 DISTILBERT = {"vocab_size": 90, "dim": 16, "n_layers": 2, "n_heads": 4, "hidden_dim": 32}
-GROUPED = {**SIZES, "num_key_value_heads": 2}  # two heads of queries share one of keys
 
 
+def sensitive(architecture: str, sizes: dict[str, int]) -> PreTrainedModel:
+    """A model that looks at some tokens more than at others; a fresh one attends to all alike, whatever the scores."""
+    torch.manual_seed(0)
+    model = AutoModelForSequenceClassification.from_config(
+        AutoConfig.for_model(architecture, num_labels=3, **sizes), attn_implementation="sdpa"
+    ).eval()
+    for weight in model.parameters():
+        weight.data.mul_(8.0)
+    return model
+
+
+@pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize(
     ("architecture", "sizes"),
     [
         ("bert", SIZES),
         ("roberta", SIZES),
+        ("xlm-roberta", SIZES),
+        ("camembert", SIZES),
         ("electra", {**SIZES, "embedding_size": 8}),
         ("albert", {**SIZES, "embedding_size": 8}),
         ("distilbert", DISTILBERT),
-        ("modernbert", {**SIZES, "local_attention": 4}),
-        ("qwen2", GROUPED),
     ],
 )
-def test_short_attention_is_attention(architecture: str, sizes: dict[str, int]) -> None:
-    torch.manual_seed(0)
-    config = AutoConfig.for_model(architecture, num_labels=3, **sizes)
-    model = AutoModelForSequenceClassification.from_config(config, attn_implementation="sdpa").eval()
-    for weight in model.parameters():  # a fresh model attends to all alike, whatever the scores
-        weight.data.mul_(8.0)
+def test_short_attention_is_attention(architecture: str, sizes: dict[str, int], half: bool) -> None:
+    assert architecture in PLAIN
+    model = sensitive(architecture, sizes)
     short = with_short_attention(model)
     assert (short.config._attn_implementation, model.config._attn_implementation) == (SHORT, "sdpa")
     assert all(copied is weight for copied, weight in zip(short.parameters(), model.parameters(), strict=True))
-    with torch.inference_mode():
-        for rows, length in ((4, 9), (1, 16)):
+    for rows, length in ((4, 9), (1, 16)):
+        ones = {**batch(rows, length), "attention_mask": torch.ones(rows, length, dtype=torch.long)}
+        with torch.inference_mode():
             expected = model(**batch(rows, length)).logits
-            torch.testing.assert_close(short(**batch(rows, length)).logits, expected, rtol=1e-4, atol=1e-4)
-            ones = {**batch(rows, length), "attention_mask": torch.ones(rows, length, dtype=torch.long)}
-            assert not torch.allclose(model(**ones).logits, expected, atol=1e-3)  # the mask matters
+            assert not torch.allclose(model(**ones).logits, expected, rtol=1e-3)  # the mask matters
+            with torch.autocast("cpu", torch.bfloat16, enabled=half):
+                found = short(**batch(rows, length)).logits.float()
+        scale = float(expected.abs().max())
+        torch.testing.assert_close(found, expected, rtol=0, atol=scale * (0.1 if half else 1e-4))
 
 
-def test_short_attention_is_left_out_where_attention_is_the_models_own() -> None:
-    sizes = {**SIZES, "max_position_embeddings": 32}
-    model = AutoModelForSequenceClassification.from_config(AutoConfig.for_model("deberta-v2", **sizes)).eval()
-    short = with_short_attention(model)
-    with torch.inference_mode():
-        assert torch.equal(short(**batch(4, 9)).logits, model(**batch(4, 9)).logits)
+@pytest.mark.parametrize(
+    ("architecture", "sizes"),
+    [
+        ("deberta-v2", {**SIZES, "max_position_embeddings": 32}),  # its attention is its own
+        ("t5", {"vocab_size": 90, "d_model": 16, "d_kv": 4, "d_ff": 32, "num_layers": 2, "num_heads": 4}),  # a bias
+        ("qwen2", {**SIZES, "num_key_value_heads": 2}),  # heads in groups
+    ],
+)
+def test_other_attention_is_left_alone(architecture: str, sizes: dict[str, int]) -> None:
+    config = AutoConfig.for_model(architecture, **sizes)
+    short = with_short_attention(AutoModelForSequenceClassification.from_config(config).eval())
+    assert short.config._attn_implementation != SHORT
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")

@@ -37,8 +37,7 @@ def short_attention(
     rows are as short as a sentence.
 
     Args:
-        query: ``(batch, heads, tokens, size)``.
-        key: the same, as is `value`; or of fewer heads, each of which serves several of `query`'s.
+        query: ``(batch, heads, tokens, size)``, as are `key` and `value`.
         attention_mask: added to the scores, ``(batch, 1, 1 or tokens, tokens)``.
 
     Returns:
@@ -46,7 +45,6 @@ def short_attention(
     """
     batch, heads, tokens, size = query.shape
     scaling = size**-0.5 if scaling is None else scaling
-    key, value = (x.repeat_interleave(heads // x.shape[1], dim=1) for x in (key, value))
     queries, keys, values = (x.reshape(batch * heads, tokens, size) for x in (query, key, value))
     if attention_mask is None:
         scores = torch.bmm(queries * scaling, keys.transpose(1, 2))
@@ -60,12 +58,14 @@ def short_attention(
 SHORT = "zskd_short"
 AttentionInterface.register(SHORT, short_attention)
 AttentionMaskInterface.register(SHORT, eager_mask)
+# Encoders whose attention is this and nothing more: every token sees all others of its text, no bias, no groups.
+PLAIN = {"albert", "bert", "camembert", "distilbert", "electra", "roberta", "xlm-roberta"}
 
 
 def with_short_attention(model: PreTrainedModel) -> PreTrainedModel:
-    """A copy of a frozen model with `short_attention`, where its architecture lets attention be chosen."""
+    """A copy of a frozen model with `short_attention` where its architecture is one of `PLAIN`."""
     made = _copy(model, {})
-    if model.config._attn_implementation == "sdpa":
+    if model.config.model_type in PLAIN and model.config._attn_implementation == "sdpa":
         made.set_attn_implementation(SHORT)
     return made
 

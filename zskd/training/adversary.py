@@ -85,7 +85,7 @@ class GradientAdversary(Writer):
         choice: Choice,
         anchor: torch.Tensor,
         scope: Scope,
-    ) -> tuple[torch.Tensor, dict[str, float]]:
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         options = self.arguments
         unsure = unsureness(teacher_logits)
         per_row = options.anchor_weight * anchor + options.confidence_weight * unsure - divergence
@@ -98,4 +98,4 @@ class GradientAdversary(Writer):
             repeated = self.spread(choice, scope)
             loss = loss + options.diversity_weight * repeated
             terms["repetition"] = repeated
-        return loss, {name: float(value.detach().mean()) for name, value in terms.items()}
+        return loss, {name: value.detach().mean() for name, value in terms.items()}

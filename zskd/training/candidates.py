@@ -85,7 +85,7 @@ class CandidateAdversary(Writer):
             divergence=divergence[kept],
             written=(choices[0].rows, choices[0].columns),
             loss=loss,
-            terms={name: float(value.detach().mean()) for name, value in terms.items()},
+            terms={name: value.detach().mean() for name, value in terms.items()},
             queries=score.numel(),
         )
 

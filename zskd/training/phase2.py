@@ -57,7 +57,9 @@ class AdversarialPhase:
         self._micro = 0
         self._gradients: list[torch.Tensor | None] = [None] * len(self.parameters)
         self._written: list[tuple[int, Row]] = []
-        self._round: dict[str, list[float]] = defaultdict(list)
+        # Numbers, or scalars that stay where they were computed until the round ends: to fetch one is to wait for it.
+        self._round: dict[str, list[float | torch.Tensor]] = defaultdict(list)
+        self._present: set[int] = set()  # kinds of rows of the micro-batch
         self._step: list[tuple[Inputs, Place, Scope, Rewritten]] = []  # one for each micro-batch
 
     def _check_batches(self) -> None:
@@ -115,6 +117,7 @@ class AdversarialPhase:
         else:
             kinds[kinds == Kind.REPLAYED] = Kind.TRANSFER
         mixed = {name: tensor.to(self.accelerator.device) for name, tensor in self.collate(rows).items()}
+        self._present = set(kinds.tolist())
         mixed["row_kind"] = torch.from_numpy(kinds).to(self.accelerator.device)
         return mixed
 
@@ -143,9 +146,9 @@ class AdversarialPhase:
     def note_student(self, kinds: torch.Tensor, divergence: torch.Tensor) -> None:
         """Take down the student's loss on the rows of a batch, ``(batch,)`` each, by their kind."""
         for kind in (Kind.TRANSFER, Kind.FRESH, Kind.REPLAYED):
-            chosen = divergence[kinds == kind]
-            if len(chosen):
-                self._round[f"loss_{kind.name.lower()}"].append(float(chosen.mean()))
+            if kind in self._present:
+                chosen = kinds == kind
+                self._round[f"loss_{kind.name.lower()}"].append(divergence.where(chosen, 0.0).sum() / chosen.sum())
 
     def _mean(self, tensor: torch.Tensor) -> torch.Tensor:
         if self.accelerator.num_processes == 1:
@@ -161,7 +164,7 @@ class AdversarialPhase:
             held = self._gradients[i]
             self._gradients[i] = gradient if held is None else held if gradient is None else held + gradient
 
-    def _update(self) -> float:
+    def _update(self) -> torch.Tensor:
         """One step of the generator; returns the norm of its gradient before clipping."""
         gradients = [None if g is None else self.accelerator.reduce(g, "mean") for g in self._gradients]
         self._gradients = [None] * len(self.parameters)
@@ -202,7 +205,7 @@ class AdversarialPhase:
         """A round's means, and a few of its rows."""
         count = max(1, len(self._round["changed"]))
         report = {
-            name: sum(values) / (count if name.startswith("class_") else max(1, len(values)))
+            name: sum(map(float, values)) / (count if name.startswith("class_") else max(1, len(values)))
             for name, values in self._round.items()
         }
         # The mean over processes, so that whoever judges the log comes to the same end in all of them.
@@ -236,7 +239,8 @@ class AdversarialPhase:
         self.adversary.generator.save_pretrained(folder / "generator")
         torch.save(self.optimizer.state_dict(), folder / "optimizer.pt")
         save_file(self.buffer.state(), folder / "replay.safetensors")
-        state = {"queries": self.queries, "examples": self.examples, "round": self._round}
+        so_far = {name: [float(value) for value in values] for name, values in self._round.items()}
+        state = {"queries": self.queries, "examples": self.examples, "round": so_far}
         write_text(folder / "state.json", json.dumps(state) + "\n")
 
     def load(self, folder: Path) -> None:

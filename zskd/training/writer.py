@@ -54,7 +54,7 @@ class Rewritten:
         divergence: ``(rows,)`` float32, KL(teacher ‖ student), without gradient.
         written: ``(rows, columns)`` of the places the generator filled, two int64 tensors.
         loss: what the generator minimises, None where it does not learn.
-        terms: mean of every term of the loss, unweighted.
+        terms: mean of every term of the loss, unweighted, scalars on the models' device.
         queries: texts the teacher was asked for.
     """
 
@@ -64,7 +64,7 @@ class Rewritten:
     divergence: torch.Tensor
     written: tuple[torch.Tensor, torch.Tensor]
     loss: torch.Tensor | None
-    terms: dict[str, float]
+    terms: dict[str, torch.Tensor]
     queries: int
 
 
@@ -121,9 +121,11 @@ class Writer:
 
     def make_optimizer(self) -> torch.optim.Optimizer:
         """An optimizer for them."""
-        return torch.optim.AdamW(self.trainable(), lr=self.arguments.generator_learning_rate, weight_decay=0.0)
+        return torch.optim.AdamW(
+            self.trainable(), lr=self.arguments.generator_learning_rate, weight_decay=0.0, fused=True
+        )
 
-    def step(self, optimizer: torch.optim.Optimizer, gradients: list[torch.Tensor | None]) -> float:
+    def step(self, optimizer: torch.optim.Optimizer, gradients: list[torch.Tensor | None]) -> torch.Tensor:
         """One step with clipped gradients, None for a weight without one; returns their norm before clipping."""
         used = []
         for weight, gradient in zip(self.trainable(), gradients, strict=True):
@@ -133,7 +135,7 @@ class Writer:
         norm = torch.nn.utils.clip_grad_norm_(used, self.arguments.generator_clip)
         optimizer.step()
         optimizer.zero_grad()
-        return float(norm)
+        return norm
 
     def queries_per_row(self) -> int:
         """Texts the teacher is asked for to rewrite one row."""
