@@ -61,7 +61,7 @@ def _settings(config: DistillConfig, pools: Pools | None) -> dict[str, Any]:
     if pools is None and "mixed" in (shares := family_shares(inputs, share)):
         settings["mixed_pairs"] = shares["mixed"]
     if config.student == "build" and len(inputs) == 1:  # an ELECTRA before
-        settings["architecture"] = "deberta-v2, c2p"
+        settings["architecture"] = "deberta-v2"
     settings["corpus"] = [Path(source).name for source in config.corpus]
     if pools is not None:
         settings["pools"] = pools.fingerprint
