@@ -28,6 +28,7 @@ from zskd.labelled import read_labelled
 from zskd.models.classifier import load_classifier
 from zskd.scoring import predict_classes
 from zskd.tasks import TASKS, Task
+from zskd.text.shaping import Pools
 
 RESULTS = Path("docs/results/adversarial")
 ROWS = 4_000
@@ -91,10 +92,20 @@ def setting(task: Task, name: str) -> dict[str, Any]:
     return {"perturb": "adversarial", "pool_size": pool, "heldout": 10_000, **SETTINGS[name]}
 
 
-def measure(task: Task, changes: dict[str, Any], seed: int, path: Path, data: Path, work: Path) -> dict[str, Any]:
+def measure(
+    task: Task,
+    changes: dict[str, Any],
+    seed: int,
+    path: Path,
+    data: Path,
+    work: Path,
+    *,
+    pools: Pools | None = None,
+) -> dict[str, Any]:
     """One run with `changes` to the embedded default on Wikipedia text, and what it gives on the training rows.
 
-    The result is kept in `path`, and read from there where it was measured with the same options.
+    The result is kept in `path`, and read from there where it was measured with the same options (and, where they are
+    handed in, the same pools).
     """
     run = work / path.stem
     options = {
@@ -107,10 +118,12 @@ def measure(task: Task, changes: dict[str, Any], seed: int, path: Path, data: Pa
     config, problems = resolve(DistillConfig, "embedded", options)
     assert not problems, problems
     kept = {key: value for key, value in options.items() if key not in ("corpus", "output_dir")}
+    if pools is not None:
+        kept["pools"] = pools.fingerprint
     if found := finished(path, {"options": kept}):
         return found
     shutil.rmtree(run, ignore_errors=True)
-    metrics = distill(config)
+    metrics = distill(config, pools=pools)
     texts, labels = training_rows(task, data / "glue")
     cache = cache_root(None)
     predicted = {

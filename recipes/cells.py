@@ -16,6 +16,7 @@ from zskd.distill import distill
 from zskd.files import write_text
 from zskd.labelled import read_labelled
 from zskd.models.classifier import load_classifier
+from zskd.models.student import student_config
 from zskd.scoring import predict_classes
 from zskd.tasks import Task, find_task
 from zskd.text.pairs import PERTURBED_SHARE, family_shares, perturbed_share
@@ -26,6 +27,13 @@ KEPT = (
     "agreement_above_chance", "teacher_queries", "steps", "best_step", "seconds", "zero_shot",
     "transfer_set", "versions",
 )  # fmt: skip
+_ARCHITECTURE = (
+    "model_type",
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "pos_att_type",
+    "position_buckets",
+)
 _FREE = ("glue_dir", "cache_dir", "output_dir", "resume", "num_processes")
 
 
@@ -61,7 +69,8 @@ def _settings(config: DistillConfig, pools: Pools | None) -> dict[str, Any]:
     if pools is None and "mixed" in (shares := family_shares(inputs, share)):
         settings["mixed_pairs"] = shares["mixed"]
     if config.student == "build" and len(inputs) == 1:  # an ELECTRA before
-        settings["architecture"] = "deberta-v2"
+        shape = student_config(1_000, 100_000, find_task(config.task)).to_dict()
+        settings["architecture"] = {name: shape[name] for name in _ARCHITECTURE}
     settings["corpus"] = [Path(source).name for source in config.corpus]
     if pools is not None:
         settings["pools"] = pools.fingerprint

@@ -15,6 +15,7 @@ from recipes.benchmarks.end_to_end import fixed
 from recipes.benchmarks.labelling import work
 from recipes.benchmarks.memory import recombined
 from recipes.cells import Cell, bootstrap_difference, pack, unpack
+from recipes.choice_bound import CHOICES, choose
 from recipes.glue_table import mean_above_chance, spread, write_table
 from recipes.in_domain import in_domain_pools
 from zskd.models.classifier import Classifier
@@ -159,3 +160,22 @@ def test_padding_to_the_full_length_changes_only_the_width(teacher: Classifier) 
     assert full["attention_mask"].sum() == short["attention_mask"].sum()
     assert torch.equal(full["input_ids"][:, :3], short["input_ids"])
     assert torch.equal(full["teacher_logits"], short["teacher_logits"])
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_chosen_rows_differ_and_lie_where_the_choice_wants_them(choice: str) -> None:
+    rng = np.random.default_rng(0)
+    teacher, student = rng.normal(size=(2, 4_000, 2)) * 3
+    chosen = choose(choice, teacher, student, 1_000, np.random.default_rng(1))
+    assert len(set(chosen.tolist())) == 1_000
+    distance = np.abs((teacher - student)[:, 0] - (teacher - student)[:, 1])
+    wanted = {
+        "farthest": distance,
+        "far": distance,
+        "unsure": -np.abs(student[:, 0] - student[:, 1]),
+        "confident": np.abs(teacher[:, 0] - teacher[:, 1]),
+    }
+    if choice in wanted:
+        assert wanted[choice][chosen].mean() > wanted[choice].mean() + 0.3
+    if choice == "farthest":
+        assert distance[chosen].min() >= np.delete(distance, chosen).max()

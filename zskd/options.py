@@ -132,7 +132,7 @@ class DistillConfig:
     )
     weight_decay: float = option(0.01, "decoupled weight decay", low=0.0, group="training")
     checkpoints: int = option(
-        10, "checkpoints per run; the one that agrees best with the teacher wins", low=1, group="training"
+        10, "checkpoints per run; the one with the lowest loss on held-out text wins", low=1, group="training"
     )
     logging_steps: int = option(50, "optimizer steps between two log lines", low=1, group="training")
     report_to: str = option("none", "tracker that Trainer reports to (tensorboard, wandb, ...)", group="training")

@@ -31,7 +31,7 @@ from zskd.tasks import Task
 POSITIONS = 512
 ENCODER_SHARE = 0.3  # of the budget; the rest goes to the embedding table
 HEAD_WIDTH = 24
-DISTANCES = 32  # kinds of distance between tokens, in either direction alike: exact up to 15, then coarser, up to 63
+DISTANCES = 16  # kinds of distance between tokens, in either direction: exact up to 9, then coarser, alike from 27 on
 
 # (budget in parameters up to which it holds, layers)
 _DEPTHS = ((2.0e6, 2), (8.0e6, 3), (float("inf"), 4))
@@ -72,18 +72,19 @@ def _architecture(task: Task, **shape: Any) -> PreTrainedConfig:
     """An architecture whose embedding table may be narrower than its layers: at this size the table is most of it."""
     shape |= {
         "max_position_embeddings": POSITIONS,
-        "hidden_dropout_prob": 0.1,
-        "attention_probs_dropout_prob": 0.1,
         # The usual 0.02 is about 1/sqrt(768); kept in a layer of 96 it nearly closes the signal path at first.
         "initializer_range": shape["hidden_size"] ** -0.5,
         **label_config(task),
     }
     if task.is_pair:
         # Two texts are compared by tokens that look for their like, wherever they stand (see `match_tokens`).
-        return ElectraConfig(classifier_dropout=0.0, **shape)
+        return ElectraConfig(hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1, classifier_dropout=0.0, **shape)
     # What a word does to its neighbours ("not good") is learned sooner where attention knows the distance of two tokens
-    # than from their absolute positions (docs/measurements.md).
+    # than from their absolute positions; and with so few weights for so many inputs, dropout only takes some of them
+    # away (docs/measurements.md).
     return DebertaV2Config(
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
         relative_attention=True,
         pos_att_type=["c2p", "p2c"],
         share_att_key=True,

@@ -82,7 +82,7 @@ def training_arguments(config: DistillConfig, folder: Path, rows: float) -> Zero
         save_steps=every,
         save_total_limit=2,
         load_best_model_at_end=True,
-        metric_for_best_model="agreement",
+        metric_for_best_model="loss",
         logging_steps=config.logging_steps,
         logging_nan_inf_filter=False,
         report_to=config.report_to,
@@ -110,7 +110,8 @@ def fit(
 
     Args:
         train: rows of `zskd.training.data.encode`.
-        select: held-out rows; the checkpoint with the highest agreement on them is kept.
+        select: held-out rows; the checkpoint with the lowest loss on them is kept. From one checkpoint to the next it moves
+            less by chance than the agreement does.
         folder: where checkpoints go.
         control_rows: rows of the random control's transfer set, where that is larger than `train`.
         make_adversary: the adversary, with ``--perturb adversarial``.
