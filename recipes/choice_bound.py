@@ -32,9 +32,8 @@ from zskd.cli.options import set_up_logging
 from zskd.config import POOL_SIZES, DistillConfig, cache_root, input_length, resolve
 from zskd.distill import distill
 from zskd.labelling import label_texts, predict_logits
-from zskd.models.classifier import load_classifier
+from zskd.models.classifier import load_classifier, pick_precision
 from zskd.models.frozen import fast_copy
-from zskd.models.classifier import pick_precision
 from zskd.tasks import TASKS, Task
 from zskd.text.corpus import build_corpus
 from zskd.text.selection import teacher_logits

@@ -110,8 +110,8 @@ def fit(
 
     Args:
         train: rows of `zskd.training.data.encode`.
-        select: held-out rows; the checkpoint with the lowest loss on them is kept. From one checkpoint to the next it moves
-            less by chance than the agreement does.
+        select: held-out rows; the checkpoint with the lowest loss on them is kept. Agreement moves by more from one
+            checkpoint to the next by chance alone.
         folder: where checkpoints go.
         control_rows: rows of the random control's transfer set, where that is larger than `train`.
         make_adversary: the adversary, with ``--perturb adversarial``.
