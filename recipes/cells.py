@@ -55,8 +55,8 @@ class Cell:
 def _settings(config: DistillConfig, pools: Pools | None) -> dict[str, Any]:
     """All that the result depends on, without machine paths."""
     free = {*_FREE}
-    if not config.compile:  # as before there was the option
-        free.add("compile")
+    # As before there were these options.
+    free |= {name for name in ("compile", "student_precision") if getattr(config, name) == getattr(DistillConfig, name)}
     if config.objective == "kd" and config.gold_labels is None:  # as before there were others
         free |= {item.name for item in fields(config) if item.metadata["group"] == "objective"}
     if config.perturb != "adversarial":  # then no result depends on how an adversary would be set

@@ -32,8 +32,9 @@ from zskd.cli.options import set_up_logging
 from zskd.config import POOL_SIZES, DistillConfig, cache_root, input_length, resolve
 from zskd.distill import distill
 from zskd.labelling import label_texts, predict_logits
-from zskd.models.classifier import load_classifier, pick_precision
+from zskd.models.classifier import load_classifier
 from zskd.models.frozen import fast_copy
+from zskd.precision import pick_precision
 from zskd.tasks import TASKS, Task
 from zskd.text.corpus import build_corpus
 from zskd.text.selection import teacher_logits
@@ -105,8 +106,9 @@ class Bound:
 
     def logits(self) -> tuple[np.ndarray, np.ndarray]:
         """Teacher's and half-trained student's logits of the large pool's other rows, ``(rows, num_labels)`` each."""
-        cache, length, precision = cache_root(None), input_length(self.config), pick_precision("auto")
+        cache, length = cache_root(None), input_length(self.config)
         teacher = load_classifier(self.task, "embedded", cache)
+        precision = pick_precision("auto", teacher.model.device)
         labelled = label_texts(
             self.pools.transfer,
             fast_copy(teacher, precision, compile=False),

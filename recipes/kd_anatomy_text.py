@@ -66,6 +66,8 @@ def run_cell(name: str, base: dict[str, Any], options: dict[str, Any], folder: P
     config, problems = resolve(DistillConfig, "embedded", {**base, **options})
     assert not problems, problems
     settings = {key: value for key, value in to_dict(config).items() if key not in _FREE}
+    if config.student_precision == DistillConfig.student_precision:  # as before there was the option
+        del settings["student_precision"]
     settings["corpus"] = [Path(source).name for source in config.corpus]
     adapter = Path(base["teacher"]) / "adapter_model.safetensors"
     wanted = {

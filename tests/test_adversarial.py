@@ -15,6 +15,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Bert
 from zskd.config import DistillConfig
 from zskd.distill import distill
 from zskd.files import sha256_file
+from zskd.models.student import student_classifier
+from zskd.objectives import Objective
 from zskd.text.shaping import INPUTS_PER_SENTENCE
 from zskd.training.arguments import ZeroShotArguments
 from zskd.training.generator_setup import adversarial_queries, optimizer_steps
@@ -67,6 +69,33 @@ def test_little_text_limits_the_inputs_of_both(
         assert "8,800 inputs of 180,000 asked for" in (run / "report.html").read_text(encoding="utf-8")
         # It is still the run that was asked for.
         assert cli("distill", *flags, "--resume").code == 0
+
+
+@pytest.mark.parametrize("perturb", ["random", "adversarial"])
+def test_a_student_is_trained_in_bfloat16_and_scored_in_float32(
+    perturb: str, config: DistillConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounded: list[bool] = []
+    students: list[torch.nn.Module] = []
+
+    def objective(self: Objective, target: torch.Tensor, logits: torch.Tensor, *rest: object) -> torch.Tensor:
+        rounded.append(torch.equal(logits.bfloat16().float(), logits))
+        return whole(self, target, logits, *rest)
+
+    def classifier(task: object, model: torch.nn.Module, *rest: object) -> object:
+        students.append(model)
+        return student_classifier(task, model, *rest)
+
+    whole = Objective.__call__
+    monkeypatch.setattr(Objective, "__call__", objective)
+    monkeypatch.setattr("zskd.distill.student_classifier", classifier)
+    found = distill(replace(config, perturb=perturb, epochs=1.0, student_precision="bf16"))
+    assert all(rounded[: found["steps"]]) and not rounded[-1]  # the last are those of the held-out texts
+    saved = AutoModelForSequenceClassification.from_pretrained(Path(str(config.output_dir)) / "student").eval()
+    assert {weight.dtype for weight in saved.parameters()} == {torch.float32}
+    ids = torch.arange(5, 45).view(4, 10)
+    with torch.no_grad():
+        assert torch.equal(students[0].eval()(input_ids=ids).logits, saved(input_ids=ids).logits)
 
 
 @pytest.mark.parametrize("task", ["qqp", "mnli"])

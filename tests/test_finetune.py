@@ -182,6 +182,34 @@ def test_three_way_adapter_starts_a_two_way_pair_task(config: FinetuneConfig, tm
     assert set(done.record["scores"]) == {"probe", "glue"}
 
 
+def test_float16_is_for_training_on_a_gpu(cli, config: FinetuneConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zskd.finetune.pick_device", lambda: torch.device("cpu"))
+    monkeypatch.delattr("zskd.finetune.load_weights")  # it ends before there are any
+    done = cli("finetune", *as_flags(replace(config, precision="fp16")))
+    assert done.code == 2
+    (error,) = done.errors
+    assert "--precision fp16: expected a CUDA device" in error and "use --precision bf16, fp32 or auto" in error
+    assert not Path(str(config.output_dir)).exists()
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_on_a_gpu_16_bits_are_those_it_has(
+    native: bool, config: FinetuneConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zskd.finetune.pick_device", lambda: torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native)
+    given = {}
+
+    def arguments(*_: object, **options: object) -> None:
+        given.update(options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("zskd.finetune.TrainingArguments", arguments)
+    with pytest.raises(KeyboardInterrupt):
+        finetune(replace(config, precision="auto"))
+    assert (given["bf16"], given["fp16"]) == (native, not native)
+
+
 def test_task_of_ones_own_gets_a_teacher(config: FinetuneConfig, own_tasks: dict[str, str], tmp_path: Path) -> None:
     task = find_task(own_tasks["topics"])
     glue = glue_folder(tmp_path / "labelled", task, count=120)

@@ -9,8 +9,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,8 @@ from zskd.labelling import LabelledTexts, infer, label_texts, predict_logits, sh
 from zskd.models.classifier import Classifier
 from zskd.models.frozen import fast_copy
 from zskd.models.loading import model_fingerprint, tokenizer_fingerprint
+from zskd.precision import HALVES
+from zskd.progress import bar
 
 SHARD = 32
 TEXTS = [" ".join(line.split()[: 2 + i % 12]) for i, line in enumerate(prose(140, seed=3))]
@@ -126,7 +130,7 @@ def test_what_goes_wrong_in_a_thread_is_raised_here(threads: Callable[[int], Non
             list(each_in_a_thread(work, iter(range(6))))
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", *HALVES])
 def test_logits_do_not_depend_on_the_number_of_threads(
     teacher: Classifier, threads: Callable[[int], None], precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,6 +247,7 @@ def test_key_changes_with_everything_that_decides_the_logits(teacher: Classifier
         shard_key(retokenized, (texts,), 32, "fp32"),
         shard_key(teacher, (texts,), 33, "fp32"),
         shard_key(teacher, (texts,), 32, "bf16"),
+        shard_key(teacher, (texts,), 32, "fp16"),
         shard_key(fast_copy(teacher, "bf16", compile=True), (texts,), 32, "bf16"),
         shard_key(teacher, (texts[::-1],), 32, "fp32"),
         shard_key(teacher, (texts[:3],), 32, "fp32"),
@@ -255,16 +260,46 @@ def test_key_changes_with_everything_that_decides_the_logits(teacher: Classifier
 
 
 def test_options_that_change_the_logits_share_no_shard(teacher: Classifier, tmp_path: Path) -> None:
-    for options in ({}, {"max_length": 8}, {"precision": "bf16"}):
+    for options in ({}, {"max_length": 8}, {"precision": "bf16"}, {"precision": "fp16"}):
         assert label(TEXTS, teacher, tmp_path, **options).live == len(TEXTS)
     assert label(TEXTS, other_weights(teacher), tmp_path).live == len(TEXTS)
 
 
-def test_bfloat16_stays_near_and_is_stored_as_float32(teacher: Classifier, tmp_path: Path) -> None:
-    full, half = (label(TEXTS, teacher, tmp_path, precision=precision) for precision in ("fp32", "bf16"))
+@pytest.mark.parametrize(("precision", "tolerance"), [("bf16", 0.1), ("fp16", 0.0125)])
+def test_16_bits_stay_near_and_are_stored_as_float32(
+    precision: str, tolerance: float, teacher: Classifier, tmp_path: Path
+) -> None:
+    full = label(TEXTS, teacher, tmp_path, precision="fp32")
+    half = label(TEXTS, fast_copy(teacher, precision, compile=False), tmp_path, precision=precision)
     assert str(half.dataset.features["teacher_logits"].feature.dtype) == "float32"
-    np.testing.assert_allclose(logits(half), logits(full), rtol=0.1, atol=0.1)
+    np.testing.assert_allclose(logits(half), logits(full), rtol=tolerance, atol=tolerance)
     assert (logits(half) != logits(full)).any()
+
+
+def scaled(teacher: Classifier, factor: float) -> Classifier:
+    """The same teacher, but for the size of its logits."""
+    model = copy.deepcopy(teacher.model)
+    with torch.no_grad():
+        model.classifier.weight.mul_(factor)
+    return replace(teacher, model=model, fingerprint=model_fingerprint(model))
+
+
+def test_logits_beyond_float16_are_neither_kept_nor_used(teacher: Classifier, tmp_path: Path) -> None:
+    loud = scaled(teacher, 60_000.0)
+    assert np.abs(logits(label(TEXTS, loud, tmp_path / "sound"))).max() > torch.finfo(torch.float16).max
+    label(TEXTS, loud, tmp_path / "sound", precision="bf16")
+    message = r"--precision fp16: expected finite .* --precision bf16 or fp32"
+    with pytest.raises(InputError, match=message):
+        label(TEXTS, fast_copy(loud, "fp16", compile=False), tmp_path / "cache", precision="fp16")
+    assert not list(tmp_path.glob("cache/**/*.arrow"))
+    with pytest.raises(InputError, match=message):
+        predict_logits(loud, (TEXTS,), max_length=32, precision="fp16")
+
+
+def test_logits_that_are_no_numbers_are_not_kept(teacher: Classifier, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="are its weights sound"):
+        label(TEXTS, scaled(teacher, float("nan")), tmp_path)
+    assert not list(tmp_path.glob("**/*.arrow"))
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
@@ -277,9 +312,73 @@ def test_a_compiled_teacher_labels_alike_in_shards_of_its_own(teacher: Classifie
     assert label(TEXTS, fast_copy(teacher, "bf16", compile=True), tmp_path, precision="bf16").live == 0
 
 
-def test_a_fast_copy_shares_the_shards_of_its_teacher(teacher: Classifier, tmp_path: Path) -> None:
-    label(TEXTS, teacher, tmp_path, precision="bf16")
-    assert label(TEXTS, fast_copy(teacher, "bf16", compile=False), tmp_path, precision="bf16").live == 0
+@pytest.mark.parametrize("precision", HALVES)
+def test_a_fast_copy_shares_the_shards_of_its_teacher(precision: str, teacher: Classifier, tmp_path: Path) -> None:
+    label(TEXTS, teacher, tmp_path, precision=precision)
+    assert label(TEXTS, fast_copy(teacher, precision, compile=False), tmp_path, precision=precision).live == 0
+
+
+class Together:
+    """Two processes, as threads: what each tells the others, and what the main one does for both."""
+
+    def __init__(self) -> None:
+        self.barrier, self.own, self.said = threading.Barrier(2, timeout=60), threading.local(), [None, None]
+
+    def everyone(self, value: Any) -> list[Any]:
+        self.said[self.own.state.process_index] = value
+        self.barrier.wait()
+        said = list(self.said)
+        self.barrier.wait()
+        return said
+
+    def on_main(self, function: Callable[[], Any]) -> Any:
+        return self.everyone(function() if self.own.state.process_index == 0 else None)[0]
+
+    def run(self, work: Callable[[int], Any]) -> list[Any]:
+        """What both return; where one fails the other does not wait."""
+
+        def process(index: int) -> Any:
+            self.own.state = SimpleNamespace(process_index=index, num_processes=2)
+            try:
+                return work(index)
+            except BaseException:
+                self.barrier.abort()
+                raise
+
+        with ThreadPoolExecutor(2) as pool:
+            return list(pool.map(process, range(2)))
+
+
+def test_missing_shards_are_dealt_out_evenly_whoever_left_them(
+    teacher: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a kill, for example, all that is missing may be what one process had still to do."""
+    texts = [*TEXTS, *TEXTS[:SHARD]]  # five whole shards and a short one
+    alone = label(texts, teacher, tmp_path)
+    together = Together()
+    monkeypatch.setattr(labelling, "PartialState", lambda: together.own.state)
+    monkeypatch.setattr(labelling, "everyone", together.everyone)
+    monkeypatch.setattr(labelling, "on_main", together.on_main)
+    monkeypatch.setattr(labelling, "_nothing_old_collected", nullcontext)
+    totals: list[float] = []
+    monkeypatch.setattr(labelling, "bar", lambda name, total, unit: totals.append(total) or bar(name, total, unit))
+    keys = [shard_key(teacher, (texts[i : i + SHARD],), 32, "fp32") for i in range(0, len(texts), SHARD)]
+    for gone in ((1, 3), (0, 2, 4), range(6), ()):
+        for number in gone:
+            next(tmp_path.rglob(f"{keys[number]}.arrow")).unlink()
+        totals.clear()
+        found = together.run(lambda index: label(texts, teacher, tmp_path))
+        sizes = [len(texts[i * SHARD : (i + 1) * SHARD]) for i in gone]
+        assert sorted(totals) == sorted((sum(sizes[::2]), sum(sizes[1::2])))
+        for each in found:
+            assert (each.queries, each.live) == (len(texts), sum(sizes))
+            np.testing.assert_array_equal(logits(each), logits(alone))
+
+
+def test_a_shard_that_a_pool_holds_twice_is_asked_for_once(teacher: Classifier, tmp_path: Path) -> None:
+    found = label(TEXTS[:SHARD] * 2, teacher, tmp_path)
+    assert (found.queries, found.live) == (2 * SHARD, SHARD)
+    np.testing.assert_array_equal(logits(found)[:SHARD], logits(found)[SHARD:])
 
 
 def test_long_texts_are_cut_to_max_length(teacher: Classifier, tmp_path: Path) -> None:

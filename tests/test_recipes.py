@@ -112,6 +112,11 @@ def test_cell_is_kept_until_something_it_depends_on_changes(
     monkeypatch.setattr(cells, "_adapter_hash", lambda task: "another teacher")
     run(seed=0, perturb="none")
     assert runs == [0, 0, 0]
+    # Options that came after results had been kept are no part of these, unless they are set to something new.
+    for name, value in (("compile", True), ("student_precision", "bf16")):
+        assert name not in first["settings"]
+        assert run(seed=0, **{name: value})["settings"][name] == value
+    assert runs == [0, 0, 0, 0, 0]
 
 
 def test_in_domain_pools_hold_training_inputs_and_perturbations(glue_dir: Path, tmp_path: Path) -> None:

@@ -28,13 +28,14 @@ from zskd.gate import check_teacher
 from zskd.gold import label_gold, with_gold
 from zskd.labelling import LabelledTexts, label_texts
 from zskd.models.blackbox import Ask, BlackBox
-from zskd.models.classifier import Classifier, pick_precision
+from zskd.models.classifier import Classifier
 from zskd.models.frozen import fast_copy
 from zskd.models.loading import quiet_transformers
 from zskd.models.output_layer import output_weights
 from zskd.models.student import Start, start_student, student_classifier
 from zskd.models.teacher import load_teacher
 from zskd.objectives import NEEDS_COSINES, class_cosines, coinciding
+from zskd.precision import pick_precision
 from zskd.processes import check_shared, join, main_first, on_main
 from zskd.runfolder import RunFolder, versions
 from zskd.scoring import agreement

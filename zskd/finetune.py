@@ -32,12 +32,14 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.config import FinetuneConfig, cache_root, input_length, to_dict, with_task_defaults
 from zskd.encoding import encode_texts
+from zskd.errors import InputError
 from zskd.files import replacing, write_text
 from zskd.labelled import Labelled, check_header, hub_rows, read_labelled
 from zskd.models.adapters import new_adapter, save_adapter, start_from
-from zskd.models.classifier import load_classifier, pick_precision
+from zskd.models.classifier import load_classifier, pick_device
 from zskd.models.labels import record_texts
 from zskd.models.loading import backbone_origin, load_tokenizer, load_weights
+from zskd.precision import pick_precision
 from zskd.scoring import evaluate_rows
 from zskd.tasks import Task, find_task
 
@@ -162,13 +164,24 @@ def choose_weights(trainer: Trainer, snapshots: Snapshots) -> dict[str, float]:
     return scores
 
 
+def _training_precision(asked: str) -> str:
+    precision = pick_precision(asked, device := pick_device())
+    if precision == "fp16" and device.type != "cuda":
+        raise InputError(
+            f"--precision fp16: expected a CUDA device to train on, found {device.type}; use --precision bf16, fp32 or "
+            "auto"
+        )
+    return precision
+
+
 def finetune(config: FinetuneConfig) -> Finetuned:
     """Train a classifier on a task in GLUE's layout and save it with a record of how it was made.
 
     Raises:
-        InputError: files or backbone are not usable.
+        InputError: files or backbone are not usable, or the precision is one that cannot be trained in here.
     """
     config = with_task_defaults(config)
+    precision = _training_precision(config.precision)
     task = find_task(config.task)
     output = Path(config.output_dir or f"runs/teacher-{task.name}")
     cache = cache_root(config.cache_dir)
@@ -198,7 +211,8 @@ def finetune(config: FinetuneConfig) -> Finetuned:
         num_train_epochs=config.epochs,
         per_device_train_batch_size=config.batch_size,
         per_device_eval_batch_size=128,
-        bf16=pick_precision(config.precision) == "bf16",
+        bf16=precision == "bf16",
+        fp16=precision == "fp16",
         use_cpu=not torch.cuda.is_available(),
         warmup_steps=config.warmup,
         weight_decay=config.weight_decay,

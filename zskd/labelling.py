@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,7 +30,8 @@ from zskd.batching import ahead, each_in_a_thread, token_batches, token_budget
 from zskd.encoding import encode_texts
 from zskd.models.blackbox import BlackBox
 from zskd.models.classifier import Classifier
-from zskd.processes import everyone
+from zskd.precision import HALVES, autocast, check_finite
+from zskd.processes import everyone, on_main
 from zskd.progress import bar
 from zskd.text.shaping import text_columns
 
@@ -80,11 +82,17 @@ def predict_logits(
     Args:
         texts: one list of first texts, or two lists of equal length for pairs.
         max_length: tokens; longer inputs are cut. A black box cuts as it likes.
-        precision: ``fp32``, or ``bf16`` for autocast. A black box computes as it likes.
+        precision: ``fp32``, or one of `zskd.precision.HALVES` for autocast. A black box computes as it likes.
+
+    Raises:
+        InputError: logits that 16 bits could not hold, or a black box's that are no finite numbers.
     """
     if isinstance(classifier, BlackBox):
         return classifier.logits(texts, None)
-    return infer(classifier, _encode(classifier, texts, max_length), precision)
+    logits = infer(classifier, _encode(classifier, texts, max_length), precision)
+    if precision in HALVES:  # what a student that learned nothing answers in float32 is a result
+        check_finite(logits, classifier.name, precision)
+    return logits
 
 
 def _encode(classifier: Classifier, texts: tuple[list[str], ...], max_length: int) -> BatchEncoding:
@@ -103,7 +111,7 @@ def infer(classifier: Classifier, encoded: BatchEncoding, precision: str, meter:
         inputs = dict(tokenizer.pad(rows, padding="longest", return_tensors="pt"))
         if on_gpu:  # pinned memory is copied while the GPU computes
             inputs = {name: value.pin_memory().to(device, non_blocking=True) for name, value in inputs.items()}
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        with torch.inference_mode(), autocast(device.type, precision):
             return batch, model(**inputs).logits.float()
 
     batches = token_batches(lengths, token_budget(device.type))
@@ -151,6 +159,25 @@ def shard_key(classifier: Classifier | BlackBox, texts: tuple[list[str], ...], m
     return digest.hexdigest()
 
 
+def _texts(pool: Dataset, number: int) -> tuple[list[str], ...]:
+    """The texts of a pool's shard; of a pool that lies in a file nothing else is held in memory."""
+    rows = pool[number * SHARD_ROWS : (number + 1) * SHARD_ROWS]
+    return tuple(rows[name] for name in pool.column_names)
+
+
+def _size(rows: int, number: int) -> int:
+    """Texts in a shard of a pool of `rows` texts; the last shard may have fewer than the others."""
+    return min(SHARD_ROWS, rows - number * SHARD_ROWS)
+
+
+def missing_shards(paths: list[Path], rows: int) -> list[int]:
+    """Numbers of the shards of a pool of `rows` texts that have no sound file; of equal shards the first alone."""
+    first: dict[Path, int] = {}
+    for number, path in enumerate(paths):
+        first.setdefault(path, number)
+    return [number for path, number in first.items() if not is_sound(path, _size(rows, number))]
+
+
 def label_texts(
     pool: Dataset,
     classifier: Classifier | BlackBox,
@@ -163,43 +190,45 @@ def label_texts(
     """Add the teacher's logits to a pool of texts (columns ``text`` and, for pairs, ``text_b``).
 
     Shards that the cache holds are not asked again. A shard file that does not open or has another number of
-    rows is written anew. Several processes take turns: each asks for its own shards and opens those of all. The next
-    shard's texts become token ids while the teacher answers for this one.
+    rows is written anew. The missing ones are dealt out to the processes; each asks for its own and opens those of all.
+    The next shard's texts become token ids while the teacher answers for this one.
+
+    Raises:
+        InputError: logits that are no finite numbers; they are not kept.
     """
-    columns = text_columns(pool)
+    texts = pool.select_columns(text_columns(pool))
     if isinstance(classifier, Classifier):
         max_length = min(max_length, classifier.tokenizer.model_max_length)
     folder = cache / "labels" / classifier.fingerprint[:16]
     schema = pa.schema({"teacher_logits": pa.list_(pa.float32(), len(classifier.order))})
-    paths: list[Path] = []
-    live, state = 0, PartialState()
+    paths = [
+        folder / f"{shard_key(classifier, _texts(texts, number), max_length, precision)}.arrow"
+        for number in range(math.ceil(len(pool) / SHARD_ROWS))
+    ]
+    state = PartialState()
+    # One process looks, so that all agree on what is missing: the first to look may write before the last has looked.
+    own = on_main(lambda: missing_shards(paths, len(pool)))[state.process_index :: state.num_processes]
 
-    def shards() -> Iterator[tuple[Path, int, tuple[list[str], ...] | BatchEncoding | None]]:
-        """Path, rows and, where this process has to ask for it, the texts of every shard."""
-        for number, start in enumerate(range(0, len(pool), SHARD_ROWS)):
-            rows = pool[start : start + SHARD_ROWS]
-            texts = tuple(rows[name] for name in columns)
-            path = folder / f"{shard_key(classifier, texts, max_length, precision)}.arrow"
-            count = len(texts[0])
-            if number % state.num_processes != state.process_index or is_sound(path, count):
-                yield path, count, None
-            else:
-                yield path, count, texts if isinstance(classifier, BlackBox) else _encode(classifier, texts, max_length)
+    def shards() -> Iterator[tuple[Path, tuple[list[str], ...] | BatchEncoding]]:
+        """Path and texts of every shard that this process asks for."""
+        for number in own:
+            part = _texts(texts, number)
+            yield paths[number], part if isinstance(classifier, BlackBox) else _encode(classifier, part, max_length)
 
-    with _nothing_old_collected(), bar(description, len(pool), "text") as progress:
+    live = 0
+    to_ask = sum(_size(len(pool), number) for number in own)
+    with _nothing_old_collected(), bar(description, to_ask, "text") as progress:
         meter = Meter(progress)
-        for path, count, inputs in ahead(shards()):
-            paths.append(path)
-            if inputs is None:
-                progress.update(count)
-                continue
+        for path, inputs in ahead(shards()):
             if isinstance(classifier, BlackBox):
                 logits = classifier.logits(inputs, progress)
             else:
                 logits = infer(classifier, inputs, precision, meter)
+                check_finite(logits, classifier.name, precision)
             array = pa.FixedSizeListArray.from_arrays(pa.array(logits.ravel()), logits.shape[1])
             write_arrow(path, [pa.record_batch([array], schema=schema)], schema)
-            live += count
+            live += len(logits)
+    # Every process waits here for all others, so that after it every shard is written.
     live = sum(everyone(live))
     logits_column = concatenate_datasets([open_arrow(path) for path in paths])
     return LabelledTexts(concatenate_datasets([pool, logits_column], axis=1), queries=len(pool), live=live)

@@ -11,7 +11,8 @@ from typing import Any
 PERTURBATIONS = ("none", "random", "adversarial")
 ADVERSARIES = ("gradient", "candidates")
 OBJECTIVES = ("kd", "label-smoothing", "kd-pt", "kd-sim", "kd-topk", "kd-pt+sim", "logit-mse", "hard-label")
-PRECISIONS = ("auto", "fp32", "bf16")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+STUDENT_PRECISIONS = ("fp32", "bf16")
 POOL_SIZES = {1: 180_000, 2: 90_000}  # by number of input texts; a pair costs more tokens
 MAX_SEED = 2**32 - 1  # NumPy's legacy generator takes no larger one
 
@@ -90,7 +91,8 @@ class DistillConfig:
     # Labelling and selection
     precision: str = option(
         "auto",
-        "precision of the teacher; auto: bf16 where the processor has it",
+        "precision of the teacher; auto: bf16 where the device has it natively, else fp16 on a GPU and fp32 on a CPU, "
+        "where fp16 is mostly slower",
         choices=PRECISIONS,
         group="labels",
     )
@@ -133,6 +135,12 @@ class DistillConfig:
     weight_decay: float = option(0.01, "decoupled weight decay", low=0.0, group="training")
     checkpoints: int = option(
         10, "checkpoints per run; the one with the lowest loss on held-out text wins", low=1, group="training"
+    )
+    student_precision: str = option(
+        "fp32",
+        "precision in which the student computes while it is trained; its weights stay float32",
+        choices=STUDENT_PRECISIONS,
+        group="training",
     )
     logging_steps: int = option(50, "optimizer steps between two log lines", low=1, group="training")
     report_to: str = option("none", "tracker that Trainer reports to (tensorboard, wandb, ...)", group="training")
@@ -281,7 +289,9 @@ class FinetuneConfig:
         low=1,
         group="training",
     )
-    precision: str = option("auto", "precision of training", choices=PRECISIONS, group="training")
+    precision: str = option(
+        "auto", "precision of training, as in `distill`; fp16 on a GPU only", choices=PRECISIONS, group="training"
+    )
     seed: int = option(0, "seed of everything random", low=0, high=MAX_SEED, group="run")
     output_dir: str | None = option(None, "folder of the trained teacher; default runs/teacher-TASK", group="run")
     cache_dir: str | None = option(None, "cache folder; default $ZSKD_CACHE or ~/.cache/zskd", group="run")
@@ -361,7 +371,7 @@ class DiagnoseConfig:
     data: str | None = option(
         None, "labelled file in the task's columns, for the calibration; default: the task's probe", group="data"
     )
-    precision: str = option("auto", "precision of the teacher", choices=PRECISIONS, group="run")
+    precision: str = option("auto", "precision of the teacher, as in `distill`", choices=PRECISIONS, group="run")
     seed: int = option(0, "seed of the inputs", low=0, high=MAX_SEED, group="run")
     json: bool = option(False, "print one JSON object instead of text", group="run")
     cache_dir: str | None = option(None, "cache folder; default $ZSKD_CACHE or ~/.cache/zskd", group="run")

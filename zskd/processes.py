@@ -56,8 +56,8 @@ def join(asked: int | None) -> PartialState:
     if asked is not None and state.num_processes != asked:
         raise InputError(
             f"--num-processes {asked}: expected {asked} processes, found {state.num_processes}; "
-            "`accelerate launch --cpu` starts one whatever it is told: use torchrun, or leave the launcher out and let "
-            "zskd start them"
+            "`accelerate launch --cpu` starts one whatever it is told: use --multi_gpu (it needs no GPU), torchrun, "
+            "or leave the launcher out and let zskd start them"
         )
     return state
 

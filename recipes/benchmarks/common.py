@@ -15,9 +15,10 @@ from zskd.config import cache_root
 from zskd.files import write_text
 from zskd.labelling import label_texts
 from zskd.models.blackbox import BlackBox
-from zskd.models.classifier import Classifier, pick_precision
+from zskd.models.classifier import Classifier
 from zskd.models.student import Start, start_student
 from zskd.models.teacher import load_teacher
+from zskd.precision import pick_precision
 from zskd.tasks import TASKS
 from zskd.text.corpus import build_corpus
 from zskd.text.shaping import build_pools
@@ -61,8 +62,9 @@ def teacher() -> Classifier:
 def student(guide: Classifier) -> Start:
     """The embedded default's student."""
     set_seed(0)
+    precision = pick_precision("auto", guide.model.device)
     return start_student(
-        TASK, "build", None, guide, compression=30.0, precision=pick_precision("auto"), seed=0, cache=cache_root(None)
+        TASK, "build", None, guide, compression=30.0, precision=precision, seed=0, cache=cache_root(None)
     )
 
 

@@ -49,10 +49,11 @@ from recipes.benchmarks.common import (
 )
 from zskd.labelling import predict_logits
 from zskd.losses import kd_loss
-from zskd.models.classifier import Classifier, pick_precision
+from zskd.models.classifier import Classifier
 from zskd.models.frozen import fast_copy
 from zskd.models.loading import quiet_transformers
 from zskd.models.student import Start, student_classifier
+from zskd.precision import autocast, pick_precision
 from zskd.tasks import TASKS
 from zskd.training.data import TransferCollator, encode
 from zskd.training.trainer import ZeroShotTrainer
@@ -65,7 +66,7 @@ class LiveTrainer(ZeroShotTrainer):
 
     def __init__(self, *args: Any, guide: Classifier, precision: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.guide, self.bf16 = guide, precision == "bf16"
+        self.guide, self.precision = guide, precision
 
     def compute_loss(
         self,
@@ -77,7 +78,7 @@ class LiveTrainer(ZeroShotTrainer):
         """The distillation loss against the live teacher."""
         asked = {name: value for name, value in inputs.items() if name != "teacher_logits"}
         device = inputs["input_ids"].device.type
-        with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=self.bf16):
+        with torch.inference_mode(), autocast(device, self.precision):
             logits = self.guide.model(**asked).logits.float()[:, list(self.guide.order)]
         outputs = model(**asked)
         loss = kd_loss(logits.clone(), outputs.logits, self.args.temperature)
@@ -170,7 +171,7 @@ def main() -> int:
     guide = teacher()
     pool, heldout = inputs(given.sentences)
     start = student(guide)
-    precision = pick_precision("auto")
+    precision = pick_precision("auto", guide.model.device)
     target = predict_logits(guide, (heldout["text"][:],), max_length=LENGTH, precision="fp32").argmax(axis=1)
     table = []
     with tempfile.TemporaryDirectory() as folder:

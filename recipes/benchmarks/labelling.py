@@ -27,9 +27,10 @@ from recipes.benchmarks.common import LENGTH, inputs, labelled, report, teacher
 from zskd.encoding import encode_texts
 from zskd.models.classifier import Classifier
 from zskd.models.frozen import fast_copy
+from zskd.precision import HALVES
 from zskd.processes import join
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+DTYPES = {"fp32": torch.float32, **HALVES}
 
 
 def peak(dtype: torch.dtype, device: torch.device) -> float:

@@ -23,10 +23,11 @@ from transformers import BertConfig, BertForSequenceClassification, PrinterCallb
 from recipes.benchmarks.common import LENGTH, TASK, arguments, inputs, labelled, report, teacher
 from recipes.benchmarks.labelling import DTYPES, peak, work
 from recipes.benchmarks.trainer import Clock
-from zskd.models.classifier import Classifier, pick_precision
+from zskd.models.classifier import Classifier
 from zskd.models.frozen import fast_copy
 from zskd.models.generator import build_generator
 from zskd.models.loading import count_parameters, model_fingerprint, quiet_transformers
+from zskd.precision import pick_precision
 from zskd.training.adversary import GradientAdversary
 from zskd.training.data import encode
 from zskd.training.trainer import ZeroShotTrainer
@@ -76,7 +77,7 @@ def rows_per_second(
 ) -> float:
     """Rows that `ZeroShotTrainer` trains on in a second, after the first tenth of the steps."""
     clock = Clock()
-    precision = pick_precision("auto")
+    precision = pick_precision("auto", large.model.device)
     with tempfile.TemporaryDirectory() as folder, quiet_transformers():
         options = arguments(
             folder, batch, max_steps=steps, bf16=torch.cuda.is_available(), adversarial_start=0.0, temperature=1.0
@@ -109,8 +110,8 @@ def main() -> int:
     pool, _ = inputs(given.sentences)
     set_seed(0)
     large = as_teacher(guide, bert(guide, *given.teacher))
-    precision = pick_precision("auto")
     device = large.model.device
+    precision = pick_precision("auto", device)
     table: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         labeller = fast_copy(large, precision, compile=False)

@@ -37,9 +37,9 @@ from recipes.benchmarks.common import (
     teacher,
 )
 from zskd.losses import kd_loss
-from zskd.models.classifier import pick_precision
 from zskd.models.loading import quiet_transformers
 from zskd.models.student import Start
+from zskd.precision import pick_precision
 from zskd.training.data import LengthGroupedSampler, TransferCollator, encode
 from zskd.training.trainer import ZeroShotTrainer
 
@@ -111,7 +111,7 @@ def main() -> int:
     start = student(guide)
     found: dict[str, list[float]] = {"bare loop": [], "ZeroShotTrainer": []}
     with tempfile.TemporaryDirectory() as folder:
-        texts = labelled(pool, guide, Path(folder), pick_precision("auto"))
+        texts = labelled(pool, guide, Path(folder), pick_precision("auto", guide.model.device))
         rows = encode(texts, start.tokenizer, guide.order, LENGTH, Path(folder, "rows.arrow"))
         for _ in range(given.repeats):
             for name, run in (("bare loop", with_loop), ("ZeroShotTrainer", with_trainer)):

@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 
 from zskd.models.frozen import PLAIN, SHORT, compiled, with_half_weights, with_short_attention
 from zskd.models.loading import model_fingerprint
+from zskd.precision import HALVES, autocast
 
 LABELS = ("no", "yes", "maybe")
 
@@ -27,10 +28,13 @@ def batch(rows: int, length: int) -> dict[str, torch.Tensor]:
     return {"input_ids": ids, "attention_mask": mask}
 
 
-def test_half_weights_give_the_bits_of_autocast_and_leave_the_model_alone(model: PreTrainedModel) -> None:
+@pytest.mark.parametrize("precision", HALVES)
+def test_half_weights_give_the_bits_of_autocast_and_leave_the_model_alone(
+    model: PreTrainedModel, precision: str
+) -> None:
     before = model_fingerprint(model)
-    half = with_half_weights(model)
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    half = with_half_weights(model, HALVES[precision])
+    with torch.no_grad(), autocast("cpu", precision):
         assert torch.equal(half(**batch(4, 9)).logits, model(**batch(4, 9)).logits)
     assert model_fingerprint(model) == before
     linear = {name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
@@ -38,14 +42,14 @@ def test_half_weights_give_the_bits_of_autocast_and_leave_the_model_alone(model:
     for (name, weight), copied in zip(model.named_parameters(), half.parameters(), strict=True):
         changed = name.rpartition(".")[0] in linear
         assert (copied is weight) != changed
-        assert copied.dtype == (torch.bfloat16 if changed else torch.float32)
+        assert copied.dtype == (HALVES[precision] if changed else torch.float32)
 
 
 def test_tied_weights_stay_tied() -> None:
     from transformers import BertConfig, BertForMaskedLM
 
     config = BertConfig(vocab_size=90, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
-    half = with_half_weights(BertForMaskedLM(config))
+    half = with_half_weights(BertForMaskedLM(config), torch.bfloat16)
     assert half.get_input_embeddings().weight is half.get_output_embeddings().weight
 
 
@@ -57,6 +61,8 @@ SIZES = {
     "intermediate_size": 32,
     "pad_token_id": 0,
 }
+# Of the largest logit.
+TOLERANCE = {"fp32": 1e-4, "bf16": 0.1, "fp16": 0.025}
 DISTILBERT = {"vocab_size": 90, "dim": 16, "n_layers": 2, "n_heads": 4, "hidden_dim": 32}
 
 
@@ -71,7 +77,7 @@ def sensitive(architecture: str, sizes: dict[str, int]) -> PreTrainedModel:
     return model
 
 
-@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("precision", ["fp32", *HALVES])
 @pytest.mark.parametrize(
     ("architecture", "sizes"),
     [
@@ -84,7 +90,7 @@ def sensitive(architecture: str, sizes: dict[str, int]) -> PreTrainedModel:
         ("distilbert", DISTILBERT),
     ],
 )
-def test_short_attention_is_attention(architecture: str, sizes: dict[str, int], half: bool) -> None:
+def test_short_attention_is_attention(architecture: str, sizes: dict[str, int], precision: str) -> None:
     assert architecture in PLAIN
     model = sensitive(architecture, sizes)
     short = with_short_attention(model)
@@ -95,10 +101,10 @@ def test_short_attention_is_attention(architecture: str, sizes: dict[str, int], 
         with torch.inference_mode():
             expected = model(**batch(rows, length)).logits
             assert not torch.allclose(model(**ones).logits, expected, rtol=1e-3)  # the mask matters
-            with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            with autocast("cpu", precision):
                 found = short(**batch(rows, length)).logits.float()
         scale = float(expected.abs().max())
-        torch.testing.assert_close(found, expected, rtol=0, atol=scale * (0.1 if half else 1e-4))
+        torch.testing.assert_close(found, expected, rtol=0, atol=scale * TOLERANCE[precision])
 
 
 @pytest.mark.parametrize(
@@ -119,8 +125,8 @@ def test_other_attention_is_left_alone(architecture: str, sizes: dict[str, int])
 @pytest.mark.parametrize("half", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_compiled_copy_answers_alike_for_every_shape(model: PreTrainedModel, half: bool) -> None:
     before = model_fingerprint(model)
-    made = compiled(with_half_weights(model) if half else model)
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=half):
+    made = compiled(with_half_weights(model, torch.bfloat16) if half else model)
+    with torch.inference_mode(), autocast("cpu", "bf16" if half else "fp32"):
         for rows, length in ((4, 9), (7, 5), (3, 16), (1, 4)):
             inputs = batch(rows, length)
             torch.testing.assert_close(

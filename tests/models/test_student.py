@@ -158,6 +158,19 @@ def test_reactions_are_those_of_each_token_alone() -> None:
         torch.testing.assert_close(states[token], output.hidden_states[-1][0, 1], atol=1e-5, rtol=0)
 
 
+def test_reactions_in_float16_are_near_or_refused(tmp_path: Path) -> None:
+    teacher = classifier(MNLI)
+    full, half = token_reactions(teacher), token_reactions(teacher, "fp16")
+    for expected, found in zip(full, half, strict=True):
+        torch.testing.assert_close(found, expected, atol=0.01, rtol=0.01)
+    assert not torch.equal(half[1], full[1])
+    with torch.no_grad():
+        teacher.model.classifier.weight.mul_(1e7)
+    with pytest.raises(InputError, match=r"--precision fp16: expected finite .* bf16 or fp32"):
+        cached_word_features(teacher, 8, "fp16", tmp_path)
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
 def test_leading_dimensions_are_the_response() -> None:
     teacher = classifier(MNLI)
     features = word_features(teacher, 10)

@@ -166,6 +166,17 @@ def test_in_bfloat16_the_answers_are_float32_and_gradients_finite(teacher: Class
     assert torch.cat([g.ravel() for g in gradients(made, written.loss)]).isfinite().all()
 
 
+def test_no_gradient_goes_through_float16(teacher: Classifier) -> None:
+    student, batch = tiny_bert(len(teacher.tokenizer), LABELS, seed=2), inputs(teacher)
+    found = []
+    for precision in ("fp32", "fp16"):
+        torch.manual_seed(0)
+        made = GradientAdversary(build_generator(teacher), teacher, options(), precision=precision)
+        written = rewrite(made, student, batch)
+        found.append((written.teacher_logits, written.loss, *gradients(made, written.loss)))
+    assert all(map(torch.equal, *found))
+
+
 @pytest.mark.parametrize("candidates", [0, 16])
 @pytest.mark.parametrize("temperature", [0.05, 3.0])
 def test_every_gradient_is_finite_and_every_term_has_one(

@@ -28,8 +28,9 @@ def run(arguments: argparse.Namespace) -> int:
     set_up_logging(quiet=arguments.quiet)
     from zskd.config import cache_root, input_length
     from zskd.labelled import read_labelled
-    from zskd.models.classifier import Classifier, pick_precision
+    from zskd.models.classifier import Classifier
     from zskd.models.teacher import load_teacher
+    from zskd.precision import pick_precision
     from zskd.scoring import evaluate_rows
     from zskd.tasks import find_task
 

@@ -38,8 +38,9 @@ def run(arguments: argparse.Namespace) -> int:
     config = build_config(arguments, PredictConfig)
     set_up_logging(quiet=arguments.quiet)
     from zskd.files import replacing
-    from zskd.models.classifier import Classifier, pick_precision
+    from zskd.models.classifier import Classifier
     from zskd.models.saved import load_saved
+    from zskd.precision import pick_precision
     from zskd.predict import predict
 
     saved = load_saved(

@@ -18,11 +18,12 @@ from zskd.files import write_text
 from zskd.labelled import read_labelled
 from zskd.labelling import label_texts, predict_logits
 from zskd.models.blackbox import BlackBox
-from zskd.models.classifier import Classifier, load_classifier, pick_precision
+from zskd.models.classifier import Classifier, load_classifier
 from zskd.models.frozen import fast_copy
 from zskd.models.output_layer import output_weights
 from zskd.models.teacher import load_teacher
 from zskd.objectives import class_cosines
+from zskd.precision import pick_precision
 from zskd.tasks import Task, find_task
 from zskd.text.corpus import build_corpus
 from zskd.text.selection import teacher_logits

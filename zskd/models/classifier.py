@@ -120,16 +120,3 @@ def load_plain(
 def pick_device() -> torch.device:
     """Where this process runs its models: its CUDA device, or the CPU."""
     return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
-
-
-def pick_precision(precision: str, device: torch.device | None = None) -> str:
-    """``auto`` -> ``bf16`` where the device computes in bfloat16 natively, else ``fp32``.
-
-    Decided by capability and never by a timing, so that the same machine always answers the same.
-    """
-    if precision != "auto":
-        return precision
-    if device is not None and device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    supported = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
-    return "bf16" if any(check() for check in supported if check is not None) else "fp32"

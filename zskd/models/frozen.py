@@ -12,6 +12,7 @@ from transformers.masking_utils import AttentionMaskInterface, eager_mask
 
 from zskd.models.blackbox import BlackBox
 from zskd.models.classifier import Classifier
+from zskd.precision import HALVES
 
 
 def _copy(model: PreTrainedModel, replaced: dict[int, torch.nn.Parameter]) -> PreTrainedModel:
@@ -70,15 +71,15 @@ def with_short_attention(model: PreTrainedModel) -> PreTrainedModel:
     return made
 
 
-def with_half_weights(model: PreTrainedModel) -> PreTrainedModel:
-    """A copy of a frozen model whose linear layers hold bfloat16 weights; the other weights are shared.
+def with_half_weights(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
+    """A copy of a frozen model whose linear layers hold weights of 16 bits; the other weights are shared.
 
-    Under autocast it computes the same bits as the model itself, which would cast all of these weights anew in every
-    forward pass: autocast keeps casts of trainable weights alone.
+    Under autocast to `dtype` it computes the same bits as the model itself, which would cast all of these weights anew
+    in every forward pass: autocast keeps casts of trainable weights alone.
     """
     linear = (module for module in model.modules() if isinstance(module, torch.nn.Linear))
     halves = {
-        id(weight): torch.nn.Parameter(weight.detach().bfloat16(), requires_grad=False)
+        id(weight): torch.nn.Parameter(weight.detach().to(dtype), requires_grad=False)
         for module in linear
         for weight in module.parameters()
     }
@@ -103,8 +104,8 @@ def fast_copy(teacher: Classifier | BlackBox, precision: str, compile: bool) -> 
     if isinstance(teacher, BlackBox):
         return teacher
     model = teacher.model
-    if precision == "bf16":
-        model = with_half_weights(model)
+    if precision in HALVES:
+        model = with_half_weights(model, HALVES[precision])
         if model.device.type == "cpu":
             model = with_short_attention(model)
     return replace(teacher, model=compiled(model) if compile else model, compiled=compile)

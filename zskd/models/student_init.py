@@ -23,6 +23,7 @@ from zskd.batching import token_batches, token_budget
 from zskd.files import replacing
 from zskd.models.classifier import Classifier
 from zskd.models.vocabulary import vocabulary_size
+from zskd.precision import autocast, check_finite
 from zskd.progress import bar
 
 # Raise it when the same teacher would give other features.
@@ -55,7 +56,10 @@ def token_reactions(teacher: Classifier, precision: str = "fp32") -> tuple[torch
     """States ``(vocab, hidden)`` and logits ``(vocab, num_labels)`` of the teacher for each single token, float32.
 
     Args:
-        precision: ``fp32``, or ``bf16`` for autocast.
+        precision: ``fp32``, or one of `zskd.precision.HALVES` for autocast.
+
+    Raises:
+        InputError: some are NaN or infinite.
     """
     tokenizer, model = teacher.tokenizer, teacher.model
     # What the tokenizer puts around a text; "a" itself may be one piece or several.
@@ -71,12 +75,15 @@ def token_reactions(teacher: Classifier, precision: str = "fp32") -> tuple[torch
     with bar("teacher answers single tokens", size, "token") as progress:
         for batch in batches:
             inputs = ids[batch].to(model.device)
-            with torch.autocast(inputs.device.type, torch.bfloat16, enabled=precision == "bf16"):
+            with autocast(inputs.device.type, precision):
                 output = model(input_ids=inputs, attention_mask=torch.ones_like(inputs), output_hidden_states=True)
             states.append(output.hidden_states[-1][:, position].float().cpu())
             logits.append(output.logits.float().cpu())
             progress.update(len(batch))
-    return torch.cat(states)[:size], torch.cat(logits)[:size]  # the last batch repeats itself
+    found = torch.cat(states)[:size], torch.cat(logits)[:size]  # the last batch repeats itself
+    for part in found:
+        check_finite(part.numpy(), teacher.name, precision)
+    return found
 
 
 def principal_components(rows: torch.Tensor, count: int) -> torch.Tensor:

@@ -13,6 +13,7 @@ from zskd.losses import imbalance, kl_divergence, unsureness
 from zskd.models.classifier import Classifier
 from zskd.models.frozen import with_half_weights
 from zskd.models.soft_tokens import Choice, forward_choice
+from zskd.precision import HALVES, autocast, gradient_precision
 from zskd.training.arguments import ZeroShotArguments
 from zskd.training.writer import Inputs, Place, Rewritten, Scope, Writer
 
@@ -31,16 +32,18 @@ class GradientAdversary(Writer):
 
     Args:
         teacher: its weights are frozen here.
-        precision: ``fp32``, or ``bf16`` for autocast in generator and teacher.
+        precision: the teacher's. With ``bf16`` generator and teacher compute in bfloat16, with any other in float32
+            (`zskd.precision.gradient_precision`).
     """
 
     def __init__(
         self, generator: PreTrainedModel, teacher: Classifier, arguments: ZeroShotArguments, precision: str = "fp32"
     ) -> None:
         super().__init__(generator, teacher.tokenizer, arguments)
-        self.bf16 = precision == "bf16"
+        self.precision = gradient_precision(precision)
         frozen = teacher.model.requires_grad_(False).eval()
-        self.teacher = with_half_weights(frozen) if self.bf16 else frozen
+        half = HALVES.get(self.precision)
+        self.teacher = with_half_weights(frozen, half) if half else frozen
         self.order = torch.tensor(teacher.order)
 
     def to(self, device: torch.device) -> None:
@@ -60,7 +63,7 @@ class GradientAdversary(Writer):
         student.eval()
         device = inputs["input_ids"].device.type
         with torch.set_grad_enabled(learn):
-            with torch.autocast(device, torch.bfloat16, enabled=self.bf16):
+            with autocast(device, self.precision):
                 (choice,), anchor = self.fill(inputs, place)
                 teacher_logits = forward_choice(self.teacher, inputs, choice).float()[:, self.order]
             with scope.autocast():

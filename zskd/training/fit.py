@@ -85,6 +85,7 @@ def training_arguments(config: DistillConfig, folder: Path, rows: float) -> Zero
         metric_for_best_model="loss",
         logging_steps=config.logging_steps,
         logging_nan_inf_filter=False,
+        bf16=config.student_precision == "bf16",
         report_to=config.report_to,
         seed=config.seed,
         use_cpu=not torch.cuda.is_available(),
@@ -92,6 +93,12 @@ def training_arguments(config: DistillConfig, folder: Path, rows: float) -> Zero
         dataloader_pin_memory=torch.cuda.is_available(),
         disable_tqdm=progress.hidden(),
     )
+
+
+def _without_autocast(model: PreTrainedModel) -> None:
+    """Give a model back the ``forward`` that accelerate wraps for ``bf16``: scores are those of float32."""
+    if "_original_forward" in vars(model):
+        del model.forward, model._original_forward
 
 
 def fit(
@@ -135,6 +142,7 @@ def fit(
         repoint_best(checkpoint)
     with quiet_transformers():
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    pass
     return Fit(
         trainer=trainer,
         steps=trainer.state.global_step,

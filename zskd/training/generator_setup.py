@@ -18,6 +18,7 @@ from zskd.models.classifier import Classifier
 from zskd.models.generator import build_generator, load_generator
 from zskd.models.loading import count_parameters, model_fingerprint
 from zskd.models.vocabulary import require_one_vocabulary
+from zskd.precision import gradient_precision
 from zskd.tasks import Task
 from zskd.text.corpus import Corpus
 from zskd.training.adversary import GradientAdversary
@@ -92,7 +93,7 @@ def prepare_adversary(
             pairs=task.is_pair,
             steps=config.generator_warmup,
             max_length=input_length(config),
-            precision="bf16" if precision == "bf16" else "fp32",
+            precision=gradient_precision(precision),
             fingerprint=model_fingerprint(generator),
             cache=cache,
         )
