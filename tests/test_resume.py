@@ -67,11 +67,17 @@ def student(run: Path | str | None) -> tuple[str, str]:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory, teacher_folder: Path, corpus_file: Path, shared_cache: Path) -> tuple[DistillConfig, dict]:
-    """A run from beginning to end: its options and metrics."""
+def whole(
+    tmp_path_factory: pytest.TempPathFactory,
+    teacher_folder: Path,
+    student_folder: Path,
+    corpus_file: Path,
+    shared_cache: Path,
+) -> tuple[DistillConfig, dict]:
+    """A run from beginning to end: its options and metrics. The student has dropout, which a built one has not."""
     run = tmp_path_factory.mktemp("whole") / "run"
     config = DistillConfig(
-        task="sst2", teacher=str(teacher_folder), compression=2.0, corpus=[str(corpus_file)], pool_size=640,
+        task="sst2", teacher=str(teacher_folder), student=str(student_folder), corpus=[str(corpus_file)], pool_size=640,
         heldout=64, max_length=32, epochs=2.0, batch_size=32, checkpoints=4, learning_rate=0.01,
         precision="fp32", cache_dir=str(shared_cache), output_dir=str(run),
     )  # fmt: skip

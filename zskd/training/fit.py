@@ -142,7 +142,7 @@ def fit(
         repoint_best(checkpoint)
     with quiet_transformers():
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    pass
+    _without_autocast(student)
     return Fit(
         trainer=trainer,
         steps=trainer.state.global_step,
