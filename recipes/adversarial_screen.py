@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from recipes.cells import KEPT, finished
+from recipes.cells import KEPT, finished, wikipedia
 from zskd.cli.options import set_up_logging
 from zskd.config import POOL_SIZES, DistillConfig, cache_root, input_length, resolve
 from zskd.distill import distill
@@ -111,7 +111,7 @@ def measure(
     options = {
         "task": task.name,
         "seed": seed,
-        "corpus": [str(data / "ood" / file) for file in ("wikitext-2.txt", "wikisplit.txt")],
+        "corpus": wikipedia(data),
         "output_dir": str(run),
         **changes,
     }

@@ -77,6 +77,11 @@ def _settings(config: DistillConfig, pools: Pools | None) -> dict[str, Any]:
     return settings
 
 
+def wikipedia(data: Path) -> list[str]:
+    """The Wikipedia text of the recipes, in a folder with ``ood/``."""
+    return [str(data / "ood" / name) for name in ("wikitext-2.txt", "wikisplit.txt")]
+
+
 def _adapter_hash(task: Task) -> str:
     adapter = task.adapter_path()
     assert adapter is not None

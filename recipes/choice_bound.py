@@ -20,6 +20,7 @@ docs/results/adversarial.
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from recipes.adversarial_screen import RESULTS, measure, one_line
+from recipes.cells import wikipedia
 from zskd.cli.options import set_up_logging
 from zskd.config import POOL_SIZES, DistillConfig, cache_root, input_length, resolve
 from zskd.distill import distill
@@ -82,7 +84,7 @@ class Bound:
 
     def __init__(self, task: Task, size: int, seed: int, data: Path, work: Path) -> None:
         self.task, self.seed, self.size, self.data, self.work = task, seed, size, data, work
-        corpus = [str(data / "ood" / file) for file in ("wikitext-2.txt", "wikisplit.txt")]
+        corpus = wikipedia(data)
         self.config = resolve(DistillConfig, "embedded", {"task": task.name, "seed": seed, "corpus": corpus})[0]
         self.config.pool_size = size
         cache = cache_root(None)
@@ -104,6 +106,7 @@ class Bound:
             self.pools, transfer=self.pools.transfer.select(rows), fingerprint=f"{self.pools.fingerprint}-{name}"
         )
 
+    @functools.cached_property
     def logits(self) -> tuple[np.ndarray, np.ndarray]:
         """Teacher's and half-trained student's logits of the large pool's other rows, ``(rows, num_labels)`` each."""
         cache, length = cache_root(None), input_length(self.config)
@@ -125,14 +128,14 @@ class Bound:
         answers = predict_logits(student, texts, max_length=length, precision="fp32")[:, list(student.order)]
         return teacher_logits(labelled.dataset, teacher.order)[self.others], answers
 
-    def run(self, choice: str, logits: tuple[np.ndarray, np.ndarray]) -> dict[str, Any]:
+    def run(self, choice: str) -> dict[str, Any]:
         """Train on a choice and score it."""
         changes: dict[str, Any] = {"pool_size": self.size}
         rows = np.arange(len(self.pools.transfer))
         if choice == "everything":
             changes["epochs"] = self.config.epochs / LARGER
         else:
-            chosen = choose(choice, *logits, self.size - len(self.first), np.random.default_rng([9, self.seed]))
+            chosen = choose(choice, *self.logits, self.size - len(self.first), np.random.default_rng([9, self.seed]))
             rows = np.sort(np.concatenate([self.first, self.others[chosen]]))
         path = RESULTS / f"choice-{self.task.name}-{choice}-{self.seed}.json"
         return measure(self.task, changes, self.seed, path, self.data, self.work, pools=self.part(choice, rows))
@@ -152,9 +155,8 @@ def main() -> int:
     task = TASKS[arguments.task]
     size = arguments.size or POOL_SIZES[len(task.text_columns)]
     bound = Bound(task, size, arguments.seed, arguments.data, arguments.work)
-    logits = bound.logits()
     for choice in arguments.choices:
-        print(one_line(f"{task.name} {choice}", bound.run(choice, logits)), flush=True)
+        print(one_line(f"{task.name} {choice}", bound.run(choice)), flush=True)
     return 0
 
 

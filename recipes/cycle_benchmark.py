@@ -28,6 +28,7 @@ from accelerate import Accelerator
 from torch.nn import functional
 from transformers import PreTrainedModel, set_seed
 
+from recipes.cells import wikipedia
 from zskd.config import cache_root
 from zskd.files import write_text
 from zskd.losses import kd_loss, kl_divergence
@@ -130,8 +131,7 @@ def main() -> int:
     cache, task = cache_root(None), TASKS["sst2"]
     teacher = load_classifier(task, "embedded", cache)
     teacher.model.requires_grad_(False)
-    files = [str(options.data / "ood" / name) for name in ("wikitext-2.txt", "wikisplit.txt")]
-    corpus = build_corpus(find_sources(files), 1.0, cache)
+    corpus = build_corpus(find_sources(wikipedia(options.data)), 1.0, cache)
     size = options.batch * options.cycles
     pools = build_pools(corpus, inputs=task.inputs, size=6 * size, heldout=64, perturb="random", seed=0, cache=cache)
     rows = list(transfer_rows(teacher, (pools.transfer["text"][-size:],), max_length=64))

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from recipes.adversarial_screen import SETTINGS
-from recipes.cells import Cell, bootstrap_difference, run_cell, unpack
+from recipes.cells import Cell, bootstrap_difference, run_cell, unpack, wikipedia
 from recipes.in_domain import in_domain_pools
 from zskd.cli.options import set_up_logging
 from zskd.config import POOL_SIZES
@@ -46,8 +46,7 @@ def cell_name(task: str, condition: str, seed: int, compression: float) -> str:
 
 def cell(task: str, condition: str, seed: int, compression: float, data: Path, work: Path) -> Cell:
     """The run behind one condition of one task."""
-    wikipedia = [str(data / "ood" / name) for name in ("wikitext-2.txt", "wikisplit.txt")]
-    options: dict[str, Any] = {"task": task, "seed": seed, "corpus": wikipedia, "compression": compression}
+    options: dict[str, Any] = {"task": task, "seed": seed, "corpus": wikipedia(data), "compression": compression}
     pools = None
     if condition == "embedded":
         del options["corpus"]
