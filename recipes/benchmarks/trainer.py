@@ -1,9 +1,11 @@
 """What `ZeroShotTrainer` costs over a bare PyTorch loop, at the sizes of the embedded default.
 
-Both train the same student on the same batches with the same loss, optimizer, schedule and clipping, and take turns.
-Compared are the seconds between the ends of two steps, over all steps after the first tenth.
+Both train the same student on the same batches with the same loss, optimizer, schedule and clipping. They take short
+turns, the first of a pair every other time, because a machine's speed may drift by more than the overhead: compared are
+the milliseconds a step of two neighbouring turns, over all steps after the first tenth. The overhead is the median of
+these ratios, with their quartiles.
 
-    python -m recipes.benchmarks.trainer [--steps 400] [--batch 64] [--repeats 3]
+    python -m recipes.benchmarks.trainer [--steps 200] [--batch 64] [--repeats 16]
 """
 
 from __future__ import annotations
@@ -102,9 +104,9 @@ def with_loop(start: Start, rows: Dataset, batch: int, steps: int) -> list[float
 def main() -> int:
     """Measure and report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=16)
     given = parser.parse_args()
     guide = teacher()
     pool, _ = inputs(8_192)
@@ -113,12 +115,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         texts = labelled(pool, guide, Path(folder), pick_precision("auto", guide.model.device))
         rows = encode(texts, start.tokenizer, guide.order, LENGTH, Path(folder, "rows.arrow"))
-        for _ in range(given.repeats):
-            for name, run in (("bare loop", with_loop), ("ZeroShotTrainer", with_trainer)):
+        loops = [("bare loop", with_loop), ("ZeroShotTrainer", with_trainer)]
+        for i in range(given.repeats):
+            for name, run in loops[:: -1 if i % 2 else 1]:
                 times = run(start, rows, given.batch, given.steps)
                 kept = times[given.steps // 10 :]
                 found[name].append(1000 * (kept[-1] - kept[0]) / (len(kept) - 1))
-    base = statistics.median(found["bare loop"])
+    overheads = {name: [a / b - 1 for a, b in zip(found[name], found["bare loop"], strict=True)] for name in found}
     report(
         "trainer",
         [
@@ -127,7 +130,8 @@ def main() -> int:
                 "ms a step": round(statistics.median(values), 3),
                 "lowest": round(min(values), 3),
                 "highest": round(max(values), 3),
-                "overhead": round(statistics.median(values) / base - 1, 4),
+                "overhead": round(statistics.median(overheads[name]), 4),
+                "quartiles": np.quantile(overheads[name], [0.25, 0.75]).round(4).tolist(),
             }
             for name, values in found.items()
         ],

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
+import inspect
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import accelerate.optimizer
 import numpy as np
 import pytest
 import torch
+from accelerate.optimizer import AcceleratedOptimizer
 from conftest import tiny_bert
 from datasets import Dataset
-from transformers import TrainerCallback
+from transformers import Trainer, TrainerCallback
 
 from zskd import ZeroShotArguments, ZeroShotTrainer, kd_loss
 from zskd.objectives import UNKNOWN, Objective
@@ -196,3 +200,48 @@ def test_operations_are_counted_as_trainer_counts_them(tmp_path: Path) -> None:
     assert made.floating_point_ops(batch) == super(ZeroShotTrainer, made).floating_point_ops(batch) > 0
     made.train()
     assert made.state.total_flos > 0
+
+
+@pytest.mark.parametrize("limit", [1e-3, 1e3])
+def test_gradients_are_clipped_as_trainer_clips_them(tmp_path: Path, limit: float) -> None:
+    """Also that the private name is still Trainer's: with another, this would compare Trainer with itself."""
+
+    class Stock(ZeroShotTrainer):
+        _clip_grad_norm = Trainer._clip_grad_norm
+
+    class Counting(ZeroShotTrainer):
+        clipped = 0
+
+        def _clip_grad_norm(self, model: torch.nn.Module) -> torch.Tensor:
+            self.clipped += 1
+            return super()._clip_grad_norm(model)
+
+    start, found = tiny_bert(100, ("a", "b", "c")).state_dict(), []
+    for cls in (Stock, Counting):
+        model = tiny_bert(100, ("a", "b", "c"))
+        model.load_state_dict(start)
+        made = trainer(tmp_path, rows(32), model=model, cls=cls, max_grad_norm=limit, learning_rate=1e-2)
+        made.train()
+        norms = [entry["grad_norm"] for entry in made.state.log_history if "grad_norm" in entry]
+        found.append((norms, made.model.state_dict()))
+    assert made.clipped == 6 and found[0][0] == found[1][0] and len(norms) == 6
+    assert all(torch.equal(value, found[1][1][name]) for name, value in found[0][1].items())
+    assert limit == 1e3 or max(norms) > limit
+
+
+def test_the_model_that_is_given_is_clipped_and_not_one_from_before(tmp_path: Path) -> None:
+    made = trainer(tmp_path, rows(16), max_grad_norm=0.5)
+    for _ in range(2):
+        model = tiny_bert(100, ("a", "b", "c"))
+        for parameter in model.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        assert made._clip_grad_norm(model) > 0.5
+        norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in model.parameters()])
+        torch.testing.assert_close(norm, torch.tensor(0.5), rtol=1e-4, atol=0)
+
+
+def test_accelerate_looks_for_a_package_once_and_not_in_every_step() -> None:
+    """`accelerate` asks by this name; one that it renames would be as slow as before, without a word."""
+    source = inspect.getsource(AcceleratedOptimizer.step)
+    assert "is_lomo_available()" in source and accelerate.optimizer.is_lomo_available.cache_info().maxsize is None
+    assert bool(accelerate.optimizer.is_lomo_available()) == (importlib.util.find_spec("lomo_optim") is not None)
