@@ -16,23 +16,13 @@ from typing import Any, TypeVar
 import yaml
 
 from zskd.errors import InputError, nearest
-from zskd.options import (
-    PERTURBATIONS,
-    POOL_SIZES,
-    PRECISIONS,
-    DiagnoseConfig,
-    DistillConfig,
-    EvaluateConfig,
-    FinetuneConfig,
-    PredictConfig,
-)
+from zskd.options import POOL_SIZES, DistillConfig
 from zskd.tasks import Task, find_task
+from zskd.verb_options import DiagnoseConfig, EvaluateConfig, FinetuneConfig, PredictConfig
 
 __all__ = [
     "DEFAULT_CONFIG",
-    "PERTURBATIONS",
     "POOL_SIZES",
-    "PRECISIONS",
     "Config",
     "DiagnoseConfig",
     "DistillConfig",
