@@ -14,6 +14,7 @@ from labelled_rows import prose
 from zskd.errors import InputError
 from zskd.losses import entropy, imbalance, kl_divergence, repetition, unsureness
 from zskd.models.classifier import Classifier
+from zskd.models.frozen import SHORT
 from zskd.models.generator import build_generator, usable_tokens
 from zskd.models.loading import count_parameters, model_fingerprint
 from zskd.training.adversary import GradientAdversary
@@ -124,6 +125,20 @@ def test_nothing_is_to_be_gained_from_a_student_that_is_the_teacher(teacher: Cla
     assert largest < 1e-3 * max(float(g.abs().max()) for g in gradients(made, other.loss))
 
 
+def test_a_student_that_is_not_asked_changes_nothing_that_is_written(teacher: Classifier) -> None:
+    made, batch, asked = adversary(teacher), inputs(teacher), []
+    student = tiny_bert(len(teacher.tokenizer), LABELS)
+    student.register_forward_hook(lambda *_: asked.append(1))
+    whole = rewrite(made, student, batch, learn=False)
+    part = made.rewrite(student, batch, place(16), Scope(16), learn=False, compare=False)
+    assert asked == [1] and part.divergence is None and part.student_logits is None
+    assert torch.equal(part.inputs["input_ids"], whole.inputs["input_ids"])
+    assert torch.equal(part.teacher_logits, whole.teacher_logits)
+    assert set(whole.terms) - set(part.terms) == {"divergence"}
+    learnt = made.rewrite(student, batch, place(16), Scope(16), learn=True, compare=False)
+    assert learnt.loss is not None and learnt.divergence is not None
+
+
 def test_the_gradient_reaches_the_generator_through_both_networks(teacher: Classifier) -> None:
     made, batch = adversary(teacher, **ONLY), inputs(teacher)
     student = tiny_bert(len(teacher.tokenizer), LABELS, seed=2)
@@ -164,6 +179,8 @@ def test_in_bfloat16_the_answers_are_float32_and_gradients_finite(teacher: Class
     written = rewrite(made, student, batch)
     assert written.teacher_logits.dtype == written.divergence.dtype == torch.float32
     assert torch.cat([g.ravel() for g in gradients(made, written.loss)]).isfinite().all()
+    attentions = [model.config._attn_implementation for model in (made.teacher, made.generator, teacher.model)]
+    assert attentions == [SHORT, SHORT, "sdpa"]
 
 
 def test_no_gradient_goes_through_float16(teacher: Classifier) -> None:

@@ -64,7 +64,7 @@ class AdversarialBatches(TrainerCallback):
         student = getattr(model, "module", model)
         written = self.writer.rewrite(student, batch, place, Scope(len(chosen)), learn=True)
         model.train(was_training)
-        assert written.loss is not None
+        assert written.loss is not None and written.divergence is not None
         gradients = torch.autograd.grad(written.loss, self.writer.trainable(), allow_unused=True)
         self.writer.step(self.optimizer, list(gradients))
         new = unpadded_rows({**written.inputs, "teacher_logits": written.teacher_logits})

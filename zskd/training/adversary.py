@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from zskd.losses import imbalance, kl_divergence, unsureness
 from zskd.models.classifier import Classifier
-from zskd.models.frozen import with_half_weights
+from zskd.models.frozen import use_short_attention, with_half_weights
 from zskd.models.soft_tokens import Choice, forward_choice
 from zskd.precision import HALVES, autocast, gradient_precision
 from zskd.training.arguments import ZeroShotArguments
@@ -44,6 +44,9 @@ class GradientAdversary(Writer):
         frozen = teacher.model.requires_grad_(False).eval()
         half = HALVES.get(self.precision)
         self.teacher = with_half_weights(frozen, half) if half else frozen
+        if half and frozen.device.type == "cpu":  # in float32 a row's bits should not depend on its batch
+            use_short_attention(self.teacher)
+            use_short_attention(generator)
         self.order = torch.tensor(teacher.order)
 
     def to(self, device: torch.device) -> None:
@@ -57,7 +60,14 @@ class GradientAdversary(Writer):
         return 1
 
     def rewrite(
-        self, student: PreTrainedModel, inputs: Inputs, place: Place, scope: Scope, *, learn: bool
+        self,
+        student: PreTrainedModel,
+        inputs: Inputs,
+        place: Place,
+        scope: Scope,
+        *,
+        learn: bool,
+        compare: bool = True,
     ) -> Rewritten:
         """See `Writer.rewrite`."""
         student.eval()
@@ -66,35 +76,40 @@ class GradientAdversary(Writer):
             with autocast(device, self.precision):
                 (choice,), anchor = self.fill(inputs, place)
                 teacher_logits = forward_choice(self.teacher, inputs, choice).float()[:, self.order]
-            with scope.autocast():
-                student_logits = forward_choice(student, inputs, choice).float()
-            divergence = kl_divergence(teacher_logits, student_logits, self.arguments.temperature)
+            student_logits = divergence = None
+            if compare or learn:
+                with scope.autocast():
+                    student_logits = forward_choice(student, inputs, choice).float()
+                divergence = kl_divergence(teacher_logits, student_logits, self.arguments.temperature)
             loss, terms = self._loss(teacher_logits, divergence, choice, anchor, scope)
         return Rewritten(
             inputs={**inputs, "input_ids": choice.write_into(inputs["input_ids"])},
             teacher_logits=teacher_logits.detach(),
-            student_logits=student_logits.detach(),
-            divergence=divergence.detach(),
+            student_logits=None if student_logits is None else student_logits.detach(),
+            divergence=None if divergence is None else divergence.detach(),
             written=(choice.rows, choice.columns),
             loss=loss if learn else None,
             terms=terms,
-            queries=len(divergence),
+            queries=len(teacher_logits),
         )
 
     def _loss(
         self,
         teacher_logits: torch.Tensor,
-        divergence: torch.Tensor,
+        divergence: torch.Tensor | None,
         choice: Choice,
         anchor: torch.Tensor,
         scope: Scope,
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         options = self.arguments
         unsure = unsureness(teacher_logits)
-        per_row = options.anchor_weight * anchor + options.confidence_weight * unsure - divergence
-        loss = per_row.sum() / scope.divisor
+        per_row = options.anchor_weight * anchor + options.confidence_weight * unsure
         even = imbalance(scope.mean(teacher_logits.softmax(dim=-1).mean(dim=0)))
-        terms = {"divergence": divergence, "anchor": anchor, "unsureness": unsure, "imbalance": even}
+        terms = {"anchor": anchor, "unsureness": unsure, "imbalance": even}
+        if divergence is not None:
+            per_row = per_row - divergence
+            terms["divergence"] = divergence
+        loss = per_row.sum() / scope.divisor
         if options.balance_weight:
             loss = loss + options.balance_weight * even
         if options.diversity_weight and len(choice.rows):

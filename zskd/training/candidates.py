@@ -48,9 +48,16 @@ class CandidateAdversary(Writer):
         return self.arguments.row_candidates
 
     def rewrite(
-        self, student: PreTrainedModel, inputs: Inputs, place: Place, scope: Scope, *, learn: bool
+        self,
+        student: PreTrainedModel,
+        inputs: Inputs,
+        place: Place,
+        scope: Scope,
+        *,
+        learn: bool,
+        compare: bool = True,
     ) -> Rewritten:
-        """See `Writer.rewrite`."""
+        """See `Writer.rewrite`. The student is always asked: its answers choose among the candidates."""
         student.eval()
         options, count = self.arguments, self.arguments.row_candidates
         with torch.set_grad_enabled(learn):

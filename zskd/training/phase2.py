@@ -101,7 +101,9 @@ class AdversarialPhase:
             progress = (step - schedule.start) / max(1, steps - schedule.start)
             place = Place(step, first + fresh, self.arguments.seed, progress)
             old = self._tensors([rows[i] for i in fresh])
-            written = self.adversary.rewrite(student, old, place, scope, learn=schedule.learns(step))
+            learn = schedule.learns(step)
+            compare = learn or schedule.closes_round(step)  # elsewhere the loss on fresh rows says as much
+            written = self.adversary.rewrite(student, old, place, scope, learn=learn, compare=compare)
             self._learn(written, accumulation)
             new = unpadded_rows({**written.inputs, "teacher_logits": written.teacher_logits})
             for i, row in zip(fresh.tolist(), new, strict=True):
@@ -175,6 +177,7 @@ class AdversarialPhase:
         seen: list[tuple[float, float]] = []
         for old, place, scope, written in self._step:
             again = self.adversary.rewrite(student, old, place, scope, learn=False)
+            assert written.divergence is not None and again.divergence is not None
             seen += zip(written.divergence.tolist(), again.divergence.tolist(), strict=True)
         before, after = zip(*gather_object(seen), strict=True)
         self.queries += len(before) * self.adversary.queries_per_row()
@@ -221,7 +224,8 @@ class AdversarialPhase:
         def text(ids: torch.Tensor, mask: torch.Tensor) -> str:
             return str(self.adversary.tokenizer.decode(ids[mask.bool()].tolist()))
 
-        for i in range(min(EXAMPLES, len(written.divergence))):
+        assert written.student_logits is not None
+        for i in range(min(EXAMPLES, len(written.teacher_logits))):
             mask = old["attention_mask"][i]
             self.examples.append(
                 {

@@ -178,8 +178,7 @@ class ZeroShotTrainer(Trainer):
 
     # These three are private names of Trainer, held by tests.
 
-    # Accelerate's own method walks through the model and looks for sharded parameters in every step, 1 ms of the 18 that
-    # a small student's takes.
+    # Accelerate's own method walks through the model and looks for sharded parameters in every step.
     def _clip_grad_norm(self, model: torch.nn.Module) -> torch.Tensor:
         if self._clipped is None or self._clipped[0] is not model:
             self._clipped = (model, list(model.parameters()))

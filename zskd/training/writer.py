@@ -50,8 +50,8 @@ class Rewritten:
     Attributes:
         inputs: ``input_ids``, ``attention_mask``, for pairs ``token_type_ids``, ``(rows, tokens)``.
         teacher_logits: ``(rows, num_labels)`` float32, in the task's order, without gradient.
-        student_logits: the same of the student in evaluation mode.
-        divergence: ``(rows,)`` float32, KL(teacher ‖ student), without gradient.
+        student_logits: the same of the student in evaluation mode; None where it was not asked.
+        divergence: ``(rows,)`` float32, KL(teacher ‖ student), without gradient; None likewise.
         written: ``(rows, columns)`` of the places the generator filled, two int64 tensors.
         loss: what the generator minimises, None where it does not learn.
         terms: mean of every term of the loss, unweighted, scalars on the models' device.
@@ -60,8 +60,8 @@ class Rewritten:
 
     inputs: Inputs
     teacher_logits: torch.Tensor
-    student_logits: torch.Tensor
-    divergence: torch.Tensor
+    student_logits: torch.Tensor | None
+    divergence: torch.Tensor | None
     written: tuple[torch.Tensor, torch.Tensor]
     loss: torch.Tensor | None
     terms: dict[str, torch.Tensor]
@@ -142,13 +142,22 @@ class Writer:
         raise NotImplementedError
 
     def rewrite(
-        self, student: PreTrainedModel, inputs: Inputs, place: Place, scope: Scope, *, learn: bool
+        self,
+        student: PreTrainedModel,
+        inputs: Inputs,
+        place: Place,
+        scope: Scope,
+        *,
+        learn: bool,
+        compare: bool = True,
     ) -> Rewritten:
         """Rewrite rows, and with ``learn`` say what the generator is to minimise.
 
         Args:
             student: not wrapped; set to evaluation mode here.
             inputs: ``input_ids``, ``attention_mask``, for pairs ``token_type_ids``, ``(rows, tokens)``.
+            compare: whether the divergence is wanted; without it the student is asked only where the rows or the
+                loss depend on it.
         """
         raise NotImplementedError
 
