@@ -9,7 +9,8 @@ Conditions, at equal updates, teacher queries and checkpoint rule:
 
 Finished cells are kept as JSON in docs/results/glue; an interrupted table goes on where it stopped, and a cell is
 computed anew only when its options, its text or the shipped teacher changed. The table is written beside them as
-Markdown and CSV.
+Markdown and CSV. With --quarter every run has a quarter of the text and of the updates, and more
+held-out text (docs/results/glue-quarter).
 
     make glue-table ZSKD_DATA=DIR      DIR/glue/<TASK>/{train,dev}.tsv, DIR/ood/{wikitext-2,wikisplit}.txt
 """
@@ -25,7 +26,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from recipes.adversarial_screen import SETTINGS
+from recipes.adversarial_screen import QUARTER, SETTINGS
 from recipes.cells import Cell, bootstrap_difference, run_cell, unpack, wikipedia
 from recipes.in_domain import in_domain_pools
 from zskd.cli.options import set_up_logging
@@ -34,9 +35,10 @@ from zskd.files import write_text
 from zskd.scoring import above_chance
 from zskd.tasks import TASKS
 
-RESULTS = Path("docs/results/glue")
+RESULTS, QUARTER_RESULTS = Path("docs/results/glue"), Path("docs/results/glue-quarter")
 CONDITIONS = ("random", "none", "in-domain", "embedded", "adversarial")
-ADVERSARIAL = "hot-whole"  # of adversarial_screen.py
+HELDOUT = 12_000  # texts of a run with a quarter of the text: one half chooses the checkpoint, one reports agreement
+ADVERSARIAL = "ranks"  # of adversarial_screen.py
 
 
 def cell_name(task: str, condition: str, seed: int, compression: float) -> str:
@@ -44,9 +46,12 @@ def cell_name(task: str, condition: str, seed: int, compression: float) -> str:
     return f"{task}-{condition}-{seed}" + (f"-{compression:g}x" if compression != 30 else "")
 
 
-def cell(task: str, condition: str, seed: int, compression: float, data: Path, work: Path) -> Cell:
-    """The run behind one condition of one task."""
+def cell(task: str, condition: str, seed: int, compression: float, data: Path, work: Path, parts: int = 1) -> Cell:
+    """The run behind one condition of one task, on the default's text divided by `parts`."""
     options: dict[str, Any] = {"task": task, "seed": seed, "corpus": wikipedia(data), "compression": compression}
+    size = POOL_SIZES[len(TASKS[task].text_columns)] // parts
+    if parts > 1:
+        options |= {"pool_size": size, "heldout": HELDOUT}
     pools = None
     if condition == "embedded":
         del options["corpus"]
@@ -55,9 +60,7 @@ def cell(task: str, condition: str, seed: int, compression: float, data: Path, w
     elif condition == "adversarial":
         options |= {"perturb": "adversarial", **SETTINGS[ADVERSARIAL]}
     elif condition == "in-domain":
-        preset = TASKS[task]
-        size = POOL_SIZES[len(preset.text_columns)]
-        pools = in_domain_pools(preset, data / "glue", work / "pools" / f"{task}-{seed}", size=size, seed=seed)
+        pools = in_domain_pools(TASKS[task], data / "glue", work / "pools" / f"{task}-{seed}", size=size, seed=seed)
     return Cell(cell_name(task, condition, seed, compression), options, pools)
 
 
@@ -161,33 +164,36 @@ def main() -> int:
     parser.add_argument("--conditions", nargs="+", default=["random", "none", "in-domain"], choices=CONDITIONS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--compression", type=float, default=30.0)
+    parser.add_argument("--quarter", action="store_true", help="runs with a quarter of the text and of the updates")
     parser.add_argument("--finished", action="store_true", help="only write the table of the cells that are there")
     parser.add_argument("--work", type=Path, default=Path("runs/glue-table"), help="folder of the runs")
     parser.add_argument("--keep", action="store_true", help="keep the run folders of cells that are measured now")
     arguments = parser.parse_args()
     set_up_logging()
+    folder, parts = (QUARTER_RESULTS, QUARTER) if arguments.quarter else (RESULTS, 1)
     results: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for seed in arguments.seeds:
         for task in arguments.tasks:
             for condition in arguments.conditions:
                 name = cell_name(task, condition, seed, arguments.compression)
                 if arguments.finished:
-                    path = RESULTS / f"{name}.json"
+                    path = folder / f"{name}.json"
                     if not path.is_file():
                         continue
                     found = json.loads(path.read_text(encoding="utf-8"))
                 else:
-                    made = cell(task, condition, seed, arguments.compression, arguments.data, arguments.work)
-                    found = run_cell(made, arguments.data / "glue", RESULTS, arguments.work, keep=arguments.keep)
+                    given = (arguments.compression, arguments.data, arguments.work, parts)
+                    made = cell(task, condition, seed, *given)
+                    found = run_cell(made, arguments.data / "glue", folder, arguments.work, keep=arguments.keep)
                 results.setdefault((task, condition), []).append(found)
                 print(f"{name}: {found['student']['scores']['glue']['accuracy']:.4f}", flush=True)
     if not results:
-        print(f"no finished cell in {RESULTS}")
+        print(f"no finished cell in {folder}")
         return 1
     name = "table" + (f"-{arguments.compression:g}x" if arguments.compression != 30 else "")
     if set(arguments.tasks) != set(TASKS):
         name += "-" + "-".join(arguments.tasks)
-    print(write_table(results, RESULTS / name))
+    print(write_table(results, folder / name))
     return 0
 
 
