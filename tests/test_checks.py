@@ -56,6 +56,15 @@ def test_compiling_needs_a_compiler_and_a_teacher_with_weights(
     assert check(tiny_config) == []
 
 
+def test_a_launcher_does_not_change_the_student_s_precision_unseen(
+    tiny_config: DistillConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for asked, given in (("no", "fp32"), ("no", "bf16"), ("bf16", "bf16")):
+        monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", asked)
+        assert check(replace(tiny_config, student_precision=given)) == []
+    only(check(tiny_config), "--student-precision fp32", "asks for bf16", "`no`")
+
+
 def test_checks_load_neither_torch_nor_transformers(tiny_config: DistillConfig) -> None:
     code = (
         "import sys; from zskd.checks import check; from zskd.config import DistillConfig;"

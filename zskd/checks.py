@@ -27,8 +27,7 @@ from zskd.config import (
 from zskd.errors import InputError, nearest
 from zskd.hub import is_callable_name, is_local
 from zskd.labelled import check_header
-from zskd.models.labels import align_labels, label_names, parse_label_map, read_model_config
-from zskd.models.positions import usable_positions
+from zskd.model_checks import check_classifier, check_local
 from zskd.runfolder import blocking_file, check_run_folder, run_path
 from zskd.tasks import Task, find_task
 from zskd.text.sources import check_source
@@ -99,42 +98,6 @@ def _check_ranges(config: Any) -> list[str]:
     return problems
 
 
-def _check_positions(config: dict[str, Any], shown: str, max_length: int | None) -> list[str]:
-    positions = usable_positions(config)
-    if positions is not None and max_length is not None and positions < max_length:
-        return [f"--max-length {max_length}: expected at most the {positions} positions of {shown}"]
-    return []
-
-
-def _check_local(name: str, flag_name: str, max_length: int | None) -> list[str]:
-    """Problems of a local model folder besides its labels."""
-    try:
-        config = read_model_config(Path(name).expanduser(), flag=flag_name)
-    except InputError as error:
-        return error.problems
-    return _check_positions(config, f"{flag_name} {name}", max_length)
-
-
-def _check_classifier(
-    task: Task, name: str, label_map: str | None, flag_name: str, max_length: int | None = None
-) -> list[str]:
-    """Problems of a local classifier's labels; a Hub id is asked about when it is loaded."""
-    shown = f"{flag_name} {name}"
-    try:
-        mapping = parse_label_map(label_map) if label_map else None
-        if name == "embedded":
-            if task.adapter_path() is None:
-                return [f"{shown}: no adapter for {task.name} is packaged; train one with `zskd finetune`"]
-        elif name != "default" and is_local(name):
-            config = read_model_config(Path(name).expanduser(), flag=flag_name)
-            align_labels(task, label_names(config), mapping, flag=shown)
-            if max_length is not None:
-                return _check_positions(config, shown, max_length)
-    except InputError as error:
-        return error.problems
-    return []
-
-
 def _check_distill(config: DistillConfig, task: Task, black_box: bool) -> list[str]:
     problems = []
     if black_box or is_callable_name(config.teacher):
@@ -152,7 +115,7 @@ def _check_distill(config: DistillConfig, task: Task, black_box: bool) -> list[s
                 "--student build: a callable teacher shows no weights to build a student from; name a folder or Hub id"
             )
     else:
-        problems += _check_classifier(task, config.teacher, config.label_map, "--teacher", config.max_length)
+        problems += check_classifier(task, config.teacher, config.label_map, "--teacher", config.max_length)
     if task.probe:
         problems += [f"--task {config.task}: probe: {problem}" for problem in check_header(task, task.probe)]
     if config.hub_eval and config.glue_dir is None and not task.hub_config:
@@ -160,7 +123,8 @@ def _check_distill(config: DistillConfig, task: Task, black_box: bool) -> list[s
     if config.teacher == "default" and not task.teacher and not black_box:
         problems.append(f"--teacher default: {task.name} names no teacher; give a folder, a Hub id or module:function")
     if config.student not in ("build", "default") and is_local(config.student):
-        problems += _check_local(config.student, "--student", config.max_length)
+        problems += check_local(config.student, "--student", config.max_length)
+    problems += _check_launcher(config)
     problems += _check_compile(config, black_box or is_callable_name(config.teacher))
     problems += _check_objective(config, task, black_box or is_callable_name(config.teacher))
     if config.perturb == "adversarial":
@@ -173,6 +137,17 @@ def _check_distill(config: DistillConfig, task: Task, black_box: bool) -> list[s
     problems += _check_tracker(config.report_to)
     problems += check_run_folder(run_path(config), config)
     return problems + check_batch_size(config, config.num_processes or 1) + _check_cache(config.cache_dir)
+
+
+def _check_launcher(config: DistillConfig) -> list[str]:
+    """A launcher's precision would be the student's without being in the run's record."""
+    asked = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    if asked in ("no", config.student_precision):
+        return []
+    return [
+        f"--student-precision {config.student_precision}: the launcher asks for {asked} (accelerate launch "
+        "--mixed_precision, or ACCELERATE_MIXED_PRECISION); give it `no`, or --student-precision the same"
+    ]
 
 
 def _check_compile(config: DistillConfig, black_box: bool) -> list[str]:
@@ -268,7 +243,7 @@ def _check_finetune(config: FinetuneConfig, task: Task) -> list[str]:
         train = check_header(task, task.train_file(config.glue_dir))
         problems += [f"--glue-dir {config.glue_dir}: {problem}" for problem in train]
     if config.base != "embedded" and is_local(config.base):
-        problems += _check_local(config.base, "--base", config.max_length)
+        problems += check_local(config.base, "--base", config.max_length)
     if config.adapter is not None:
         if config.full:
             problems.append(f"--adapter {config.adapter}: an adapter is where an adapter starts from; leave out --full")
@@ -288,7 +263,7 @@ def _check_evaluate(config: EvaluateConfig, task: Task) -> list[str]:
     if not config.model:
         problems.append("--model: expected a folder or Hub id, found none")
     elif not is_callable_name(config.model):
-        problems += _check_classifier(task, config.model, config.label_map, "--model")
+        problems += check_classifier(task, config.model, config.label_map, "--model")
     if not config.data:
         problems.append("--data: expected a labelled file, or `probe`; found none")
     elif config.data == "probe":
@@ -327,7 +302,7 @@ def _check_diagnose(config: DiagnoseConfig, task: Task) -> list[str]:
     elif config.model == "default" and not task.teacher:
         problems.append(f"RUN|TEACHER default: {task.name} names no teacher; give a folder or a Hub id")
     elif not is_callable_name(config.model):
-        problems += _check_classifier(task, config.model, config.label_map, "TEACHER", config.max_length)
+        problems += check_classifier(task, config.model, config.label_map, "TEACHER", config.max_length)
     if not config.corpus:
         problems.append("--corpus: expected files, folders, Hub data sets or `embedded`, found none")
     for name in config.corpus:
