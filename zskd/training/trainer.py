@@ -181,9 +181,11 @@ class ZeroShotTrainer(Trainer):
     # Accelerate's own method walks through the model and looks for sharded parameters in every step.
     def _clip_grad_norm(self, model: torch.nn.Module) -> torch.Tensor:
         if self._clipped is None or self._clipped[0] is not model:
-            self._clipped = (model, list(model.parameters()))
-        parameters = self._clipped[1]
-        if self.accelerator.distributed_type not in _WHOLE_GRADIENTS or hasattr(parameters[0], "device_mesh"):
+            parameters = list(model.parameters())
+            sharded = any(hasattr(parameter, "device_mesh") for parameter in parameters)
+            whole = self.accelerator.distributed_type in _WHOLE_GRADIENTS and not sharded
+            self._clipped = (model, parameters if whole else [])
+        if not (parameters := self._clipped[1]):
             return super()._clip_grad_norm(model)
         self.accelerator.unscale_gradients()
         return torch.nn.utils.clip_grad_norm_(parameters, self.args.max_grad_norm)
