@@ -9,8 +9,8 @@ Conditions, at equal updates, teacher queries and checkpoint rule:
 
 Finished cells are kept as JSON in docs/results/glue; an interrupted table goes on where it stopped, and a cell is
 computed anew only when its options, its text or the shipped teacher changed. The table is written beside them as
-Markdown and CSV. With --quarter every run has a quarter of the text and of the updates, and more
-held-out text (docs/results/glue-quarter).
+Markdown and CSV. With --quarter every run has a quarter of the text and of the updates, and more held-out text
+(docs/results/glue-quarter).
 
     make glue-table ZSKD_DATA=DIR      DIR/glue/<TASK>/{train,dev}.tsv, DIR/ood/{wikitext-2,wikisplit}.txt
 """
@@ -182,8 +182,7 @@ def main() -> int:
                         continue
                     found = json.loads(path.read_text(encoding="utf-8"))
                 else:
-                    given = (arguments.compression, arguments.data, arguments.work, parts)
-                    made = cell(task, condition, seed, *given)
+                    made = cell(task, condition, seed, arguments.compression, arguments.data, arguments.work, parts)
                     found = run_cell(made, arguments.data / "glue", folder, arguments.work, keep=arguments.keep)
                 results.setdefault((task, condition), []).append(found)
                 print(f"{name}: {found['student']['scores']['glue']['accuracy']:.4f}", flush=True)

@@ -101,8 +101,8 @@ class AdversarialPhase:
             progress = (step - schedule.start) / max(1, steps - schedule.start)
             place = Place(step, first + fresh, self.arguments.seed, progress)
             old = self._tensors([rows[i] for i in fresh])
-            learn = schedule.learns(step)
-            compare = learn or schedule.closes_round(step)  # elsewhere the loss on fresh rows says as much
+            # Elsewhere the loss on fresh rows says as much as the divergence.
+            learn, compare = schedule.learns(step), schedule.closes_round(step)
             written = self.adversary.rewrite(student, old, place, scope, learn=learn, compare=compare)
             self._learn(written, accumulation)
             new = unpadded_rows({**written.inputs, "teacher_logits": written.teacher_logits})
