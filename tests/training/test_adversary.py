@@ -175,6 +175,7 @@ def test_in_bfloat16_the_answers_are_float32_and_gradients_finite(teacher: Class
     batch = inputs(teacher)
     torch.manual_seed(0)
     made = GradientAdversary(build_generator(teacher), teacher, options(), precision="bf16")
+    made.to(torch.device("cpu"))
     student = tiny_bert(len(teacher.tokenizer), LABELS, seed=2)
     written = rewrite(made, student, batch)
     assert written.teacher_logits.dtype == written.divergence.dtype == torch.float32

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from zskd.losses import kl_divergence
 from zskd.models.classifier import Classifier
+from zskd.models.frozen import SHORT
 from zskd.models.generator import build_generator
 from zskd.training.candidates import CandidateAdversary
 from zskd.training.writer import Scope
@@ -112,6 +113,22 @@ def test_learning_from_ranks_makes_better_candidates_likelier(teacher: Classifie
             weight.grad = gradient
         optimizer.step()
     assert share(100) > before + 0.1
+
+
+def test_in_bfloat16_the_generator_learns_with_finite_gradients(teacher: Classifier) -> None:
+    torch.manual_seed(0)
+    made = CandidateAdversary(build_generator(teacher), teacher.tokenizer, Judge(teacher), options(), precision="bf16")
+    made.to(torch.device("cpu"))
+    assert made.generator.config._attn_implementation == SHORT
+    exact = candidate_adversary(teacher, Judge(teacher))
+    batch = inputs(teacher)
+    rounded, wanted = (each.fill(batch, place())[1] for each in (made, exact))
+    assert not torch.equal(rounded, wanted)
+    torch.testing.assert_close(rounded, wanted, rtol=0.02, atol=0.02)
+    written = made.rewrite(student_for(teacher), batch, place(), Scope(16), learn=True)
+    found = torch.autograd.grad(written.loss, made.trainable(), allow_unused=True)
+    learned = torch.cat([gradient.ravel() for gradient in found if gradient is not None])
+    assert learned.dtype == torch.float32 and learned.isfinite().all() and learned.any()
 
 
 def test_an_unsure_teacher_and_a_common_class_count_against_a_candidate(teacher: Classifier) -> None:

@@ -13,7 +13,7 @@ from zskd.losses import imbalance, kl_divergence, unsureness
 from zskd.models.classifier import Classifier
 from zskd.models.frozen import use_short_attention, with_half_weights
 from zskd.models.soft_tokens import Choice, forward_choice
-from zskd.precision import HALVES, autocast, gradient_precision
+from zskd.precision import HALVES, autocast
 from zskd.training.arguments import ZeroShotArguments
 from zskd.training.writer import Inputs, Place, Rewritten, Scope, Writer
 
@@ -32,21 +32,18 @@ class GradientAdversary(Writer):
 
     Args:
         teacher: its weights are frozen here.
-        precision: the teacher's. With ``bf16`` generator and teacher compute in bfloat16, with any other in float32
-            (`zskd.precision.gradient_precision`).
+        precision: in which the teacher answers; here it computes as the generator does (see `Writer`).
     """
 
     def __init__(
         self, generator: PreTrainedModel, teacher: Classifier, arguments: ZeroShotArguments, precision: str = "fp32"
     ) -> None:
-        super().__init__(generator, teacher.tokenizer, arguments)
-        self.precision = gradient_precision(precision)
+        super().__init__(generator, teacher.tokenizer, arguments, precision)
         frozen = teacher.model.requires_grad_(False).eval()
         half = HALVES.get(self.precision)
         self.teacher = with_half_weights(frozen, half) if half else frozen
-        if half and frozen.device.type == "cpu":  # in float32 a row's bits should not depend on its batch
+        if half and frozen.device.type == "cpu":
             use_short_attention(self.teacher)
-            use_short_attention(generator)
         self.order = torch.tensor(teacher.order)
 
     def to(self, device: torch.device) -> None:

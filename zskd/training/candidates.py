@@ -31,6 +31,7 @@ class CandidateAdversary(Writer):
     Args:
         tokenizer: the student's, in whose ids the generator writes.
         judge: the teacher. Every candidate is asked for, the discarded ones too.
+        precision: see `zskd.training.writer.Writer`.
     """
 
     def __init__(
@@ -39,8 +40,9 @@ class CandidateAdversary(Writer):
         tokenizer: PreTrainedTokenizerBase,
         judge: Judge,
         arguments: ZeroShotArguments,
+        precision: str = "fp32",
     ) -> None:
-        super().__init__(generator, tokenizer, arguments)
+        super().__init__(generator, tokenizer, arguments, precision)
         self.judge = judge
 
     def queries_per_row(self) -> int:

@@ -15,6 +15,7 @@ from zskd.errors import InputError
 from zskd.labelling import predict_logits
 from zskd.models.blackbox import BlackBox
 from zskd.models.classifier import Classifier
+from zskd.models.frozen import fast_copy
 from zskd.models.generator import build_generator, load_generator
 from zskd.models.loading import count_parameters, model_fingerprint
 from zskd.models.vocabulary import require_one_vocabulary
@@ -101,8 +102,10 @@ def prepare_adversary(
     if config.adversary == "gradient" and isinstance(teacher, Classifier):
         return functools.partial(GradientAdversary, generator, teacher, precision=precision)
 
-    def judge(texts: tuple[list[str], ...]) -> np.ndarray:
-        logits = predict_logits(teacher, texts, max_length=input_length(config), precision=precision)
-        return logits[:, list(teacher.order)]
+    quick = fast_copy(teacher, precision, compile=False)
 
-    return functools.partial(CandidateAdversary, generator, student_tokenizer, judge)
+    def judge(texts: tuple[list[str], ...]) -> np.ndarray:
+        logits = predict_logits(quick, texts, max_length=input_length(config), precision=precision)
+        return logits[:, list(quick.order)]
+
+    return functools.partial(CandidateAdversary, generator, student_tokenizer, judge, precision=precision)

@@ -13,8 +13,10 @@ from transformers import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.losses import repetition
+from zskd.models.frozen import use_short_attention
 from zskd.models.generator import check_generator, masked_logits, usable_tokens
 from zskd.models.soft_tokens import Choice
+from zskd.precision import HALVES, autocast, gradient_precision
 from zskd.training.arguments import ZeroShotArguments
 
 STREAM = 4  # first word of every random generator's seed
@@ -93,16 +95,23 @@ class Writer:
     Args:
         generator: masked language model; trained, but for its word embeddings.
         tokenizer: whose ids the generator reads and writes.
+        precision: the teacher's. With ``bf16`` the generator computes in bfloat16, with any other in float32
+            (`zskd.precision.gradient_precision`).
 
     Raises:
         InputError: the generator cannot be used.
     """
 
     def __init__(
-        self, generator: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, arguments: ZeroShotArguments
+        self,
+        generator: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        arguments: ZeroShotArguments,
+        precision: str = "fp32",
     ) -> None:
         check_generator(generator, tokenizer, shown="the generator")
         self.generator = generator.requires_grad_(True).eval()
+        self.precision = gradient_precision(precision)
         # The table is shared with the output layer; training it would double a step's cost.
         self.generator.get_input_embeddings().weight.requires_grad_(False)
         self.tokenizer = tokenizer
@@ -113,6 +122,8 @@ class Writer:
     def to(self, device: torch.device) -> None:
         """Move what computes."""
         self.generator.to(device)
+        if self.precision in HALVES and device.type == "cpu":  # in float32 a row's bits should not depend on its batch
+            use_short_attention(self.generator)
         self.special, self.usable = self.special.to(device), self.usable.to(device)
 
     def trainable(self) -> list[torch.nn.Parameter]:
@@ -174,7 +185,8 @@ class Writer:
         rows = torch.tensor(np.repeat(np.arange(len(places)), [len(p) for p in places]), device=device)
         columns = torch.tensor(np.concatenate(places), device=device)
         masked = ids.index_put((rows, columns), torch.tensor(self.tokenizer.mask_token_id, device=device))
-        logits = masked_logits(self.generator, {**inputs, "input_ids": masked}, rows, columns)
+        with autocast(device.type, self.precision):
+            logits = masked_logits(self.generator, {**inputs, "input_ids": masked}, rows, columns)
         missed = functional.cross_entropy(logits, ids[rows, columns], reduction="none")
         counts = torch.bincount(rows, minlength=len(ids))
         anchor = torch.zeros(len(ids), device=device).index_add(0, rows, missed) / counts.clamp(min=1)
