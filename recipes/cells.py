@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from recipes.news import news_agreement
 from zskd.config import DistillConfig, input_length, resolve, to_dict
 from zskd.distill import distill
 from zskd.files import write_text
@@ -68,9 +69,9 @@ def _settings(config: DistillConfig, pools: Pools | None) -> dict[str, Any]:
         settings["perturbed_pairs"] = share
     if pools is None and "mixed" in (shares := family_shares(inputs, share)):
         settings["mixed_pairs"] = shares["mixed"]
-    if config.student == "build" and len(inputs) == 1:  # an ELECTRA before
+    if config.student == "build":  # one text: an ELECTRA before; two: with dropout and half the learning rate
         shape = student_config(1_000, 100_000, find_task(config.task)).to_dict()
-        settings["architecture"] = {name: shape[name] for name in _ARCHITECTURE}
+        settings["architecture"] = {name: shape[name] for name in _ARCHITECTURE if name in shape}
     settings["corpus"] = [Path(source).name for source in config.corpus]
     if pools is not None:
         settings["pools"] = pools.fingerprint
@@ -106,11 +107,16 @@ def finished(path: Path, wanted: dict[str, Any]) -> dict[str, Any] | None:
     return kept if all(kept[key] == value for key, value in wanted.items()) else None
 
 
-def run_cell(cell: Cell, glue_dir: Path, folder: Path, work: Path, keep: bool = False) -> dict[str, Any]:
+def run_cell(cell: Cell, data: Path, folder: Path, work: Path, keep: bool = False) -> dict[str, Any]:
     """The result of a cell: from `folder` where it was measured with the same settings and teacher, else measured now.
 
-    Beside the metrics it holds ``correct``: which rows of the dev file the student has right (see `pack`).
+    Beside the metrics it holds which rows of the dev file the student has right, ``correct``, and on which texts made
+    of news it answers as the teacher does, ``news`` with ``texts``, ``agreement`` and ``same`` (see `pack`).
+
+    Args:
+        data: folder with ``glue/`` and ``ood/``.
     """
+    glue_dir = data / "glue"
     config, problems = resolve(DistillConfig, "embedded", {"glue_dir": str(glue_dir), **cell.options})
     assert not problems, problems
     task = find_task(config.task)
@@ -125,17 +131,17 @@ def run_cell(cell: Cell, glue_dir: Path, folder: Path, work: Path, keep: bool = 
     rows = read_labelled(task, next(iter(task.glue_files(glue_dir).values())))
     student = load_classifier(task, str(run / "student"), work)
     correct = predict_classes(student, rows.texts, input_length(config), "fp32") == np.array(rows.labels)
-    kept = {**wanted, **{key: metrics[key] for key in KEPT}, "correct": pack(correct)}
+    same = news_agreement(task, config, student, data)
+    news = {"texts": len(same), "agreement": float(same.mean()), "same": pack(same)}
+    kept = {**wanted, **{key: metrics[key] for key in KEPT}, "correct": pack(correct), "news": news}
     write_text(path, json.dumps(kept, indent=1) + "\n")
     if not keep:
         shutil.rmtree(run)
     return kept
 
 
-def bootstrap_difference(
-    left: list[np.ndarray], right: list[np.ndarray], draws: int = 10_000, seed: int = 0
-) -> tuple[float, float]:
-    """95 % interval of the difference in accuracy between two conditions, over rows and seeds.
+def bootstrap_draws(left: list[np.ndarray], right: list[np.ndarray], draws: int = 10_000, seed: int = 0) -> np.ndarray:
+    """Differences in accuracy between two conditions, resampled over rows and seeds, ``(draws,)``.
 
     Each draw takes rows with replacement, the same for both sides, and seeds with replacement, pair by pair.
 
@@ -151,5 +157,10 @@ def bootstrap_difference(
     for i in range(draws):
         picked = difference[rng.integers(seeds, size=seeds)].mean(axis=0)
         means[i] = picked[rng.integers(rows, size=rows)].mean()
-    low, high = np.quantile(means, [0.025, 0.975])
+    return means
+
+
+def interval(draws: np.ndarray) -> tuple[float, float]:
+    """95 % interval of what was resampled."""
+    low, high = np.quantile(draws, [0.025, 0.975])
     return float(low), float(high)

@@ -23,11 +23,14 @@ import io
 import json
 import statistics
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from recipes.adversarial_screen import QUARTER, SETTINGS
-from recipes.cells import Cell, bootstrap_difference, run_cell, unpack, wikipedia
+from recipes.cells import Cell, bootstrap_draws, interval, run_cell, unpack, wikipedia
 from recipes.in_domain import in_domain_pools
 from zskd.cli.options import set_up_logging
 from zskd.config import POOL_SIZES
@@ -86,6 +89,7 @@ def table_row(task: str, condition: str, cells: list[dict[str, Any]]) -> dict[st
         "kept": spread([c["retention"]["glue"] for c in cells]),
         "above chance": spread([c["retention_above_chance"]["glue"] for c in cells]),
         "agreement": spread([c["agreement"] for c in cells]),
+        "on news": spread([c.get("news", {}).get("agreement") for c in cells]),
         "parameters": f"{cells[0]['student']['parameters']:,}",
         "compression": f"{cells[0]['compression']:.1f}",
         "queries": f"{cells[0]['teacher_queries']:,}",
@@ -94,31 +98,56 @@ def table_row(task: str, condition: str, cells: list[dict[str, Any]]) -> dict[st
     }
 
 
-def difference(task: str, names: tuple[str, str], cells: tuple[list[dict[str, Any]], list[dict[str, Any]]]) -> str:
-    """How much better one condition is than another, with a paired bootstrap interval; empty without shared seeds."""
-    shared = sorted(set.intersection(*({c["seed"] for c in side} for side in cells)))
-    if not shared:
-        return ""
-    rows = cells[0][0]["student"]["scores"]["glue"]["rows"]
-    left, right = (
-        [next(unpack(c["correct"], rows) for c in side if c["seed"] == seed) for seed in shared] for side in cells
-    )
-    mean = 100 * statistics.mean(float(a.mean() - b.mean()) for a, b in zip(left, right, strict=True))
-    low, high = (100 * value for value in bootstrap_difference(left, right))
-    return (
-        f"- {task}: {names[0]} minus {names[1]} {mean:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f} "
-        f"(paired bootstrap over {rows} rows and {len(shared)} seeds)"
-    )
+Cells = list[dict[str, Any]]
 
 
-def differences(results: dict[tuple[str, str], list[dict[str, Any]]]) -> list[str]:
-    """What perturbation adds to plain text, and the generator to random perturbation, per task."""
-    found = [
-        difference(task, names, (results.get((task, names[0]), []), results.get((task, names[1]), [])))
-        for names in (("random", "none"), ("adversarial", "random"))
-        for task in dict.fromkeys(task for task, _ in results)
-    ]
-    return [line for line in found if line]
+def paired(left: Cells, right: Cells, answers: Callable[[dict[str, Any]], np.ndarray]) -> list[list[np.ndarray]]:
+    """What two conditions have right, ``(rows,)`` for each of the seeds that both have; empty where there is none."""
+    shared = sorted({c["seed"] for c in left} & {c["seed"] for c in right})
+    return [[answers(next(c for c in side if c["seed"] == seed)) for seed in shared] for side in (left, right)]
+
+
+def on_dev(cell: dict[str, Any]) -> np.ndarray:
+    """Which rows of the dev file a cell's student has right."""
+    return unpack(cell["correct"], cell["student"]["scores"]["glue"]["rows"])
+
+
+def on_news(cell: dict[str, Any]) -> np.ndarray:
+    """On which texts made of news its student answers as the teacher does."""
+    return unpack(cell["news"]["same"], cell["news"]["texts"])
+
+
+def differences(results: dict[tuple[str, str], Cells]) -> list[str]:
+    """What perturbation adds to plain text, and the generator to random perturbation: per task and on average.
+
+    Accuracy on dev, and agreement with the teacher on news where both sides have it, with paired bootstrap intervals.
+    """
+    lines = []
+    for names in (("random", "none"), ("adversarial", "random")):
+        for measure, answers in (("", on_dev), (" (agreement on news)", on_news)):
+            means, drawn = [], []
+            for task in dict.fromkeys(task for task, _ in results):
+                sides = [results.get((task, name), []) for name in names]
+                if answers is on_news:
+                    sides = [[c for c in side if "news" in c] for side in sides]
+                left, right = paired(sides[0], sides[1], answers)
+                if not left:
+                    continue
+                drawn.append(bootstrap_draws(left, right))
+                means.append(float(np.mean(left) - np.mean(right)))
+                lines.append(
+                    f"- {task}: {names[0]} minus {names[1]}{measure} {_with_interval(means[-1], drawn[-1])} "
+                    f"(paired bootstrap over {len(left[0])} rows and {len(left)} seeds)"
+                )
+            if len(means) > 1:
+                mean = _with_interval(statistics.mean(means), np.mean(drawn, axis=0))
+                lines.append(f"- mean over {len(means)} tasks: {names[0]} minus {names[1]}{measure} {mean}")
+    return lines
+
+
+def _with_interval(mean: float, drawn: np.ndarray) -> str:
+    low, high = interval(drawn)
+    return f"{100 * mean:+.1f} points, 95 % interval {100 * low:+.1f} to {100 * high:+.1f}"
 
 
 def mean_above_chance(results: dict[tuple[str, str], list[dict[str, Any]]], condition: str) -> float | None:
@@ -183,7 +212,7 @@ def main() -> int:
                     found = json.loads(path.read_text(encoding="utf-8"))
                 else:
                     made = cell(task, condition, seed, arguments.compression, arguments.data, arguments.work, parts)
-                    found = run_cell(made, arguments.data / "glue", folder, arguments.work, keep=arguments.keep)
+                    found = run_cell(made, arguments.data, folder, arguments.work, keep=arguments.keep)
                 results.setdefault((task, condition), []).append(found)
                 print(f"{name}: {found['student']['scores']['glue']['accuracy']:.4f}", flush=True)
     if not results:

@@ -14,7 +14,7 @@ from recipes.benchmarks.common import LENGTH
 from recipes.benchmarks.end_to_end import fixed
 from recipes.benchmarks.labelling import work
 from recipes.benchmarks.memory import recombined
-from recipes.cells import Cell, bootstrap_difference, pack, unpack
+from recipes.cells import Cell, bootstrap_draws, interval, pack, unpack
 from recipes.choice_bound import CHOICES, choose
 from recipes.glue_table import mean_above_chance, spread, write_table
 from recipes.in_domain import in_domain_pools
@@ -33,16 +33,16 @@ def test_packed_answers_come_back(rows: int) -> None:
 def test_bootstrap_interval_holds_the_difference_and_narrows_with_rows() -> None:
     rng = np.random.default_rng(0)
 
-    def interval(rows: int) -> tuple[float, float]:
+    def of(rows: int) -> tuple[float, float]:
         left = [rng.random(rows) < 0.8 for _ in range(3)]
         right = [rng.random(rows) < 0.7 for _ in range(3)]
-        return bootstrap_difference(left, right, draws=500)
+        return interval(bootstrap_draws(left, right, draws=500))
 
-    few, many = interval(200), interval(5_000)
+    few, many = of(200), of(5_000)
     assert few[0] < 0.1 < few[1] and many[0] < 0.1 < many[1]
     assert many[1] - many[0] < 0.5 * (few[1] - few[0])
     same = [rng.random(50) < 0.5]
-    assert bootstrap_difference(same, same, draws=50) == (0.0, 0.0)
+    assert interval(bootstrap_draws(same, same, draws=50)) == (0.0, 0.0)
 
 
 def fake(accuracy: float, seed: int = 0) -> dict:
@@ -58,6 +58,7 @@ def fake(accuracy: float, seed: int = 0) -> dict:
         "teacher_queries": 100,
         "seconds": {"total": 60.0},
         "correct": pack(np.arange(8) < 8 * accuracy),
+        "news": {"texts": 4, "agreement": accuracy, "same": pack(np.arange(4) < 4 * accuracy)},
     }
 
 
@@ -70,6 +71,8 @@ def test_table_has_spread_difference_and_mean_over_all_tasks(tmp_path: Path) -> 
     assert markdown == (tmp_path / "table.md").read_text()
     assert "81.2 ± 8.8" in markdown
     assert "- sst2: random minus none +25.0 points" in markdown
+    assert "- sst2: random minus none (agreement on news) +25.0 points" in markdown
+    assert "- mean over 6 tasks: random minus none +25.0 points" in markdown
     assert mean_above_chance(results, "random") == pytest.approx((0.25 + 0.375) / 2 / 0.4)
     assert "mean above chance over six tasks, random: 78.1 %" in markdown
     del results["rte", "random"]
@@ -97,13 +100,15 @@ def test_cell_is_kept_until_something_it_depends_on_changes(
     monkeypatch.setattr(cells, "distill", distill)
     monkeypatch.setattr(cells, "load_classifier", lambda *arguments: None)
     monkeypatch.setattr(cells, "predict_classes", lambda *arguments: np.zeros(16, dtype=np.int64))
+    monkeypatch.setattr(cells, "news_agreement", lambda *arguments: np.arange(8) < 6)
 
     def run(**options: object) -> dict:
         made = Cell("cell", {"task": "sst2", "corpus": ["text.txt"], **options})
-        return cells.run_cell(made, glue_dir, tmp_path / "results", tmp_path / "work")
+        return cells.run_cell(made, glue_dir.parent, tmp_path / "results", tmp_path / "work")
 
     first = run(seed=0)
     assert unpack(first["correct"], 16).sum() == 8  # the dev file of the fixture: half of the rows are class 0
+    assert first["news"]["agreement"] == 0.75 and unpack(first["news"]["same"], 8).sum() == 6
     assert run(seed=0) == first and runs == [0]
     run(seed=0, perturb="none")
     assert runs == [0, 0]

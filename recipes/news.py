@@ -1,0 +1,58 @@
+"""Agreement with the teacher on text from elsewhere: on news, where a table's students learned from Wikipedia."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from zskd.config import DistillConfig, cache_root, input_length
+from zskd.labelling import label_texts
+from zskd.models.classifier import Classifier, load_classifier
+from zskd.models.frozen import fast_copy
+from zskd.precision import pick_precision
+from zskd.scoring import predict_classes
+from zskd.tasks import Task
+from zskd.text.corpus import build_corpus
+from zskd.text.selection import teacher_logits
+from zskd.text.shaping import build_pools, text_columns
+from zskd.text.sources import find_sources
+
+TEXTS = 6_000  # at most, shaped like a run's held-out text
+
+
+def news_agreement(task: Task, config: DistillConfig, student: Classifier, data: Path) -> np.ndarray:
+    """On which inputs made of news the student's class is the teacher's, ``(texts,)`` bool.
+
+    The inputs are the same for every run of a task, and no run learns from them. The teacher's answers are cached.
+
+    Args:
+        config: of the run.
+        data: folder with ``ood/``.
+    """
+    cache = cache_root(config.cache_dir)
+    sources = find_sources([str(data / "ood" / name) for name in ("ag-news.txt", "abc-news.txt")])
+    pools = build_pools(
+        build_corpus(sources, 1.0, cache),
+        inputs=task.inputs,
+        size=1,  # nothing is learned from this text
+        heldout=2 * TEXTS,
+        perturb="none",
+        seed=0,
+        cache=cache,
+    )
+    teacher = load_classifier(task, config.teacher, cache)
+    precision = pick_precision(config.precision, teacher.model.device)
+    labelled = label_texts(
+        pools.report,
+        fast_copy(teacher, precision, compile=False),
+        cache,
+        max_length=input_length(config),
+        precision=precision,
+        description="teacher labels news",
+    )
+    texts = tuple(pools.report[name][:] for name in text_columns(pools.report))
+    same: np.ndarray = teacher_logits(labelled.dataset, teacher.order).argmax(axis=1) == predict_classes(
+        student, texts, input_length(config), "fp32"
+    )
+    return same
