@@ -125,7 +125,7 @@ class DistillConfig:
     gradient_accumulation: int = option(1, "steps whose gradients are added up", low=1, group="training")
     learning_rate: float | None = option(
         None,
-        "peak learning rate; default 2.0e-3 for a built student (1.0e-3 with two texts), 3.0e-4 for any other",
+        "peak learning rate; default 2.0e-3 for a built student, 3.0e-4 for any other",
         low=0.0,
         group="training",
     )

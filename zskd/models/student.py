@@ -74,17 +74,17 @@ def _architecture(task: Task, **shape: Any) -> PreTrainedConfig:
         "max_position_embeddings": POSITIONS,
         # The usual 0.02 is about 1/sqrt(768); kept in a layer of 96 it nearly closes the signal path at first.
         "initializer_range": shape["hidden_size"] ** -0.5,
+        # With so few weights for so many inputs, dropout only takes some of them away (docs/measurements.md).
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
         **label_config(task),
     }
     if task.is_pair:
         # Two texts are compared by tokens that look for their like, wherever they stand (see `match_tokens`).
-        return ElectraConfig(hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1, classifier_dropout=0.0, **shape)
+        return ElectraConfig(classifier_dropout=0.0, **shape)
     # What a word does to its neighbours ("not good") is learned sooner where attention knows the distance of two tokens
-    # than from their absolute positions; and with so few weights for so many inputs, dropout only takes some of them
-    # away (docs/measurements.md).
+    # than from their absolute positions (docs/measurements.md).
     return DebertaV2Config(
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
         relative_attention=True,
         pos_att_type=["c2p", "p2c"],
         share_att_key=True,

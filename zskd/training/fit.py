@@ -15,15 +15,13 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from zskd import progress
 from zskd.config import DistillConfig
 from zskd.models.loading import quiet_transformers
-from zskd.tasks import find_task
 from zskd.training.arguments import ZeroShotArguments
 from zskd.training.callbacks import CollapseStop, EvaluationLog, keep_stdout_clean
 from zskd.training.generator_setup import MakeAdversary, optimizer_steps
 from zskd.training.trainer import ZeroShotTrainer, last_checkpoint, repoint_best
 
 # A built student starts mostly at random and wants larger steps than a pretrained one.
-# By number of input texts: the comparison that a student of two starts with does not survive larger steps.
-BUILT_LEARNING_RATES = {1: 2.0e-3, 2: 1.0e-3}
+BUILT_LEARNING_RATE = 2.0e-3
 PRETRAINED_LEARNING_RATE = 3.0e-4
 
 
@@ -52,7 +50,7 @@ def learning_rate(config: DistillConfig) -> float:
     if config.learning_rate is not None:
         return config.learning_rate
     if config.student == "build":
-        return BUILT_LEARNING_RATES[len(find_task(config.task).text_columns)]
+        return BUILT_LEARNING_RATE
     return PRETRAINED_LEARNING_RATE
 
 
