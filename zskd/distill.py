@@ -121,7 +121,10 @@ def distill(
             max_class_share=config.max_class_share,
             seed=config.seed,
         )
-        logger.info("selection: %d inputs stay; %s", len(selection.rows), results.class_line(selection))
+        distinct = len(np.unique(selection.rows))
+        logger.info(
+            "selection: %d inputs stay, in %d rows; %s", distinct, len(selection.rows), results.class_line(selection)
+        )
     with run.phase("student"):
         start = main_first(
             lambda: start_student(
@@ -150,7 +153,7 @@ def distill(
         "pools": {"fingerprint": pools.fingerprint, "size": len(pools.transfer) + written},
         "teacher": {"name": guide.name, "revision": guide.revision, "fingerprint": guide.fingerprint},
         "student": {"name": config.student, "revision": start.revision},
-        "transfer_set": {"texts": len(selection.rows), "classes": selection.report},
+        "transfer_set": {"texts": distinct, "rows": len(selection.rows), "classes": selection.report},
         "precision": precision,
         "gate": gate,
         "processes": state.num_processes,
@@ -169,7 +172,8 @@ def distill(
             encoded["transfer"],
             encoded["select"],
             run.checkpoints,
-            control_rows=len(kept) * pool_size / (pool_size - written),
+            # As many updates whatever selection made of the transfer set, and whatever the generator has judged.
+            rows=(len(kept) - len(selection.rows) + len(logits)) * pool_size / (pool_size - written),
             make_adversary=make_adversary,
             cosines=_similarities(config, guide),
         )
@@ -259,7 +263,7 @@ def _similarities(config: DistillConfig, teacher: Classifier | BlackBox) -> torc
 def _kept(labelled: dict[str, LabelledTexts], selection: Selection) -> Dataset:
     """The transfer set: what was selected, and the user's own labelled rows."""
     kept = labelled["transfer"].dataset
-    if len(selection.rows) < len(kept):
+    if not np.array_equal(selection.rows, np.arange(len(kept))):
         kept = kept.select(selection.rows)
     return with_gold(kept, labelled["gold"].dataset) if "gold" in labelled else kept
 

@@ -110,8 +110,9 @@ class DistillConfig:
         group="labels",
     )
     max_class_share: float = option(
-        0.8,
-        "drop inputs of a predicted class above this share of the transfer set; 1 keeps all",
+        0.5,
+        "where the teacher predicts a class for more than this share of the transfer set, repeat inputs of the others; "
+        "1 repeats none",
         low=0.01,
         high=1.0,
         group="labels",

@@ -1,6 +1,6 @@
-"""Which labelled inputs the student learns from: the teacher's confidence and the balance of its classes.
+"""Which labelled inputs the student learns from, and how often: the teacher's confidence, the balance of its classes.
 
-With both settings at their neutral values (0 and 1) every input stays, and the rows are not touched.
+With both settings at their neutral values (0 and 1) every input stays, once, and the rows are not touched.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class Selection:
     """Inputs that stay, and what they look like to the teacher.
 
     Attributes:
-        rows: indices of the inputs that stay, ascending.
-        report: per class of the task the share of inputs and mean confidence, before and after.
+        rows: indices of the inputs that stay, ascending; those of a class that is too rare stand there repeatedly.
+        report: per class of the task the share of rows and mean confidence, before and after.
     """
 
     rows: np.ndarray
@@ -52,33 +52,48 @@ def select(
 
     Args:
         min_confidence: inputs whose largest probability is lower are dropped.
-        max_class_share: of a class that the teacher predicts for more than this share, inputs are dropped at
-            random until the share holds.
+        max_class_share: where the teacher predicts a class for more than this share, inputs of the others are repeated,
+            all of a class about equally often, until the share holds.
 
     Raises:
-        InputError: fewer than `MIN_ROWS` inputs would stay.
+        InputError: fewer than `MIN_ROWS` inputs would stay, or be left if they were dropped for balance instead.
     """
     p = probabilities(logits)
     predicted, confidence = p.argmax(axis=1), p.max(axis=1)
     rows = np.flatnonzero(confidence >= min_confidence)
-    rng = np.random.default_rng(seed)
+    enough = len(rows)
     if max_class_share < 1.0 and len(rows):
         counts = np.bincount(predicted[rows], minlength=len(labels))
-        allowed = _largest_cap(counts, max_class_share)
-        for index in np.flatnonzero(counts > allowed):
-            of_class = rows[predicted[rows] == index]
-            dropped = rng.choice(of_class, size=len(of_class) - allowed, replace=False)
-            rows = np.setdiff1d(rows, dropped)
-    if len(rows) < MIN_ROWS:
+        balanced = np.minimum(counts, _largest_cap(counts, max_class_share))
+        enough = int(balanced.sum())
+        if enough >= MIN_ROWS:
+            rows = _repeated(rows, predicted[rows], balanced / np.maximum(counts, 1), np.random.default_rng(seed))
+    if enough < MIN_ROWS:
         raise InputError(
             f"--min-confidence {min_confidence} and --max-class-share {max_class_share}: expected at least {MIN_ROWS} "
-            f"inputs to stay, found {len(rows)} of {len(logits)}; relax them or give other text"
+            f"inputs to stay, found {enough} of {len(logits)}; relax them or give other text"
         )
     return Selection(rows, _report(labels, predicted, confidence, rows))
 
 
+def _repeated(rows: np.ndarray, classes: np.ndarray, weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Rows in proportion to the weight of their class, each at least once.
+
+    Args:
+        weights: ``(num_labels,)``, above 0 for every class of `classes`.
+    """
+    times = weights[classes] / weights[classes].min()
+    copies = times.astype(np.int64)
+    for index in np.unique(classes):
+        own = np.flatnonzero(classes == index)
+        missing = round(times[own].sum()) - int(copies[own].sum())
+        copies[rng.choice(own, size=missing, replace=False)] += 1
+    repeated: np.ndarray = np.repeat(rows, copies)
+    return repeated
+
+
 def _largest_cap(counts: np.ndarray, share: float) -> int:
-    """The most rows that every class may keep so that none has more than `share` of what stays; 0 if none can."""
+    """The most rows that every class may have so that none has more than `share` of all; 0 if none can."""
     low, high = 0, int(counts.max())
     if high <= share * counts.sum() + 1e-9:
         return high

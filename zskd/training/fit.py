@@ -54,15 +54,17 @@ def learning_rate(config: DistillConfig) -> float:
     return PRETRAINED_LEARNING_RATE
 
 
-def training_arguments(config: DistillConfig, folder: Path, rows: float) -> ZeroShotArguments:
+def training_arguments(config: DistillConfig, folder: Path, rows: float, present: int) -> ZeroShotArguments:
     """Trainer's arguments.
 
     Args:
-        rows: of the transfer set; with an adversary, of the transfer set that its random control would have.
+        rows: over which there are ``config.epochs`` passes.
+        present: rows that are trained on; for as many updates, whatever their number.
     """
     steps = optimizer_steps(config, rows)
     every = max(1, steps // config.checkpoints)
-    length = {"max_steps": steps} if config.perturb == "adversarial" else {"num_train_epochs": config.epochs}
+    passes = config.epochs if rows == present else config.epochs * rows / present
+    length = {"max_steps": steps} if config.perturb == "adversarial" else {"num_train_epochs": passes}
     own = {name: getattr(config, name) for name in ZeroShotArguments.__annotations__}
     return ZeroShotArguments(
         output_dir=str(folder),
@@ -107,7 +109,7 @@ def fit(
     select: Dataset,
     folder: Path,
     *,
-    control_rows: float | None = None,
+    rows: float | None = None,
     make_adversary: MakeAdversary | None = None,
     cosines: torch.Tensor | None = None,
 ) -> Fit:
@@ -118,11 +120,12 @@ def fit(
         select: held-out rows; the checkpoint with the lowest loss on them is kept. Agreement moves by more from one
             checkpoint to the next by chance alone.
         folder: where checkpoints go.
-        control_rows: rows of the random control's transfer set, where that is larger than `train`.
+        rows: over which there are ``config.epochs`` passes; default: those of `train`. All inputs that were labelled,
+            and with an adversary those of its random control, so that runs that are compared have as many updates.
         make_adversary: the adversary, with ``--perturb adversarial``.
         cosines: between the teacher's classes, for the objectives that need them.
     """
-    arguments = training_arguments(config, folder, control_rows or len(train))
+    arguments = training_arguments(config, folder, rows or len(train), len(train))
     stop = CollapseStop()
     trainer = ZeroShotTrainer(
         student,
