@@ -121,7 +121,7 @@ class DistillConfig:
     temperature: float = option(
         1.0, "temperature of the distillation loss: kd, kd-pt, kd-topk and kd-pt+sim", low=0.01, group="training"
     )
-    epochs: float = option(2.0, "passes over the transfer set", low=0.001, group="training")
+    epochs: float = option(2.0, "passes over the labelled inputs", low=0.001, group="training")
     batch_size: int = option(64, "inputs per step, over all processes", low=1, group="training")
     gradient_accumulation: int = option(1, "steps whose gradients are added up", low=1, group="training")
     learning_rate: float | None = option(
