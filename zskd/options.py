@@ -219,7 +219,11 @@ class DistillConfig:
     )
     replay_size: int = option(20_000, "rows kept for replay; the oldest leave", low=1, group="adversary")
     mask_rate: float = option(
-        0.3, "share of a row's tokens that the generator rewrites", low=0.01, high=1.0, group="adversary"
+        0.3,
+        "share of a text's tokens that the generator rewrites; of a pair, at most so many of one text",
+        low=0.01,
+        high=1.0,
+        group="adversary",
     )
     token_candidates: int = option(
         64, "the generator's likeliest tokens it chooses from; 0: the whole vocabulary", low=0, group="adversary"

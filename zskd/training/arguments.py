@@ -45,7 +45,12 @@ class ZeroShotArguments(TrainingArguments):
     fresh_share: float = field(default=0.25, metadata={"help": "share of a batch that the generator just wrote"})
     replay_share: float = field(default=0.25, metadata={"help": "share of a batch that it wrote earlier"})
     replay_size: int = field(default=20_000, metadata={"help": "rows that are kept for replay; the oldest leave"})
-    mask_rate: float = field(default=0.3, metadata={"help": "share of a row's tokens that the generator rewrites"})
+    mask_rate: float = field(
+        default=0.3,
+        metadata={
+            "help": "share of a text's tokens that the generator rewrites; of a pair, at most so many of one text"
+        },
+    )
     token_candidates: int = field(
         default=64, metadata={"help": "the generator's likeliest tokens it chooses from; 0: the whole vocabulary"}
     )

@@ -87,7 +87,10 @@ class Scope:
 
 
 class Writer:
-    """A generator and how it fills masked places: a share ``mask_rate`` of a row's ordinary tokens, of either text.
+    """A generator and how it fills masked places: a share ``mask_rate`` of the ordinary tokens of a text.
+
+    Of a pair one text is masked, and a share drawn evenly between 0 and ``mask_rate`` of it: the teacher's answer hangs
+    on what the texts have in common, and with as many words changed on both sides little of that would be left.
 
     A token is the likeliest one after Gumbel noise, among the generator's ``token_candidates`` likeliest. Everything
     random is a function of the run's seed, the optimizer step and the row's place in the whole batch.
@@ -181,7 +184,10 @@ class Writer:
         ids, device = inputs["input_ids"], inputs["input_ids"].device
         rngs = place.generators()
         ordinary = (inputs["attention_mask"].bool() & ~torch.isin(ids, self.special)).cpu().numpy()
-        places = [_draw_places(row, self.arguments.mask_rate, rng) for row, rng in zip(ordinary, rngs, strict=True)]
+        # How many separators stand before a place: the same for all of one text.
+        sides = (ids == self.tokenizer.sep_token_id).cumsum(dim=1).cpu().numpy()
+        rate = self.arguments.mask_rate
+        places = [_draw_places(row, side, rate, rng) for row, side, rng in zip(ordinary, sides, rngs, strict=True)]
         rows = torch.tensor(np.repeat(np.arange(len(places)), [len(p) for p in places]), device=device)
         columns = torch.tensor(np.concatenate(places), device=device)
         masked = ids.index_put((rows, columns), torch.tensor(self.tokenizer.mask_token_id, device=device))
@@ -215,9 +221,17 @@ class Writer:
         return repetition(scope.mean(tokens / max(1, len(choice.rows))), len(choice.rows))
 
 
-def _draw_places(ordinary: np.ndarray, rate: float, rng: np.random.Generator) -> np.ndarray:
-    """A share of the ordinary places ``(tokens,)`` bool, at least one of them where there is any, in order."""
+def _draw_places(ordinary: np.ndarray, sides: np.ndarray, rate: float, rng: np.random.Generator) -> np.ndarray:
+    """A share of the ordinary places ``(tokens,)`` bool, at least one of them where there is any, in order.
+
+    Args:
+        sides: ``(tokens,)`` int, equal within a text.
+    """
     places = np.flatnonzero(ordinary)
+    texts = np.unique(sides[places])
+    if len(texts) > 1:
+        places = places[sides[places] == rng.choice(texts)]
+        rate *= rng.random()
     count = min(len(places), max(1, round(rate * len(places))))
     return np.sort(rng.choice(places, size=count, replace=False))
 
