@@ -16,6 +16,7 @@ from accelerate.optimizer import AcceleratedOptimizer
 from conftest import tiny_bert
 from datasets import Dataset
 from transformers import Trainer, TrainerCallback
+from transformers.trainer_utils import IntervalStrategy
 
 from zskd import ZeroShotArguments, ZeroShotTrainer, kd_loss
 from zskd.objectives import UNKNOWN, Objective
@@ -140,6 +141,18 @@ def test_callback_of_somebody_else_sees_and_steers_the_run(tmp_path: Path) -> No
 
     trainer(tmp_path, rows(64), callbacks=[Stop()], eval_strategy="steps", eval_steps=2).train()
     assert Stop.events == [("step", 1), ("step", 2), ("evaluate", 2), ("step", 3)]
+
+
+def test_a_finished_run_takes_no_further_step_when_resumed(tmp_path: Path) -> None:
+    settings = {"max_steps": 6, "save_steps": 3, "per_device_train_batch_size": 8}  # an epoch has four steps
+    data = rows(32)
+    made = trainer(tmp_path, data, **settings)
+    made.args.save_strategy = IntervalStrategy.STEPS
+    made.train()
+    again = trainer(tmp_path, data, **settings)
+    again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-6"))
+    assert again.state.global_step == 6
+    assert all(map(torch.equal, made.model.state_dict().values(), again.model.state_dict().values()))
 
 
 def test_temperature_must_be_positive(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,8 +64,14 @@ def training_arguments(config: DistillConfig, folder: Path, rows: float, present
     """
     steps = optimizer_steps(config, rows)
     every = max(1, steps // config.checkpoints)
-    passes = config.epochs if rows == present else config.epochs * rows / present
-    length = {"max_steps": steps} if config.perturb == "adversarial" else {"num_train_epochs": passes}
+    length: dict[str, Any]
+    if config.perturb == "adversarial":
+        length = {"max_steps": steps}
+    elif rows == present:
+        length = {"num_train_epochs": config.epochs}
+    else:  # as many as that many epochs of `rows` have, whose last batches need not be whole
+        batches = math.ceil(rows / (config.batch_size * config.gradient_accumulation))
+        length = {"max_steps": math.ceil(config.epochs * batches)}
     own = {name: getattr(config, name) for name in ZeroShotArguments.__annotations__}
     return ZeroShotArguments(
         output_dir=str(folder),
