@@ -54,7 +54,7 @@ def test_class_share_holds_and_repeats_no_more_than_it_must(counts: tuple[int, .
     times = np.bincount(chosen.rows, minlength=len(logits))
     classes = logits.argmax(axis=1)
     seen = np.bincount(classes, weights=times)
-    assert (seen <= share * seen.sum() + 0.002 * seen.sum()).all(), seen
+    assert (seen <= share * seen.sum() + 1).all(), seen  # whole rows only
     assert (np.diff(chosen.rows) >= 0).all() and times.min() == 1
     for index, before in enumerate(counts):
         assert np.ptp(times[classes == index]) <= 1, "inputs of one class are repeated alike"
