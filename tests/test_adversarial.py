@@ -200,4 +200,4 @@ def test_configuration_and_trainer_agree_on_names_and_defaults() -> None:
     for item in fields(ZeroShotArguments):
         if item.name in ZeroShotArguments.__annotations__ and item.name != "objective":
             assert ours[item.name] == item.default, item.name
-    assert optimizer_steps(DistillConfig(epochs=2.0, batch_size=64), 180_000) == 5_625
+    assert optimizer_steps(DistillConfig(epochs=2.0, batch_size=64), 180_000) == 5_626

@@ -173,7 +173,7 @@ def distill(
             encoded["select"],
             run.checkpoints,
             # As many updates whatever selection made of the transfer set, and whatever the generator has judged.
-            rows=(len(kept) - len(selection.rows) + len(logits)) * pool_size / (pool_size - written),
+            rows=round((len(kept) - len(selection.rows) + len(logits)) * pool_size / (pool_size - written)),
             make_adversary=make_adversary,
             cosines=_similarities(config, guide),
         )

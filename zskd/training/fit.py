@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,27 +54,14 @@ def learning_rate(config: DistillConfig) -> float:
     return PRETRAINED_LEARNING_RATE
 
 
-def training_arguments(config: DistillConfig, folder: Path, rows: float, present: int) -> ZeroShotArguments:
-    """Trainer's arguments.
-
-    Args:
-        rows: over which there are ``config.epochs`` passes.
-        present: rows that are trained on; for as many updates, whatever their number.
-    """
+def training_arguments(config: DistillConfig, folder: Path, rows: int) -> ZeroShotArguments:
+    """Trainer's arguments; `rows` are those over which there are ``config.epochs`` passes."""
     steps = optimizer_steps(config, rows)
     every = max(1, steps // config.checkpoints)
-    length: dict[str, Any]
-    if config.perturb == "adversarial":
-        length = {"max_steps": steps}
-    elif rows == present:
-        length = {"num_train_epochs": config.epochs}
-    else:  # as many as that many epochs of `rows` have, whose last batches need not be whole
-        batches = math.ceil(rows / (config.batch_size * config.gradient_accumulation))
-        length = {"max_steps": math.ceil(config.epochs * batches)}
     own = {name: getattr(config, name) for name in ZeroShotArguments.__annotations__}
     return ZeroShotArguments(
         output_dir=str(folder),
-        **length,
+        max_steps=steps,
         **own,
         per_device_train_batch_size=config.batch_size // PartialState().num_processes,
         per_device_eval_batch_size=256,
@@ -116,7 +102,7 @@ def fit(
     select: Dataset,
     folder: Path,
     *,
-    rows: float | None = None,
+    rows: int | None = None,
     make_adversary: MakeAdversary | None = None,
     cosines: torch.Tensor | None = None,
 ) -> Fit:
@@ -132,7 +118,7 @@ def fit(
         make_adversary: the adversary, with ``--perturb adversarial``.
         cosines: between the teacher's classes, for the objectives that need them.
     """
-    arguments = training_arguments(config, folder, rows or len(train), len(train))
+    arguments = training_arguments(config, folder, rows or len(train))
     stop = CollapseStop()
     trainer = ZeroShotTrainer(
         student,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,9 +37,9 @@ MIN_TRANSFER = 64  # texts of the transfer set that phase 1 needs
 MakeAdversary = Callable[[ZeroShotArguments], Writer]
 
 
-def optimizer_steps(config: DistillConfig, rows: float) -> int:
-    """Optimizer steps of a run whose random control has `rows` rows in its transfer set."""
-    return max(1, int(config.epochs * rows / (config.batch_size * config.gradient_accumulation)))
+def optimizer_steps(config: DistillConfig, rows: int) -> int:
+    """Optimizer steps of ``config.epochs`` passes over `rows` rows, whose last batches need not be whole."""
+    return math.ceil(config.epochs * math.ceil(rows / (config.batch_size * config.gradient_accumulation)))
 
 
 def adversarial_queries(config: DistillConfig) -> int:
