@@ -29,17 +29,15 @@ from typing import Any
 import numpy as np
 
 from recipes.adversarial_screen import RESULTS, measure, one_line
+from recipes.answers import teacher_answers
 from recipes.cells import wikipedia
 from zskd.cli.options import set_up_logging
 from zskd.config import POOL_SIZES, DistillConfig, cache_root, input_length, resolve
 from zskd.distill import distill
-from zskd.labelling import label_texts, predict_logits
+from zskd.labelling import predict_logits
 from zskd.models.classifier import load_classifier
-from zskd.models.frozen import fast_copy
-from zskd.precision import pick_precision
 from zskd.tasks import TASKS, Task
 from zskd.text.corpus import build_corpus
-from zskd.text.selection import teacher_logits
 from zskd.text.shaping import Pools, build_pools, text_columns
 from zskd.text.sources import find_sources
 
@@ -110,23 +108,14 @@ class Bound:
     def logits(self) -> tuple[np.ndarray, np.ndarray]:
         """Teacher's and half-trained student's logits of the large pool's other rows, ``(rows, num_labels)`` each."""
         cache, length = cache_root(None), input_length(self.config)
-        teacher = load_classifier(self.task, "embedded", cache)
-        precision = pick_precision("auto", teacher.model.device)
-        labelled = label_texts(
-            self.pools.transfer,
-            fast_copy(teacher, precision, compile=False),
-            cache,
-            max_length=length,
-            precision=precision,
-            description="teacher labels the large pool",
-        )
+        teacher = teacher_answers(self.task, self.config, self.pools.transfer, "teacher labels the large pool")
         run = self.work / f"choice-{self.task.name}-half-{self.seed}"
         distill(replace(self.config, output_dir=str(run), resume=run.exists()), pools=self.part("half", self.first))
         student = load_classifier(self.task, str(run / "student"), cache)
         others = self.pools.transfer.select(self.others)
         texts = tuple(others[name][:] for name in text_columns(others))
         answers = predict_logits(student, texts, max_length=length, precision="fp32")[:, list(student.order)]
-        return teacher_logits(labelled.dataset, teacher.order)[self.others], answers
+        return teacher[self.others], answers
 
     def run(self, choice: str) -> dict[str, Any]:
         """Train on a choice and score it."""

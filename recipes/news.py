@@ -6,15 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from recipes.answers import teacher_answers
 from zskd.config import DistillConfig, cache_root, input_length
-from zskd.labelling import label_texts
-from zskd.models.classifier import Classifier, load_classifier
-from zskd.models.frozen import fast_copy
-from zskd.precision import pick_precision
+from zskd.models.classifier import Classifier
 from zskd.scoring import predict_classes
 from zskd.tasks import Task
 from zskd.text.corpus import build_corpus
-from zskd.text.selection import teacher_logits
 from zskd.text.shaping import build_pools, text_columns
 from zskd.text.sources import find_sources
 
@@ -41,18 +38,7 @@ def news_agreement(task: Task, config: DistillConfig, student: Classifier, data:
         seed=0,
         cache=cache,
     )
-    teacher = load_classifier(task, config.teacher, cache)
-    precision = pick_precision(config.precision, teacher.model.device)
-    labelled = label_texts(
-        pools.report,
-        fast_copy(teacher, precision, compile=False),
-        cache,
-        max_length=input_length(config),
-        precision=precision,
-        description="teacher labels news",
-    )
+    teacher = teacher_answers(task, config, pools.report, "teacher labels news")
     texts = tuple(pools.report[name][:] for name in text_columns(pools.report))
-    same: np.ndarray = teacher_logits(labelled.dataset, teacher.order).argmax(axis=1) == predict_classes(
-        student, texts, input_length(config), "fp32"
-    )
+    same: np.ndarray = teacher.argmax(axis=1) == predict_classes(student, texts, input_length(config), "fp32")
     return same

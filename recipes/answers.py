@@ -1,0 +1,35 @@
+"""What a task's packaged teacher answers to a set of texts, cached."""
+
+from __future__ import annotations
+
+import numpy as np
+from datasets import Dataset
+
+from zskd.config import DistillConfig, cache_root, input_length
+from zskd.labelling import label_texts
+from zskd.models.classifier import load_classifier
+from zskd.models.frozen import fast_copy
+from zskd.precision import pick_precision
+from zskd.tasks import Task
+from zskd.text.selection import teacher_logits
+
+
+def teacher_answers(task: Task, config: DistillConfig, texts: Dataset, description: str) -> np.ndarray:
+    """The teacher's logits ``(texts, num_labels)`` float32, in the task's class order, as a run of `config` has them.
+
+    Args:
+        texts: columns ``text`` and, for pairs, ``text_b``.
+        description: of the progress bar.
+    """
+    cache = cache_root(config.cache_dir)
+    teacher = load_classifier(task, config.teacher, cache)
+    precision = pick_precision(config.precision, teacher.model.device)
+    labelled = label_texts(
+        texts,
+        fast_copy(teacher, precision, compile=False),
+        cache,
+        max_length=input_length(config),
+        precision=precision,
+        description=description,
+    )
+    return teacher_logits(labelled.dataset, teacher.order)
