@@ -59,7 +59,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "sampling_temperature": 3.0,
         "token_candidates": 0,
     },
-    "ranks": {"adversary": "candidates", "row_candidates": 2, "fresh_share": 0.125},
+    "ranks": {"adversary": "candidates", "row_candidates": 2},
+    "any-row": {"hard_share": 1.0},
+    "any-row-quarter": {"hard_share": 1.0, "fresh_share": 0.25},  # the default before
+    "quarter": {"fresh_share": 0.25},
     "no-anchor": {"anchor_weight": 0.0},
     "strong-anchor": {"anchor_weight": 1.0},
     "no-confidence": {"confidence_weight": 0.0},
@@ -68,7 +71,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "no-replay": {"replay_share": 0.0},
     "half-fresh": {"fresh_share": 0.5, "replay_share": 0.0},
     "more-replay": {"fresh_share": 0.25, "replay_share": 0.5},
-    "little-fresh": {"fresh_share": 0.125, "replay_share": 0.25},
 }
 
 

@@ -5,7 +5,7 @@ Conditions, at equal updates, teacher queries and checkpoint rule:
     none        the same text unperturbed
     in-domain   the ceiling: the task's own training inputs and random perturbations of them (no zero-shot run)
     embedded    random perturbation of the documentation prose on this machine (only with --conditions)
-    adversarial the setting of adversarial_screen.py that did best, for as many queries (only with --conditions)
+    adversarial --perturb adversarial as it is by default, for as many queries (only with --conditions)
 
 Finished cells are kept as JSON in docs/results/glue; an interrupted table goes on where it stopped, and a cell is
 computed anew only when its options, its text or the shipped teacher changed. The table is written beside them as
@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from recipes.adversarial_screen import QUARTER, SETTINGS
+from recipes.adversarial_screen import QUARTER
 from recipes.cells import Cell, bootstrap_draws, interval, run_cell, unpack, wikipedia
 from recipes.in_domain import in_domain_pools
 from zskd.cli.options import set_up_logging
@@ -41,7 +41,6 @@ from zskd.tasks import TASKS
 RESULTS, QUARTER_RESULTS = Path("docs/results/glue"), Path("docs/results/glue-quarter")
 CONDITIONS = ("random", "none", "in-domain", "embedded", "adversarial")
 HELDOUT = 12_000  # texts of a run with a quarter of the text: one half chooses the checkpoint, one reports agreement
-ADVERSARIAL = "ranks"  # of adversarial_screen.py
 
 
 def cell_name(task: str, condition: str, seed: int, compression: float) -> str:
@@ -61,7 +60,7 @@ def cell(task: str, condition: str, seed: int, compression: float, data: Path, w
     elif condition == "none":
         options["perturb"] = "none"
     elif condition == "adversarial":
-        options |= {"perturb": "adversarial", **SETTINGS[ADVERSARIAL]}
+        options["perturb"] = "adversarial"
     elif condition == "in-domain":
         pools = in_domain_pools(TASKS[task], data / "glue", work / "pools" / f"{task}-{seed}", size=size, seed=seed)
     return Cell(cell_name(task, condition, seed, compression), options, pools)

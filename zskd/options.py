@@ -212,12 +212,20 @@ class DistillConfig:
     )
     student_steps: int = option(50, "steps of a round; the student learns in each", low=1, group="adversary")
     fresh_share: float = option(
-        0.25, "share of a batch that the generator just wrote", low=0.001, high=1.0, group="adversary"
+        0.125, "share of a batch that the generator just wrote", low=0.001, high=1.0, group="adversary"
     )
     replay_share: float = option(
         0.25, "share of a batch that the generator wrote earlier", low=0.0, high=1.0, group="adversary"
     )
     replay_size: int = option(20_000, "rows kept for replay; the oldest leave", low=1, group="adversary")
+    hard_share: float = option(
+        0.25,
+        "the generator rewrites rows out of this share of the transfer rows, those on which student and teacher differ "
+        "most; 1: any row",
+        low=0.01,
+        high=1.0,
+        group="adversary",
+    )
     mask_rate: float = option(
         0.3,
         "share of a text's tokens that the generator rewrites; of a pair, at most so many of one text",

@@ -54,6 +54,7 @@ def trainer(folder: Path, *, dropout: bool = False, callbacks: Any = None, **cha
     options = {
         "max_steps": 20, "per_device_train_batch_size": 16, "learning_rate": 1e-3, "generator_learning_rate": 1e-3,
         "adversarial_start": 0.2, "generator_steps": 2, "student_steps": 4, "replay_size": 24, "logging_steps": 1,
+        "fresh_share": 0.25, "hard_share": 0.5,
         "save_strategy": "no", "report_to": "none", "use_cpu": True, "disable_tqdm": True,
         "lr_scheduler_type": "constant",
         **changes,
@@ -86,6 +87,7 @@ def prints(made: ZeroShotTrainer) -> dict[str, Any]:
         "student": model_fingerprint(made.model),
         "generator": model_fingerprint(made.phase2.adversary.generator),
         "buffer": {name: tensor.tolist() for name, tensor in made.phase2.buffer.state().items()},
+        "hard": {name: tensor.tolist() for name, tensor in made.phase2.hard.state().items()},
         "queries": made.phase2.queries,
         "random": torch.get_rng_state().sum().item(),
         **states,
@@ -109,11 +111,12 @@ def test_a_batch_split_over_micro_batches_trains_like_the_whole(tmp_path: Path) 
             curve(made, "loss", "grad_norm"),
             curve(made, "adversarial/generator_gradient", "adversarial/teacher_queries"),
             made.phase2.buffer.state()["input_ids"],
+            made.phase2.hard.state()["input_ids"],
         )
     assert found[16][0].shape == (20, 2) and found[16][1].shape == (4, 2)
     for one, other in zip(found[16][:2], found[4][:2], strict=True):
         np.testing.assert_allclose(other, one, rtol=1e-4)
-    assert torch.equal(found[16][2], found[4][2])
+    assert torch.equal(found[16][2], found[4][2]) and torch.equal(found[16][3], found[4][3])
 
 
 WORKER = """
@@ -191,7 +194,7 @@ def test_the_state_is_in_a_checkpoint_before_it_counts_as_whole(tmp_path: Path) 
 
     made = trainer(tmp_path, save_strategy="steps", save_steps=10, callbacks=[Watch()])
     made.train()
-    assert seen == [["generator", "optimizer.pt", "replay.safetensors", "state.json"]] * 2
+    assert seen == [["generator", "hard.safetensors", "optimizer.pt", "replay.safetensors", "state.json"]] * 2
 
 
 def test_the_teacher_stays_as_it_is_and_only_phase_2_asks_it(tmp_path: Path) -> None:
@@ -230,6 +233,40 @@ def test_a_round_says_what_happened(tmp_path: Path) -> None:
     for example in made.phase2.examples:
         assert example["before"] != example["after"] or example["step"]
         assert sum(example["teacher"]) == pytest.approx(1, abs=1e-3)
+
+
+def test_the_generator_rewrites_what_the_student_has_most_wrong(tmp_path: Path) -> None:
+    def seen(share: float) -> tuple[AdversarialPhase, dict[int, list[tuple[float, list[int]]]], dict[int, list]]:
+        made = trainer(tmp_path, hard_share=share)
+        phase = made.phase2
+        losses: dict[int, list[tuple[float, list[int]]]] = {}  # of the transfer rows of every step
+        sources: dict[int, list[list[int]]] = {}  # what was rewritten in it
+        note, rewrite = phase.note_student, phase.adversary.rewrite
+
+        def noted(kinds: torch.Tensor, divergence: torch.Tensor) -> None:
+            rows = [row["input_ids"].tolist() for _, row in phase._transfer]
+            losses[made.state.global_step] = list(zip(divergence[kinds == Kind.TRANSFER].tolist(), rows, strict=False))
+            note(kinds, divergence)
+
+        def rewritten(student: Any, inputs: Any, *args: Any, learn: bool, **kwargs: Any) -> Any:
+            whole = zip(inputs["input_ids"].tolist(), inputs["attention_mask"].sum(1).tolist(), strict=True)
+            sources.setdefault(made.state.global_step, [ids[:length] for ids, length in whole])
+            return rewrite(student, inputs, *args, learn=learn, **kwargs)
+
+        phase.note_student, phase.adversary.rewrite = noted, rewritten
+        made.train()
+        return phase, losses, sources
+
+    phase, losses, sources = seen(0.25)
+    kept: list[list[int]] = []
+    for step, rows in losses.items():
+        hardest = sorted(rows, reverse=True)[: -(-len(rows) // 4)]
+        assert step == 4 or all(source in kept for source in sources[step])
+        kept += [ids for _, ids in hardest]
+    assert sorted(kept) == sorted(row["input_ids"].tolist() for row in phase.hard.rows)
+    assert len(kept) == 3 + 15 * 2, "a quarter of 12 rows at first, then, with replay, of 8"
+    any_row, _, _ = seen(1.0)
+    assert not len(any_row.hard)
 
 
 def test_processes_whose_batches_hold_no_fresh_row_are_refused_before_they_wait_for_each_other(tmp_path: Path) -> None:
@@ -306,6 +343,7 @@ def test_the_buffer_keeps_the_newest_rows_and_comes_back_from_its_state() -> Non
         ({"fresh_share": 0.8, "replay_share": 0.3}, "fresh_share and replay_share"),
         ({"fresh_share": 0.0}, "fresh_share and replay_share"),
         ({"generator_steps": 6, "student_steps": 5}, "generator_steps and student_steps"),
+        ({"hard_share": 0.0}, "hard_share"),
         ({"temperature": 0.0}, "temperature"),
     ],
 )

@@ -42,9 +42,16 @@ class ZeroShotArguments(TrainingArguments):
         default=10, metadata={"help": "steps of a round in which the generator learns, once per step"}
     )
     student_steps: int = field(default=50, metadata={"help": "steps of a round; the student learns in each"})
-    fresh_share: float = field(default=0.25, metadata={"help": "share of a batch that the generator just wrote"})
+    fresh_share: float = field(default=0.125, metadata={"help": "share of a batch that the generator just wrote"})
     replay_share: float = field(default=0.25, metadata={"help": "share of a batch that it wrote earlier"})
     replay_size: int = field(default=20_000, metadata={"help": "rows that are kept for replay; the oldest leave"})
+    hard_share: float = field(
+        default=0.25,
+        metadata={
+            "help": "the generator rewrites rows out of this share of the transfer rows, those on which student and "
+            "teacher differ most; 1: any row"
+        },
+    )
     mask_rate: float = field(
         default=0.3,
         metadata={
@@ -92,6 +99,8 @@ class ZeroShotArguments(TrainingArguments):
                 "generator_steps and student_steps: expected 0 <= generator_steps <= student_steps, "
                 f"found {self.generator_steps} and {self.student_steps}"
             )
+        if not 0 < self.hard_share <= 1:
+            raise ValueError(f"hard_share: expected a share above 0 and at most 1, found {self.hard_share}")
         # Teacher logits are the target. They travel beside the inputs and not as `labels`: Trainer would count
         # every logit as an example, and a BERT head would guess a multi-label problem.
         self.label_names = ["teacher_logits"]

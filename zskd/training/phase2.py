@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import statistics
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -25,6 +26,8 @@ from zskd.training.schedule import Kind, Schedule, make_schedule
 from zskd.training.writer import Inputs, Place, Rewritten, Scope, Writer
 
 STREAM = 5  # first word of the seeds of replay draws
+SOURCES = 6  # and of draws of rows to rewrite
+HARD_ROWS = 512  # that are kept to be rewritten; newer ones say more about the student
 EXAMPLES = 3  # rewritten rows that are shown per round
 
 
@@ -37,6 +40,8 @@ class AdversarialPhase:
 
     Attributes:
         buffer: what was written before, the same in every process.
+        hard: transfer rows on which student and teacher differed most, likewise; with ``hard_share`` below 1 these are
+            what the generator rewrites.
         queries: texts the teacher was asked for, over all processes.
         examples: texts before and after, with both models' probabilities.
 
@@ -51,12 +56,15 @@ class AdversarialPhase:
         self.parameters = adversary.trainable()
         self.optimizer = adversary.make_optimizer()
         self.buffer = ReplayBuffer(arguments.replay_size)
+        self.hard = ReplayBuffer(HARD_ROWS)
         self.queries = 0
         self.examples: list[dict[str, Any]] = []
         self.collate = TransferCollator.of(adversary.tokenizer)
         self._micro = 0
         self._gradients: list[torch.Tensor | None] = [None] * len(self.parameters)
         self._written: list[tuple[int, Row]] = []
+        self._transfer: list[tuple[int, Row]] = []  # of the micro-batch, by place in the whole batch
+        self._missed: list[tuple[int, Row, torch.Tensor]] = []  # of the step, with the divergence
         # Numbers, or scalars that stay where they were computed until the round ends: to fetch one is to wait for it.
         self._round: dict[str, list[float | torch.Tensor]] = defaultdict(list)
         self._present: set[int] = set()  # kinds of rows of the micro-batch
@@ -100,7 +108,7 @@ class AdversarialPhase:
             scope = Scope(divisor, self._mean, self.accelerator.autocast)
             progress = (step - schedule.start) / max(1, steps - schedule.start)
             place = Place(step, first + fresh, self.arguments.seed, progress)
-            old = self._tensors([rows[i] for i in fresh])
+            old = self._tensors([self._source(rows[i], step, first + i) for i in fresh.tolist()])
             # Elsewhere the loss on fresh rows says as much as the divergence.
             learn, compare = schedule.learns(step), schedule.closes_round(step)
             written = self.adversary.rewrite(student, old, place, scope, learn=learn, compare=compare)
@@ -120,6 +128,8 @@ class AdversarialPhase:
             kinds[kinds == Kind.REPLAYED] = Kind.TRANSFER
         mixed = {name: tensor.to(self.accelerator.device) for name, tensor in self.collate(rows).items()}
         self._present = set(kinds.tolist())
+        if self.arguments.hard_share < 1.0:
+            self._transfer = [(first + i, {**rows[i], "step": step}) for i in np.flatnonzero(kinds == Kind.TRANSFER)]
         mixed["row_kind"] = torch.from_numpy(kinds).to(self.accelerator.device)
         return mixed
 
@@ -136,6 +146,7 @@ class AdversarialPhase:
         written = sorted(gather_object(self._written), key=lambda pair: pair[0])
         self._written = []
         self.buffer.add(row for _, row in written)
+        self._keep_hard()
         self.queries += len(written) * self.adversary.queries_per_row()
         if schedule.learns(step):
             self._round["generator_gradient"].append(self._update())
@@ -151,6 +162,28 @@ class AdversarialPhase:
             if kind in self._present:
                 chosen = kinds == kind
                 self._round[f"loss_{kind.name.lower()}"].append(divergence.where(chosen, 0.0).sum() / chosen.sum())
+        if self._transfer:
+            missed = divergence[kinds == Kind.TRANSFER]
+            self._missed += [(place, row, value) for (place, row), value in zip(self._transfer, missed, strict=True)]
+            self._transfer = []
+
+    def _source(self, row: Row, step: int, place: int) -> Row:
+        """What is rewritten in a place: the row that stood there, or a hard one of nearly its length."""
+        if not len(self.hard):
+            return row
+        return self.hard.draw(len(row["input_ids"]), np.random.default_rng([SOURCES, self.arguments.seed, step, place]))
+
+    def _keep_hard(self) -> None:
+        """Keep the share of the step's transfer rows with the largest divergence, over all processes."""
+        if self.arguments.hard_share == 1.0:
+            return
+        missed: list[tuple[int, Row, float]] = gather_object(
+            [(place, row, float(value)) for place, row, value in self._missed]
+        )
+        self._missed = []
+        count = math.ceil(self.arguments.hard_share * len(missed))
+        hardest = sorted(missed, key=lambda one: one[2], reverse=True)[:count]
+        self.hard.add(row for _, row, _ in sorted(hardest, key=lambda one: one[0]))
 
     def _mean(self, tensor: torch.Tensor) -> torch.Tensor:
         if self.accelerator.num_processes == 1:
@@ -243,6 +276,7 @@ class AdversarialPhase:
         self.adversary.generator.save_pretrained(folder / "generator")
         torch.save(self.optimizer.state_dict(), folder / "optimizer.pt")
         save_file(self.buffer.state(), folder / "replay.safetensors")
+        save_file(self.hard.state(), folder / "hard.safetensors")
         so_far = {name: [float(value) for value in values] for name, values in self._round.items()}
         state = {"queries": self.queries, "examples": self.examples, "round": so_far}
         write_text(folder / "state.json", json.dumps(state) + "\n")
@@ -254,6 +288,7 @@ class AdversarialPhase:
         device = self.accelerator.device
         self.optimizer.load_state_dict(torch.load(folder / "optimizer.pt", map_location=device, weights_only=True))
         self.buffer.load(load_file(folder / "replay.safetensors"))
+        self.hard.load(load_file(folder / "hard.safetensors"))
         state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         self.queries, self.examples = state["queries"], state["examples"]
         self._round = defaultdict(list, state["round"])
