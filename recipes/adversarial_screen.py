@@ -94,6 +94,12 @@ def setting(task: Task, name: str) -> dict[str, Any]:
     return {"perturb": "adversarial", "pool_size": pool, "heldout": 10_000, **SETTINGS[name]}
 
 
+def described(task: Task, changes: dict[str, Any], seed: int, fingerprint: str | None = None) -> dict[str, Any]:
+    """What a kept result says it is: a run's options, and the fingerprint of pools that were handed in."""
+    options = {"task": task.name, "seed": seed, **changes}
+    return {"options": options if fingerprint is None else {**options, "pools": fingerprint}}
+
+
 def measure(
     task: Task,
     changes: dict[str, Any],
@@ -109,21 +115,13 @@ def measure(
     The result is kept in `path`, and read from there where it was measured with the same options (and, where they are
     handed in, the same pools).
     """
+    wanted = described(task, changes, seed, None if pools is None else pools.fingerprint)
+    if found := finished(path, wanted):
+        return found
     run = work / path.stem
-    options = {
-        "task": task.name,
-        "seed": seed,
-        "corpus": wikipedia(data),
-        "output_dir": str(run),
-        **changes,
-    }
+    options = {"task": task.name, "seed": seed, "corpus": wikipedia(data), "output_dir": str(run), **changes}
     config, problems = resolve(DistillConfig, "embedded", options)
     assert not problems, problems
-    kept = {key: value for key, value in options.items() if key not in ("corpus", "output_dir")}
-    if pools is not None:
-        kept["pools"] = pools.fingerprint
-    if found := finished(path, {"options": kept}):
-        return found
     shutil.rmtree(run, ignore_errors=True)
     metrics = distill(config, pools=pools)
     texts, labels = training_rows(task, data / "glue")
@@ -135,7 +133,7 @@ def measure(
     history = json.loads((run / "history.json").read_text(encoding="utf-8"))
     rounds = [entry for entry in history if "adversarial/divergence" in entry]
     found = {
-        "options": kept,
+        **wanted,
         "training_rows": float((predicted["student"] == labels).mean()),
         "majority": float(np.bincount(labels).max() / len(labels)),
         "agreement_there": float((predicted["student"] == predicted["teacher"]).mean()),

@@ -28,9 +28,9 @@ from typing import Any
 
 import numpy as np
 
-from recipes.adversarial_screen import RESULTS, measure, one_line
+from recipes.adversarial_screen import RESULTS, described, measure, one_line
 from recipes.answers import teacher_answers
-from recipes.cells import wikipedia
+from recipes.cells import finished, wikipedia
 from zskd.cli.options import set_up_logging
 from zskd.config import POOL_SIZES, DistillConfig, cache_root, input_length, resolve
 from zskd.distill import distill
@@ -100,9 +100,10 @@ class Bound:
 
     def part(self, name: str, rows: np.ndarray) -> Pools:
         """The pools with some rows of the large one to learn from."""
-        return replace(
-            self.pools, transfer=self.pools.transfer.select(rows), fingerprint=f"{self.pools.fingerprint}-{name}"
-        )
+        return replace(self.pools, transfer=self.pools.transfer.select(rows), fingerprint=self._fingerprint(name))
+
+    def _fingerprint(self, name: str) -> str:
+        return f"{self.pools.fingerprint}-{name}"
 
     @functools.cached_property
     def logits(self) -> tuple[np.ndarray, np.ndarray]:
@@ -120,13 +121,16 @@ class Bound:
     def run(self, choice: str) -> dict[str, Any]:
         """Train on a choice and score it."""
         changes: dict[str, Any] = {"pool_size": self.size}
-        rows = np.arange(len(self.pools.transfer))
         if choice == "everything":
             changes["epochs"] = self.config.epochs / LARGER
-        else:
+        path = RESULTS / f"choice-{self.task.name}-{choice}-{self.seed}.json"
+        # To choose rows takes both models' answers; not where there is nothing to do.
+        if found := finished(path, described(self.task, changes, self.seed, self._fingerprint(choice))):
+            return found
+        rows = np.arange(len(self.pools.transfer))
+        if choice != "everything":
             chosen = choose(choice, *self.logits, self.size - len(self.first), np.random.default_rng([9, self.seed]))
             rows = np.sort(np.concatenate([self.first, self.others[chosen]]))
-        path = RESULTS / f"choice-{self.task.name}-{choice}-{self.seed}.json"
         return measure(self.task, changes, self.seed, path, self.data, self.work, pools=self.part(choice, rows))
 
 
