@@ -36,7 +36,7 @@ def whole(
         task="sst2", teacher=str(teacher_folder), compression=2.0, corpus=[str(corpus_file)], pool_size=640, heldout=64,
         max_length=32, epochs=2.0, batch_size=32, checkpoints=STEPS // EVERY, learning_rate=0.01, precision="fp32",
         perturb="adversarial", adversarial_start=START / STEPS, generator_warmup=4, generator_steps=2, student_steps=4,
-        hard_share=0.25,
+        fresh_share=0.25,
         cache_dir=str(shared_cache), output_dir=str(tmp_path_factory.mktemp("whole") / "run"),
         max_class_share=1.0,  # the teacher is random
     )  # fmt: skip

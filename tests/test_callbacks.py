@@ -135,6 +135,8 @@ def test_agreement_and_scores_are_reported_in_a_plain_trainer(
         ([{"adversarial/divergence": 0.1}, {"adversarial/divergence": 2.5}], "rose from 0.100 to 2.500"),
         ([{"eval_largest_class": 1.0}, {"loss": 0.3, "adversarial/class_0": 0.6}], None),
         ([{"adversarial/divergence": 0.1}, {"adversarial/divergence": 1.5}], None),
+        ([{"adversarial/divergence": 0.003}, {"adversarial/divergence": 0.6}], None),
+        ([{"adversarial/divergence": 0.003}, {"adversarial/divergence": 1.1}], "rose from 0.003 to 1.100"),
     ],
 )
 def test_collapse_ends_training_and_says_why(entries: list[dict], reason: str | None) -> None:

@@ -18,6 +18,8 @@ from transformers import (
 
 logger = logging.getLogger(__name__)
 
+LARGE = 1.0  # a mean divergence in nats; students that fit their first few fresh rows well often reach less later
+
 
 class StepBar(ProgressCallback):
     """Trainer's progress bar without its log entries, which would go to standard output."""
@@ -70,7 +72,7 @@ class CollapseStop(TrainerCallback):
 
     Args:
         largest_class: a class with a larger share counts as collapse.
-        explosion: so many times the first logged divergence counts as collapse.
+        explosion: so many times the first logged divergence counts as collapse, where it is also above `LARGE`.
 
     Attributes:
         reason: why training was ended, None while it goes on.
@@ -116,7 +118,7 @@ class CollapseStop(TrainerCallback):
         divergence = logs.get("adversarial/divergence")
         if divergence is not None:
             self._first = divergence if self._first is None else self._first
-            if divergence > self.explosion * max(self._first, 1e-3):
+            if divergence > max(self.explosion * self._first, LARGE):
                 return (
                     f"the divergence on fresh rows rose from {self._first:.3f} to {divergence:.3f}; lower the "
                     "generator's learning rate or raise the anchor's weight"
