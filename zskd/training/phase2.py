@@ -64,7 +64,7 @@ class AdversarialPhase:
         self._gradients: list[torch.Tensor | None] = [None] * len(self.parameters)
         self._written: list[tuple[int, Row]] = []
         self._transfer: list[tuple[int, Row]] = []  # of the micro-batch, by place in the whole batch
-        self._missed: list[tuple[int, Row, torch.Tensor]] = []  # of the step, with the divergence
+        self._missed: list[tuple[list[tuple[int, Row]], torch.Tensor]] = []  # of the step, with the divergence
         # Numbers, or scalars that stay where they were computed until the round ends: to fetch one is to wait for it.
         self._round: dict[str, list[float | torch.Tensor]] = defaultdict(list)
         self._present: set[int] = set()  # kinds of rows of the micro-batch
@@ -163,8 +163,7 @@ class AdversarialPhase:
                 chosen = kinds == kind
                 self._round[f"loss_{kind.name.lower()}"].append(divergence.where(chosen, 0.0).sum() / chosen.sum())
         if self._transfer:
-            missed = divergence[kinds == Kind.TRANSFER]
-            self._missed += [(place, row, value) for (place, row), value in zip(self._transfer, missed, strict=True)]
+            self._missed.append((self._transfer, divergence[kinds == Kind.TRANSFER]))
             self._transfer = []
 
     def _source(self, row: Row, step: int, place: int) -> Row:
@@ -177,9 +176,9 @@ class AdversarialPhase:
         """Keep the share of the step's transfer rows with the largest divergence, over all processes."""
         if self.arguments.hard_share == 1.0:
             return
-        missed: list[tuple[int, Row, float]] = gather_object(
-            [(place, row, float(value)) for place, row, value in self._missed]
-        )
+        # One fetch from the device for each micro-batch, not one for each row.
+        own = [(*one, loss) for rows, losses in self._missed for one, loss in zip(rows, losses.tolist(), strict=True)]
+        missed: list[tuple[int, Row, float]] = gather_object(own)
         self._missed = []
         count = math.ceil(self.arguments.hard_share * len(missed))
         hardest = sorted(missed, key=lambda one: one[2], reverse=True)[:count]
