@@ -188,14 +188,15 @@ class Writer:
         sides = (ids == self.tokenizer.sep_token_id).cumsum(dim=1).cpu().numpy()
         rate = self.arguments.mask_rate
         places = [_draw_places(row, side, rate, rng) for row, side, rng in zip(ordinary, sides, rngs, strict=True)]
-        rows = torch.tensor(np.repeat(np.arange(len(places)), [len(p) for p in places]), device=device)
+        counts = [len(of_row) for of_row in places]
+        rows = torch.tensor(np.repeat(np.arange(len(places)), counts), device=device)
         columns = torch.tensor(np.concatenate(places), device=device)
         masked = ids.index_put((rows, columns), torch.tensor(self.tokenizer.mask_token_id, device=device))
         with autocast(device.type, self.precision):
             logits = masked_logits(self.generator, {**inputs, "input_ids": masked}, rows, columns)
         missed = functional.cross_entropy(logits, ids[rows, columns], reduction="none")
-        counts = torch.bincount(rows, minlength=len(ids))
-        anchor = torch.zeros(len(ids), device=device).index_add(0, rows, missed) / counts.clamp(min=1)
+        sizes = torch.tensor(counts, device=device).clamp(min=1)
+        anchor = torch.zeros(len(ids), device=device).index_add(0, rows, missed) / sizes
         logits = logits.masked_fill(~self.usable, float("-inf"))
         width = self.arguments.token_candidates or logits.shape[1]
         if width < logits.shape[1]:
@@ -207,8 +208,7 @@ class Writer:
         softness = start + (end - start) * place.progress
         choices = []
         for _ in range(draws):
-            noise = [_gumbel(rng, (len(p), scores.shape[1])) for rng, p in zip(rngs, places, strict=True)]
-            noisy = scores + torch.from_numpy(np.concatenate(noise)).to(device)
+            noisy = scores + _gumbel(rngs, counts, candidates, logits.shape[1])
             soft = (noisy / softness).softmax(dim=-1)
             choices.append(Choice(rows, columns, candidates, soft, noisy.argmax(dim=-1), scores.log_softmax(dim=-1)))
         return choices, anchor
@@ -236,9 +236,26 @@ def _draw_places(ordinary: np.ndarray, sides: np.ndarray, rate: float, rng: np.r
     return np.sort(rng.choice(places, size=count, replace=False))
 
 
-def _gumbel(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    """Standard Gumbel noise, float32."""
-    uniform = rng.random(shape, dtype=np.float32)
-    smallest = np.finfo(np.float32).tiny
-    noise: np.ndarray = -np.log(np.maximum(-np.log(np.maximum(uniform, smallest)), smallest))
-    return noise
+def _gumbel(rngs: list[np.random.Generator], counts: list[int], tokens: torch.Tensor, vocabulary: int) -> torch.Tensor:
+    """Standard Gumbel noise of some tokens in each place, ``(places, tokens)`` float32.
+
+    It belongs to the token. If it belonged to the rank, two logits that rounding makes change ranks would change their
+    noise too, and rows would be written otherwise in a whole batch than in parts of it.
+
+    The places of a row read one list of numbers, each from another start, so that no token has the same noise in two of
+    them: nearly as independent as a list for each place, which would be ten times as many numbers to draw.
+
+    Args:
+        rngs: one per row of the batch.
+        counts: places of each row; one row's places stand together.
+        tokens: ``(places, tokens)`` int64, below `vocabulary`.
+    """
+    length = max(vocabulary, *counts)
+    lists = np.stack([rng.random(length, dtype=np.float32) for rng in rngs])
+    starts = [rng.choice(length, size=count, replace=False) for rng, count in zip(rngs, counts, strict=True)]
+    first, row = (
+        torch.from_numpy(each).to(tokens.device)[:, None]
+        for each in (np.concatenate(starts), np.repeat(np.arange(len(counts)), counts))
+    )
+    uniform = torch.from_numpy(lists).to(tokens.device)[row, (tokens + first) % length]
+    return -(-uniform.clamp(min=torch.finfo(uniform.dtype).tiny).log()).log()
