@@ -5,12 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import tiny_bert, word_tokenizer
 from scipy.stats import chisquare
-from test_adversary import LABELS, adversary, decided_teacher, inputs, place
+from test_adversary import adversary, decided_teacher, inputs, place
 
 from zskd.models.classifier import Classifier
-from zskd.models.loading import count_parameters
 from zskd.models.soft_tokens import Choice
 
 STEPS = 200
@@ -89,12 +87,3 @@ def test_places_of_a_row_are_filled_independently(choices: list[Choice]) -> None
     deviation = np.sqrt((chance * (1 - chance)).sum())
     assert len(same) > 5000
     assert abs(sum(same) - chance.sum()) < 4 * deviation
-
-
-def test_a_row_may_have_more_places_than_there_are_tokens() -> None:
-    tokenizer = word_tokenizer(["one two three"])
-    model = tiny_bert(len(tokenizer), LABELS)
-    small = Classifier("small", model, tokenizer, (0, 1, 2), count_parameters(model), "t", "t")
-    batch = dict(tokenizer(["one two three " * 33], return_tensors="pt"))
-    (choice,), _ = adversary(small, mask_rate=1.0).fill(batch, place(1))
-    assert len(choice.tokens) == 99 > len(tokenizer)

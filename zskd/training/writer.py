@@ -208,7 +208,7 @@ class Writer:
         softness = start + (end - start) * place.progress
         choices = []
         for _ in range(draws):
-            noisy = scores + _gumbel(rngs, counts, candidates, logits.shape[1])
+            noisy = scores + _gumbel(rngs, counts, candidates)
             soft = (noisy / softness).softmax(dim=-1)
             choices.append(Choice(rows, columns, candidates, soft, noisy.argmax(dim=-1), scores.log_softmax(dim=-1)))
         return choices, anchor
@@ -236,26 +236,34 @@ def _draw_places(ordinary: np.ndarray, sides: np.ndarray, rate: float, rng: np.r
     return np.sort(rng.choice(places, size=count, replace=False))
 
 
-def _gumbel(rngs: list[np.random.Generator], counts: list[int], tokens: torch.Tensor, vocabulary: int) -> torch.Tensor:
+def _gumbel(rngs: list[np.random.Generator], counts: list[int], tokens: torch.Tensor) -> torch.Tensor:
     """Standard Gumbel noise of some tokens in each place, ``(places, tokens)`` float32.
 
     It belongs to the token. If it belonged to the rank, two logits that rounding makes change ranks would change their
-    noise too, and rows would be written otherwise in a whole batch than in parts of it.
-
-    The places of a row read one list of numbers, each from another start, so that no token has the same noise in two of
-    them: nearly as independent as a list for each place, which would be ten times as many numbers to draw.
+    noise too, and rows would be written otherwise in a whole batch than in parts of it. So it is a hash of a random
+    number of the place and the token's id, that of SplitMix64 (Steele et al. 2014): nothing is drawn for tokens that are
+    no candidates.
 
     Args:
         rngs: one per row of the batch.
         counts: places of each row; one row's places stand together.
-        tokens: ``(places, tokens)`` int64, below `vocabulary`.
+        tokens: ``(places, tokens)`` int64.
     """
-    length = max(vocabulary, *counts)
-    lists = np.stack([rng.random(length, dtype=np.float32) for rng in rngs])
-    starts = [rng.choice(length, size=count, replace=False) for rng, count in zip(rngs, counts, strict=True)]
-    first, row = (
-        torch.from_numpy(each).to(tokens.device)[:, None]
-        for each in (np.concatenate(starts), np.repeat(np.arange(len(counts)), counts))
-    )
-    uniform = torch.from_numpy(lists).to(tokens.device)[row, (tokens + first) % length]
-    return -(-uniform.clamp(min=torch.finfo(uniform.dtype).tiny).log()).log()
+    lowest, highest = np.iinfo(np.int64).min, np.iinfo(np.int64).max
+    drawn = [rng.integers(lowest, highest, size=count) for rng, count in zip(rngs, counts, strict=True)]
+    bits = torch.from_numpy(np.concatenate(drawn)).to(tokens.device)[:, None] + tokens * _signed(0x9E3779B97F4A7C15)
+    bits = (bits ^ _shifted(bits, 30)) * _signed(0xBF58476D1CE4E5B9)
+    bits = (bits ^ _shifted(bits, 27)) * _signed(0x94D049BB133111EB)
+    bits = bits ^ _shifted(bits, 31)
+    uniform = (_shifted(bits, 41).float() + 0.5) / 2**23  # as many bits as keep it below 1 in float32
+    return -(-uniform.log()).log()
+
+
+def _signed(word: int) -> int:
+    """The same 64 bits as a signed number; products wrap alike."""
+    return word - 2**64
+
+
+def _shifted(bits: torch.Tensor, by: int) -> torch.Tensor:
+    """Bits shifted to the right, zeros from the left; PyTorch's own shift of int64 repeats the sign."""
+    return (bits >> by) & (2 ** (64 - by) - 1)
