@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from recipes.cells import KEPT, finished, wikipedia
+from recipes.cells import KEPT, cell_config, finished, wikipedia
 from zskd.cli.options import set_up_logging
-from zskd.config import POOL_SIZES, DistillConfig, cache_root, input_length, resolve
+from zskd.config import POOL_SIZES, cache_root, input_length
 from zskd.distill import distill
 from zskd.files import write_text
 from zskd.labelled import read_labelled
@@ -120,8 +120,7 @@ def measure(
         return found
     run = work / path.stem
     options = {"task": task.name, "seed": seed, "corpus": wikipedia(data), "output_dir": str(run), **changes}
-    config, problems = resolve(DistillConfig, "embedded", options)
-    assert not problems, problems
+    config = cell_config(options)
     shutil.rmtree(run, ignore_errors=True)
     metrics = distill(config, pools=pools)
     texts, labels = training_rows(task, data / "glue")

@@ -107,6 +107,14 @@ def finished(path: Path, wanted: dict[str, Any]) -> dict[str, Any] | None:
     return kept if all(kept[key] == value for key, value in wanted.items()) else None
 
 
+def cell_config(options: dict[str, Any]) -> DistillConfig:
+    """``--config embedded`` with flags on top. An adversary starts as by default: measured runs need not be short."""
+    start = {"adversarial_start": DistillConfig.adversarial_start}
+    config, problems = resolve(DistillConfig, "embedded", start | options)
+    assert not problems, problems
+    return config
+
+
 def run_cell(cell: Cell, data: Path, folder: Path, work: Path, keep: bool = False) -> dict[str, Any]:
     """The result of a cell: from `folder` where it was measured with the same settings and teacher, else measured now.
 
@@ -117,8 +125,7 @@ def run_cell(cell: Cell, data: Path, folder: Path, work: Path, keep: bool = Fals
         data: folder with ``glue/`` and ``ood/``.
     """
     glue_dir = data / "glue"
-    config, problems = resolve(DistillConfig, "embedded", {"glue_dir": str(glue_dir), **cell.options})
-    assert not problems, problems
+    config = cell_config({"glue_dir": str(glue_dir), **cell.options})
     task = find_task(config.task)
     wanted = {"settings": _settings(config, cell.pools), "adapter": _adapter_hash(task)}
     path = folder / f"{cell.name}.json"
