@@ -240,9 +240,8 @@ def _gumbel(rngs: list[np.random.Generator], counts: list[int], tokens: torch.Te
     """Standard Gumbel noise of some tokens in each place, ``(places, tokens)`` float32.
 
     It belongs to the token. If it belonged to the rank, two logits that rounding makes change ranks would change their
-    noise too, and rows would be written otherwise in a whole batch than in parts of it. So it is a hash of a random
-    number of the place and the token's id, that of SplitMix64 (Steele et al. 2014): nothing is drawn for tokens that are
-    no candidates.
+    noise too, and rows would be written otherwise in a whole batch than in parts of it. So it is a hash of the place's
+    random number and the token's id, that of SplitMix64 (Steele et al. 2014); nothing is drawn for other tokens.
 
     Args:
         rngs: one per row of the batch.
