@@ -16,6 +16,7 @@ import torch
 from conftest import tiny_bert
 from datasets import Dataset
 from test_adversary import LABELS, TEXTS, decided_teacher
+from test_candidates import Judge
 from transformers import TrainerCallback
 
 from zskd import ZeroShotArguments, ZeroShotTrainer
@@ -23,11 +24,13 @@ from zskd.models.classifier import Classifier
 from zskd.models.generator import build_generator
 from zskd.models.loading import model_fingerprint
 from zskd.training.adversary import GradientAdversary
+from zskd.training.candidates import CandidateAdversary
 from zskd.training.data import TransferCollator
 from zskd.training.phase2 import AdversarialPhase
 from zskd.training.replay import ReplayBuffer
 from zskd.training.schedule import Kind, Schedule
 from zskd.training.trainer import ADVERSARY_FOLDER
+from zskd.training.writer import Writer
 
 
 def without_dropout(model: torch.nn.Module) -> Any:
@@ -46,8 +49,10 @@ def transfer_set(teacher: Classifier, *, length: bool = True) -> Dataset:
     return Dataset.from_dict({**columns, **({"length": [len(ids) for ids in encoded]} if length else {})})
 
 
-def trainer(folder: Path, *, dropout: bool = False, callbacks: Any = None, **changes: Any) -> ZeroShotTrainer:
-    """A trainer whose phase 2 starts at step 4, in rounds of four steps."""
+def trainer(
+    folder: Path, *, ranks: bool = False, dropout: bool = False, callbacks: Any = None, **changes: Any
+) -> ZeroShotTrainer:
+    """A trainer whose phase 2 starts at step 4, in rounds of four steps; with `ranks` the adversary learns from them."""
     teacher = decided_teacher()
     student = tiny_bert(len(teacher.tokenizer), LABELS, hidden=16, seed=2)
     torch.manual_seed(3)
@@ -62,10 +67,13 @@ def trainer(folder: Path, *, dropout: bool = False, callbacks: Any = None, **cha
     }  # fmt: skip
     arguments = ZeroShotArguments(output_dir=str(folder), **options)
     data = transfer_set(teacher)
+    adversary: Writer = GradientAdversary(generator, teacher, arguments)
+    if ranks:
+        adversary = CandidateAdversary(generator, teacher.tokenizer, Judge(teacher), arguments)
     return ZeroShotTrainer(
         student if dropout else without_dropout(student),
         arguments,
-        adversary=GradientAdversary(generator, teacher, arguments),
+        adversary=adversary,
         train_dataset=data,
         data_collator=TransferCollator(0),
         callbacks=callbacks,
@@ -131,8 +139,9 @@ def assert_parts_train_like_the_whole(folder: Path, **changes: Any) -> None:
 
 
 @pytest.mark.usefixtures("threads")
-def test_a_batch_split_over_micro_batches_trains_like_the_whole(tmp_path: Path) -> None:
-    assert_parts_train_like_the_whole(tmp_path)
+@pytest.mark.parametrize("ranks", [False, True])
+def test_a_batch_split_over_micro_batches_trains_like_the_whole(tmp_path: Path, ranks: bool) -> None:
+    assert_parts_train_like_the_whole(tmp_path, ranks=ranks)
 
 
 @pytest.mark.slow
