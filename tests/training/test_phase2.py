@@ -52,7 +52,7 @@ def transfer_set(teacher: Classifier, *, length: bool = True) -> Dataset:
 def trainer(
     folder: Path, *, ranks: bool = False, dropout: bool = False, callbacks: Any = None, **changes: Any
 ) -> ZeroShotTrainer:
-    """A trainer whose phase 2 starts at step 4, in rounds of four steps; with `ranks` the adversary learns from them."""
+    """A trainer whose phase 2 starts at step 4, in rounds of four; with `ranks` its adversary learns from them."""
     teacher = decided_teacher()
     student = tiny_bert(len(teacher.tokenizer), LABELS, hidden=16, seed=2)
     torch.manual_seed(3)
