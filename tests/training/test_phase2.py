@@ -146,23 +146,16 @@ def test_a_batch_split_over_micro_batches_trains_like_the_whole(tmp_path: Path, 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("threads")
-@pytest.mark.parametrize("seed", range(25))
-def test_so_it_does_with_any_seed(tmp_path: Path, seed: int) -> None:
-    """From the whole vocabulary, where no token can be the last candidate by rounding."""
-    assert_parts_train_like_the_whole(tmp_path, seed=seed, token_candidates=0)
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("threads")
-def test_so_it_does_with_a_few_candidates_where_rounding_decides_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("candidates", [0, 64])
+def test_so_it_does_with_any_seed_where_rounding_decides_nothing(tmp_path: Path, candidates: int) -> None:
     """Among so many runs it may once decide the last candidate, or the sign of one gradient in Adam's first step."""
     other = []
     for seed in range(25):
         try:
-            assert_parts_train_like_the_whole(tmp_path, seed=seed, token_candidates=64)
+            assert_parts_train_like_the_whole(tmp_path, seed=seed, token_candidates=candidates)
         except AssertionError:
             other.append(seed)
-    assert len(other) <= 2, other
+    assert len(other) <= 1, other
 
 
 WORKER = """
