@@ -22,10 +22,10 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from recipes.cells import finished
+from recipes.cells import cell_config, finished
 from recipes.topics import FIVE, TWENTY, write_topic_task
 from zskd.cli.options import set_up_logging
-from zskd.config import DistillConfig, FinetuneConfig, resolve, to_dict, with_task_defaults
+from zskd.config import DistillConfig, FinetuneConfig, to_dict, with_task_defaults
 from zskd.distill import distill
 from zskd.files import sha256_file, write_text
 from zskd.finetune import finetune
@@ -63,8 +63,7 @@ def prepare(name: str, data: Path, work: Path, rows: int) -> dict[str, Any]:
 
 def run_cell(name: str, base: dict[str, Any], options: dict[str, Any], folder: Path, work: Path) -> dict[str, Any]:
     """The result of one objective and seed: from `folder` where the settings are the same, else measured now."""
-    config, problems = resolve(DistillConfig, "embedded", {**base, **options})
-    assert not problems, problems
+    config = cell_config({**base, **options})
     settings = {key: value for key, value in to_dict(config).items() if key not in _FREE}
     if config.student_precision == DistillConfig.student_precision:  # as before there was the option
         del settings["student_precision"]

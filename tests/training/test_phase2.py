@@ -67,9 +67,11 @@ def trainer(
     }  # fmt: skip
     arguments = ZeroShotArguments(output_dir=str(folder), **options)
     data = transfer_set(teacher)
-    adversary: Writer = GradientAdversary(generator, teacher, arguments)
+    adversary: Writer
     if ranks:
         adversary = CandidateAdversary(generator, teacher.tokenizer, Judge(teacher), arguments)
+    else:
+        adversary = GradientAdversary(generator, teacher, arguments)
     return ZeroShotTrainer(
         student if dropout else without_dropout(student),
         arguments,
@@ -162,7 +164,6 @@ WORKER = """
 import json, sys
 import torch
 sys.path[:0] = json.loads(sys.argv[1])
-from collections.abc import Iterator
 from pathlib import Path
 from test_phase2 import curve, trainer
 made = trainer(Path(sys.argv[2]), per_device_train_batch_size=8)

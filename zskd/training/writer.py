@@ -259,7 +259,7 @@ def _gumbel(rngs: list[np.random.Generator], counts: list[int], tokens: torch.Te
 
 
 def _signed(word: int) -> int:
-    """The same 64 bits as a signed number; products wrap alike."""
+    """The same 64 bits, of which the first is set, as a signed number; products wrap alike."""
     return word - 2**64
 
 
