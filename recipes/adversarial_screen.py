@@ -20,14 +20,14 @@ from typing import Any
 import numpy as np
 
 from recipes.cells import KEPT, cell_config, finished, wikipedia
-from zskd.cli.options import set_up_logging
-from zskd.config import POOL_SIZES, cache_root, input_length
-from zskd.distill import distill
-from zskd.files import write_text
-from zskd.labelled import read_labelled
-from zskd.models.classifier import load_classifier
-from zskd.scoring import predict_classes
-from zskd.tasks import TASKS, Task
+from zskd.cli.parser import set_up_logging
+from zskd.config.resolve import POOL_SIZES, cache_root, input_length
+from zskd.evaluation.scoring import predict_classes
+from zskd.pipeline import distill
+from zskd.system.files import write_text
+from zskd.tasks.labelled import read_labelled
+from zskd.tasks.task import TASKS, Task
+from zskd.teacher.classifier import load_classifier
 from zskd.text.shaping import Pools
 
 RESULTS = Path("docs/results/adversarial")

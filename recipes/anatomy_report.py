@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy import stats
 
-from zskd.files import write_text
+from zskd.system.files import write_text
 
 LEVEL = 0.95
 CONDITIONS = ("teacher", "none", "label-smoothing", "kd-pt", "kd-sim", "kd-sim permuted", "kd-topk", "kd-pt+sim", "kd")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from datasets import Dataset
 
-from zskd.config import DistillConfig, cache_root, input_length
-from zskd.labelling import label_texts
-from zskd.models.classifier import load_classifier
+from zskd.config.resolve import DistillConfig, cache_root, input_length
 from zskd.models.frozen import fast_copy
-from zskd.precision import pick_precision
-from zskd.tasks import Task
-from zskd.text.selection import teacher_logits
+from zskd.system.precision import pick_precision
+from zskd.tasks.task import Task
+from zskd.teacher.classifier import load_classifier
+from zskd.teacher.labelling import label_texts
+from zskd.transfer.selection import teacher_logits
 
 
 def teacher_answers(task: Task, config: DistillConfig, texts: Dataset, description: str) -> np.ndarray:

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from recipes.news import news_agreement
-from zskd.config import DistillConfig, input_length, resolve, to_dict
-from zskd.distill import distill
-from zskd.files import write_text
-from zskd.labelled import read_labelled
-from zskd.models.classifier import load_classifier
-from zskd.models.student import student_config
-from zskd.scoring import predict_classes
-from zskd.tasks import Task, find_task
+from zskd.config.resolve import DistillConfig, input_length, resolve, to_dict
+from zskd.evaluation.scoring import predict_classes
+from zskd.pipeline import distill
+from zskd.student.initial import student_config
+from zskd.system.files import write_text
+from zskd.tasks.labelled import read_labelled
+from zskd.tasks.task import Task, find_task
+from zskd.teacher.classifier import load_classifier
 from zskd.text.pairs import PERTURBED_SHARE, family_shares, perturbed_share
 from zskd.text.shaping import Pools
 

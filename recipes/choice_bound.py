@@ -31,12 +31,12 @@ import numpy as np
 from recipes.adversarial_screen import RESULTS, described, measure, one_line
 from recipes.answers import teacher_answers
 from recipes.cells import finished, wikipedia
-from zskd.cli.options import set_up_logging
-from zskd.config import POOL_SIZES, DistillConfig, cache_root, input_length, resolve
-from zskd.distill import distill
-from zskd.labelling import predict_logits
-from zskd.models.classifier import load_classifier
-from zskd.tasks import TASKS, Task
+from zskd.cli.parser import set_up_logging
+from zskd.config.resolve import POOL_SIZES, DistillConfig, cache_root, input_length, resolve
+from zskd.pipeline import distill
+from zskd.tasks.task import TASKS, Task
+from zskd.teacher.classifier import load_classifier
+from zskd.teacher.labelling import predict_logits
 from zskd.text.corpus import build_corpus
 from zskd.text.shaping import Pools, build_pools, text_columns
 from zskd.text.sources import find_sources

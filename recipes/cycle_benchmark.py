@@ -29,20 +29,20 @@ from torch.nn import functional
 from transformers import PreTrainedModel, set_seed
 
 from recipes.cells import wikipedia
-from zskd.config import cache_root
-from zskd.files import write_text
-from zskd.losses import kd_loss, kl_divergence
-from zskd.models.classifier import Classifier, load_classifier
-from zskd.models.generator import build_generator
-from zskd.models.student import build_student
-from zskd.tasks import TASKS
+from zskd.config.resolve import cache_root
+from zskd.methods.adversarial.generator import build_generator
+from zskd.methods.adversarial.gradient import GradientAdversary
+from zskd.methods.adversarial.phase2 import AdversarialPhase
+from zskd.metrics.divergence import kd_loss, kl_divergence
+from zskd.student.initial import build_student
+from zskd.system.files import write_text
+from zskd.tasks.task import TASKS
+from zskd.teacher.classifier import Classifier, load_classifier
 from zskd.text.corpus import build_corpus
 from zskd.text.shaping import build_pools
 from zskd.text.sources import find_sources
-from zskd.training.adversary import GradientAdversary
 from zskd.training.arguments import ZeroShotArguments
-from zskd.training.data import TransferCollator, transfer_rows
-from zskd.training.phase2 import AdversarialPhase
+from zskd.transfer.rows import TransferCollator, transfer_rows
 
 Inputs = dict[str, torch.Tensor]
 FIXED = 128

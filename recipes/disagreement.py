@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from recipes.adversarial_screen import training_rows
-from zskd.config import cache_root
-from zskd.models.classifier import load_classifier
-from zskd.runs import read_run
-from zskd.scoring import predict_classes
-from zskd.tasks import find_task
+from zskd.config.resolve import cache_root
+from zskd.evaluation.scoring import predict_classes
+from zskd.runs.read import read_run
+from zskd.tasks.task import find_task
+from zskd.teacher.classifier import load_classifier
 
 ROWS = 20_000  # at most; of SST-2 all
 MAX_LENGTH = 128  # tokens

@@ -32,11 +32,11 @@ import numpy as np
 from recipes.adversarial_screen import QUARTER
 from recipes.cells import Cell, bootstrap_draws, interval, run_cell, unpack, wikipedia
 from recipes.in_domain import in_domain_pools
-from zskd.cli.options import set_up_logging
-from zskd.config import POOL_SIZES
-from zskd.files import write_text
-from zskd.scoring import above_chance
-from zskd.tasks import TASKS
+from zskd.cli.parser import set_up_logging
+from zskd.config.resolve import POOL_SIZES
+from zskd.evaluation.scoring import above_chance
+from zskd.system.files import write_text
+from zskd.tasks.task import TASKS
 
 RESULTS, QUARTER_RESULTS = Path("docs/results/glue"), Path("docs/results/glue-quarter")
 CONDITIONS = ("random", "none", "in-domain", "embedded", "adversarial")

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from zskd.arrow import ROWS, open_arrow, write_arrow
-from zskd.files import sha256_file
-from zskd.labelled import read_labelled
-from zskd.tasks import Task
+from zskd.system.arrow import ROWS, open_arrow, write_arrow
+from zskd.system.files import sha256_file
+from zskd.tasks.labelled import read_labelled
+from zskd.tasks.task import Task
 from zskd.text.shaping import TEXT_COLUMNS, Pools
 from zskd.text.words import perturb_words, random_words, word_table
 

@@ -3,7 +3,7 @@
 Classes form a hierarchy: super-classes of sub-classes whose directions have a given cosine. An input is Gaussian, the
 logit of a class is a sum of sines of its projection on the class's direction, and the label is the largest logit. A
 wide network learns the task from many rows and teaches narrow ones that see few; all networks of a seed see the same
-rows. Networks are trained many at once; targets and losses are those of `zskd.objectives`.
+rows. Networks are trained many at once; targets and losses are those of `zskd.training.objective`.
 
     make kd-anatomy                      reported seeds; figures and tables in docs/anatomy and docs/results/anatomy
     python -m recipes.kd_anatomy --seeds 100 101 102 --output DIR     any other seeds, as the settings were chosen with
@@ -25,8 +25,8 @@ import torch
 from torch.nn import functional
 
 from recipes.stacked import StackedMLP, train
-from zskd.files import write_text
-from zskd.objectives import (
+from zskd.system.files import write_text
+from zskd.training.objective import (
     class_cosines,
     pt_target,
     sim_target,

@@ -24,12 +24,12 @@ from matplotlib.figure import Figure
 
 from recipes.cells import cell_config, finished
 from recipes.topics import FIVE, TWENTY, write_topic_task
-from zskd.cli.options import set_up_logging
-from zskd.config import DistillConfig, FinetuneConfig, to_dict, with_task_defaults
-from zskd.distill import distill
-from zskd.files import sha256_file, write_text
+from zskd.cli.parser import set_up_logging
+from zskd.config.distillation import OBJECTIVES
+from zskd.config.resolve import DistillConfig, FinetuneConfig, to_dict, with_task_defaults
 from zskd.finetune import finetune
-from zskd.options import OBJECTIVES
+from zskd.pipeline import distill
+from zskd.system.files import sha256_file, write_text
 
 RESULTS = Path("docs/results/anatomy/text")
 TASKS = {"mnli": (), "topics5": FIVE, "topics20": TWENTY}

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from recipes.answers import teacher_answers
-from zskd.config import DistillConfig, cache_root, input_length
-from zskd.models.classifier import Classifier
-from zskd.scoring import predict_classes
-from zskd.tasks import Task
+from zskd.config.resolve import DistillConfig, cache_root, input_length
+from zskd.evaluation.scoring import predict_classes
+from zskd.tasks.task import Task
+from zskd.teacher.classifier import Classifier
 from zskd.text.corpus import build_corpus
 from zskd.text.shaping import build_pools, text_columns
 from zskd.text.sources import find_sources

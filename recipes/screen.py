@@ -16,8 +16,8 @@ from pathlib import Path
 import yaml
 
 from recipes.adversarial_screen import measure, one_line
-from zskd.cli.options import set_up_logging
-from zskd.tasks import TASKS
+from zskd.cli.parser import set_up_logging
+from zskd.tasks.task import TASKS
 
 RESULTS = Path("docs/results/screening")
 

@@ -10,10 +10,10 @@ import sys
 import time
 from pathlib import Path
 
-from zskd.cli.options import set_up_logging
-from zskd.config import DistillConfig, resolve
-from zskd.distill import distill
-from zskd.results import table
+from zskd.cli.parser import set_up_logging
+from zskd.config.resolve import DistillConfig, resolve
+from zskd.evaluation.results import table
+from zskd.pipeline import distill
 
 RUN = Path("runs/smoke")
 LIMIT = 180.0  # seconds on two cores

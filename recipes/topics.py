@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from zskd.files import write_text
+from zskd.system.files import write_text
 from zskd.text.embedded import package_documents
 
 FIVE = ("numpy", "pandas", "sklearn", "scipy", "networkx")

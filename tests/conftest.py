@@ -25,10 +25,10 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
 from zskd.cli import main
-from zskd.config import DistillConfig, flag
-from zskd.labelled import Labelled, read_labelled
-from zskd.models.classifier import Classifier, load_classifier
-from zskd.tasks import TASKS, Task, find_task
+from zskd.config.resolve import DistillConfig, flag
+from zskd.tasks.labelled import Labelled, read_labelled
+from zskd.tasks.task import TASKS, Task, find_task
+from zskd.teacher.classifier import Classifier, load_classifier
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
@@ -231,7 +231,7 @@ def finished_run(
     teacher_folder: Path, corpus_file: Path, shared_cache: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """Folder of a finished adversarial run with scores on a GLUE file; a test that changes it works on a copy."""
-    from zskd.distill import distill
+    from zskd.pipeline import distill
 
     folder = tmp_path_factory.mktemp("finished")
     distill(
@@ -360,7 +360,7 @@ def published_run(
     tmp_path_factory: pytest.TempPathFactory, teacher_folder: Path, corpus_file: Path, shared_cache: Path
 ) -> Path:
     """A finished run with an evaluation file; whoever changes it takes a copy."""
-    from zskd.distill import distill
+    from zskd.pipeline import distill
 
     folder = tmp_path_factory.mktemp("finished")
     (folder / "glue" / "SST-2").mkdir(parents=True)

@@ -12,8 +12,8 @@ import torch
 from hub_server import HubServer
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertConfig, BertForPreTraining
 
-from zskd.labelled import read_labelled
-from zskd.tasks import DEFAULT_STUDENT, HUB_DATA, TASKS
+from zskd.tasks.labelled import read_labelled
+from zskd.tasks.task import DEFAULT_STUDENT, HUB_DATA, TASKS
 
 CORPUS = "Salesforce/wikitext"
 ARCHIVE = "wikitext-103-raw-v1"

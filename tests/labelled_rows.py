@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from zskd.labelled import Labelled
-from zskd.tasks import Task
+from zskd.tasks.labelled import Labelled
+from zskd.tasks.task import Task
 
 _SUBJECTS = ("river", "mountain", "village", "engine", "painter", "library", "harbour", "bridge", "museum", "railway")
 _VERBS = ("crosses", "follows", "serves", "reaches", "borders", "supports", "joins", "replaces", "divides", "overlooks")

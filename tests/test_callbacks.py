@@ -21,10 +21,10 @@ from transformers import (
 )
 
 import zskd
-from zskd.models.classifier import Classifier
-from zskd.models.generator import build_generator
+from zskd.methods.adversarial.generator import build_generator
 from zskd.models.loading import model_fingerprint
-from zskd.training.data import transfer_rows
+from zskd.teacher.classifier import Classifier
+from zskd.transfer.rows import transfer_rows
 
 TASK = zskd.TASKS["sst2"]
 DOCUMENT = Path(__file__).parent.parent / "docs" / "trainer.md"

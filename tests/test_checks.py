@@ -14,8 +14,8 @@ from labelled_rows import task_file
 
 from zskd import checks
 from zskd.checks import check
-from zskd.config import DiagnoseConfig, DistillConfig, EvaluateConfig, FinetuneConfig, flag, to_dict
-from zskd.tasks import TASKS, Task, find_task
+from zskd.config.resolve import DiagnoseConfig, DistillConfig, EvaluateConfig, FinetuneConfig, flag, to_dict
+from zskd.tasks.task import TASKS, Task, find_task
 
 CLASSES = (DistillConfig, FinetuneConfig, EvaluateConfig, DiagnoseConfig)
 LIMITS = [
@@ -67,7 +67,7 @@ def test_a_launcher_does_not_change_the_student_s_precision_unseen(
 
 def test_checks_load_neither_torch_nor_transformers(tiny_config: DistillConfig) -> None:
     code = (
-        "import sys; from zskd.checks import check; from zskd.config import DistillConfig;"
+        "import sys; from zskd.checks import check; from zskd.config.resolve import DistillConfig;"
         f"assert check(DistillConfig(**{to_dict(tiny_config)!r})) == [];"
         "print([name for name in ('torch', 'transformers', 'datasets') if name in sys.modules])"
     )

@@ -13,14 +13,14 @@ from labelled_rows import glue_folder, rows_for
 from safetensors.torch import load_file
 from transformers import BertModel
 
-from zskd.config import FinetuneConfig
-from zskd.distill import distill
-from zskd.files import sha256_file
+from zskd.config.resolve import FinetuneConfig
 from zskd.finetune import finetune, split_rows
-from zskd.labelled import Labelled, read_labelled
-from zskd.models.classifier import load_classifier
 from zskd.models.loading import count_parameters
-from zskd.tasks import TASKS, Task, find_task
+from zskd.pipeline import distill
+from zskd.system.files import sha256_file
+from zskd.tasks.labelled import Labelled, read_labelled
+from zskd.tasks.task import TASKS, Task, find_task
+from zskd.teacher.classifier import load_classifier
 
 SST2 = TASKS["sst2"]
 PROBE = read_labelled(SST2, str(SST2.probe_path())).texts[0]

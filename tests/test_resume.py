@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from zskd.config import DistillConfig, to_dict
-from zskd.distill import distill
-from zskd.files import sha256_file
+from zskd.config.resolve import DistillConfig, to_dict
+from zskd.pipeline import distill
+from zskd.system.files import sha256_file
 from zskd.training.trainer import last_checkpoint
 
 # Moment of the SIGKILL -> step to resume at. An epoch has 20 steps; a checkpoint is written every 10.
@@ -126,7 +126,7 @@ def test_run_that_was_moved_before_it_was_resumed_keeps_its_best_checkpoint(whol
     # With these two the best checkpoint is not the last.
     config = replace(whole[0], learning_rate=1e-3, max_class_share=1.0, output_dir=str(tmp_path / "here"))
     with monkeypatch.context() as patched:
-        patched.setattr("zskd.results.score", _interrupt)
+        patched.setattr("zskd.evaluation.results.score", _interrupt)
         with pytest.raises(KeyboardInterrupt):
             distill(config)
     before = student(tmp_path / "here")
@@ -159,7 +159,7 @@ def test_resume_of_nothing_is_a_fresh_run(whole, tmp_path: Path) -> None:
 def test_another_seed_gives_another_student_and_its_cache_changes_nothing(
     whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zskd.labelling.SHARD_ROWS", 100)  # so that seeds share some shards and not others
+    monkeypatch.setattr("zskd.teacher.labelling.SHARD_ROWS", 100)  # so that seeds share some shards and not others
     found = {}
     for name, seed in (("other", 1), ("first", 0), ("alone", 0)):
         cache = str(tmp_path / ("empty" if name == "alone" else "cache"))

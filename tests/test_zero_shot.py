@@ -16,11 +16,11 @@ from conftest import as_flags
 from labelled_rows import glue_folder, task_file
 
 import zskd
-from zskd.config import DistillConfig
-from zskd.distill import distill
-from zskd.files import sha256_file
-from zskd.labelled import check_header
-from zskd.tasks import TASKS, Task, find_task
+from zskd.config.resolve import DistillConfig
+from zskd.pipeline import distill
+from zskd.system.files import sha256_file
+from zskd.tasks.labelled import check_header
+from zskd.tasks.task import TASKS, Task, find_task
 from zskd.text import corpus as corpus_module
 from zskd.text.shaping import Pools, build_pools
 
@@ -77,7 +77,7 @@ def plant_labels(monkeypatch: pytest.MonkeyPatch, task: Task, path: Path) -> Non
         first = [task.file_labels[label] == task.labels[0] for (label,) in rows_of(path, (task.label_column,))]
         return build_pools(*args, seed=seed + sum(i for i, found in enumerate(first) if found), **kwargs)
 
-    monkeypatch.setattr("zskd.distill.build_pools", planted)
+    monkeypatch.setattr("zskd.pipeline.build_pools", planted)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def pools_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Disti
         made.append(build_pools(*args, **kwargs))
         raise Shaped
 
-    monkeypatch.setattr("zskd.distill.build_pools", shaped)
+    monkeypatch.setattr("zskd.pipeline.build_pools", shaped)
 
     def pools_of(config: DistillConfig) -> Pools:
         with pytest.raises(Shaped):

@@ -13,38 +13,38 @@ if TYPE_CHECKING:
     from zskd.callbacks import AgreementCallback as AgreementCallback
     from zskd.callbacks import CollapseStop as CollapseStop
     from zskd.callbacks import PublishCallback as PublishCallback
-    from zskd.config import DistillConfig as DistillConfig
-    from zskd.losses import kd_loss as kd_loss
-    from zskd.models.generator import build_generator as build_generator
-    from zskd.models.teacher import load_teacher as load_teacher
-    from zskd.tasks import TASKS as TASKS
-    from zskd.tasks import Task as Task
-    from zskd.training.adversary import GradientAdversary as GradientAdversary
+    from zskd.config.resolve import DistillConfig as DistillConfig
+    from zskd.methods.adversarial.candidates import CandidateAdversary as CandidateAdversary
+    from zskd.methods.adversarial.generator import build_generator as build_generator
+    from zskd.methods.adversarial.gradient import GradientAdversary as GradientAdversary
+    from zskd.metrics.divergence import kd_loss as kd_loss
+    from zskd.tasks.task import TASKS as TASKS
+    from zskd.tasks.task import Task as Task
+    from zskd.teacher.load import load_teacher as load_teacher
     from zskd.training.arguments import ZeroShotArguments as ZeroShotArguments
-    from zskd.training.candidates import CandidateAdversary as CandidateAdversary
-    from zskd.training.data import TransferCollator as TransferCollator
-    from zskd.training.data import transfer_rows as transfer_rows
     from zskd.training.trainer import ZeroShotTrainer as ZeroShotTrainer
+    from zskd.transfer.rows import TransferCollator as TransferCollator
+    from zskd.transfer.rows import transfer_rows as transfer_rows
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
     "AdversarialBatches": "zskd.callbacks",
     "AgreementCallback": "zskd.callbacks",
-    "CandidateAdversary": "zskd.training.candidates",
+    "CandidateAdversary": "zskd.methods.adversarial.candidates",
     "CollapseStop": "zskd.callbacks",
-    "DistillConfig": "zskd.config",
+    "DistillConfig": "zskd.config.resolve",
     "PublishCallback": "zskd.callbacks",
-    "GradientAdversary": "zskd.training.adversary",
-    "TASKS": "zskd.tasks",
-    "Task": "zskd.tasks",
+    "GradientAdversary": "zskd.methods.adversarial.gradient",
+    "TASKS": "zskd.tasks.task",
+    "Task": "zskd.tasks.task",
     "ZeroShotArguments": "zskd.training.arguments",
     "ZeroShotTrainer": "zskd.training.trainer",
-    "kd_loss": "zskd.losses",
-    "build_generator": "zskd.models.generator",
-    "load_teacher": "zskd.models.teacher",
-    "transfer_rows": "zskd.training.data",
-    "TransferCollator": "zskd.training.data",
+    "kd_loss": "zskd.metrics.divergence",
+    "build_generator": "zskd.methods.adversarial.generator",
+    "load_teacher": "zskd.teacher.load",
+    "transfer_rows": "zskd.transfer.rows",
+    "TransferCollator": "zskd.transfer.rows",
 }
 
 __all__ = [

@@ -13,17 +13,17 @@ from typing import Any
 from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-from zskd.labelling import predict_logits
-from zskd.models.blackbox import BlackBox
-from zskd.models.classifier import Classifier
-from zskd.models.student import student_classifier
-from zskd.scoring import agreement, score_predictions
-from zskd.tasks import Task
-from zskd.training.adversarial_rows import AdversarialBatches, AdversarialRows
-from zskd.training.callbacks import CollapseStop
-from zskd.training.card import trainer_card
+from zskd.evaluation.scoring import agreement, score_predictions
+from zskd.hub.upload import check_access, check_repo_id, read_token
+from zskd.methods.adversarial.batches import AdversarialBatches, AdversarialRows
+from zskd.student.initial import student_classifier
+from zskd.tasks.task import Task
+from zskd.teacher.blackbox import BlackBox
+from zskd.teacher.classifier import Classifier
+from zskd.teacher.labelling import predict_logits
+from zskd.training.log import CollapseStop
 from zskd.training.push import push_model
-from zskd.upload import check_access, check_repo_id, read_token
+from zskd.training.trainer_card import trainer_card
 
 __all__ = ["AdversarialBatches", "AdversarialRows", "AgreementCallback", "CollapseStop", "PublishCallback"]
 
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 class AgreementCallback(TrainerCallback):
     """At each evaluation and at the end: agreement with the teacher on some texts, and scores where there are labels.
 
-    Texts and labels are the user's; `zskd.distill` never installs this callback. Results are logged, kept in
+    Texts and labels are the user's; `zskd.pipeline` never installs this callback. Results are logged, kept in
     ``history`` and appended to the Trainer's ``state.log_history``.
 
     Args:
@@ -97,7 +97,7 @@ class PublishCallback(TrainerCallback):
         repo_id: ``USER/NAME``.
         public: visible to everybody; an existing public repository is refused without it.
         token: default: ``HF_TOKEN`` or the token of ``hf auth login``.
-        metadata: of the card, see `zskd.training.card.trainer_card`.
+        metadata: of the card, see `zskd.training.trainer_card.trainer_card`.
 
     Attributes:
         commit: what was published, None before.

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from zskd.config import (
+from zskd.config.resolve import (
     Config,
     DiagnoseConfig,
     DistillConfig,
@@ -25,11 +25,11 @@ from zskd.config import (
     run_config,
 )
 from zskd.errors import InputError, nearest
-from zskd.hub import is_callable_name, is_local
-from zskd.labelled import check_header
-from zskd.model_checks import check_classifier, check_local
-from zskd.runfolder import blocking_file, check_run_folder, run_path
-from zskd.tasks import Task, find_task
+from zskd.hub.ask import is_callable_name, is_local
+from zskd.models.folder_checks import check_classifier, check_local
+from zskd.runs.folder import blocking_file, check_run_folder, run_path
+from zskd.tasks.labelled import check_header
+from zskd.tasks.task import Task, find_task
 from zskd.text.sources import check_source
 
 # Trackers of transformers -> the package each needs.

@@ -30,18 +30,18 @@ from transformers import (
 )
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-from zskd.config import FinetuneConfig, cache_root, input_length, to_dict, with_task_defaults
-from zskd.encoding import encode_texts
+from zskd.config.resolve import FinetuneConfig, cache_root, input_length, to_dict, with_task_defaults
 from zskd.errors import InputError
-from zskd.files import replacing, write_text
-from zskd.labelled import Labelled, check_header, hub_rows, read_labelled
+from zskd.evaluation.scoring import evaluate_rows
 from zskd.models.adapters import new_adapter, save_adapter, start_from
-from zskd.models.classifier import load_classifier, pick_device
+from zskd.models.encoding import encode_texts
 from zskd.models.labels import record_texts
 from zskd.models.loading import backbone_origin, load_tokenizer, load_weights
-from zskd.precision import pick_precision
-from zskd.scoring import evaluate_rows
-from zskd.tasks import Task, find_task
+from zskd.system.files import replacing, write_text
+from zskd.system.precision import pick_precision
+from zskd.tasks.labelled import Labelled, check_header, hub_rows, read_labelled
+from zskd.tasks.task import Task, find_task
+from zskd.teacher.classifier import load_classifier, pick_device
 
 NO_GLUE_DIR = "--glue-dir (none given)"  # how messages name the Hub's rows
 

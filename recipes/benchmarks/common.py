@@ -11,15 +11,15 @@ import torch
 from datasets import Dataset
 from transformers import set_seed
 
-from zskd.config import cache_root
-from zskd.files import write_text
-from zskd.labelling import label_texts
-from zskd.models.blackbox import BlackBox
-from zskd.models.classifier import Classifier
-from zskd.models.student import Start, start_student
-from zskd.models.teacher import load_teacher
-from zskd.precision import pick_precision
-from zskd.tasks import TASKS
+from zskd.config.resolve import cache_root
+from zskd.student.initial import Start, start_student
+from zskd.system.files import write_text
+from zskd.system.precision import pick_precision
+from zskd.tasks.task import TASKS
+from zskd.teacher.blackbox import BlackBox
+from zskd.teacher.classifier import Classifier
+from zskd.teacher.labelling import label_texts
+from zskd.teacher.load import load_teacher
 from zskd.text.corpus import build_corpus
 from zskd.text.shaping import build_pools
 from zskd.text.sources import find_sources

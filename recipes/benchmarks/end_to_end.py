@@ -47,16 +47,16 @@ from recipes.benchmarks.common import (
     student,
     teacher,
 )
-from zskd.labelling import predict_logits
-from zskd.losses import kd_loss
-from zskd.models.classifier import Classifier
+from zskd.metrics.divergence import kd_loss
 from zskd.models.frozen import fast_copy
 from zskd.models.loading import quiet_transformers
-from zskd.models.student import Start, student_classifier
-from zskd.precision import autocast, pick_precision
-from zskd.tasks import TASKS
-from zskd.training.data import TransferCollator, encode
+from zskd.student.initial import Start, student_classifier
+from zskd.system.precision import autocast, pick_precision
+from zskd.tasks.task import TASKS
+from zskd.teacher.classifier import Classifier
+from zskd.teacher.labelling import predict_logits
 from zskd.training.trainer import ZeroShotTrainer
+from zskd.transfer.rows import TransferCollator, encode
 
 Batch = dict[str, torch.Tensor]
 

@@ -24,11 +24,11 @@ from accelerate import PartialState
 from datasets import Dataset
 
 from recipes.benchmarks.common import LENGTH, inputs, labelled, report, teacher
-from zskd.encoding import encode_texts
-from zskd.models.classifier import Classifier
+from zskd.models.encoding import encode_texts
 from zskd.models.frozen import fast_copy
-from zskd.precision import HALVES
-from zskd.processes import join
+from zskd.system.precision import HALVES
+from zskd.system.processes import join
+from zskd.teacher.classifier import Classifier
 
 DTYPES = {"fp32": torch.float32, **HALVES}
 

@@ -24,7 +24,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast, set_seed
 
 from recipes.benchmarks.common import report
-from zskd.config import cache_root
+from zskd.config.resolve import cache_root
 from zskd.text.corpus import build_corpus
 from zskd.text.sources import find_sources
 

@@ -23,14 +23,14 @@ from transformers import BertConfig, BertForSequenceClassification, PrinterCallb
 from recipes.benchmarks.common import LENGTH, TASK, arguments, inputs, labelled, report, teacher
 from recipes.benchmarks.labelling import DTYPES, peak, work
 from recipes.benchmarks.trainer import Clock
-from zskd.models.classifier import Classifier
+from zskd.methods.adversarial.generator import build_generator
+from zskd.methods.adversarial.gradient import GradientAdversary
 from zskd.models.frozen import fast_copy
-from zskd.models.generator import build_generator
 from zskd.models.loading import count_parameters, model_fingerprint, quiet_transformers
-from zskd.precision import pick_precision
-from zskd.training.adversary import GradientAdversary
-from zskd.training.data import encode
+from zskd.system.precision import pick_precision
+from zskd.teacher.classifier import Classifier
 from zskd.training.trainer import ZeroShotTrainer
+from zskd.transfer.rows import encode
 
 
 def shape(text: str) -> tuple[int, int]:

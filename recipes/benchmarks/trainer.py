@@ -38,12 +38,12 @@ from recipes.benchmarks.common import (
     student,
     teacher,
 )
-from zskd.losses import kd_loss
+from zskd.metrics.divergence import kd_loss
 from zskd.models.loading import quiet_transformers
-from zskd.models.student import Start
-from zskd.precision import pick_precision
-from zskd.training.data import LengthGroupedSampler, TransferCollator, encode
+from zskd.student.initial import Start
+from zskd.system.precision import pick_precision
 from zskd.training.trainer import ZeroShotTrainer
+from zskd.transfer.rows import LengthGroupedSampler, TransferCollator, encode
 
 
 class Clock(TrainerCallback):

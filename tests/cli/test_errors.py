@@ -13,8 +13,8 @@ import torch
 import yaml
 from conftest import as_flags, prose, tiny_bert, word_tokenizer
 
-from zskd.config import DistillConfig, to_dict, with_task_defaults
-from zskd.tasks import TASKS
+from zskd.config.resolve import DistillConfig, to_dict, with_task_defaults
+from zskd.tasks.task import TASKS
 
 LABELS = TASKS["sst2"].labels
 

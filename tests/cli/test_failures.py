@@ -11,7 +11,7 @@ from conftest import as_flags
 from safetensors import SafetensorError
 
 from zskd.errors import RunError
-from zskd.tasks import TASKS
+from zskd.tasks.task import TASKS
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +50,7 @@ def test_hub_id_without_a_network_ends_before_training(cli, tiny_config, changes
 @pytest.mark.parametrize(
     ("where", "error"),
     [
-        ("zskd.labelling.write_arrow", OSError(errno.ENOSPC, "No space left on device")),
+        ("zskd.teacher.labelling.write_arrow", OSError(errno.ENOSPC, "No space left on device")),
         (
             "transformers.modeling_utils.safe_save_file",
             SafetensorError("I/O error: No space left on device (os error 28)"),

@@ -10,7 +10,7 @@ from dataclasses import fields
 import pytest
 
 from zskd.cli import VERBS
-from zskd.config import DiagnoseConfig, DistillConfig, EvaluateConfig, FinetuneConfig, PredictConfig, flag
+from zskd.config.resolve import DiagnoseConfig, DistillConfig, EvaluateConfig, FinetuneConfig, PredictConfig, flag
 
 NAMES = [module.__name__.rpartition(".")[2] for module in VERBS]
 OPTIONS = {

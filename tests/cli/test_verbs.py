@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from conftest import as_flags, prose, tiny_bert, word_tokenizer
 
-from zskd.config import DistillConfig, packaged_configs, resolve, with_task_defaults
+from zskd.config.resolve import DistillConfig, packaged_configs, resolve, with_task_defaults
 from zskd.models.backbones import BACKBONES
-from zskd.tasks import TASKS
+from zskd.tasks.task import TASKS
 
 SCORES = ["task", "rows", "accuracy", "f1", "majority", "above_chance"]
 

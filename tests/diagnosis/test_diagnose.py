@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from conftest import Result
 
-from zskd.config import DistillConfig
-from zskd.diagnosis.saved import read_diagnosis
-from zskd.distill import distill
+from zskd.config.resolve import DistillConfig
+from zskd.diagnosis.stored import read_diagnosis
+from zskd.pipeline import distill
 
 
 def test_a_teacher_as_text_and_json(

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from recipes.planted import DEFECTS, SEVERITIES, plant
+from zskd.config.distillation import OBJECTIVES
 from zskd.diagnosis.findings import advise, find
+from zskd.diagnosis.printed import as_text
 from zskd.diagnosis.signals import measure
-from zskd.diagnosis.text import as_text
-from zskd.options import OBJECTIVES
 
 CASES = ((3, 30), (5, 31))  # classes and seed
 PLANTED = [(defect, severity, *case) for defect in DEFECTS for severity in SEVERITIES for case in CASES]

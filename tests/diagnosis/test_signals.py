@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from zskd.analysis import softmax
 from zskd.diagnosis.signals import (
     domain_signal,
     flatness,
@@ -19,7 +18,8 @@ from zskd.diagnosis.signals import (
     rest_entropy,
     separations,
 )
-from zskd.objectives import gradient_rescaling, pt_target
+from zskd.evaluation.analysis import softmax
+from zskd.training.objective import gradient_rescaling, pt_target
 
 
 def logits(rows: int = 200, labels: int = 4, seed: int = 0) -> np.ndarray:

@@ -257,7 +257,7 @@ def test_a_hub_that_breaks_half_way_gives_way_to_the_wheel(
     def breaks(repo_id: str, name: str, revision: str) -> str:
         raise LocalEntryNotFoundError("the connection broke")
 
-    monkeypatch.setattr("zskd.hub.resolve_revision", lambda *args, **options: FAKE.revision)
+    monkeypatch.setattr("zskd.hub.ask.resolve_revision", lambda *args, **options: FAKE.revision)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", breaks)
     asked = pip(good)
     fetch_backbone(FAKE, tmp_path)

@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 
 from zskd.models.frozen import PLAIN, SHORT, compiled, with_half_weights, with_short_attention
 from zskd.models.loading import model_fingerprint
-from zskd.precision import HALVES, autocast
+from zskd.system.precision import HALVES, autocast
 
 LABELS = ("no", "yes", "maybe")
 

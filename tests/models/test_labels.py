@@ -10,7 +10,7 @@ import pytest
 
 from zskd.errors import InputError
 from zskd.models.labels import align_labels, label_names, parse_label_map, read_model_config
-from zskd.tasks import TASKS
+from zskd.tasks.task import TASKS
 
 SST2, MNLI, RTE = TASKS["sst2"], TASKS["mnli"], TASKS["rte"]
 FLAG = "--teacher somewhere"

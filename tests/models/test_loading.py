@@ -17,7 +17,6 @@ from tokenizers import normalizers
 from transformers import AutoTokenizer, BertModel
 
 from zskd.errors import InputError
-from zskd.models.classifier import Classifier, load_classifier
 from zskd.models.loading import (
     Origin,
     backbone_origin,
@@ -29,8 +28,9 @@ from zskd.models.loading import (
     model_fingerprint,
     tokenizer_fingerprint,
 )
-from zskd.models.student import label_config
-from zskd.tasks import TASKS
+from zskd.student.initial import label_config
+from zskd.tasks.task import TASKS
+from zskd.teacher.classifier import Classifier, load_classifier
 
 SST2 = TASKS["sst2"]
 

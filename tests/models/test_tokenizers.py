@@ -36,17 +36,17 @@ from transformers import (
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from transformers.utils import import_utils
 
-from zskd.config import DistillConfig
-from zskd.distill import distill
+from zskd.config.resolve import DistillConfig
 from zskd.errors import InputError
-from zskd.labelling import label_texts, predict_logits
-from zskd.models.classifier import load_classifier
 from zskd.models.loading import Origin, load_tokenizer
-from zskd.models.student import load_student
-from zskd.models.student_init import token_reactions
-from zskd.runfolder import run_path
-from zskd.tasks import find_task
-from zskd.training.data import encode
+from zskd.pipeline import distill
+from zskd.runs.folder import run_path
+from zskd.student.initial import load_student
+from zskd.student.word_features import token_reactions
+from zskd.tasks.task import find_task
+from zskd.teacher.classifier import load_classifier
+from zskd.teacher.labelling import label_texts, predict_logits
+from zskd.transfer.rows import encode
 
 LENGTH = 24
 LABELS = ("no", "yes")
@@ -417,7 +417,7 @@ def test_text_passes_between_tokenizers(
         learnt.append((labelled, encode(labelled, *arguments)))
         return learnt[-1][1]
 
-    monkeypatch.setattr("zskd.training.data.encode", watched)
+    monkeypatch.setattr("zskd.transfer.rows.encode", watched)
     config = walk(texts, teacher, student)
     metrics = distill(config)
     saved = run_path(config) / "student"

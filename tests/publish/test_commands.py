@@ -19,7 +19,7 @@ from huggingface_hub import ModelCard
 from labelled_rows import prose
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from zskd.tasks import DEFAULT_STUDENT, TASKS
+from zskd.tasks.task import DEFAULT_STUDENT, TASKS
 from zskd.text.shaping import INPUTS_PER_SENTENCE
 
 OLD_LAYOUT = {"config.json", "pytorch_model.bin", "vocab.txt"}

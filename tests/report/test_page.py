@@ -213,8 +213,8 @@ def test_changed_words_say_what_the_generator_wrote() -> None:
 def test_a_report_that_fails_costs_no_student(
     finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from zskd.config import DistillConfig
-    from zskd.distill import distill
+    from zskd.config.resolve import DistillConfig
+    from zskd.pipeline import distill
     from zskd.report import page
 
     def fail(*_: Any) -> str:

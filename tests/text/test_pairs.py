@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from traced import DOCUMENTS, SENTENCES, TOPICS, origins, sentence, sides
 
-from zskd.tasks import INPUT_KINDS
+from zskd.tasks.task import INPUT_KINDS
 from zskd.text import pairs
 from zskd.text.corpus import Corpus, build_corpus
 from zskd.text.pairs import (

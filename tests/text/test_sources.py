@@ -13,7 +13,7 @@ import pytest
 from conftest import prose
 
 from zskd.errors import InputError
-from zskd.files import sha256_file
+from zskd.system.files import sha256_file
 from zskd.text.sources import check_source, documents, find_sources
 
 LINES = prose(40)

@@ -19,9 +19,9 @@ from transformers import Trainer, TrainerCallback
 from transformers.trainer_utils import IntervalStrategy
 
 from zskd import ZeroShotArguments, ZeroShotTrainer, kd_loss
-from zskd.objectives import UNKNOWN, Objective
-from zskd.options import OBJECTIVES
-from zskd.training.data import LengthGroupedSampler, TransferCollator
+from zskd.config.distillation import OBJECTIVES
+from zskd.training.objective import UNKNOWN, Objective
+from zskd.transfer.rows import LengthGroupedSampler, TransferCollator
 
 COLLATOR = TransferCollator(pad_token_id=0)
 

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 
 from zskd.cli import diagnose, distill, evaluate, export, finetune, ls, predict, publish, report, validate
-from zskd.cli.options import Parser
+from zskd.cli.launch import is_main, started_by_launcher
+from zskd.cli.parser import Parser
 from zskd.errors import InputError, ZskdError
-from zskd.launch import is_main, started_by_launcher
 
 VERBS = (distill, report, publish, predict, export, diagnose, evaluate, finetune, validate, ls)
 

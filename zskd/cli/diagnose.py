@@ -6,8 +6,8 @@ import argparse
 import json
 from typing import Any
 
-from zskd.cli.options import add_options, build_config, set_up_logging
-from zskd.config import DiagnoseConfig, run_config
+from zskd.cli.parser import add_options, build_config, set_up_logging
+from zskd.config.resolve import DiagnoseConfig, run_config
 
 EPILOG = """examples:
   zskd diagnose embedded --task mnli
@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     config = build_config(arguments, DiagnoseConfig)
     set_up_logging()
     from zskd.diagnosis.diagnose import diagnose
-    from zskd.diagnosis.text import as_text
+    from zskd.diagnosis.printed import as_text
 
     found = diagnose(config)
     print(json.dumps(found) if config.json else as_text(found))

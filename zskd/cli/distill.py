@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from zskd.cli import publish
-from zskd.cli.options import add_options, add_quiet, build_config, set_up_logging
-from zskd.config import DEFAULT_CONFIG, DistillConfig
-from zskd.launch import is_main, launch, launched, started_by_launcher
-from zskd.runfolder import run_path
+from zskd.cli.launch import is_main, launch, launched, started_by_launcher
+from zskd.cli.parser import add_options, add_quiet, build_config, set_up_logging
+from zskd.config.resolve import DEFAULT_CONFIG, DistillConfig
+from zskd.runs.folder import run_path
 
 EPILOG = """examples:
   zskd distill --task sst2
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
             return code
         metrics = json.loads((run_path(config) / "metrics.json").read_text(encoding="utf-8"))
     else:
-        from zskd.distill import distill
+        from zskd.pipeline import distill
 
         metrics = distill(config)
     if main and not launched():
@@ -75,7 +75,7 @@ def _show(metrics: dict[str, Any], run_folder: Path, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(metrics, indent=2))
         return
-    from zskd.results import table
+    from zskd.evaluation.results import table
 
     print(table(metrics))
     print(f"student: {run_folder / 'student'}")
@@ -85,8 +85,8 @@ def _show(metrics: dict[str, Any], run_folder: Path, *, as_json: bool) -> None:
 
 def _check_hub_ids(config: DistillConfig) -> None:
     """Ask for the Hub models by name before anything slow starts; without a network this ends in one line."""
-    from zskd.hub import is_callable_name, is_local, resolve_revision
-    from zskd.tasks import HUB_DATA, find_task
+    from zskd.hub.ask import is_callable_name, is_local, resolve_revision
+    from zskd.tasks.task import HUB_DATA, find_task
 
     task = find_task(config.task)
     wanted = (

@@ -6,8 +6,8 @@ import argparse
 import json
 from typing import Any
 
-from zskd.cli.options import add_options, add_quiet, build_config, set_up_logging
-from zskd.config import EvaluateConfig
+from zskd.cli.parser import add_options, add_quiet, build_config, set_up_logging
+from zskd.config.resolve import EvaluateConfig
 
 EPILOG = """examples:
   zskd evaluate --model runs/sst2-0/student --task sst2 --data glue_data/SST-2/dev.tsv
@@ -26,13 +26,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Score and print a table or JSON."""
     config = build_config(arguments, EvaluateConfig)
     set_up_logging(quiet=arguments.quiet)
-    from zskd.config import cache_root, input_length
-    from zskd.labelled import read_labelled
-    from zskd.models.classifier import Classifier
-    from zskd.models.teacher import load_teacher
-    from zskd.precision import pick_precision
-    from zskd.scoring import evaluate_rows
-    from zskd.tasks import find_task
+    from zskd.config.resolve import cache_root, input_length
+    from zskd.evaluation.scoring import evaluate_rows
+    from zskd.system.precision import pick_precision
+    from zskd.tasks.labelled import read_labelled
+    from zskd.tasks.task import find_task
+    from zskd.teacher.classifier import Classifier
+    from zskd.teacher.load import load_teacher
 
     task = find_task(config.task)
     path = task.probe_path() if config.data == "probe" else config.data

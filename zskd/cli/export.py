@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from zskd.cli.options import add_quiet, set_up_logging
+from zskd.cli.parser import add_quiet, set_up_logging
 from zskd.errors import InputError
 
 FORMATS = ("onnx",)
@@ -60,15 +60,15 @@ def _target(arguments: argparse.Namespace) -> Path:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write, check and print the table."""
-    from zskd.hub import is_callable_name
+    from zskd.hub.ask import is_callable_name
 
     if is_callable_name(arguments.model):
         raise InputError(f"{arguments.model}: expected a model with weights, found the name of a callable")
     folder = _target(arguments)
     set_up_logging(quiet=arguments.quiet)
-    from zskd.export import export_onnx, missing_packages, table
-    from zskd.labelled import read_labelled
-    from zskd.models.saved import load_saved
+    from zskd.inference.export import export_onnx, missing_packages, table
+    from zskd.inference.saved import load_saved
+    from zskd.tasks.labelled import read_labelled
 
     if missing := missing_packages():
         raise InputError(f"--format onnx: expected {', '.join(missing)}, found none; pip install 'zskd[onnx]'")

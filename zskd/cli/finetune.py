@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from zskd.cli.options import add_options, add_quiet, build_config, set_up_logging
-from zskd.config import FinetuneConfig
+from zskd.cli.parser import add_options, add_quiet, build_config, set_up_logging
+from zskd.config.resolve import FinetuneConfig
 
 EPILOG = """examples:
   zskd finetune --task sst2 --glue-dir glue_data --base embedded --output-dir runs/teacher-sst2

@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from zskd.config import cache_root, packaged_configs
+from zskd.config.resolve import cache_root, packaged_configs
 from zskd.models.backbones import BACKBONES, backbone_folder
-from zskd.tasks import TASKS
+from zskd.tasks.task import TASKS
 
 EPILOG = """examples:
   zskd ls

@@ -9,8 +9,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TextIO
 
-from zskd.cli.options import add_options, add_quiet, build_config, set_up_logging
-from zskd.config import PredictConfig
+from zskd.cli.parser import add_options, add_quiet, build_config, set_up_logging
+from zskd.config.resolve import PredictConfig
 
 EPILOG = """examples:
   zskd predict --model runs/first --input reviews.txt --output answers.tsv
@@ -37,11 +37,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Answer as lines arrive."""
     config = build_config(arguments, PredictConfig)
     set_up_logging(quiet=arguments.quiet)
-    from zskd.files import replacing
-    from zskd.models.classifier import Classifier
-    from zskd.models.saved import load_saved
-    from zskd.precision import pick_precision
-    from zskd.predict import predict
+    from zskd.inference.predict import predict
+    from zskd.inference.saved import load_saved
+    from zskd.system.files import replacing
+    from zskd.system.precision import pick_precision
+    from zskd.teacher.classifier import Classifier
 
     saved = load_saved(
         config.model,

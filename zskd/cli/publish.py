@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from zskd.cli.options import set_up_logging
+from zskd.cli.parser import set_up_logging
 from zskd.errors import InputError, RunError
 
 EPILOG = """examples:
@@ -45,8 +45,8 @@ def add_parser(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Publish and print where the student is."""
     set_up_logging()
+    from zskd.hub.upload import check_access, read_token
     from zskd.publish import Options, plan, publish
-    from zskd.upload import check_access, read_token
 
     options = Options(
         repo_id=arguments.repo_id,
@@ -98,8 +98,8 @@ class AfterRun:
     flag = "--publish"
 
     def __init__(self, repo_id: str, public: bool) -> None:
+        from zskd.hub.upload import check_access, read_token
         from zskd.publish import Options, check_options
-        from zskd.upload import check_access, read_token
 
         self.options = Options(repo_id=repo_id, public=public)
         check_options(self.options, flag=self.flag)

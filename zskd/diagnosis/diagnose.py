@@ -9,26 +9,26 @@ from typing import Any
 
 import numpy as np
 
-from zskd.config import DiagnoseConfig, DistillConfig, cache_root, input_length, run_config
+from zskd.config.resolve import DiagnoseConfig, DistillConfig, cache_root, input_length, run_config
 from zskd.diagnosis.findings import advise, find
-from zskd.diagnosis.saved import FILE
 from zskd.diagnosis.signals import measure
+from zskd.diagnosis.stored import FILE
 from zskd.errors import InputError
-from zskd.files import write_text
-from zskd.labelled import read_labelled
-from zskd.labelling import label_texts, predict_logits
-from zskd.models.blackbox import BlackBox
-from zskd.models.classifier import Classifier, load_classifier
 from zskd.models.frozen import fast_copy
 from zskd.models.output_layer import output_weights
-from zskd.models.teacher import load_teacher
-from zskd.objectives import class_cosines
-from zskd.precision import pick_precision
-from zskd.tasks import Task, find_task
+from zskd.system.files import write_text
+from zskd.system.precision import pick_precision
+from zskd.tasks.labelled import read_labelled
+from zskd.tasks.task import Task, find_task
+from zskd.teacher.blackbox import BlackBox
+from zskd.teacher.classifier import Classifier, load_classifier
+from zskd.teacher.labelling import label_texts, predict_logits
+from zskd.teacher.load import load_teacher
 from zskd.text.corpus import build_corpus
-from zskd.text.selection import teacher_logits
 from zskd.text.shaping import build_pools, text_columns
 from zskd.text.sources import find_sources
+from zskd.training.objective import class_cosines
+from zskd.transfer.selection import teacher_logits
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def diagnose(config: DiagnoseConfig) -> dict[str, Any]:
         - ``rescaling``: gradient of kd over that of cross-entropy beside an ``untrained`` student (summary) and beside
           the run's ``student`` (summary or None);
         - ``calibration`` (None without labels): ``rows``, ``accuracy``, ``confidence``, ``ece``, ``bins`` as in
-          `zskd.analysis.reliability`;
+          `zskd.evaluation.analysis.reliability`;
 
         ``findings``: list of ``name``, ``trouble`` (false: only worth knowing), ``message``, ``evidence`` (numbers);
         ``advice``: ``objective`` (None: do not distil), ``temperature``, ``why``.

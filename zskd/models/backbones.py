@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zskd.errors import InputError, RunError
-from zskd.files import replacing, sha256_file
+from zskd.system.files import replacing, sha256_file
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def _from_hub(backbone: Backbone, target: Path, cache: Path) -> bool:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.utils import httpx
 
-    from zskd.hub import resolve_revision
+    from zskd.hub.ask import resolve_revision
 
     try:
         resolve_revision(backbone.repo_id, backbone.revision, flag="backbone")

@@ -10,9 +10,9 @@ import torch
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.masking_utils import AttentionMaskInterface, eager_mask
 
-from zskd.models.blackbox import BlackBox
-from zskd.models.classifier import Classifier
-from zskd.precision import HALVES
+from zskd.system.precision import HALVES
+from zskd.teacher.blackbox import BlackBox
+from zskd.teacher.classifier import Classifier
 
 
 def _copy(model: PreTrainedModel, replaced: dict[int, torch.nn.Parameter]) -> PreTrainedModel:
@@ -99,7 +99,7 @@ def compiled(model: PreTrainedModel) -> PreTrainedModel:
     """
     made = _copy(model, {})
     on_cpu = model.device.type == "cpu"
-    # One thread each: batches share the processor, not operations (`zskd.batching.each_in_a_thread`).
+    # One thread each: batches share the processor, not operations (`zskd.models.batching.each_in_a_thread`).
     made.compile(dynamic=True, options={"freezing": True, "cpp.threads": 1} if on_cpu else None)
     return made
 

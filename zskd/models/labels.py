@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zskd.errors import InputError
-from zskd.tasks import Task
+from zskd.tasks.task import Task
 
 if TYPE_CHECKING:  # the library is slow to import, and `zskd validate` does without it
     from transformers import PretrainedConfig

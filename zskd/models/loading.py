@@ -19,7 +19,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from zskd.errors import InputError
-from zskd.hub import is_local, resolve_revision
+from zskd.hub.ask import is_local, resolve_revision
 from zskd.models.backbones import BACKBONES, EMBEDDED, fetch_backbone
 from zskd.models.labels import TEXTS_FIELD
 
@@ -41,7 +41,7 @@ def find_model(name: str, revision: str | None, *, flag: str) -> Origin:
     """Resolve a folder or Hub id without loading weights.
 
     Raises:
-        InputError: see `zskd.hub.resolve_revision`; or a local path that is no folder.
+        InputError: see `zskd.hub.ask.resolve_revision`; or a local path that is no folder.
     """
     if is_local(name):
         folder = Path(name).expanduser()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from zskd.errors import InputError
-from zskd.models.classifier import Classifier
+from zskd.teacher.classifier import Classifier
 
 
 def output_weights(classifier: Classifier, *, flag: str = "--teacher") -> torch.Tensor:

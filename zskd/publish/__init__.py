@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zskd.errors import InputError
-from zskd.files import write_text
+from zskd.hub.upload import upload
 from zskd.publish.plan import Options, Plan, check_options, plan
-from zskd.runs import read_part
-from zskd.upload import upload
+from zskd.runs.read import read_part
+from zskd.system.files import write_text
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo

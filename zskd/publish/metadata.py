@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from zskd.errors import InputError
 from zskd.publish.origins import corpus_parts, student_origin, teacher_name
-from zskd.runs import FinishedRun
-from zskd.tasks import HUB_DATA, TASKS
+from zskd.runs.read import FinishedRun
+from zskd.tasks.task import HUB_DATA, TASKS
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult, EvalResultEntry, ModelCardData

@@ -8,10 +8,10 @@ import shlex
 from pathlib import PurePath
 from typing import Any
 
-from zskd.config import DEFAULT_CONFIG, DistillConfig, flag, packaged_configs, resolve
-from zskd.hub import is_callable_name, is_local
+from zskd.config.resolve import DEFAULT_CONFIG, DistillConfig, flag, packaged_configs, resolve
+from zskd.hub.ask import is_callable_name, is_local
 from zskd.models.backbones import EMBEDDED
-from zskd.runs import FinishedRun
+from zskd.runs.read import FinishedRun
 
 # Options that say where a run keeps its files and what it prints, not what it does.
 _ELSEWHERE = ("resume", "output_dir", "cache_dir", "report_to", "logging_steps")

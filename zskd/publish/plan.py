@@ -9,11 +9,11 @@ from pathlib import Path
 import yaml
 
 from zskd.errors import InputError
-from zskd.model_files import model_files
-from zskd.publish.card import run_card
+from zskd.hub.model_files import model_files
+from zskd.hub.upload import CARD, Content, check_repo_id
 from zskd.publish.metadata import evaluation_entries
-from zskd.runs import FinishedRun, read_run
-from zskd.upload import CARD, Content, check_repo_id
+from zskd.publish.run_card import run_card
+from zskd.runs.read import FinishedRun, read_run
 
 EVALUATION = ".eval_results/glue.yaml"
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]*")

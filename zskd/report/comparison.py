@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable
 from typing import Any
 
-from zskd.report import diagnosis
+from zskd.report import diagnosis_section
 from zskd.report.data import Group, Run
 from zskd.report.figures import Series, line_figure
 
@@ -29,7 +29,7 @@ def content(groups: list[Group]) -> dict[str, Any]:
         "runs": [run for group in groups for run in group.runs],
         "rows": [row for group in groups for row in score_rows(group)],
         "sizes": [size_row(group) for group in groups],
-        "diagnoses": diagnosis.comparison(groups),
+        "diagnoses": diagnosis_section.comparison(groups),
         "panels": panels(groups),
         "missing": [(run.name, sorted(run.missing)) for group in groups for run in group.runs if run.missing],
     }

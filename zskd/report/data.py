@@ -9,11 +9,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from zskd.diagnosis.saved import read_diagnosis
+from zskd.config.distillation import DistillConfig
+from zskd.diagnosis.stored import read_diagnosis
 from zskd.errors import InputError
-from zskd.options import DistillConfig
-from zskd.runfolder import FREE_OPTIONS
-from zskd.runs import FinishedRun, read_part, read_run
+from zskd.runs.folder import FREE_OPTIONS
+from zskd.runs.read import FinishedRun, read_part, read_run
 
 # Options that say where and how a run was made, not what it is.
 _CIRCUMSTANCES = ("seed", *FREE_OPTIONS)

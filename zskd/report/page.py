@@ -14,10 +14,10 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from zskd.files import write_text
-from zskd.report import comparison, diagnosis
+from zskd.report import comparison, diagnosis_section
 from zskd.report.curves import adversary_figures, reliability, training_figures
 from zskd.report.data import Run, group_runs, load_runs
+from zskd.system.files import write_text
 
 SENTENCES = 12  # adversarial rows that are shown
 UNKNOWN = Markup("\N{EN DASH}")
@@ -95,8 +95,8 @@ def _run_content(run: Run) -> dict[str, Any]:
         "speed": speed_rows(run),
         "curves": [*training_figures(run), *adversary_figures(run)],
         "balance": balance(run),
-        "diagnosis": diagnosis.content(run),
-        "diagnose": diagnosis.command(run),
+        "diagnosis": diagnosis_section.content(run),
+        "diagnose": diagnosis_section.command(run),
         "confusions": confusions(run),
         "reliability": reliability(run),
         "sentences": sentences(run),

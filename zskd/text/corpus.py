@@ -12,10 +12,10 @@ import pyarrow as pa
 from datasets import Dataset
 from tqdm.auto import tqdm
 
-from zskd.arrow import ROWS, is_sound, open_arrow, write_arrow
 from zskd.errors import InputError
-from zskd.files import write_text
-from zskd.progress import hidden
+from zskd.system.arrow import ROWS, is_sound, open_arrow, write_arrow
+from zskd.system.files import write_text
+from zskd.system.progress import hidden
 from zskd.text import clean
 from zskd.text.seen import Seen
 from zskd.text.sources import SUFFIXES, Source, documents

@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 from datasets import Dataset
 
-from zskd.arrow import ROWS
+from zskd.system.arrow import ROWS
 from zskd.text.words import (
     as_question,
     ask_about,

@@ -16,10 +16,10 @@ import pyarrow as pa
 from datasets import Dataset
 from tqdm.auto import tqdm
 
-from zskd.arrow import ROWS, is_sound, open_arrow, write_arrow
 from zskd.errors import InputError
-from zskd.files import sha256_file
-from zskd.progress import bar
+from zskd.system.arrow import ROWS, is_sound, open_arrow, write_arrow
+from zskd.system.files import sha256_file
+from zskd.system.progress import bar
 from zskd.text.corpus import Corpus, hash64
 from zskd.text.pairs import PERTURBED_SHARE, pair_texts, perturbed_share
 from zskd.text.words import as_question, corpus_words, perturb_words, question_starter, sub_span
@@ -150,7 +150,7 @@ def build_pools(
     """Shape a corpus into the three pools, or open the copies that the cache holds; damaged ones are written anew.
 
     Args:
-        inputs: kind of each input text, as in `zskd.tasks.Task.inputs`.
+        inputs: kind of each input text, as in `zskd.tasks.task.Task.inputs`.
         size: inputs in the transfer pool.
         heldout: inputs held out; fewer where the corpus is small.
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from zskd.errors import InputError
-from zskd.files import sha256_file
-from zskd.hub import is_local, resolve_revision
+from zskd.hub.ask import is_local, resolve_revision
+from zskd.system.files import sha256_file
 
 SUFFIXES = (".txt", ".txt.gz", ".jsonl", ".parquet")
 TEXT_FIELDS = ("text", "text_a", "text_b")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from transformers import TrainingArguments
 from transformers.trainer_utils import HubStrategy
 
-from zskd.options import OBJECTIVES
+from zskd.config.distillation import OBJECTIVES
 
 
 @dataclass
@@ -22,7 +22,8 @@ class ZeroShotArguments(TrainingArguments):
         default=1.0, metadata={"help": "temperature T of the distillation loss, which is scaled by T squared"}
     )
     objective: str = field(
-        default="kd", metadata={"help": "the loss, one of `zskd.options.OBJECTIVES` (see `zskd.objectives`)"}
+        default="kd",
+        metadata={"help": "the loss, one of `zskd.config.distillation.OBJECTIVES` (see `zskd.training.objective`)"},
     )
     top_k: int | None = field(
         default=None, metadata={"help": "probabilities that kd-topk keeps; default: half of the classes"}

@@ -12,12 +12,12 @@ from datasets import Dataset
 from transformers import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-from zskd import progress
-from zskd.config import DistillConfig
+from zskd.config.resolve import DistillConfig
+from zskd.methods.adversarial.setup import MakeAdversary, optimizer_steps
 from zskd.models.loading import quiet_transformers
+from zskd.system import progress
 from zskd.training.arguments import ZeroShotArguments
-from zskd.training.callbacks import CollapseStop, EvaluationLog, keep_stdout_clean
-from zskd.training.generator_setup import MakeAdversary, optimizer_steps
+from zskd.training.log import CollapseStop, EvaluationLog, keep_stdout_clean
 from zskd.training.trainer import ZeroShotTrainer, last_checkpoint, repoint_best
 
 # A built student starts mostly at random and wants larger steps than a pretrained one.
@@ -109,7 +109,7 @@ def fit(
     """Train `student` in place, from the newest whole checkpoint in `folder` where ``config.resume`` is set.
 
     Args:
-        train: rows of `zskd.training.data.encode`.
+        train: rows of `zskd.transfer.rows.encode`.
         select: held-out rows; the checkpoint with the lowest loss on them is kept. Agreement moves by more from one
             checkpoint to the next by chance alone.
         folder: where checkpoints go.

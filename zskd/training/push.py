@@ -6,8 +6,8 @@ from pathlib import Path
 
 from huggingface_hub import CommitInfo, ModelCard
 
-from zskd.model_files import model_files
-from zskd.upload import CARD, Content, read_token, upload
+from zskd.hub.model_files import model_files
+from zskd.hub.upload import CARD, Content, read_token, upload
 
 
 def push_model(
@@ -25,7 +25,7 @@ def push_model(
     Args:
         folder: what ``save_pretrained`` of model and tokenizer wrote; its other files stay here.
         token: default: ``HF_TOKEN`` or the token of ``hf auth login``.
-        public: as in `zskd.upload.upload`.
+        public: as in `zskd.hub.upload.upload`.
 
     Raises:
         InputError: the folder lacks weights, configuration or tokenizer, or there is no token.

@@ -18,16 +18,16 @@ from transformers import EvalPrediction, Trainer
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from zskd.files import write_text
-from zskd.losses import kl_divergence
-from zskd.objectives import Objective
+from zskd.hub.upload import CARD
+from zskd.methods.adversarial.phase2 import AdversarialPhase
+from zskd.methods.adversarial.writer import Writer
+from zskd.metrics.divergence import kl_divergence
+from zskd.system.files import write_text
 from zskd.training.arguments import ZeroShotArguments
-from zskd.training.card import trainer_card
-from zskd.training.data import LengthGroupedSampler, TransferCollator
-from zskd.training.phase2 import AdversarialPhase
+from zskd.training.objective import Objective
 from zskd.training.push import push_model
-from zskd.training.writer import Writer
-from zskd.upload import CARD
+from zskd.training.trainer_card import trainer_card
+from zskd.transfer.rows import LengthGroupedSampler, TransferCollator
 
 ADVERSARY_FOLDER = "adversary"  # of a checkpoint
 _NOT_FOR_THE_MODEL = ("teacher_logits", "gold_label", "row_kind")
@@ -43,13 +43,14 @@ class ZeroShotTrainer(Trainer):
     reports the loss and ``eval_agreement``, the share of rows on which teacher and student choose the same class.
 
     Args:
-        adversary: rewrites rows of the batches from ``args.adversarial_start`` on (see `zskd.training.phase2`); its
-            generator is trained, saved with the checkpoints and restored from them. None for the transfer set alone.
+        adversary: rewrites rows of the batches from ``args.adversarial_start`` on (see
+            `zskd.methods.adversarial.phase2`); its generator is trained, saved with the checkpoints and restored from
+            them. None for the transfer set alone.
         cosines: ``(num_labels, num_labels)`` between the rows of the teacher's output layer, in the logits' order;
             needed by the objectives ``kd-sim`` and ``kd-pt+sim`` (see `zskd.models.output_layer`).
 
-    Rows may have gold labels in a column ``gold_label`` (class index, `zskd.objectives.UNKNOWN` where there is none):
-    the true class of an objective is then the label, and its cross-entropy has a share of ``args.gold_weight``.
+    Rows may have gold labels in a column ``gold_label`` (class index, `UNKNOWN` where there is none): the true class of
+    an objective is then the label, and its cross-entropy has a share of ``args.gold_weight``.
     """
 
     args: ZeroShotArguments
@@ -97,7 +98,7 @@ class ZeroShotTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """The loss of ``args.objective`` (see `zskd.objectives`), averaged over the micro-batch."""
+        """The loss of ``args.objective`` (see `zskd.training.objective`), averaged over the micro-batch."""
         teacher_logits, kinds = inputs["teacher_logits"], inputs.get("row_kind")
         outputs = model(**{name: value for name, value in inputs.items() if name not in _NOT_FOR_THE_MODEL})
         loss = self.objective(teacher_logits, outputs.logits, inputs.get("gold_label"))
@@ -123,7 +124,7 @@ class ZeroShotTrainer(Trainer):
         return LengthGroupedSampler(lengths, whole, self.args.seed)
 
     def create_model_card(self, model_name: str | None = None, **metadata: Any) -> None:
-        """Write ``README.md`` into ``args.output_dir``: `zskd.training.card.trainer_card`, whose metadata it takes."""
+        """Write ``README.md`` into ``args.output_dir``: `trainer_card`, whose metadata it takes."""
         if self.is_world_process_zero():
             card = self._card(self.hub_model_id or model_name or Path(self.args.output_dir).name, **metadata)
             write_text(Path(self.args.output_dir) / CARD, str(card))

@@ -1,0 +1,209 @@
+"""The card of a real run: parsed back, and every number in it beside the run's own files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from huggingface_hub import ModelCard
+from huggingface_hub.repocard_data import model_index_to_eval_results
+
+from zskd.cli import parser
+from zskd.config.resolve import DEFAULT_CONFIG, DistillConfig, resolve
+from zskd.publish import Options, plan
+from zskd.publish.metadata import evaluation_entries
+from zskd.publish.run_card import run_card
+from zskd.runs.read import FinishedRun, read_run
+from zskd.tasks.task import TASKS
+
+
+@pytest.fixture
+def run(published_run: Path) -> FinishedRun:
+    return read_run(published_run)
+
+
+def changed(run: FinishedRun, **parts: dict[str, Any]) -> FinishedRun:
+    """The run with some values of its files replaced."""
+    return dataclasses.replace(run, **{name: {**getattr(run, name), **values} for name, values in parts.items()})
+
+
+def table(card: ModelCard, title: str) -> dict[str, list[str]]:
+    """Rows of the first table below a heading: first cell -> the others."""
+    section = card.text.partition(f"## {title}\n")[2].partition("\n## ")[0]
+    rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in section.splitlines() if re.match(r"\|[^-]", line)]
+    return {row[0].strip(): [cell.strip() for cell in row[1:]] for row in rows[1:]}
+
+
+def percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def test_metadata_parses_back_with_the_runs_numbers(run: FinishedRun) -> None:
+    card = ModelCard(str(run_card(run, "me/small")))
+    data = card.data.to_dict()
+    name, results = model_index_to_eval_results(data["model-index"])
+    assert name == "small"
+    found = {(result.dataset_type, result.metric_type): result.metric_value for result in results}
+    scores = run.metrics["student"]["scores"]
+    assert found == {
+        ("zskd-probe", "accuracy"): scores["probe"]["accuracy"],
+        ("glue", "accuracy"): scores["glue"]["accuracy"],
+        ("held-out-text", "agreement"): run.metrics["agreement"],
+    }
+    assert data["pipeline_tag"] == "text-classification" and data["library_name"] == "transformers"
+    assert {"zero-shot-distillation", "sst2"} <= set(data["tags"])
+    assert not {"base_model", "datasets", "license"} & set(data)
+
+
+def test_results_table_has_the_runs_numbers(run: FinishedRun) -> None:
+    metrics, analysis = run.metrics, run.analysis
+    rows = table(run_card(run, "me/small"), "Results")
+    teacher, student = (metrics[who]["scores"] for who in ("teacher", "student"))
+    expected: dict[str, list[str]] = {}
+    for key, name in (("probe", "probe of sst2"), ("glue", "GLUE sst2, dev.tsv")):
+        majority = percent(student[key]["majority"])
+        expected[f"accuracy in percent, {name} ({student[key]['rows']} rows; always the larger class: {majority})"] = [
+            percent(teacher[key]["accuracy"]),
+            percent(student[key]["accuracy"]),
+            percent(metrics["retention"][key]),
+            percent(metrics["retention_above_chance"][key]),
+        ]
+    larger = percent(metrics["agreement_majority"])
+    expected[f"agreement with the teacher in percent, held-out text (always its larger class: {larger})"] = [
+        "",
+        percent(metrics["agreement"]),
+        "",
+        percent(metrics["agreement_above_chance"]),
+    ]
+    sizes = [f"{metrics[who]['parameters']:,}" for who in ("teacher", "student")]
+    expected["parameters"] = [*sizes, f"1/{metrics['compression']:.1f}", ""]
+    assert analysis is not None
+    speed = analysis["latency"]
+    where = f"{speed['student']['device']}, {speed['student']['threads']} threads"
+    expected[f"milliseconds for one input ({where}, float32, tokenization included)"] = [
+        *(f"{speed[who]['milliseconds']:.2f}" for who in ("teacher", "student")), "", ""
+    ]  # fmt: skip
+    expected["inputs per second, in batches"] = [
+        *(f"{speed[who]['texts_per_second']:.1f}" for who in ("teacher", "student")), "", ""
+    ]  # fmt: skip
+    assert rows == expected
+
+
+def test_limits_have_the_confusions_numbers(run: FinishedRun) -> None:
+    assert run.analysis is not None
+    card = run_card(run, "me/small")
+    rows = table(card, "Limits")
+    heldout, glue = run.analysis["heldout"]["confusion"], run.analysis["evaluation"]["glue"]
+    recalls = {}
+    for i, label in enumerate(("negative", "positive")):
+        recalls[label] = heldout[i][i] / sum(heldout[i])
+        found = [glue[who]["confusion"][i][i] / sum(glue[who]["confusion"][i]) for who in ("teacher", "student")]
+        counts = str(sum(heldout[i])), str(sum(glue["student"]["confusion"][i]))
+        assert rows[label] == [counts[0], percent(recalls[label]), counts[1], *map(percent, found)]
+    assert f"weakest on `{min(recalls, key=recalls.__getitem__)}`" in card.text
+    assert percent(run.analysis["heldout"]["reliability"]["ece"]) + " points" in card.text
+
+
+def test_labelled_data_is_stated(run: FinishedRun) -> None:
+    section = run_card(run, "me/small").text.partition("## Which labelled data")[2]
+    assert run.metrics["zero_shot"]["read_before_training"] == ["probe (teacher gate)"]
+    assert "Before training: probe (teacher gate)." in section and "GLUE sst2, dev.tsv" in section
+    told = {"enforced": False, "read_before_training": [], "read_after_training": []}
+    card = run_card(changed(run, metrics={"zero_shot": told}), "me/small")
+    assert "Before training: none" in card.text and "not a zero-shot student" in card.text
+    assert "zero-shot-distillation" not in card.data.tags
+
+
+def test_command_gives_the_same_options(run: FinishedRun, published_run: Path) -> None:
+    command = run_card(run, "me/small").text.partition("The same again")[2].split("```")[1].strip()
+    arguments = parser().parse_args(shlex.split(command)[1:])
+    flags = {
+        item.name: getattr(arguments, item.name) for item in dataclasses.fields(DistillConfig) if item.name in arguments
+    }
+    config, problems = resolve(DistillConfig, getattr(arguments, "config", None) or DEFAULT_CONFIG, flags)
+    assert problems == []
+    for name, value in run.config.items():
+        if name in ("teacher", "glue_dir"):
+            assert getattr(config, name) == Path(value).name
+        elif name == "corpus":
+            assert config.corpus == [Path(path).name for path in value]
+        elif name not in ("output_dir", "cache_dir"):
+            assert getattr(config, name) == value, name
+    assert str(published_run.parent) not in command and "/" not in command
+
+
+def test_hub_origins_are_named(run: FinishedRun) -> None:
+    commit = "a" * 40
+    sources = {"Salesforce/wikitext:wikitext-103-raw-v1": commit, "/somewhere/own.txt": "b" * 64}
+    hub = changed(
+        run,
+        config={
+            "teacher": "default",
+            "student": "default",
+            "corpus": list(sources),
+            "hub_eval": True,
+            "glue_dir": None,
+        },
+        record={
+            "teacher": {"name": TASKS["sst2"].teacher, "revision": commit, "fingerprint": ""},
+            "student": {"name": "default", "revision": commit},
+            "corpus": {"sources": sources, "sentences": 7, "fingerprint": ""},
+        },
+    )
+    card = run_card(hub, "me/small", licence="apache-2.0")
+    data = card.data.to_dict()
+    assert data["base_model"] == "google/bert_uncased_L-4_H-256_A-4" and data["datasets"] == ["Salesforce/wikitext"]
+    assert data["license"] == "apache-2.0" and f"teacher:{TASKS['sst2'].teacher}" in data["tags"]
+    _, results = model_index_to_eval_results(data["model-index"])
+    assert ("nyu-mll/glue", "sst2", "validation") in {
+        (r.dataset_type, r.dataset_config, r.dataset_split) for r in results
+    }
+    assert "`own.txt`" in card.text and "somebody" not in card.text
+    assert f"--teacher-revision {commit}" in card.text and f"--student-revision {commit}" in card.text
+    entries = evaluation_entries(hub)
+    assert [(entry.dataset_id, entry.task_id, entry.value) for entry in entries] == [
+        ("nyu-mll/glue", "sst2", run.metrics["student"]["scores"]["glue"]["accuracy"])
+    ]
+
+
+def test_eval_results_are_a_file_of_their_own(run_copy: Path) -> None:
+    config = yaml.safe_load((run_copy / "config.yaml").read_text())
+    (run_copy / "config.yaml").write_text(yaml.safe_dump({**config, "glue_dir": None, "hub_eval": True}))
+    files = plan(run_copy, Options("me/small", evaluation=True)).files
+    content = files[".eval_results/glue.yaml"]
+    assert isinstance(content, bytes)
+    accuracy = json.loads((run_copy / "metrics.json").read_text())["student"]["scores"]["glue"]["accuracy"]
+    assert yaml.safe_load(content)[0]["value"] == accuracy
+    assert len(files) == 6
+
+
+def test_embedded_teacher_and_text(run: FinishedRun) -> None:
+    embedded = changed(
+        run,
+        config={"teacher": "embedded", "corpus": ["embedded"]},
+        record={
+            "teacher": {"name": "embedded", "revision": None, "fingerprint": ""},
+            "corpus": {"sources": {"embedded": "{}"}, "sentences": 7, "fingerprint": ""},
+        },
+    )
+    card = run_card(embedded, "me/small")
+    assert card.data.base_model == "sentence-transformers/all-MiniLM-L6-v2"
+    assert "documentation prose of installed Python packages" in card.text and "--config embedded" in card.text
+
+
+def test_a_run_without_analysis_says_so(run: FinishedRun) -> None:
+    card = run_card(dataclasses.replace(run, analysis=None, transfer_set=None), "me/small")
+    assert "Latency was not measured" in card.text and "each class was not measured" in card.text
+
+
+def test_names_cannot_break_the_card(run: FinishedRun) -> None:
+    task = {**run.record["task"], "name": "a|b\n---\n# <b>x</b>", "hub_config": ""}
+    card = ModelCard(str(run_card(changed(run, record={"task": task}), "me/small")))
+    assert card.data.to_dict()["tags"][-1] == task["name"]
+    assert all(len(row) == 4 for row in table(card, "Results").values())

@@ -1,0 +1,39 @@
+"""The run folder knows which task it was made for, whatever the task file says now."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from zskd.config.resolve import DistillConfig
+from zskd.runs.folder import RunFolder, check_run_folder
+
+TASK = "text_columns: [text]\nlabel_column: label\nlabels: [{}]\n"
+
+
+def test_resuming_after_the_task_file_changed_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text(TASK.format("bad, good"), encoding="utf-8")
+    config = DistillConfig(task=str(file), output_dir=str(tmp_path / "run"), resume=True)
+    run = RunFolder(config)
+    run.start({"seed": 0}, {})
+    assert check_run_folder(run.path, config) == []
+    file.write_text(TASK.format("good, bad"), encoding="utf-8")
+    (problem,) = check_run_folder(run.path, config)
+    assert "another definition" in problem and str(run.path) in problem
+
+
+def test_a_student_of_another_precision_is_another_run(tmp_path: Path) -> None:
+    config = DistillConfig(task="sst2", output_dir=str(tmp_path / "run"), resume=True)
+    run = RunFolder(config)
+    run.start({}, {})
+    (problem,) = check_run_folder(run.path, replace(config, student_precision="bf16"))
+    assert "student_precision 'fp32' there, 'bf16' here" in problem
+
+
+def test_a_folder_without_a_record_is_resumed_by_its_options(tmp_path: Path) -> None:
+    config = DistillConfig(task="sst2", output_dir=str(tmp_path / "run"), resume=True)
+    run = RunFolder(config)
+    run.start({}, {})
+    (run.path / "record.json").unlink()  # stopped between the two files
+    assert check_run_folder(run.path, config) == []

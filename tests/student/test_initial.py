@@ -1,0 +1,227 @@
+"""Built students: stock, within the budget, in the task's words, and initialised from the teacher."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import prose, tiny_bert, word_tokenizer
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertConfig,
+    BertForSequenceClassification,
+    DebertaV2ForSequenceClassification,
+    PreTrainedModel,
+)
+
+from zskd.errors import InputError
+from zskd.models.loading import count_parameters, model_fingerprint, tokenizer_fingerprint
+from zskd.student.initial import POSITIONS, build_student, load_student, student_classifier, student_config
+from zskd.student.word_features import cached_word_features, principal_components, token_reactions, word_features
+from zskd.tasks.task import TASKS, Task
+from zskd.teacher.classifier import Classifier
+
+SST2, MNLI = TASKS["sst2"], TASKS["mnli"]
+
+
+def classifier(task: Task, hidden: int = 32, layers: int = 2) -> Classifier:
+    """A random teacher for a task."""
+    tokenizer = word_tokenizer(prose(200))
+    model = tiny_bert(len(tokenizer), task.labels, hidden)
+    if layers > 2:
+        model = BertForSequenceClassification(BertConfig(**{**model.config.to_dict(), "num_hidden_layers": layers}))
+    return Classifier(
+        "random", model.eval(), tokenizer, tuple(range(task.num_labels)), count_parameters(model),
+        model_fingerprint(model), tokenizer_fingerprint(tokenizer),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("task", [SST2, MNLI], ids=["sst2", "mnli"])
+@pytest.mark.parametrize(
+    "vocabulary, budget",
+    [
+        (30_522, 757_000), (30_522, 11_000_000), (30_522, 300_000), (50_265, 3_650_000), (250_002, 9_300_000),
+        (1_000, 150_000), (100, 50_000),
+    ],
+)  # fmt: skip
+def test_students_stay_within_the_budget_and_use_it(vocabulary: int, budget: int, task: Task) -> None:
+    config = student_config(vocabulary, budget, task, pad_token_id=0)
+    with torch.device("meta"):
+        parameters = count_parameters(AutoModelForSequenceClassification.from_config(config))
+    assert parameters <= budget
+    if config.embedding_size < config.hidden_size - 1:  # else the table is as wide as it may be
+        assert parameters > budget - 2 * (vocabulary + POSITIONS + config.hidden_size)
+    assert config.max_position_embeddings == 512 and config.vocab_size == vocabulary
+    assert config.id2label == dict(enumerate(task.labels))
+    assert config.label2id == {name: i for i, name in enumerate(task.labels)}
+    assert config.hidden_size % config.num_attention_heads == 0
+
+
+@pytest.mark.parametrize("vocabulary, budget", [(30_522, 1_000), (30_522, 100_000), (1_000, 5_000), (250_002, 757_000)])
+def test_too_small_a_budget_is_refused(vocabulary: int, budget: int) -> None:
+    with pytest.raises(InputError, match="--compression") as caught:
+        student_config(vocabulary, budget, SST2)
+    assert f"{budget:,}" in str(caught.value) and f"{vocabulary:,}" in str(caught.value)
+
+
+@pytest.mark.parametrize("compression", [1.5, 2.0, 3.0])
+def test_built_student_is_stock_and_small_enough(compression: float, teacher: Classifier, tmp_path: Path) -> None:
+    student, tokenizer, _ = build_student(SST2, teacher, compression, "fp32", tmp_path)
+    assert type(student) is DebertaV2ForSequenceClassification
+    assert count_parameters(student) <= teacher.parameters / compression
+    assert student.config.id2label == {0: "negative", 1: "positive"}
+    assert student.config.max_position_embeddings == POSITIONS
+    assert student.config.pad_token_id == tokenizer.pad_token_id
+    assert student.dtype == torch.float32 and not student.training
+
+
+@pytest.mark.parametrize("limit, expected", [(None, 128), (10**30, 512), (4_000, 512)])
+def test_model_max_length_is_set(limit: int | None, expected: int, tmp_path: Path) -> None:
+    teacher = classifier(SST2, hidden=64)
+    teacher.tokenizer.model_max_length = limit or teacher.tokenizer.model_max_length
+    _, tokenizer, _ = build_student(SST2, teacher, 2.0, "fp32", tmp_path)
+    assert tokenizer.model_max_length == expected
+    assert len(tokenizer("the " * 3_000, truncation=True)["input_ids"]) == expected
+
+
+def test_saved_student_loads_with_auto_classes(teacher: Classifier, tmp_path: Path) -> None:
+    student, tokenizer, _ = build_student(SST2, teacher, 2.0, "fp32", tmp_path / "cache")
+    student.save_pretrained(tmp_path / "student")
+    tokenizer.save_pretrained(tmp_path / "student")
+    loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path / "student")
+    inputs = AutoTokenizer.from_pretrained(tmp_path / "student")("a fine film", return_tensors="pt")
+    assert inputs["input_ids"].tolist() == [tokenizer("a fine film")["input_ids"]]
+    with torch.inference_mode():
+        torch.testing.assert_close(loaded(**inputs).logits, student(**inputs).logits)
+    again, _, revision = load_student(SST2, str(tmp_path / "student"), None)
+    assert model_fingerprint(again) == model_fingerprint(student) and revision is None
+    assert student_classifier(SST2, again, tokenizer, "student").order == (0, 1)
+
+
+def test_building_depends_on_the_global_seed_alone(teacher: Classifier, tmp_path: Path) -> None:
+    def build(seed: int, cache: str) -> PreTrainedModel:
+        torch.manual_seed(seed)
+        return build_student(SST2, teacher, 2.0, "fp32", tmp_path / cache)[0]
+
+    first, cached, fresh, other = build(0, "a"), build(0, "a"), build(0, "b"), build(1, "a")
+    assert model_fingerprint(first) == model_fingerprint(cached) == model_fingerprint(fresh) != model_fingerprint(other)
+    words = [model.get_input_embeddings().weight for model in (first, other)]
+    assert torch.equal(*words)  # the teacher decides these
+
+
+def test_word_embeddings_come_from_the_teacher_once(teacher: Classifier, tmp_path: Path) -> None:
+    student, tokenizer, asked = build_student(SST2, teacher, 2.0, "fp32", tmp_path)
+    table = student.get_input_embeddings().weight
+    torch.testing.assert_close(table.detach(), word_features(teacher, table.shape[1]))
+    assert asked == len(tokenizer) and build_student(SST2, teacher, 2.0, "fp32", tmp_path)[2] == 0
+    assert torch.isfinite(table).all()
+
+
+def test_another_teacher_or_width_shares_no_word_features(teacher: Classifier, tmp_path: Path) -> None:
+    first, _ = cached_word_features(teacher, 8, "fp32", tmp_path)
+    assert cached_word_features(teacher, 9, "fp32", tmp_path)[1] > 0
+    assert cached_word_features(classifier(SST2), 8, "fp32", tmp_path)[1] > 0
+    again, asked = cached_word_features(teacher, 8, "fp32", tmp_path)
+    assert asked == 0 and torch.equal(again, first)
+    for path in tmp_path.rglob("*.safetensors"):
+        path.write_bytes(path.read_bytes()[:-9])
+    repaired, asked = cached_word_features(teacher, 8, "fp32", tmp_path)
+    assert asked > 0 and torch.equal(repaired, first)
+
+
+def test_a_student_wider_than_its_teacher_is_built_or_refused(tmp_path: Path) -> None:
+    teacher = classifier(SST2, hidden=16, layers=24)
+    try:
+        student, _, _ = build_student(SST2, teacher, 1.5, "fp32", tmp_path)
+    except InputError:
+        return
+    assert count_parameters(student) <= teacher.parameters / 1.5
+    assert torch.isfinite(student.get_input_embeddings().weight).all()
+
+
+def test_reactions_are_those_of_each_token_alone() -> None:
+    teacher = classifier(MNLI)
+    states, logits = token_reactions(teacher)
+    assert states.shape == (len(teacher.tokenizer), 32) and logits.shape == (len(teacher.tokenizer), 3)
+    for word in ("river", "castle"):
+        token = teacher.tokenizer.convert_tokens_to_ids(word)
+        with torch.inference_mode():
+            output = teacher.model(**teacher.tokenizer(word, return_tensors="pt"), output_hidden_states=True)
+        torch.testing.assert_close(logits[token], output.logits[0], atol=1e-5, rtol=0)
+        torch.testing.assert_close(states[token], output.hidden_states[-1][0, 1], atol=1e-5, rtol=0)
+
+
+def test_reactions_in_float16_are_near_or_refused(tmp_path: Path) -> None:
+    teacher = classifier(MNLI)
+    full, half = token_reactions(teacher), token_reactions(teacher, "fp16")
+    for expected, found in zip(full, half, strict=True):
+        torch.testing.assert_close(found, expected, atol=0.01, rtol=0.01)
+    assert not torch.equal(half[1], full[1])
+    with torch.no_grad():
+        teacher.model.classifier.weight.mul_(1e7)
+    with pytest.raises(InputError, match=r"--precision fp16: expected finite .* bf16 or fp32"):
+        cached_word_features(teacher, 8, "fp16", tmp_path)
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_leading_dimensions_are_the_response() -> None:
+    teacher = classifier(MNLI)
+    features = word_features(teacher, 10)
+    assert features.shape == (len(teacher.tokenizer), 10) and features.dtype == torch.float32
+    response = principal_components(token_reactions(teacher)[1], 2)
+    for i in range(2):
+        assert torch.corrcoef(torch.stack([features[:, i], response[:, i]]))[0, 1] == pytest.approx(1.0, abs=1e-4)
+
+
+@pytest.mark.parametrize("shape, count", [((400, 12), 5), ((30, 12), 12), ((8, 12), 4)])
+def test_principal_components_are_uncorrelated_and_ordered(shape: tuple[int, int], count: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(shape, generator=generator) @ torch.diag(torch.linspace(3, 0.3, 12)) + 5.0
+    found = principal_components(rows, count).double()
+    assert found.shape == (shape[0], count)
+    torch.testing.assert_close(found.mean(0), torch.zeros(count, dtype=torch.float64), atol=1e-5, rtol=0)
+    products = found.T @ found
+    variances = products.diagonal()
+    torch.testing.assert_close(products, torch.diag(variances), atol=1e-4 * float(variances[0]), rtol=0)
+    assert (variances.diff() <= 1e-6 * variances[0]).all()
+    centred = (rows - rows.mean(0)).double()
+    expected = torch.linalg.svdvals(centred)[:count] ** 2
+    torch.testing.assert_close(variances, expected, rtol=1e-4, atol=1e-6)
+    # The sign of a direction is fixed: its largest weight is positive.
+    directions = centred.T @ found / variances
+    assert (directions.gather(0, directions.abs().argmax(0)[None]) > 0).all()
+
+
+def test_a_student_of_two_texts_starts_by_comparing_them(tmp_path: Path) -> None:
+    teacher = classifier(MNLI, hidden=64)
+    student, tokenizer, _ = build_student(MNLI, teacher, 2.0, "fp32", tmp_path)
+    first = student.electra.encoder.layer[0].attention.self
+    assert torch.equal(first.query.weight, first.key.weight)
+    segments = student.electra.embeddings.token_type_embeddings.weight
+    assert torch.equal(segments[0], -segments[1]) and segments.abs().sum() > 0
+    student.set_attn_implementation("eager")
+    words = ["river", "castle", "museum", "famous", "wooden", "railway"]
+    pair = tokenizer(" ".join(words), " ".join(reversed(words)), return_tensors="pt")
+    with torch.inference_mode():
+        looks = student(**pair, output_attentions=True).attentions[0][0].mean(dim=0)
+    ids = pair["input_ids"][0]
+    inner = [i for i, token in enumerate(ids.tolist()) if token not in tokenizer.all_special_ids]
+    assert len(inner) == 2 * len(words)
+    found = 0
+    for i in inner:
+        (twin,) = (j for j in inner if j != i and ids[j] == ids[i])
+        found += bool(looks[i, twin] > max(looks[i, j] for j in inner if j not in (i, twin)))
+    assert found >= 10, "a token looks for its counterpart in the other text"
+
+
+def test_a_student_of_one_text_sees_the_order_of_words_and_no_padding(teacher: Classifier, tmp_path: Path) -> None:
+    student, tokenizer, _ = build_student(SST2, teacher, 2.0, "fp32", tmp_path)
+    words = ["river", "castle", "museum", "famous", "wooden", "railway"]
+    texts = [" ".join(words), " ".join(reversed(words))]
+    with torch.inference_mode():
+        forth, back = student(**tokenizer(texts, return_tensors="pt")).logits
+        padded = student(**tokenizer(texts, padding="max_length", max_length=40, return_tensors="pt")).logits
+    assert (forth - back).abs().max() > 1e-4
+    torch.testing.assert_close(padded, torch.stack([forth, back]), atol=1e-5, rtol=1e-5)

@@ -1,0 +1,136 @@
+"""Labelled files: GLUE's columns, what is wrong with a file and on which line, and rows from the Hub."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zskd.errors import InputError
+from zskd.tasks.labelled import check_header, hub_rows, read_column, read_labelled
+from zskd.tasks.task import HUB_DATA, TASKS, Task
+
+every_task = pytest.mark.parametrize("task", TASKS.values(), ids=list(TASKS))
+TOPICS = Task(name="topics", text_columns=("headline",), label_column="topic", labels=("b", "a", "c"))
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+@every_task
+def test_official_columns_are_read_wherever_they_stand(task: Task, tmp_path: Path) -> None:
+    header = ["index", task.label_column, *task.text_columns, "more"]
+    rows = [["7", key, *(f"{name} of {key}" for name in task.text_columns), "x"] for key in task.file_labels]
+    path = write(tmp_path / "dev.tsv", "\n".join("\t".join(row) for row in [header, *rows]))
+    read = read_labelled(task, path)
+    assert read.labels == [task.labels.index(label) for label in task.file_labels.values()]
+    assert read.texts == tuple([f"{name} of {key}" for key in task.file_labels] for name in task.text_columns)
+
+
+def test_no_quoting_byte_order_mark_and_windows_line_ends(tmp_path: Path) -> None:
+    rows = ['"an open quote\t1', "", ' it \'s "fine" \t0', "form\x0cfeed \x85\u2028 stays\t1"]
+    content = "\r\n".join(["\ufeffsentence\tlabel", *rows, ""])
+    read = read_labelled(TASKS["sst2"], write(tmp_path / "dev.tsv", content))
+    assert read.texts == (['"an open quote', 'it \'s "fine"', "form\x0cfeed \x85\u2028 stays"],)
+    assert read.labels == [1, 0, 1]
+
+
+HEAD = "sentence\tlabel\n"
+WRONG: dict[str, tuple[Any, tuple[str, ...]]] = {
+    "row too short": (HEAD + "fine\t1\n\nno label\n", ("line 4", "2 columns", "found 1")),
+    "row too long": (HEAD + "fine\t1\nfine\t1\tmore\n", ("line 3", "2 columns", "found 3")),
+    "unknown label": (HEAD + "fine\t1\nfine\t2\n", ("line 3", "0, 1", "'2'")),
+    "label name": (HEAD + "fine\tpositive\n", ("line 2", "'positive'")),
+    "missing column": ("text\tlabel\nfine\t1\n", ("sentence", "found text, label")),
+    "missing columns": ("a\tb\n", ("sentence, label", "sst2")),
+    "not UTF-8 in a row": (HEAD.encode() + b"fine\t1\n" * 5_000 + b"caf\xe9\t1\n", ("line 5002", "UTF-8")),
+    "not UTF-8 in the header": (b"sentence\xff\tlabel\nfine\t1\n", ("UTF-8", "first line")),
+    "empty": ("", ("sentence", "label")),
+    "only a header": (HEAD, ("rows", "none")),
+}
+
+
+@pytest.mark.parametrize("content, parts", WRONG.values(), ids=WRONG)
+def test_wrong_files_are_named_with_the_line(content: str | bytes, parts: tuple[str, ...], tmp_path: Path) -> None:
+    path = write(tmp_path / "dev.tsv", content)
+    with pytest.raises(InputError) as caught:
+        read_labelled(TASKS["sst2"], path)
+    assert caught.value.exit_code == 2
+    for part in (str(path), *parts):
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["absent.tsv", "."])
+def test_missing_file_is_named(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=re.escape(str(tmp_path / name))):
+        read_labelled(TASKS["rte"], tmp_path / name)
+
+
+@pytest.mark.parametrize("header", ["sentence\tlabel\n", "\ufeffsentence\tlabel\r\n", "wrong\tnames\n"])
+def test_header_check_reads_no_byte_beyond_the_first_line(
+    header: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "dev.tsv", header.encode() + b"\xff\xfe not a row\n" * 9_000)
+    copies: list[int] = []
+    plain_open = Path.open
+
+    def spy(self: Path, *args: Any, **kwargs: Any) -> Any:
+        handle = plain_open(self, *args, **kwargs)
+        copies.append(os.dup(handle.fileno()))  # shares the kernel's file position, so read-ahead would show
+        return handle
+
+    monkeypatch.setattr(Path, "open", spy)
+    problems = check_header(TASKS["sst2"], path)
+    (copy,) = copies
+    try:
+        assert os.lseek(copy, 0, os.SEEK_CUR) == len(header.encode())
+    finally:
+        os.close(copy)
+    assert bool(problems) == header.startswith("wrong")
+    if not problems:
+        with pytest.raises(InputError, match="UTF-8"):
+            read_labelled(TASKS["sst2"], path)
+
+
+def test_a_task_without_file_labels_reads_names_and_class_numbers(tmp_path: Path) -> None:
+    rows = "\n".join(f"text {key}\t{key}" for key in ("a", "0", "b", "2", "c", "1"))
+    read = read_labelled(TOPICS, write(tmp_path / "dev.tsv", f"headline\ttopic\n{rows}\n"))
+    assert [TOPICS.labels[i] for i in read.labels] == ["a", "b", "b", "c", "c", "a"]
+    for wrong in ("3", "A", "", "-1"):
+        path = write(tmp_path / "wrong.tsv", f"headline\ttopic\nfine\ta\nfine\t{wrong}\n")
+        with pytest.raises(InputError, match=f"line 3.*{wrong!r}"):
+            read_labelled(TOPICS, path)
+
+
+def test_one_column_is_read_beside_the_rows(tmp_path: Path) -> None:
+    path = write(tmp_path / "dev.tsv", "headline\tremark\ttopic\none\tx\ta\n\ntwo\t\tb\nthree\tz\tc\n")
+    assert read_column(path, "remark") == ["x", "", "z"]
+    assert read_column(path, "topic") == ["a", "b", "c"]
+    assert read_column(path, "absent") == [""] * len(read_labelled(TOPICS, path).labels)
+
+
+@every_task
+def test_rows_from_the_hub_are_the_presets(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def load_dataset(*names: str, **options: str) -> dict[str, list[Any]]:
+        asked.append((names, options))
+        columns = {column: [f"{column} {i}" for i in range(3)] for column in task.hub_columns}
+        return {"idx": [0, 1, 2], **columns, "label": [1, 0, 1]}
+
+    monkeypatch.setattr("datasets.load_dataset", load_dataset)
+    monkeypatch.setattr("zskd.hub.ask.resolve_revision", lambda *_, **__: "commit")
+    found = hub_rows(task, "validation", flag="--flag")
+    assert found.texts == tuple([f"{column} {i}" for i in range(3)] for column in task.hub_columns)
+    assert found.labels == [1, 0, 1]
+    assert asked == [((HUB_DATA, task.name), {"split": "validation", "revision": "commit"})]
+
+
+def test_a_task_of_ones_own_has_no_rows_on_the_hub() -> None:
+    with pytest.raises(InputError, match=r"--flag.*topics"):
+        hub_rows(TOPICS, "train", flag="--flag")

@@ -1,0 +1,404 @@
+"""Teacher logits in bulk: right whatever the batch, cached by content, and never another run's."""
+
+from __future__ import annotations
+
+import copy
+import random
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import prose, word_tokenizer
+from datasets import Dataset
+
+from zskd.errors import InputError
+from zskd.models.batching import ahead, each_in_a_thread, token_batches
+from zskd.models.frozen import fast_copy
+from zskd.models.loading import model_fingerprint, tokenizer_fingerprint
+from zskd.system.precision import HALVES
+from zskd.system.progress import bar
+from zskd.teacher import labelling
+from zskd.teacher.classifier import Classifier
+from zskd.teacher.labelling import LabelledTexts, infer, label_texts, predict_logits, shard_key
+
+SHARD = 32
+TEXTS = [" ".join(line.split()[: 2 + i % 12]) for i, line in enumerate(prose(140, seed=3))]
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(labelling, "SHARD_ROWS", SHARD)
+
+
+def label(texts: list[str], teacher: Classifier, cache: Path, **options: Any) -> LabelledTexts:
+    options = {"max_length": 32, "precision": "fp32", "description": "test", **options}
+    return label_texts(Dataset.from_dict({"text": texts}), teacher, cache, **options)
+
+
+def logits(labelled: LabelledTexts) -> np.ndarray:
+    return np.array(labelled.dataset["teacher_logits"][:], dtype=np.float32)
+
+
+def other_weights(teacher: Classifier) -> Classifier:
+    model = copy.deepcopy(teacher.model)
+    with torch.no_grad():
+        model.classifier.bias[0] += 0.5
+    return replace(teacher, model=model, fingerprint=model_fingerprint(model))
+
+
+@pytest.mark.parametrize("budget", [1, 64, 500, 10**6])
+def test_batches_cover_every_index_once_within_the_budget(budget: int) -> None:
+    rng = random.Random(budget)
+    lengths = [rng.randint(1, 60) for _ in range(300)]
+    batches = list(token_batches(lengths, budget))
+    assert sorted({index for batch in batches for index in batch}) == list(range(300))
+    assert sum(map(len, batches[:-1])) + len(set(batches[-1])) == 300
+    shapes = {(max(lengths[i] for i in batch), len(batch)) for batch in batches}
+    assert len(batches) == 1 or len(shapes) <= 60  # one for each length
+    for batch in batches:
+        assert len(batch) == 1 or max(lengths[i] for i in batch) * len(batch) <= budget
+    longest = [max(lengths[i] for i in batch) for batch in batches]
+    assert longest == sorted(longest, reverse=True)
+    assert list(token_batches([], budget)) == []
+
+
+def test_the_next_item_is_made_while_this_one_is_worked_on() -> None:
+    made: list[int] = []
+
+    def items() -> Iterator[int]:
+        for i in range(4):
+            made.append(i)
+            yield i
+
+    seen = []
+    for item in ahead(items()):
+        deadline = time.monotonic() + 10
+        while len(made) < min(4, item + 2) and time.monotonic() < deadline:
+            time.sleep(0.001)
+        assert len(made) == min(4, item + 2)
+        seen.append(item)
+    assert seen == [0, 1, 2, 3]
+
+
+def test_what_goes_wrong_ahead_is_raised_here() -> None:
+    def items() -> Iterator[int]:
+        yield 0
+        raise KeyError("ahead")
+
+    with pytest.raises(KeyError, match="ahead"):
+        list(ahead(items()))
+
+
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    """Sets how many threads PyTorch uses, for the test."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def test_batches_are_worked_on_side_by_side_in_their_order(threads: Callable[[int], None]) -> None:
+    threads(2)
+    together = threading.Barrier(2)  # breaks where one waits for the other to be done
+
+    def work(item: int) -> tuple[int, int]:
+        together.wait(timeout=10)
+        return item, torch.get_num_threads()
+
+    assert list(each_in_a_thread(work, iter(range(6)))) == [(item, 1) for item in range(6)]
+    with ThreadPoolExecutor(1) as later:
+        assert (torch.get_num_threads(), later.submit(torch.get_num_threads).result()) == (2, 2)
+
+
+def test_what_goes_wrong_in_a_thread_is_raised_here(threads: Callable[[int], None]) -> None:
+    def work(item: int) -> float:
+        return 1 / (item - 2)
+
+    for count in (1, 2):
+        threads(count)
+        with pytest.raises(ZeroDivisionError):
+            list(each_in_a_thread(work, iter(range(6))))
+
+
+@pytest.mark.parametrize("precision", ["fp32", *HALVES])
+def test_logits_do_not_depend_on_the_number_of_threads(
+    teacher: Classifier, threads: Callable[[int], None], precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zskd.teacher.labelling.token_budget", lambda device: 24)
+    found = []
+    for count in (1, 2):
+        threads(count)
+        found.append(predict_logits(teacher, (TEXTS,), max_length=32, precision=precision))
+    np.testing.assert_array_equal(*found)
+
+
+def test_logits_are_those_of_the_model_asked_directly(teacher: Classifier, tmp_path: Path) -> None:
+    found = label(TEXTS, teacher, tmp_path)
+    with torch.inference_mode():
+        direct = [teacher.model(**teacher.tokenizer(text, return_tensors="pt")).logits[0].numpy() for text in TEXTS]
+    np.testing.assert_allclose(logits(found), np.stack(direct), atol=1e-5)
+    assert found.dataset["text"][:] == TEXTS
+    assert found.dataset.column_names == ["text", "teacher_logits"]
+    assert found.queries == found.live == len(TEXTS)
+
+
+def test_two_texts_are_read_as_a_pair(teacher: Classifier, tmp_path: Path) -> None:
+    pool = Dataset.from_dict({"text": TEXTS[:40], "text_b": TEXTS[40:80]})
+    found = label_texts(pool, teacher, tmp_path, max_length=64, precision="fp32", description="test")
+    with torch.inference_mode():
+        direct = teacher.model(**teacher.tokenizer(TEXTS[7], TEXTS[47], return_tensors="pt")).logits[0]
+    np.testing.assert_allclose(logits(found)[7], direct.numpy(), atol=1e-5)
+
+
+def test_logits_stay_in_the_models_own_class_order(teacher: Classifier, tmp_path: Path) -> None:
+    turned = replace(teacher, order=teacher.order[::-1])
+    np.testing.assert_array_equal(
+        logits(label(TEXTS, turned, tmp_path / "a")), logits(label(TEXTS, teacher, tmp_path / "b"))
+    )
+
+
+def test_second_call_asks_nothing(teacher: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = label(TEXTS, teacher, tmp_path)
+    monkeypatch.delattr(labelling, "predict_logits")
+    second = label(TEXTS, teacher, tmp_path)
+    assert (second.queries, second.live) == (len(TEXTS), 0)
+    np.testing.assert_array_equal(logits(second), logits(first))
+
+
+def test_a_part_filled_cache_never_changes_a_result(teacher: Classifier, tmp_path: Path) -> None:
+    fresh = logits(label(TEXTS, teacher, tmp_path / "fresh"))
+    cache = tmp_path / "shared"
+    shuffled = random.Random(1).sample(TEXTS, len(TEXTS))
+    for others in (TEXTS[5:], shuffled, TEXTS[: SHARD + 3], TEXTS[:SHARD] + shuffled, TEXTS[:SHARD] * 2):
+        label(others, teacher, cache)
+    label(TEXTS, other_weights(teacher), cache)
+    found = label(TEXTS, teacher, cache)
+    assert found.live == len(TEXTS) - SHARD  # the first shard is the only one that had the same texts in order
+    np.testing.assert_array_equal(logits(found), fresh)
+
+
+DAMAGE = {
+    "empty": lambda content: b"",
+    "cut in the schema": lambda content: content[:60],
+    "cut in the rows": lambda content: content[:-200],
+    "cut in half": lambda content: content[: len(content) // 2],
+    "other bytes": lambda content: b"\xff" * len(content),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_shard_is_written_anew(damage: Any, teacher: Classifier, tmp_path: Path) -> None:
+    good = logits(label(TEXTS, teacher, tmp_path))
+    key = shard_key(teacher, (TEXTS[SHARD : 2 * SHARD],), 32, "fp32")
+    (path,) = tmp_path.rglob(f"{key}.arrow")
+    path.write_bytes(damage(path.read_bytes()))
+    repaired = label(TEXTS, teacher, tmp_path)
+    assert repaired.live == SHARD
+    np.testing.assert_array_equal(logits(repaired), good)
+    assert label(TEXTS, teacher, tmp_path).live == 0
+
+
+def test_a_shard_of_another_length_is_written_anew(teacher: Classifier, tmp_path: Path) -> None:
+    good = logits(label(TEXTS, teacher, tmp_path))
+    paths = {
+        start: next(tmp_path.rglob(f"{shard_key(teacher, (TEXTS[start : start + SHARD],), 32, 'fp32')}.arrow"))
+        for start in (0, 128)
+    }
+    paths[0].write_bytes(paths[128].read_bytes())
+    np.testing.assert_array_equal(logits(label(TEXTS, teacher, tmp_path)), good)
+
+
+def test_a_run_that_dies_keeps_its_finished_shards(
+    teacher: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def dies(*args: Any, **kwargs: Any) -> np.ndarray:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return infer(*args, **kwargs)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(labelling, "infer", dies)
+        label(TEXTS, teacher, tmp_path)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) == 2 and all(path.suffix == ".arrow" for path in files)
+    assert label(TEXTS, teacher, tmp_path).live == len(TEXTS) - 2 * SHARD
+
+
+def test_key_changes_with_everything_that_decides_the_logits(teacher: Classifier) -> None:
+    texts = TEXTS[:4]
+    tokenizer = word_tokenizer(TEXTS)
+    retokenized = replace(teacher, tokenizer=tokenizer, tokenizer_fingerprint=tokenizer_fingerprint(tokenizer))
+    keys = [
+        shard_key(teacher, (texts,), 32, "fp32"),
+        shard_key(other_weights(teacher), (texts,), 32, "fp32"),
+        shard_key(retokenized, (texts,), 32, "fp32"),
+        shard_key(teacher, (texts,), 33, "fp32"),
+        shard_key(teacher, (texts,), 32, "bf16"),
+        shard_key(teacher, (texts,), 32, "fp16"),
+        shard_key(fast_copy(teacher, "bf16", compile=True), (texts,), 32, "bf16"),
+        shard_key(teacher, (texts[::-1],), 32, "fp32"),
+        shard_key(teacher, (texts[:3],), 32, "fp32"),
+        shard_key(teacher, (texts[:2], texts[2:]), 32, "fp32"),
+        shard_key(teacher, (["a b", "c"],), 32, "fp32"),
+        shard_key(teacher, (["a", "b c"],), 32, "fp32"),
+    ]
+    assert len(set(keys)) == len(keys)
+    assert shard_key(replace(teacher, name="elsewhere"), (texts,), 32, "fp32") == keys[0]
+
+
+def test_options_that_change_the_logits_share_no_shard(teacher: Classifier, tmp_path: Path) -> None:
+    for options in ({}, {"max_length": 8}, {"precision": "bf16"}, {"precision": "fp16"}):
+        assert label(TEXTS, teacher, tmp_path, **options).live == len(TEXTS)
+    assert label(TEXTS, other_weights(teacher), tmp_path).live == len(TEXTS)
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("bf16", 0.1), ("fp16", 0.0125)])
+def test_16_bits_stay_near_and_are_stored_as_float32(
+    precision: str, tolerance: float, teacher: Classifier, tmp_path: Path
+) -> None:
+    full = label(TEXTS, teacher, tmp_path, precision="fp32")
+    half = label(TEXTS, fast_copy(teacher, precision, compile=False), tmp_path, precision=precision)
+    assert str(half.dataset.features["teacher_logits"].feature.dtype) == "float32"
+    np.testing.assert_allclose(logits(half), logits(full), rtol=tolerance, atol=tolerance)
+    assert (logits(half) != logits(full)).any()
+
+
+def scaled(teacher: Classifier, factor: float) -> Classifier:
+    """The same teacher, but for the size of its logits."""
+    model = copy.deepcopy(teacher.model)
+    with torch.no_grad():
+        model.classifier.weight.mul_(factor)
+    return replace(teacher, model=model, fingerprint=model_fingerprint(model))
+
+
+def test_logits_beyond_float16_are_neither_kept_nor_used(teacher: Classifier, tmp_path: Path) -> None:
+    loud = scaled(teacher, 60_000.0)
+    assert np.abs(logits(label(TEXTS, loud, tmp_path / "sound"))).max() > torch.finfo(torch.float16).max
+    label(TEXTS, loud, tmp_path / "sound", precision="bf16")
+    message = r"--precision fp16: expected finite .* --precision bf16 or fp32"
+    with pytest.raises(InputError, match=message):
+        label(TEXTS, fast_copy(loud, "fp16", compile=False), tmp_path / "cache", precision="fp16")
+    assert not list(tmp_path.glob("cache/**/*.arrow"))
+    with pytest.raises(InputError, match=message):
+        predict_logits(loud, (TEXTS,), max_length=32, precision="fp16")
+
+
+def test_logits_that_are_no_numbers_are_not_kept(teacher: Classifier, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="are its weights sound"):
+        label(TEXTS, scaled(teacher, float("nan")), tmp_path)
+    assert not list(tmp_path.glob("**/*.arrow"))
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_compiled_teacher_labels_alike_in_shards_of_its_own(teacher: Classifier, tmp_path: Path) -> None:
+    plain = label(TEXTS, teacher, tmp_path, precision="bf16")
+    made = fast_copy(teacher, "bf16", compile=True)
+    compiled = label(TEXTS, made, tmp_path, precision="bf16")
+    assert plain.live == compiled.live == len(TEXTS)
+    np.testing.assert_allclose(logits(compiled), logits(plain), rtol=0, atol=0.05)
+    assert label(TEXTS, fast_copy(teacher, "bf16", compile=True), tmp_path, precision="bf16").live == 0
+
+
+@pytest.mark.parametrize("precision", HALVES)
+def test_a_fast_copy_shares_the_shards_of_its_teacher(precision: str, teacher: Classifier, tmp_path: Path) -> None:
+    label(TEXTS, teacher, tmp_path, precision=precision)
+    assert label(TEXTS, fast_copy(teacher, precision, compile=False), tmp_path, precision=precision).live == 0
+
+
+class Together:
+    """Two processes, as threads: what each tells the others, and what the main one does for both."""
+
+    def __init__(self) -> None:
+        self.barrier, self.own, self.said = threading.Barrier(2, timeout=60), threading.local(), [None, None]
+
+    def everyone(self, value: Any) -> list[Any]:
+        self.said[self.own.state.process_index] = value
+        self.barrier.wait()
+        said = list(self.said)
+        self.barrier.wait()
+        return said
+
+    def on_main(self, function: Callable[[], Any]) -> Any:
+        return self.everyone(function() if self.own.state.process_index == 0 else None)[0]
+
+    def run(self, work: Callable[[int], Any]) -> list[Any]:
+        """What both return; where one fails the other does not wait."""
+
+        def process(index: int) -> Any:
+            self.own.state = SimpleNamespace(process_index=index, num_processes=2)
+            try:
+                return work(index)
+            except BaseException:
+                self.barrier.abort()
+                raise
+
+        with ThreadPoolExecutor(2) as pool:
+            return list(pool.map(process, range(2)))
+
+
+def test_missing_shards_are_dealt_out_evenly_whoever_left_them(
+    teacher: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a kill, for example, all that is missing may be what one process had still to do."""
+    texts = [*TEXTS, *TEXTS[:SHARD]]  # five whole shards and a short one
+    alone = label(texts, teacher, tmp_path)
+    together = Together()
+    monkeypatch.setattr(labelling, "PartialState", lambda: together.own.state)
+    monkeypatch.setattr(labelling, "everyone", together.everyone)
+    monkeypatch.setattr(labelling, "on_main", together.on_main)
+    monkeypatch.setattr(labelling, "_nothing_old_collected", nullcontext)
+    totals: list[float] = []
+    monkeypatch.setattr(labelling, "bar", lambda name, total, unit: totals.append(total) or bar(name, total, unit))
+    keys = [shard_key(teacher, (texts[i : i + SHARD],), 32, "fp32") for i in range(0, len(texts), SHARD)]
+    for gone in ((1, 3), (0, 2, 4), range(6), ()):
+        for number in gone:
+            next(tmp_path.rglob(f"{keys[number]}.arrow")).unlink()
+        totals.clear()
+        found = together.run(lambda index: label(texts, teacher, tmp_path))
+        sizes = [len(texts[i * SHARD : (i + 1) * SHARD]) for i in gone]
+        assert sorted(totals) == sorted((sum(sizes[::2]), sum(sizes[1::2])))
+        for each in found:
+            assert (each.queries, each.live) == (len(texts), sum(sizes))
+            np.testing.assert_array_equal(logits(each), logits(alone))
+
+
+def test_a_shard_that_a_pool_holds_twice_is_asked_for_once(teacher: Classifier, tmp_path: Path) -> None:
+    found = label(TEXTS[:SHARD] * 2, teacher, tmp_path)
+    assert (found.queries, found.live) == (2 * SHARD, SHARD)
+    np.testing.assert_array_equal(logits(found)[:SHARD], logits(found)[SHARD:])
+
+
+def test_long_texts_are_cut_to_max_length(teacher: Classifier, tmp_path: Path) -> None:
+    text = " ".join(prose(1)) * 9
+    widths: list[int] = []
+    hook = teacher.model.register_forward_pre_hook(
+        lambda module, args, kwargs: widths.append(kwargs["input_ids"].shape[1]), with_kwargs=True
+    )
+    with hook:
+        cut = label([text, "short"], teacher, tmp_path, max_length=10)
+    assert max(widths) == 10
+    ids = teacher.tokenizer(text, truncation=True, max_length=10, return_tensors="pt")
+    with torch.inference_mode():
+        np.testing.assert_allclose(logits(cut)[0], teacher.model(**ids).logits[0].numpy(), atol=1e-5)
+
+
+def test_max_length_beyond_the_teachers_positions_is_cut_or_refused(teacher: Classifier, tmp_path: Path) -> None:
+    assert teacher.model.config.max_position_embeddings == 128
+    try:
+        found = logits(label([" ".join(prose(30))], teacher, tmp_path, max_length=512))
+    except InputError:
+        return
+    np.testing.assert_array_equal(found, logits(label([" ".join(prose(30))], teacher, tmp_path, max_length=128)))

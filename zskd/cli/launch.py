@@ -1,0 +1,88 @@
+"""``--num-processes N``: the same command in N processes on this machine, started and watched by torch's launcher."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import tempfile
+import uuid
+from pathlib import Path
+
+import yaml
+
+from zskd.config.resolve import DistillConfig, to_dict
+from zskd.errors import RunError
+
+_LAUNCHED = "ZSKD_LAUNCHED"
+KEPT = "finished label shards and checkpoints are kept; repeat the command with --resume"
+
+
+def started_by_launcher() -> bool:
+    """True in a process that ``torchrun``, ``accelerate launch`` or `launch` started."""
+    # accelerate sets the first variable for a single process too.
+    return "ACCELERATE_MIXED_PRECISION" in os.environ or "RANK" in os.environ
+
+
+def is_main() -> bool:
+    """True in the first of several processes, and in a process that is alone."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def launched() -> bool:
+    """True in a process that `launch` started: the one that called it shows the results."""
+    return _LAUNCHED in os.environ
+
+
+def launch(config: DistillConfig, processes: int, *, quiet: bool = False) -> int:
+    """Run a distillation in several processes.
+
+    When one of them ends badly, the others are ended too (at once, or after 30 seconds where they do not listen).
+
+    Returns:
+        The exit code of the first process that failed where it said itself what was wrong, else 0.
+
+    Raises:
+        RunError: a process was killed or crashed.
+        KeyboardInterrupt: the user interrupted.
+    """
+    os.environ[_LAUNCHED] = "1"
+    os.environ.setdefault("LOGLEVEL", "CRITICAL")  # the launcher's own account of a failure is long
+    # As torchrun does, but with the cores shared out instead of one each.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // processes)))
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    with tempfile.TemporaryDirectory() as folder:
+        options = Path(folder, "run.yaml")
+        options.write_text(yaml.safe_dump(to_dict(config)), encoding="utf-8")
+        group = LaunchConfig(
+            min_nodes=1,
+            max_nodes=1,
+            nproc_per_node=processes,
+            run_id=uuid.uuid4().hex,
+            rdzv_backend="c10d",
+            rdzv_endpoint="localhost:0",
+            max_restarts=0,
+        )
+        try:
+            flags = ["--config", str(options), *(["--quiet"] if quiet else [])]
+            elastic_launch(group, sys.executable)("-m", "zskd", "distill", *flags)
+        except ChildFailedError as error:
+            first = min(error.failures.values(), key=lambda failure: failure.timestamp)
+            if first.exitcode == 2:
+                return 2
+            how = (
+                f"was killed by {signal.Signals(-first.exitcode).name}"
+                if first.exitcode < 0
+                else f"ended with exit code {first.exitcode}"
+            )
+            raise RunError(f"process {first.local_rank} of {processes} {how}; {KEPT}") from error
+        except SignalException as error:
+            raise KeyboardInterrupt from error
+        finally:
+            del os.environ[_LAUNCHED]
+    return 0

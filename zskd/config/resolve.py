@@ -1,0 +1,200 @@
+"""From YAML files and flags to a configuration. Precedence is default < YAML file < flag; `resolve` applies it.
+
+This module imports neither torch nor transformers, so that ``zskd --help`` and the checks stay quick.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import types
+import typing
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from zskd.config.distillation import POOL_SIZES, DistillConfig
+from zskd.config.verbs import DiagnoseConfig, EvaluateConfig, FinetuneConfig, PredictConfig
+from zskd.errors import InputError, nearest
+from zskd.tasks.task import Task, find_task
+
+__all__ = [
+    "DEFAULT_CONFIG",
+    "POOL_SIZES",
+    "Config",
+    "DiagnoseConfig",
+    "DistillConfig",
+    "EvaluateConfig",
+    "FinetuneConfig",
+    "PredictConfig",
+    "cache_root",
+    "field_type",
+    "flag",
+    "input_length",
+    "packaged_configs",
+    "read_yaml",
+    "resolve",
+    "run_config",
+    "to_dict",
+    "with_task_defaults",
+]
+
+DEFAULT_CONFIG = "glue"  # of `zskd distill` without --config
+
+Config = TypeVar("Config", DistillConfig, FinetuneConfig, EvaluateConfig, PredictConfig, DiagnoseConfig)
+
+
+def cache_root(cache_dir: str | None) -> Path:
+    """The cache folder: the flag, else $ZSKD_CACHE, else ~/.cache/zskd."""
+    return Path(cache_dir or os.environ.get("ZSKD_CACHE") or "~/.cache/zskd").expanduser()
+
+
+def flag(name: str) -> str:
+    """``batch_size`` -> ``--batch-size``."""
+    return "--" + name.replace("_", "-")
+
+
+def packaged_configs() -> dict[str, Path]:
+    """Name -> path of the YAML files shipped as ``zskd.configs``."""
+    folder = Path(str(resources.files("zskd.configs")))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def read_yaml(name_or_path: str) -> dict[str, Any]:
+    """Options from a packaged configuration or from a YAML file.
+
+    Raises:
+        InputError: neither a packaged name nor a file, not YAML, or not a mapping.
+    """
+    packaged = packaged_configs()
+    path = packaged.get(name_or_path, Path(name_or_path))
+    if not path.is_file():
+        raise InputError(
+            f"--config {name_or_path}: no such file or packaged configuration; {nearest(name_or_path, packaged)}"
+        )
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"--config {path}: expected YAML, found: {' '.join(str(error).split())}") from error
+    if loaded is None:
+        return {}
+    if not isinstance(loaded, dict):
+        raise InputError(f"--config {path}: expected `option: value` lines, found a {type(loaded).__name__}")
+    return loaded
+
+
+def field_type(cls: type, name: str) -> tuple[type, bool]:
+    """Plain type of a field and whether None is allowed; a list field answers (list, False)."""
+    hint = typing.get_type_hints(cls)[name]
+    if typing.get_origin(hint) is types.UnionType:
+        inner = [part for part in typing.get_args(hint) if part is not type(None)]
+        return inner[0], True
+    return typing.get_origin(hint) or hint, False
+
+
+def _cast(cls: type, name: str, value: Any) -> Any:
+    """Value as the field's type; PyYAML reads 2e-5 as a string, so numbers are cast here."""
+    kind, optional = field_type(cls, name)
+    if value is None and optional:
+        return None
+    if kind is list:
+        items = value if isinstance(value, list) else [value]
+        if any(item is None or isinstance(item, dict | list) for item in items):
+            raise ValueError
+        return [str(item) for item in items]
+    if kind is bool:
+        if isinstance(value, bool):
+            return value
+        raise ValueError
+    if kind in (int, float):
+        if isinstance(value, bool):
+            raise ValueError
+        number = float(value)
+        if kind is int and number != int(number):
+            raise ValueError
+        return int(number) if kind is int else number
+    if isinstance(value, dict | list) or value is None:
+        raise ValueError
+    return str(value)
+
+
+def resolve(cls: type[Config], config: str | None, flags: dict[str, Any]) -> tuple[Config, list[str]]:
+    """Merge defaults, a YAML configuration and flags.
+
+    Returns:
+        The config object, and every unknown key and value of a wrong type; such options keep their default, so
+        that the rest can still be checked.
+    """
+    problems: list[str] = []
+    values: dict[str, Any] = {}
+    try:
+        values = read_yaml(config) if config else {}
+    except InputError as error:
+        problems += error.problems
+    merged = {}
+    known = [item.name for item in dataclasses.fields(cls)]
+    for origin, options in ((f"--config {config}", values), ("flag", flags)):
+        for key, value in options.items():
+            if key not in known:
+                problems.append(f"{origin}: unknown option {key!r}; {nearest(str(key), known)}")
+                continue
+            try:
+                merged[key] = _cast(cls, key, value)
+            except (TypeError, ValueError, OverflowError):
+                kind = field_type(cls, key)[0].__name__
+                problems.append(f"{flag(key)}: expected a value of type {kind}, found {value!r}")
+    return with_task_defaults(cls(**merged)), problems
+
+
+def run_config(name: str) -> DistillConfig | None:
+    """Options of the run in a folder; None where `name` is not the folder of a run.
+
+    Raises:
+        InputError: the run's configuration is not one of this version.
+    """
+    path = Path(name).expanduser() / "config.yaml"
+    if not name or not path.is_file() or not path.with_name("record.json").is_file():
+        return None
+    config, problems = resolve(DistillConfig, str(path), {})
+    if problems:
+        raise InputError(problems)
+    return config
+
+
+def input_length(config: DistillConfig | FinetuneConfig | EvaluateConfig | DiagnoseConfig) -> int:
+    """Tokens of an input, of a configuration that `with_task_defaults` has filled in."""
+    assert config.max_length is not None
+    return config.max_length
+
+
+def _objective(config: DistillConfig, task: Task) -> str:
+    """The objective where none is asked for: what was measured to be best (docs/measurements.md), else KD.
+
+    A temperature or gold labels ask for an objective that heeds them.
+    """
+    plain = config.temperature == DistillConfig.temperature and config.gold_labels is None
+    measured = config.student == "build" and not task.is_pair and task.num_labels == 2
+    return "logit-mse" if measured and plain else "kd"
+
+
+def with_task_defaults(config: Config) -> Config:
+    """The configuration with the task's own values where none was given; unchanged where there is no such task."""
+    try:
+        task = find_task(config.task or "")
+    except InputError:
+        return config  # `zskd.checks.check` says what is wrong with it
+    defaults: dict[str, Any] = {"max_length": task.max_length, "pool_size": POOL_SIZES[len(task.text_columns)]}
+    if isinstance(config, DistillConfig):
+        defaults["objective"] = _objective(config, task)
+    filled = dataclasses.replace(config)
+    for name, value in defaults.items():
+        if getattr(config, name, value) is None:
+            setattr(filled, name, value)
+    return filled
+
+
+def to_dict(config: DistillConfig | FinetuneConfig | EvaluateConfig | DiagnoseConfig) -> dict[str, Any]:
+    """Plain values, in field order, ready for YAML."""
+    return dataclasses.asdict(config)

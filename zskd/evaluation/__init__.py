@@ -1,0 +1,1 @@
+"""Scores after training, and the gate that a teacher passes before it."""

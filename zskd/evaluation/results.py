@@ -1,0 +1,255 @@
+"""The last room: evaluation files are opened here, once, and the results are put together."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+
+from zskd.config.resolve import DistillConfig, input_length
+from zskd.errors import InputError
+from zskd.evaluation.analysis import compare, latency
+from zskd.evaluation.scoring import above_chance, evaluate_rows, score_predictions
+from zskd.runs.folder import RunFolder
+from zskd.runs.read import read_part
+from zskd.tasks.labelled import Labelled, hub_rows, read_labelled
+from zskd.tasks.task import Task
+from zskd.teacher.blackbox import BlackBox
+from zskd.teacher.classifier import Classifier
+from zskd.teacher.labelling import predict_logits
+from zskd.text.shaping import text_columns
+from zskd.training.fit import Fit
+from zskd.transfer.selection import Selection
+from zskd.transfer.transfer_report import overlap
+
+logger = logging.getLogger(__name__)
+
+LATENCY_TEXTS = 32  # held-out inputs that latency is measured with
+
+
+def finished(run: RunFolder) -> dict[str, Any] | None:
+    """Metrics of a run that a resumed command finds complete, else None."""
+    metrics: dict[str, Any] | None = read_part(run.path, "metrics.json")
+    if metrics is not None:
+        logger.info("%s holds the finished run; nothing to resume", run.path)
+    return metrics
+
+
+def class_line(selection: Selection) -> str:
+    """Teacher's classes in the transfer set, in one line."""
+    return ", ".join(f"{name} {100 * entry['share']:.0f} %" for name, entry in selection.report.items())
+
+
+def _evaluation_sets(config: DistillConfig, task: Task) -> dict[str, Labelled]:
+    sets = {}
+    if config.glue_dir is not None:
+        files = task.glue_files(config.glue_dir)
+        sets = {name: read_labelled(task, path) for name, path in files.items() if path.is_file()}
+    elif config.hub_eval:
+        sets = {name: hub_rows(task, split, flag="--hub-eval") for name, split in task.hub_splits.items()}
+    return sets
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What the evaluation files gave.
+
+    Attributes:
+        by_model: model (``teacher``, ``student``) -> evaluation set -> scores. The student's on an evaluation file
+            have ``overlap`` beside them: rows of which a text is also in the transfer set.
+        details: evaluation set -> model -> `zskd.evaluation.analysis.compare` against the labels.
+    """
+
+    by_model: dict[str, dict[str, dict[str, Any]]]
+    details: dict[str, dict[str, Any]]
+
+
+def score(
+    config: DistillConfig,
+    task: Task,
+    teacher: Classifier | BlackBox,
+    student: Classifier,
+    gate: dict[str, Any] | None,
+    transfer: Dataset,
+    run: RunFolder,
+) -> Scores:
+    """Score both models on the probe and on the evaluation files.
+
+    Raises:
+        InputError: an evaluation file is not usable; the student is kept and the message says how to score it.
+    """
+    scores: dict[str, dict[str, dict[str, Any]]] = {"teacher": {}, "student": {}}
+    details: dict[str, dict[str, Any]] = {}
+    probe = task.probe_path()
+    if probe is not None and gate is not None:
+        scores["teacher"]["probe"] = {k: v for k, v in gate.items() if k not in ("threshold", "plain")}
+        scores["student"]["probe"] = evaluate_rows(
+            task, read_labelled(task, probe), student, input_length(config), "fp32"
+        )
+    try:
+        sets = _evaluation_sets(config, task)
+    except InputError as error:
+        raise InputError(
+            [
+                *error.problems,
+                f"the student is finished and kept in {run.student}; score it with "
+                f"`zskd evaluate --model {run.student} --task {config.task} --data FILE.tsv`",
+            ]
+        ) from error
+    for name, rows in sets.items():
+        details[name] = {}
+        for who, model in (("teacher", teacher), ("student", student)):
+            logits = predict_logits(model, rows.texts, max_length=input_length(config), precision="fp32")
+            logits = logits[:, list(model.order)]
+            scores[who][name] = score_predictions(task, logits.argmax(axis=1), rows.labels)
+            details[name][who] = compare(logits, np.asarray(rows.labels))
+        scores["student"][name]["overlap"] = overlap(rows.texts, transfer)
+        if scores["student"][name]["overlap"]:
+            logger.info("%s: %d rows share a text with the transfer set", name, scores["student"][name]["overlap"])
+    return Scores(scores, details)
+
+
+def analysis(
+    task: Task,
+    teacher: Classifier | BlackBox,
+    student: Classifier,
+    report: Dataset,
+    predicted: tuple[np.ndarray, np.ndarray],
+    scores: Scores,
+    length: int,
+) -> dict[str, Any]:
+    """Content of ``analysis.json``.
+
+    Args:
+        report: the report half of the held-out inputs.
+        predicted: the teacher's and the student's logits ``(rows, num_labels)`` on it, in the task's order.
+        length: tokens of an input.
+
+    Returns:
+        ``labels``; ``heldout``, the student against the teacher's classes (`zskd.evaluation.analysis.compare`);
+        ``evaluation``, both models against gold labels per evaluation set; ``latency`` per model, None for a black box.
+    """
+    guide, learner = predicted
+    texts = tuple(report[:LATENCY_TEXTS][name] for name in text_columns(report))
+    return {
+        "labels": list(task.labels),
+        "heldout": compare(learner, guide.argmax(axis=1)),
+        "evaluation": scores.details,
+        "latency": {
+            who: latency(model, texts, length) if isinstance(model, Classifier) else None
+            for who, model in (("teacher", teacher), ("student", student))
+        },
+    }
+
+
+def retention(
+    scores: dict[str, dict[str, dict[str, Any]]],
+) -> tuple[dict[str, float | None], dict[str, float | None]]:
+    """Student's accuracy as a share of the teacher's, raw and above the majority class, per evaluation set."""
+    raw: dict[str, float | None] = {}
+    above: dict[str, float | None] = {}
+    for name, student in scores["student"].items():
+        teacher = scores["teacher"][name]
+        raw[name] = student["accuracy"] / teacher["accuracy"] if teacher["accuracy"] else None
+        above[name] = above_chance(student["accuracy"], student["majority"], teacher["accuracy"])
+    return raw, above
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished walk knows.
+
+    Attributes:
+        record: as in the run's ``record.json``.
+        scores: of `score`.
+        agreed: of `zskd.evaluation.scoring.agreement`, on the report half of the held-out text.
+        queries: texts whose teacher logits were used.
+        single_tokens: tokens of the vocabulary that the teacher was shown to build the student.
+        live: how many of both were asked for in this run.
+    """
+
+    record: dict[str, Any]
+    teacher: Classifier | BlackBox
+    student: Classifier
+    scores: dict[str, dict[str, dict[str, Any]]]
+    agreed: dict[str, float | None]
+    fitted: Fit
+    queries: int
+    single_tokens: int
+    live: int
+
+
+def metrics(config: DistillConfig, task: Task, outcome: Outcome, run: RunFolder, *, zero_shot: bool) -> dict[str, Any]:
+    """Content of ``metrics.json``; the keys are the run's output contract.
+
+    ``compression`` is None for a teacher whose size is not known.
+    """
+    record, scores, agreed, fitted = outcome.record, outcome.scores, outcome.agreed, outcome.fitted
+    teacher, student = outcome.teacher, outcome.student
+    raw, above = retention(scores)
+    written = fitted.trainer.phase2.queries if fitted.trainer.phase2 is not None else 0
+    return {
+        "task": task.name,
+        "seed": config.seed,
+        "teacher": {
+            "name": teacher.name,
+            "revision": teacher.revision,
+            "parameters": teacher.parameters,
+            "scores": scores["teacher"],
+        },
+        "student": {"parameters": student.parameters, "scores": scores["student"]},
+        "compression": teacher.parameters / student.parameters if teacher.parameters else None,
+        "retention": raw,
+        "retention_above_chance": above,
+        "agreement": agreed["raw"],
+        "agreement_majority": agreed["majority"],
+        "agreement_above_chance": agreed["above_chance"],
+        "teacher_queries": outcome.queries + outcome.single_tokens + written,
+        "teacher_queries_live": outcome.live + written,
+        "teacher_queries_by_use": {
+            "texts": outcome.queries,
+            "single_tokens": outcome.single_tokens,
+            "generator": written,
+        },
+        "transfer_set": record["transfer_set"],
+        "steps": fitted.steps,
+        "best_step": fitted.best_step,
+        "resumed_from": fitted.resumed_from,
+        "collapse": fitted.collapse,
+        "seconds": {**run.seconds, "total": round(sum(run.seconds.values()), 2)},
+        "zero_shot": {
+            "enforced": zero_shot,
+            "read_before_training": [
+                *(["probe (teacher gate)"] if record["gate"] else []),
+                *(["gold labels (--gold-labels)"] if config.gold_labels is not None else []),
+            ],
+            "read_after_training": [name for name in scores["student"] if name != "probe"],
+        },
+        "versions": record["versions"],
+    }
+
+
+def table(metrics: dict[str, Any]) -> str:
+    """The closing table of a run."""
+    lines = [f"{'':24}{'teacher':>12}{'student':>12}{'kept':>9}{'above chance':>14}"]
+    size, ratio = metrics["teacher"]["parameters"], metrics["compression"]
+    lines.append(
+        f"{'parameters':24}{format(size, ',') if size else 'unknown':>12}{metrics['student']['parameters']:>12,}"
+        f"{'1/' + format(ratio, '.1f') if ratio else '-':>9}"
+    )
+    for name, student in metrics["student"]["scores"].items():
+        teacher, above = metrics["teacher"]["scores"][name], metrics["retention_above_chance"][name]
+        shown = "-" if above is None else f"{100 * above:.1f} %"
+        raw = metrics["retention"][name]
+        label = f"{name} ({student['rows']} rows)"
+        lines.append(
+            f"{label:24}{teacher['accuracy']:>12.4f}{student['accuracy']:>12.4f}"
+            f"{'-' if raw is None else format(100 * raw, '.1f') + ' %':>9}{shown:>14}"
+        )
+    above = metrics["agreement_above_chance"]
+    shown = "-" if above is None else f"{100 * above:.1f} %"
+    lines.append(f"{'agreement (held out)':24}{'':12}{metrics['agreement']:>12.4f}{'':9}{shown:>14}")
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Asking the Hugging Face Hub and writing to it."""

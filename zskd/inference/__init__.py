@@ -1,0 +1,1 @@
+"""A finished student in use: loading it, answering, exporting."""

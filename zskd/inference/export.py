@@ -1,0 +1,252 @@
+"""Writing a student as ONNX, for runtimes without torch, with a check that it still gives the same answers."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import warnings
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+
+from zskd.errors import InputError, RunError
+from zskd.evaluation.analysis import time_answers
+from zskd.evaluation.scoring import score_predictions
+from zskd.inference.saved import Saved
+from zskd.models.batching import token_batches, token_budget
+from zskd.models.encoding import encode_texts
+from zskd.models.loading import quiet_transformers
+from zskd.system.files import replacing, write_text
+from zskd.tasks.labelled import Labelled
+from zskd.teacher.classifier import Classifier
+from zskd.teacher.labelling import predict_logits
+
+logger = logging.getLogger(__name__)
+
+PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+TOLERANCE = 1.0e-4  # largest difference of a logit from PyTorch's
+FLOAT, INT8 = "model.onnx", "model_quantized.onnx"  # names that ONNX loaders for the Hub look for
+
+Texts = tuple[list[str], ...]
+Answer = Callable[[Texts], np.ndarray]
+
+_SENTENCE = "the film of a town and its people was long but never dull , with a plot that one could follow"
+
+
+def missing_packages() -> list[str]:
+    """Packages of ``zskd[onnx]`` that are not installed."""
+    return [name for name in PACKAGES if find_spec(name) is None]
+
+
+class _Logits(torch.nn.Module):
+    """A classifier that takes its inputs in order and gives its logits alone."""
+
+    def __init__(self, model: PreTrainedModel, names: list[str]) -> None:
+        super().__init__()
+        self.model, self.names = model, names
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        """Logits ``(batch, num_labels)`` of inputs ``(batch, tokens)``, in the order of ``names``."""
+        logits: torch.Tensor = self.model(**dict(zip(self.names, inputs, strict=True))).logits
+        return logits
+
+
+def write_onnx(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: Path) -> None:
+    """Write a classifier with free batch and sequence axes.
+
+    Raises:
+        RunError: torch cannot translate this architecture.
+    """
+    # A copy on the CPU: the exporter moves and traces what it is given.
+    model = copy.deepcopy(model).cpu().float().eval()
+    names = list(tokenizer.model_input_names)
+    # Two rows of different lengths, so that neither axis is taken for a constant and the mask is not all ones.
+    example = tokenizer(["one of them", "one of them and quite a few words more"], padding=True, return_tensors="pt")
+    free = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence", min=2, max=tokenizer.model_max_length)}
+    if tokenizer.model_max_length > 1 << 16:  # a tokenizer that knows no limit
+        free[1] = torch.export.Dim("sequence", min=2)
+    level = logging.getLogger("torch.onnx").level
+    try:
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        with warnings.catch_warnings(), quiet_transformers():
+            warnings.simplefilter("ignore")  # on operators of packages that are not installed
+            program = torch.onnx.export(
+                _Logits(model, names).eval(),
+                tuple(example[name] for name in names),
+                input_names=names,
+                output_names=["logits"],
+                dynamic_shapes=(tuple(free for _ in names),),
+                dynamo=True,
+                verbose=False,
+            )
+            assert program is not None
+            program.save(path)
+    except torch.onnx.OnnxExporterError as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise RunError(f"{model.config.model_type}: torch cannot write it as ONNX: {first}") from error
+    finally:
+        logging.getLogger("torch.onnx").setLevel(level)
+
+
+def quantize(source: Path, target: Path) -> None:
+    """Weights as int8, a scale per output channel; activations are quantized as they come (dynamic quantization)."""
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    model = onnx.load(source)
+    # The quantizer turns some weights round and then trips over the shapes that the exporter wrote down for them.
+    del model.graph.value_info[:]
+
+    root = logging.getLogger()
+    level = root.level
+    try:
+        root.setLevel(logging.ERROR)  # it advises a preparation that changes nothing here
+        quantize_dynamic(model, target, weight_type=QuantType.QInt8, per_channel=True)
+    finally:
+        root.setLevel(level)
+
+
+def onnx_answers(path: Path, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Answer:
+    """A function that gives the logits ``(rows, num_labels)`` of an ONNX file on the CPU, in batches as PyTorch's."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    names = [entry.name for entry in session.get_inputs()]
+    classes = session.get_outputs()[0].shape[1]
+
+    def answers(texts: Texts) -> np.ndarray:
+        encoded = encode_texts(tokenizer, texts, max_length)
+        lengths = [len(ids) for ids in encoded["input_ids"]]
+        logits = np.empty((len(lengths), classes), dtype=np.float32)
+        for batch in token_batches(lengths, token_budget("cpu")):
+            rows = [{name: encoded[name][i] for name in encoded} for i in batch]
+            inputs = tokenizer.pad(rows, padding="longest", return_tensors="np")
+            logits[batch] = session.run(None, {name: inputs[name].astype(np.int64) for name in names})[0]
+        return logits
+
+    return answers
+
+
+def parity_texts(texts: int, max_length: int) -> list[Texts]:
+    """Batches of several sizes and lengths, rows of a batch of different lengths, from one word to over the limit."""
+
+    words = _SENTENCE.split()
+
+    def text(size: int, shift: int) -> str:
+        return " ".join(words[(i + shift) % len(words)] for i in range(size))
+
+    sizes = sorted({1, 2, 5, 12, max_length // 3, max_length // 2, 2 * max_length})
+    batches = [[text(size, size)] for size in sizes]
+    batches += [[text(size, shift) for shift, size in enumerate(sizes)], [text(4, shift) for shift in range(17)]]
+    return [tuple(list(batch if column == 0 else reversed(batch)) for column in range(texts)) for batch in batches]
+
+
+def largest_difference(one: Answer, other: Answer, batches: list[Texts]) -> float:
+    """Largest absolute difference of a logit over all batches."""
+    return max(float(np.abs(one(texts) - other(texts)).max()) for texts in batches)
+
+
+def export_onnx(
+    saved: Saved, folder: Path, *, int8: bool = False, data: Labelled | None = None, data_name: str = ""
+) -> dict[str, Any]:
+    """Write ``model.onnx``, the quantized one, tokenizer, configuration and ``export.json`` into a new folder.
+
+    Args:
+        int8: also write `INT8`.
+        data: labelled rows that all models answer, for agreement and scores.
+        data_name: what to call them.
+
+    Returns:
+        Content of ``export.json``: ``largest_difference`` of a logit from PyTorch's, ``tolerance``, ``threads``,
+        ``data``, and per model ``bytes``, ``milliseconds``, ``texts_per_second``, and where there is data
+        ``agreement`` with PyTorch and ``scores``.
+
+    Raises:
+        RunError: the architecture cannot be written, or the written model gives other logits; nothing is left.
+    """
+    classifier = saved.classifier
+    if not isinstance(classifier, Classifier):
+        raise InputError(f"{classifier.name}: expected a model with weights, found a callable")
+    tokenizer = classifier.tokenizer
+    max_length = min(saved.max_length, tokenizer.model_max_length)
+    batches = parity_texts(saved.texts or 1, max_length)
+
+    def torch_answers(texts: Texts) -> np.ndarray:
+        return predict_logits(classifier, texts, max_length=max_length, precision="fp32")
+
+    with replacing(folder) as temporary:
+        temporary.mkdir()
+        logger.info("writing %s", FLOAT)
+        write_onnx(classifier.model, tokenizer, temporary / FLOAT)
+        models = {"PyTorch": torch_answers, "ONNX": onnx_answers(temporary / FLOAT, tokenizer, max_length)}
+        sizes = {"PyTorch": sum(p.numel() * p.element_size() for p in classifier.model.parameters())}
+        sizes["ONNX"] = (temporary / FLOAT).stat().st_size
+        difference = largest_difference(torch_answers, models["ONNX"], batches)
+        if not difference <= TOLERANCE:  # NaN too
+            raise RunError(
+                f"{classifier.name}: the ONNX model's logits differ from PyTorch's by up to {difference:.2g}, allowed "
+                f"is {TOLERANCE:.0e}; nothing was written"
+            )
+        logger.info("logits differ from PyTorch's by at most %.1e", difference)
+        if int8:
+            quantize(temporary / FLOAT, temporary / INT8)
+            models["ONNX int8"] = onnx_answers(temporary / INT8, tokenizer, max_length)
+            sizes["ONNX int8"] = (temporary / INT8).stat().st_size
+        timed = data.texts if data is not None else batches[-2]
+        measured = {name: {"bytes": sizes[name], **time_answers(models[name], timed)} for name in models}
+        if data is not None:
+            for name, found in _compare(saved, models, data).items():
+                measured[name] |= found
+        results = {
+            "largest_difference": difference,
+            "tolerance": TOLERANCE,
+            "max_length": max_length,
+            "threads": torch.get_num_threads(),
+            "data": data_name or None,
+            "models": measured,
+        }
+        with quiet_transformers():
+            classifier.model.config.save_pretrained(temporary)
+            tokenizer.save_pretrained(temporary)
+        write_text(temporary / "export.json", json.dumps(results, indent=1) + "\n")
+    return results
+
+
+def _compare(saved: Saved, models: dict[str, Answer], data: Labelled) -> dict[str, dict[str, Any]]:
+    """Per model its agreement with the first one, and its scores where the task is known."""
+    order = list(saved.classifier.order)
+    found = {name: answers(data.texts)[:, order].argmax(axis=1) for name, answers in models.items()}
+    first = next(iter(found.values()))
+    compared: dict[str, dict[str, Any]] = {}
+    for name, classes in found.items():
+        compared[name] = {"agreement": float((classes == first).mean())}
+        if saved.task is not None:
+            compared[name]["scores"] = score_predictions(saved.task, classes, data.labels)
+    return compared
+
+
+def table(results: dict[str, Any]) -> str:
+    """The results for people."""
+    scored = any("scores" in entry for entry in results["models"].values())
+    agreed = results["data"] is not None
+    lines = [
+        f"{'':12}{'MB':>8}{'ms each':>10}{'per second':>12}"
+        + (f"{'agreement':>12}" if agreed else "")
+        + (f"{'accuracy':>10}" if scored else "")
+    ]
+    for name, entry in results["models"].items():
+        line = f"{name:12}{entry['bytes'] / 1e6:>8.2f}{entry['milliseconds']:>10.2f}{entry['texts_per_second']:>12,.0f}"
+        if agreed:
+            line += f"{100 * entry['agreement']:>10.1f} %"
+        lines.append(line + (f"{entry['scores']['accuracy']:>10.4f}" if scored else ""))
+    return "\n".join(lines)

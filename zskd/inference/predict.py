@@ -1,0 +1,131 @@
+"""Answers for lines of text as they arrive: label and probabilities, in the order of the lines."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from io import BufferedIOBase
+from typing import Any
+
+import numpy as np
+
+from zskd.errors import InputError
+from zskd.evaluation.analysis import softmax
+from zskd.inference.saved import Saved
+from zskd.teacher.labelling import predict_logits
+
+logger = logging.getLogger(__name__)
+
+CHUNK = 1 << 16  # bytes that are asked for at once; what has arrived is answered without waiting for the rest
+DIGITS = 6  # of a probability
+
+Row = tuple[str, ...]
+
+
+def _arriving(stream: BufferedIOBase) -> Iterator[list[bytes]]:
+    """Whole lines, as many as one read brings; a last line without an end counts."""
+    rest = b""
+    while chunk := stream.read1(CHUNK):
+        *lines, rest = (rest + chunk).split(b"\n")
+        if lines:
+            yield lines
+    if rest:
+        yield [rest]
+
+
+def read_rows(stream: BufferedIOBase, name: str, texts: int | None, reason: str, size: int) -> Iterator[list[Row]]:
+    """Batches of at most `size` rows; a batch is not kept waiting for lines that have not arrived.
+
+    Args:
+        name: of the file, for messages.
+        texts: texts of an input; None: as many as the first line has.
+        reason: what says so.
+
+    Raises:
+        InputError: a line is not UTF-8 or has another number of columns; rows before it have been handed out.
+    """
+    number = 0
+    for lines in _arriving(stream):
+        rows: list[Row] = []
+        for line in lines:
+            number += 1
+            try:
+                row = _parse(line, f"{name}, line {number}", first=number == 1)
+                if texts is None:
+                    texts, reason = len(row), "the first line"
+                    logger.info("nothing says how many texts the model reads; the first line has %d", texts)
+                if len(row) != texts or len(row) > 2:
+                    raise InputError(_wrong_columns(f"{name}, line {number}", len(row), texts, reason))
+            except InputError:
+                if rows:
+                    yield rows
+                raise
+            rows.append(row)
+            if len(rows) == size:
+                yield rows
+                rows = []
+        if rows:
+            yield rows
+
+
+def _parse(line: bytes, where: str, *, first: bool) -> Row:
+    try:
+        # utf-8-sig: a file may begin with a byte-order mark.
+        return tuple(line.removesuffix(b"\r").decode("utf-8-sig" if first else "utf-8").split("\t"))
+    except UnicodeDecodeError as error:
+        raise InputError(f"{where}: expected UTF-8 text, found other bytes") from error
+
+
+def _wrong_columns(where: str, found: int, expected: int, reason: str) -> str:
+    if expected > 2:
+        return f"{where}: expected one text, or two separated by a tab; found {found} columns"
+    wanted = "one text, without a tab" if expected == 1 else "two texts, separated by a tab"
+    return f"{where}: expected {wanted} ({reason}), found {found} column{'s' * (found != 1)}"
+
+
+def answer(saved: Saved, rows: list[Row], precision: str) -> np.ndarray:
+    """Probabilities ``(rows, num_labels)`` in the order of ``saved.labels``."""
+    columns = tuple(list(column) for column in zip(*rows, strict=True))
+    logits = predict_logits(saved.classifier, columns, max_length=saved.max_length, precision=precision)
+    return softmax(logits[:, list(saved.classifier.order)])
+
+
+def predict(
+    saved: Saved,
+    stream: BufferedIOBase,
+    write: Callable[[str], Any],
+    *,
+    name: str,
+    batch_size: int = 32,
+    precision: str = "fp32",
+    as_json: bool = False,
+) -> int:
+    """Answer every line of `stream`; `write` is called once per batch with whole lines.
+
+    A line of the answer is the label and the probability of each class, separated by tabs below a header line, or a
+    JSON object. An empty line is an empty text, so that line numbers go together.
+
+    Returns:
+        How many lines were answered.
+
+    Raises:
+        InputError: see `read_rows`; the lines before the wrong one have been answered.
+    """
+    if not as_json:
+        names = [" ".join(label.split()) for label in saved.labels]
+        write("\t".join(["label", *names]) + "\n")
+    total = 0
+    for rows in read_rows(stream, name, saved.texts, saved.reason, batch_size):
+        probabilities = answer(saved, rows, precision)
+        write("".join(_line(saved.labels, found, as_json=as_json) for found in probabilities))
+        total += len(rows)
+    return total
+
+
+def _line(labels: tuple[str, ...], probabilities: np.ndarray, *, as_json: bool) -> str:
+    label = labels[int(probabilities.argmax())]
+    if not as_json:
+        return "\t".join([" ".join(label.split()), *(f"{p:.{DIGITS}f}" for p in probabilities)]) + "\n"
+    shares = {name: round(float(p), DIGITS) for name, p in zip(labels, probabilities, strict=True)}
+    return json.dumps({"label": label, "probabilities": shares}, ensure_ascii=False) + "\n"

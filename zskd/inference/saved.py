@@ -1,0 +1,134 @@
+"""A saved classifier without being told its task: from its configuration labels and texts, the rest from its run."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zskd.config.resolve import cache_root
+from zskd.errors import InputError
+from zskd.models.labels import TEXTS_FIELD, label_names, recorded_texts
+from zskd.models.loading import count_parameters, model_fingerprint, tokenizer_fingerprint
+from zskd.models.positions import usable_positions
+from zskd.runs.read import read_part
+from zskd.tasks.task import TASKS, Task, find_task
+from zskd.teacher.blackbox import BlackBox
+from zskd.teacher.classifier import Classifier, load_plain, pick_device
+from zskd.teacher.load import load_teacher
+
+logger = logging.getLogger(__name__)
+
+LONGEST = 512  # tokens, where neither task nor model say less
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A classifier that is ready to answer.
+
+    Attributes:
+        labels: names of its classes; class ``i`` is column ``classifier.order[i]`` of its logits.
+        texts: how many texts an input has; None where neither task, run nor ``config.json`` says so.
+        reason: what says how many texts there are, for messages.
+        max_length: tokens; longer inputs are cut.
+        task: its task, where it is known.
+    """
+
+    classifier: Classifier | BlackBox
+    labels: tuple[str, ...]
+    texts: int | None
+    reason: str
+    max_length: int
+    task: Task | None
+
+
+def recorded_task(record: dict[str, Any]) -> Task | None:
+    """The task of a run's ``record.json``; None where an older zskd did not write it."""
+    definition = record.get("task")
+    if not isinstance(definition, dict):
+        return None
+    try:
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in definition.items()}
+        return Task(**values)
+    except TypeError:  # of a zskd whose tasks had other attributes
+        return TASKS.get(str(definition.get("name")))
+
+
+def _run_of(folder: Path) -> tuple[Task | None, int | None]:
+    """Task and input length of the run that a student's folder lies in."""
+    if folder.name != "student":
+        return None, None
+    try:
+        record, options = read_part(folder.parent, "record.json"), read_part(folder.parent, "config.yaml")
+    except InputError:
+        return None, None  # a folder like any other
+    if record is None or options is None:
+        return None, None
+    return recorded_task(record), options.get("max_length")
+
+
+def student_folder(name: str) -> str:
+    """`name`, or ``RUN/student`` where it names a run folder.
+
+    Raises:
+        InputError: the run has no student yet.
+    """
+    folder = Path(name).expanduser()
+    if not (folder / "config.yaml").is_file() or (folder / "config.json").is_file():
+        return name
+    if not (folder / "student" / "config.json").is_file():
+        raise InputError(f"{name}: expected a finished run, found no student in it; finish it with --resume")
+    return str(folder / "student")
+
+
+def load_saved(
+    name: str,
+    *,
+    flag: str,
+    task_name: str | None = None,
+    label_map: str | None = None,
+    max_length: int | None = None,
+    cache_dir: str | None = None,
+) -> Saved:
+    """Load a classifier from a run folder, a model folder or the Hub, on the device where models run.
+
+    Args:
+        task_name: puts the labels into this task's words and order, and says how many texts an input has.
+        max_length: overrules what the task, the run or the model say.
+
+    Raises:
+        InputError: it cannot be loaded, or has other labels than the task.
+    """
+    cache, name = cache_root(cache_dir), student_folder(name)
+    if task_name:
+        task = find_task(task_name)
+        classifier = load_teacher(task, name, cache, None, label_map, flag=flag)
+        reason = f"--task {task_name}"
+        return Saved(classifier, task.labels, len(task.text_columns), reason, max_length or task.max_length, task)
+    model, tokenizer, commit = load_plain(name, cache, None, flag=flag)
+    labels = tuple(label_names({"id2label": model.config.id2label}))
+    known, length = _run_of(Path(name).expanduser())
+    texts, reason = recorded_texts(model.config.to_dict(), f"{flag} {name}"), f"{TEXTS_FIELD} in its config.json"
+    if known is not None and (tuple(known.labels) != labels or texts not in (None, len(known.text_columns))):
+        known = None  # another model was put into the folder
+    if known is not None:
+        texts, reason = len(known.text_columns), f"{Path(name).parent / 'record.json'} says {known.name}"
+    limits = (usable_positions(model.config.to_dict()), tokenizer.model_max_length, LONGEST)
+    return Saved(
+        classifier=Classifier(
+            name=name,
+            model=model.requires_grad_(False).to(pick_device()),
+            tokenizer=tokenizer,
+            order=tuple(range(len(labels))),
+            parameters=count_parameters(model),
+            fingerprint=model_fingerprint(model),
+            tokenizer_fingerprint=tokenizer_fingerprint(tokenizer),
+            revision=commit,
+        ),
+        labels=labels,
+        texts=texts,
+        reason=reason,
+        max_length=max_length or min(limit for limit in (*limits, length) if limit is not None),
+        task=known,
+    )

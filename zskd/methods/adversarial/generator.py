@@ -1,0 +1,130 @@
+"""The generator: a masked language model that fills masked positions of a sentence.
+
+It comes from the Hub or a folder, or is built from the teacher's first layers. Only the masked positions go through
+its vocabulary-sized head.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import torch
+from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+
+from zskd.errors import InputError
+from zskd.models.loading import find_model, load_tokenizer, quiet_transformers
+from zskd.teacher.classifier import Classifier
+
+LAYERS = 2  # of the teacher, for a built generator
+
+_UNUSED = re.compile(r"[\[<](unused|extra_id|madeupword)_?\d*[\]>]")
+
+# What follows the encoder, by model type: the states of some positions ``(positions, hidden)`` to logits.
+_HEADS: dict[str, Callable[[PreTrainedModel, torch.Tensor], torch.Tensor]] = {
+    "albert": lambda model, states: model.predictions(states),
+    "bert": lambda model, states: model.cls(states),
+    "distilbert": lambda model, states: model.vocab_projector(
+        model.vocab_layer_norm(model.activation(model.vocab_transform(states)))
+    ),
+    "electra": lambda model, states: model.generator_lm_head(model.generator_predictions(states)),
+    "roberta": lambda model, states: model.lm_head(states),
+}
+
+
+def check_generator(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, shown: str) -> None:
+    """Check that a model can be the generator.
+
+    Raises:
+        InputError: its architecture is unknown here, or its tokenizer has no mask token.
+    """
+    if model.config.model_type not in _HEADS:
+        raise InputError(
+            f"{shown}: expected a masked language model of one of the types {', '.join(sorted(_HEADS))}, "
+            f"found {model.config.model_type}"
+        )
+    if tokenizer.mask_token_id is None:
+        raise InputError(f"{shown}: expected a tokenizer with a mask token, found none")
+
+
+def build_generator(teacher: Classifier, layers: int = LAYERS) -> PreTrainedModel:
+    """A masked language model of the teacher's embeddings and first layers, with a head that starts at random.
+
+    Its output layer shares the embedding table. It needs `zskd.methods.adversarial.warmup` before its words make sense.
+
+    Returns:
+        The model in float32.
+
+    Raises:
+        InputError: the teacher's architecture has no masked language model here.
+    """
+    check_generator(teacher.model, teacher.tokenizer, shown="a generator built from the teacher")
+    config = AutoConfig.for_model(**teacher.model.config.to_dict())
+    config.num_hidden_layers = min(layers, config.num_hidden_layers)
+    with quiet_transformers(), torch.random.fork_rng():
+        torch.manual_seed(0)  # the same head whatever the run's seed, so that its warm-up is found in the cache
+        model: PreTrainedModel = AutoModelForMaskedLM.from_config(config)
+    kept = model.base_model.state_dict()
+    weights = teacher.model.base_model.state_dict()
+    missing = sorted(set(kept) - set(weights))
+    if missing:
+        raise InputError(f"a generator built from the teacher: the teacher has no weights {', '.join(missing[:4])}")
+    model.base_model.load_state_dict({name: weights[name] for name in kept})
+    model.tie_weights()
+    return model.float()
+
+
+def load_generator(name: str, revision: str | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A masked language model from a folder or the Hub, in float32, and its tokenizer.
+
+    Raises:
+        InputError: it does not load, or `check_generator` refuses it.
+    """
+    origin = find_model(name, revision, flag="--generator")
+    try:
+        with quiet_transformers():
+            model, info = AutoModelForMaskedLM.from_pretrained(
+                origin.name, dtype=torch.float32, output_loading_info=True, **origin.arguments
+            )
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"--generator {origin.name}: the model does not load: {line}") from error
+    if missing := sorted(info["missing_keys"]):
+        raise InputError(
+            f"--generator {origin.name}: expected a masked language model, found none of the weights "
+            f"{', '.join(missing[:4])}"
+        )
+    tokenizer = load_tokenizer(origin, flag="--generator")
+    check_generator(model, tokenizer, shown=f"--generator {origin.name}")
+    return model, tokenizer
+
+
+def usable_tokens(tokenizer: PreTrainedTokenizerBase, size: int) -> torch.Tensor:
+    """Which token ids a generator may write, ``(size,)`` bool: no special, unused or unassigned one.
+
+    Args:
+        size: rows of the generator's output.
+    """
+    usable = torch.zeros(size, dtype=torch.bool)
+    special = set(tokenizer.all_special_ids)
+    for token, index in tokenizer.get_vocab().items():
+        if index < size and index not in special and not _UNUSED.fullmatch(token):
+            usable[index] = True
+    return usable
+
+
+def masked_logits(
+    model: PreTrainedModel, inputs: dict[str, torch.Tensor], rows: torch.Tensor, columns: torch.Tensor
+) -> torch.Tensor:
+    """The generator's logits ``(positions, vocabulary)`` at some positions of a batch, float32.
+
+    Args:
+        inputs: ``input_ids``, ``attention_mask`` and, for pairs, ``token_type_ids``, ``(batch, tokens)``.
+        rows: ``(positions,)`` int64.
+        columns: ``(positions,)`` int64.
+    """
+    if getattr(model.config, "type_vocab_size", 2) < 2 or model.config.model_type == "distilbert":
+        inputs = {name: value for name, value in inputs.items() if name != "token_type_ids"}
+    states = model.base_model(**inputs).last_hidden_state[rows, columns]
+    return _HEADS[model.config.model_type](model, states).float()

@@ -1,0 +1,116 @@
+"""The adversary that learns through both networks.
+
+Source: Rashid et al. (2021), "Towards Zero-Shot Knowledge Distillation for NLP". The divergence is the true
+KL(teacher ‖ student); a soft cross-entropy would also reward the generator for making the teacher unsure.
+"""
+
+from __future__ import annotations
+
+import torch
+from transformers import PreTrainedModel
+
+from zskd.methods.adversarial.writer import Inputs, Place, Rewritten, Scope, Writer
+from zskd.metrics.divergence import imbalance, kl_divergence, unsureness
+from zskd.models.frozen import use_short_attention, with_half_weights
+from zskd.models.soft_tokens import Choice, forward_choice
+from zskd.system.precision import HALVES, autocast
+from zskd.teacher.classifier import Classifier
+from zskd.training.arguments import ZeroShotArguments
+
+
+class GradientAdversary(Writer):
+    """Writes with a generator that shares one vocabulary with teacher and student, and learns through both.
+
+    A choice of tokens is straight-through (see `zskd.models.soft_tokens`), so that the gradient of
+
+        - divergence + anchor_weight * masked-LM loss of the original tokens
+        + confidence_weight * unsureness of the teacher + balance_weight * imbalance of its mean prediction
+        + diversity_weight * repetition of tokens
+
+    reaches the generator. The last two concern the whole batch: over processes they use the mean of all of them, over
+    accumulated micro-batches each its own, so that accumulation makes them stricter.
+
+    Args:
+        teacher: its weights are frozen here.
+        precision: in which the teacher answers; here it computes as the generator does (see `Writer`).
+    """
+
+    def __init__(
+        self, generator: PreTrainedModel, teacher: Classifier, arguments: ZeroShotArguments, precision: str = "fp32"
+    ) -> None:
+        super().__init__(generator, teacher.tokenizer, arguments, precision)
+        frozen = teacher.model.requires_grad_(False).eval()
+        half = HALVES.get(self.precision)
+        self.teacher = with_half_weights(frozen, half) if half else frozen
+        if half and frozen.device.type == "cpu":
+            use_short_attention(self.teacher)
+        self.order = torch.tensor(teacher.order)
+
+    def to(self, device: torch.device) -> None:
+        """Move both models."""
+        super().to(device)
+        self.teacher.to(device)
+        self.order = self.order.to(device)
+
+    def queries_per_row(self) -> int:
+        """One: the answer labels the row and leads the generator."""
+        return 1
+
+    def rewrite(
+        self,
+        student: PreTrainedModel,
+        inputs: Inputs,
+        place: Place,
+        scope: Scope,
+        *,
+        learn: bool,
+        compare: bool = True,
+    ) -> Rewritten:
+        """See `Writer.rewrite`."""
+        student.eval()
+        device = inputs["input_ids"].device.type
+        with torch.set_grad_enabled(learn):
+            with autocast(device, self.precision):
+                (choice,), anchor = self.fill(inputs, place)
+                teacher_logits = forward_choice(self.teacher, inputs, choice).float()[:, self.order]
+            student_logits = divergence = None
+            if compare or learn:
+                with scope.autocast():
+                    student_logits = forward_choice(student, inputs, choice).float()
+                divergence = kl_divergence(teacher_logits, student_logits, self.arguments.temperature)
+            loss, terms = self._loss(teacher_logits, divergence, choice, anchor, scope)
+        return Rewritten(
+            inputs={**inputs, "input_ids": choice.write_into(inputs["input_ids"])},
+            teacher_logits=teacher_logits.detach(),
+            student_logits=None if student_logits is None else student_logits.detach(),
+            divergence=None if divergence is None else divergence.detach(),
+            written=(choice.rows, choice.columns),
+            loss=loss if learn else None,
+            terms=terms,
+            queries=len(teacher_logits),
+        )
+
+    def _loss(
+        self,
+        teacher_logits: torch.Tensor,
+        divergence: torch.Tensor | None,
+        choice: Choice,
+        anchor: torch.Tensor,
+        scope: Scope,
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        options = self.arguments
+        unsure = unsureness(teacher_logits)
+        per_row = options.anchor_weight * anchor + options.confidence_weight * unsure
+        even = imbalance(scope.mean(teacher_logits.softmax(dim=-1).mean(dim=0)))
+        terms = {"anchor": anchor, "unsureness": unsure, "imbalance": even}
+        if divergence is not None:
+            per_row = per_row - divergence
+            terms["divergence"] = divergence
+        loss = per_row.sum() / scope.divisor
+        if options.balance_weight:
+            loss = loss + options.balance_weight * even
+        if options.diversity_weight and len(choice.rows):
+            repeated = self.spread(choice, scope)
+            loss = loss + options.diversity_weight * repeated
+            terms["repetition"] = repeated
+        return loss, {name: value.detach().mean() for name, value in terms.items()}

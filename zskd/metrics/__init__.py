@@ -1,0 +1,1 @@
+"""Pure scores: functions of logits and labels."""

@@ -1,0 +1,54 @@
+"""What can be found wrong with a model folder before a weight is loaded. Imports neither torch nor transformers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from zskd.errors import InputError
+from zskd.hub.ask import is_local
+from zskd.models.labels import align_labels, label_names, parse_label_map, read_model_config
+from zskd.models.positions import usable_positions
+from zskd.tasks.task import Task
+
+
+def check_positions(config: dict[str, Any], shown: str, max_length: int | None) -> list[str]:
+    """Problems of inputs of ``max_length`` tokens with a model that has so many positions.
+
+    Args:
+        config: the model's own.
+        shown: the flag and its value, for the message.
+    """
+    positions = usable_positions(config)
+    if positions is not None and max_length is not None and positions < max_length:
+        return [f"--max-length {max_length}: expected at most the {positions} positions of {shown}"]
+    return []
+
+
+def check_local(name: str, flag_name: str, max_length: int | None) -> list[str]:
+    """Problems of a local model folder besides its labels."""
+    try:
+        config = read_model_config(Path(name).expanduser(), flag=flag_name)
+    except InputError as error:
+        return error.problems
+    return check_positions(config, f"{flag_name} {name}", max_length)
+
+
+def check_classifier(
+    task: Task, name: str, label_map: str | None, flag_name: str, max_length: int | None = None
+) -> list[str]:
+    """Problems of a local classifier's labels; a Hub id is asked about when it is loaded."""
+    shown = f"{flag_name} {name}"
+    try:
+        mapping = parse_label_map(label_map) if label_map else None
+        if name == "embedded":
+            if task.adapter_path() is None:
+                return [f"{shown}: no adapter for {task.name} is packaged; train one with `zskd finetune`"]
+        elif name != "default" and is_local(name):
+            config = read_model_config(Path(name).expanduser(), flag=flag_name)
+            align_labels(task, label_names(config), mapping, flag=shown)
+            if max_length is not None:
+                return check_positions(config, shown, max_length)
+    except InputError as error:
+        return error.problems
+    return []

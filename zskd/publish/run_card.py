@@ -1,0 +1,120 @@
+"""The model card of a finished run, from what its folder holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zskd.errors import InputError
+from zskd.hub.cards import packaged_template, render_card
+from zskd.publish.metadata import PROBE, card_data, evaluation_name
+from zskd.publish.origins import corpus_parts, reproducing_command, teacher_was_handed_over, teacher_words
+from zskd.runs.read import FinishedRun
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelCard
+
+TEMPLATE = "card.md.jinja"
+
+
+def run_card(run: FinishedRun, repo_id: str, licence: str | None = None, template: str | None = None) -> ModelCard:
+    """Render the card.
+
+    Args:
+        repo_id: where the student will be found.
+        licence: see `zskd.publish.metadata.card_data`.
+        template: path of a Jinja template in place of zskd's own.
+
+    Raises:
+        InputError: the template does not render, or the run's files lack what a card needs.
+    """
+    try:
+        data = card_data(run, repo_id.rpartition("/")[2], licence)
+        values = card_values(run, repo_id)
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise InputError(f"{run.path}: its files are not what this version of zskd writes: {error!r}") from error
+    return render_card(Path(template).expanduser() if template else packaged_template(TEMPLATE), data, **values)
+
+
+def card_values(run: FinishedRun, repo_id: str) -> dict[str, Any]:
+    """What a template may use beside the metadata; shares are of 1."""
+    metrics, task = run.metrics, run.task
+    return {
+        "repo_id": repo_id,
+        "task": task["name"],
+        "labels": task["labels"],
+        "pair": len(task["text_columns"]) == 2,
+        "teacher": teacher_words(run),
+        "handed_over": teacher_was_handed_over(run),
+        "corpus": [{"kind": kind, "name": name, "identity": i} for kind, name, i in corpus_parts(run)],
+        "sentences": run.record["corpus"]["sentences"],
+        "options": run.config,
+        "metrics": metrics,
+        "rows": _score_rows(run),
+        "latency": (run.analysis or {}).get("latency"),
+        "classes": _class_rows(run),
+        "evaluated": [name for name in metrics["student"]["scores"] if name != PROBE],
+        "names": {name: evaluation_name(run, name) for name in metrics["student"]["scores"]},
+        "weakest": _weakest(run),
+        "calibration": run.analysis["heldout"]["reliability"]["ece"] if run.analysis else None,
+        "duplicates": (run.transfer_set or {}).get("duplicates"),
+        "versions": run.record["versions"],
+        "command": reproducing_command(run),
+    }
+
+
+def _score_rows(run: FinishedRun) -> list[dict[str, Any]]:
+    """Rows of the results table: a metric on an evaluation set, for teacher and student."""
+    metrics, rows = run.metrics, []
+    for name, student in metrics["student"]["scores"].items():
+        teacher = metrics["teacher"]["scores"][name]
+        shown = {"set": evaluation_name(run, name), "rows": student["rows"], "majority": student["majority"]}
+        rows.append(
+            shown
+            | {
+                "metric": "accuracy",
+                "teacher": teacher["accuracy"],
+                "student": student["accuracy"],
+                "kept": metrics["retention"][name],
+                "above_chance": metrics["retention_above_chance"][name],
+                "overlap": student.get("overlap", 0),
+            }
+        )
+        if "f1" in student:
+            f1 = {"metric": "F1", "teacher": teacher["f1"], "student": student["f1"]}
+            rows.append(shown | f1 | {"kept": None, "above_chance": None, "overlap": 0})
+    return rows
+
+
+def _recall(confusion: list[list[int]], place: int) -> float | None:
+    """Share of a class's rows that were found, None where it has none."""
+    return confusion[place][place] / sum(confusion[place]) if sum(confusion[place]) else None
+
+
+def _class_rows(run: FinishedRun) -> list[dict[str, Any]]:
+    """Per class: how much of what the teacher calls so the student finds, and what both find of the labelled rows."""
+    if run.analysis is None:
+        return []
+    heldout, evaluation = run.analysis["heldout"]["confusion"], run.analysis["evaluation"]
+    return [
+        {
+            "label": label,
+            "heldout_rows": sum(heldout[place]),
+            "heldout": _recall(heldout, place),
+            "evaluation": {
+                name: {
+                    "rows": sum(found["student"]["confusion"][place]),
+                    "teacher": _recall(found["teacher"]["confusion"], place),
+                    "student": _recall(found["student"]["confusion"], place),
+                }
+                for name, found in evaluation.items()
+            },
+        }
+        for place, label in enumerate(run.analysis["labels"])
+    ]
+
+
+def _weakest(run: FinishedRun) -> dict[str, Any] | None:
+    """The class that the student finds least of, by the teacher's word."""
+    rows = [row for row in _class_rows(run) if row["heldout"] is not None]
+    return min(rows, key=lambda row: row["heldout"]) if rows else None

@@ -1,0 +1,158 @@
+"""The run folder: which run it holds, what that run recorded, and what it leaves behind.
+
+RUN/config.yaml      the resolved configuration; usable with --config
+RUN/record.json      versions, fingerprints and revisions, written before training
+RUN/checkpoints/     Trainer's checkpoints
+RUN/history.json     Trainer's log
+RUN/student/         the finished student
+RUN/analysis.json    confusion, reliability and latency (`zskd.evaluation.results.analysis`)
+RUN/diagnosis.json   what `zskd diagnose RUN` found
+RUN/metrics.json     the results
+RUN/published.json   what was last published where (`zskd.publish`)
+RUN/report.html      all of it for people (`zskd.report`)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import json
+import platform
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from zskd.config.resolve import DistillConfig, to_dict
+from zskd.errors import InputError
+from zskd.runs.read import read_part
+from zskd.system.files import write_text
+from zskd.tasks.task import find_task, task_name
+
+# Options that may differ between a run and its continuation, because no result depends on them.
+FREE_OPTIONS = ("resume", "output_dir", "cache_dir", "report_to", "glue_dir", "hub_eval", "num_processes")
+
+_LIBRARIES = (
+    "torch",
+    "transformers",
+    "accelerate",
+    "datasets",
+    "evaluate",
+    "peft",
+    "tokenizers",
+    "huggingface_hub",
+    "numpy",
+)
+
+
+def versions() -> dict[str, str]:
+    """Versions of zskd, Python and the libraries a result may depend on."""
+    from zskd import __version__
+
+    found = {"zskd": __version__, "python": platform.python_version()}
+    return found | {name: importlib.metadata.version(name) for name in _LIBRARIES}
+
+
+def run_path(config: DistillConfig) -> Path:
+    """The run folder of a configuration."""
+    return Path(config.output_dir or f"runs/{task_name(config.task)}-{config.seed}")
+
+
+def blocking_file(path: Path) -> Path | None:
+    """The nearest existing ancestor of `path` (or itself) where it is no folder, else None."""
+    existing = next(item for item in (path, *path.absolute().parents) if item.exists())
+    return None if existing.is_dir() else existing
+
+
+def _held_options(path: Path) -> dict[str, Any] | None:
+    """Options of the run that `path` holds; None where its ``config.yaml`` is missing or not one of zskd's."""
+    try:
+        held: dict[str, Any] | None = read_part(path, "config.yaml")
+    except InputError:
+        return None
+    return held
+
+
+def task_definition(name: str) -> dict[str, Any]:
+    """The content of a task as it is recorded; a task file of the same name may say something else later."""
+    definition: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(find_task(name))))
+    return definition
+
+
+def _recorded_task(path: Path) -> dict[str, Any] | None:
+    try:
+        return (read_part(path, "record.json") or {}).get("task")
+    except InputError:
+        return None
+
+
+def check_run_folder(path: Path, config: DistillConfig) -> list[str]:
+    """Problems with writing (or continuing) this run in `path`."""
+    shown = f"--output-dir {path}"
+    if blocked := blocking_file(path):
+        return [f"{shown}: expected a folder, found the file {blocked}"]
+    if not path.exists() or not any(path.iterdir()):
+        return []
+    held = _held_options(path)
+    if held is None:
+        return [f"{shown}: expected an empty or new folder, found other files in it"]
+    wanted = to_dict(config)
+    different = [key for key in wanted if key not in FREE_OPTIONS and held.get(key) != wanted[key]]
+    if different:
+        changes = ", ".join(f"{key} {held.get(key)!r} there, {wanted[key]!r} here" for key in different[:4])
+        return [f"{shown}: holds another run ({changes}); choose another folder"]
+    if _recorded_task(path) not in (None, task_definition(config.task)):
+        return [f"{shown}: holds a run of another definition of {config.task}; choose another folder"]
+    if not config.resume:
+        return [f"{shown}: holds this run already; pass --resume to continue it, or choose another folder"]
+    return []
+
+
+class RunFolder:
+    """Writes a run's artefacts; times its phases.
+
+    Attributes:
+        seconds: phase -> wall-clock seconds.
+    """
+
+    def __init__(self, config: DistillConfig) -> None:
+        self.path = run_path(config)
+        self.config = config
+        self.seconds: dict[str, float] = {}
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of Trainer's checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def student(self) -> Path:
+        """Folder of the finished student."""
+        return self.path / "student"
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time a phase."""
+        started = time.perf_counter()
+        yield
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - started, 2)
+
+    def start(self, record: dict[str, Any], transfer_set: dict[str, Any]) -> None:
+        """Create the folder with configuration, record and what the transfer set is like; a run's first writing."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        # The configuration first: with it the folder can be resumed, whenever the run is stopped.
+        machine = {"output_dir": None, "cache_dir": None, "num_processes": None}
+        options = {**to_dict(self.config), "resume": False, **machine}
+        write_text(self.path / "config.yaml", yaml.safe_dump(options, sort_keys=False))
+        record = {"task": task_definition(self.config.task), **record}
+        write_text(self.path / "record.json", json.dumps(record, indent=2) + "\n")
+        write_text(self.path / "transfer_set.json", json.dumps(transfer_set, indent=1) + "\n")
+
+    def finish(self, metrics: dict[str, Any]) -> None:
+        """Write the results and drop what only training needed."""
+        write_text(self.path / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+        shutil.rmtree(self.path / "_cache", ignore_errors=True)

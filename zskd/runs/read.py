@@ -1,0 +1,129 @@
+"""Opening the folder of a finished run, with one answer to what is none, not finished, or damaged."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from zskd.errors import InputError
+
+# What a file holds, for messages, and the keys that nothing can be done without.
+_CONTENT = {"config.yaml": "the options of a distillation", "metrics.json": "the results of a run"}
+_KEYS: dict[str, tuple[str, ...]] = {
+    "config.yaml": ("task",),
+    "metrics.json": (
+        "task",
+        "seed",
+        "teacher",
+        "student",
+        "retention",
+        "retention_above_chance",
+        "agreement",
+        "transfer_set",
+        "steps",
+        "seconds",
+        "versions",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What a finished run left in its folder.
+
+    Attributes:
+        config: the resolved options, ``config.yaml``.
+        metrics: ``metrics.json``.
+        record: ``record.json``: the task, fingerprints, revisions, versions; empty where it is missing.
+        analysis: ``analysis.json``; None for a run that was made before there was one.
+        transfer_set: ``transfer_set.json``; None likewise.
+    """
+
+    path: Path
+    config: dict[str, Any]
+    metrics: dict[str, Any]
+    record: dict[str, Any]
+    analysis: dict[str, Any] | None
+    transfer_set: dict[str, Any] | None
+
+    @property
+    def name(self) -> str:
+        """Name of the run folder."""
+        return self.path.resolve().name
+
+    @property
+    def student(self) -> Path:
+        """Folder of the student."""
+        return self.path / "student"
+
+    @property
+    def task(self) -> dict[str, Any]:
+        """The task's definition, as `zskd.tasks.task.Task` has it."""
+        task: dict[str, Any] = self.record["task"]
+        return task
+
+
+def read_part(folder: Path, name: str, kind: type[dict[str, Any]] | type[list[Any]] = dict) -> Any:
+    """Content of a YAML or JSON file of a run; None where there is no such file.
+
+    Args:
+        kind: of the whole content: dict or list.
+
+    Raises:
+        InputError: the file cannot be read or parsed, or holds something else.
+    """
+    path = folder / name
+    language = "YAML" if path.suffix == ".yaml" else "JSON"
+    try:
+        text = path.read_text(encoding="utf-8")
+        found = yaml.safe_load(text) if language == "YAML" else json.loads(text)
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: expected {language}, found: {' '.join(str(error).split())}") from error
+    content = _CONTENT.get(name, "what zskd writes there")
+    if not isinstance(found, kind):
+        raise InputError(f"{path}: expected {content}, found a {type(found).__name__}")
+    if absent := [key for key in _KEYS.get(name, ()) if key not in found]:
+        raise InputError(f"{path}: expected {content}, found no {', '.join(absent)} in it")
+    return found
+
+
+def read_run(path: str | Path, needs: Sequence[str] = ()) -> FinishedRun:
+    """Read a finished run.
+
+    Args:
+        needs: what has to be in the folder beside ``config.yaml`` and ``metrics.json``: files or folders.
+
+    Raises:
+        InputError: no folder, no run folder, a run that is not finished or lacks one of `needs`, or a damaged file.
+    """
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        found = "a file" if folder.exists() else "no such folder"
+        raise InputError(f"{path}: expected the folder of a finished run, found none ({found})")
+    config = read_part(folder, "config.yaml")
+    if config is None:
+        inside = (folder.parent / "config.yaml").is_file()
+        hint = f"; name the run's folder, not the student's: did you mean {folder.parent}?" if inside else ""
+        raise InputError(f"{path}: expected the folder of a finished run, found no config.yaml in it{hint}")
+    if absent := [name for name in ("metrics.json", *needs) if not (folder / name).exists()]:
+        command = ["zskd", "distill", "--config", str(folder / "config.yaml"), "--output-dir", str(path), "--resume"]
+        raise InputError(
+            f"{path}: expected a finished run, found no {', '.join(absent)} in it; finish it with "
+            f"`{shlex.join(command)}`"
+        )
+    return FinishedRun(
+        path=folder,
+        config=config,
+        metrics=read_part(folder, "metrics.json"),
+        record=read_part(folder, "record.json") or {},
+        analysis=read_part(folder, "analysis.json"),
+        transfer_set=read_part(folder, "transfer_set.json"),
+    )

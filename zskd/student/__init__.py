@@ -1,0 +1,1 @@
+"""The student before training: its shape and what it starts from."""

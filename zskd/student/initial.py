@@ -1,0 +1,214 @@
+"""Students: any sequence classifier, or one built from the teacher under a parameter budget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoModelForSequenceClassification,
+    DebertaV2Config,
+    ElectraConfig,
+    ElectraForSequenceClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
+    set_seed,
+)
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+
+from zskd.errors import InputError
+from zskd.models.labels import align_labels, label_names, record_texts
+from zskd.models.loading import count_parameters, find_model, load_tokenizer, load_weights
+from zskd.models.positions import usable_positions
+from zskd.models.vocabulary import check_embeddings, vocabulary_size
+from zskd.student.word_features import cached_word_features, match_tokens
+from zskd.tasks.task import Task
+from zskd.teacher.blackbox import BlackBox
+from zskd.teacher.classifier import Classifier
+
+POSITIONS = 512
+ENCODER_SHARE = 0.3  # of the budget; the rest goes to the embedding table
+HEAD_WIDTH = 24
+DISTANCES = 16  # kinds of distance between tokens, in either direction: exact up to 9, then coarser, alike from 27 on
+
+# (budget in parameters up to which it holds, layers)
+_DEPTHS = ((2.0e6, 2), (8.0e6, 3), (float("inf"), 4))
+
+
+def label_config(task: Task) -> dict[str, Any]:
+    """``num_labels``, ``id2label`` and ``label2id`` of a student: the task's names in the task's order."""
+    return {
+        "num_labels": task.num_labels,
+        "id2label": dict(enumerate(task.labels)),
+        "label2id": {name: i for i, name in enumerate(task.labels)},
+    }
+
+
+def load_student(
+    task: Task, name: str, revision: str | None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, str | None]:
+    """A student that starts from a folder or the Hub, with a new head unless it already has the task's.
+
+    Returns:
+        Model (float32), tokenizer, and the commit of a Hub model.
+    """
+    origin = find_model(task.student if name == "default" else name, revision, flag="--student")
+    model = load_weights(origin, flag="--student", new_head=label_config(task))
+    tokenizer = load_tokenizer(origin, flag="--student")
+    check_embeddings(model, tokenizer, shown=f"--student {origin.name}")
+    _set_model_max_length(model, tokenizer)
+    return model, tokenizer, origin.revision
+
+
+def _set_model_max_length(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    # A folder with only a vocabulary has no limit of its own, and truncation then does nothing.
+    positions = usable_positions(model.config.to_dict()) or POSITIONS
+    tokenizer.model_max_length = min(tokenizer.model_max_length, positions)
+
+
+def _architecture(task: Task, **shape: Any) -> PreTrainedConfig:
+    """An architecture whose embedding table may be narrower than its layers: at this size the table is most of it."""
+    shape |= {
+        "max_position_embeddings": POSITIONS,
+        # The usual 0.02 is about 1/sqrt(768); kept in a layer of 96 it nearly closes the signal path at first.
+        "initializer_range": shape["hidden_size"] ** -0.5,
+        # With so few weights for so many inputs, dropout only takes some of them away (docs/measurements.md).
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+        **label_config(task),
+    }
+    if task.is_pair:
+        # Two texts are compared by tokens that look for their like, wherever they stand (see `match_tokens`).
+        return ElectraConfig(classifier_dropout=0.0, **shape)
+    # What a word does to its neighbours ("not good") is learned sooner where attention knows the distance of two tokens
+    # than from their absolute positions (docs/measurements.md).
+    return DebertaV2Config(
+        relative_attention=True,
+        pos_att_type=["c2p", "p2c"],
+        share_att_key=True,
+        position_buckets=DISTANCES,
+        max_relative_positions=2 * DISTANCES,
+        norm_rel_ebd="layer_norm",
+        position_biased_input=False,
+        **shape,
+    )
+
+
+def student_config(vocab_size: int, budget: int, task: Task, **special: int | None) -> PreTrainedConfig:
+    """The largest student of at most `budget` parameters for a vocabulary.
+
+    The shape is DeBERTa's for one text and ELECTRA's for two. About `ENCODER_SHARE` of the budget is spent on layers.
+
+    Raises:
+        InputError: the vocabulary alone does not fit.
+    """
+    depth = next(layers for limit, layers in _DEPTHS if budget <= limit)
+
+    def shape(embedding: int, width: int) -> PreTrainedConfig:
+        return _architecture(
+            task,
+            vocab_size=vocab_size,
+            embedding_size=embedding,
+            hidden_size=width,
+            num_hidden_layers=depth,
+            num_attention_heads=width // HEAD_WIDTH,
+            intermediate_size=3 * width,
+            **special,
+        )
+
+    def size(config: PreTrainedConfig) -> int:
+        with torch.device("meta"):
+            return count_parameters(AutoModelForSequenceClassification.from_config(config))
+
+    width = HEAD_WIDTH
+    while size(shape(1, width + HEAD_WIDTH)) - vocab_size <= ENCODER_SHARE * budget:
+        width += HEAD_WIDTH
+    base, slope = size(shape(1, width)), size(shape(2, width)) - size(shape(1, width))
+    embedding = min(width - 1, 1 + (budget - base) // slope)
+    if embedding < 4:
+        raise InputError(
+            f"--compression: a budget of {budget:,} parameters does not hold a vocabulary of {vocab_size:,} tokens; "
+            "lower it or name a --student"
+        )
+    return shape(int(embedding), width)
+
+
+def build_student(
+    task: Task, teacher: Classifier, compression: float, precision: str, cache: Path
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, int]:
+    """A stock classifier with at most 1/compression of the teacher's parameters, embeddings included.
+
+    It uses the teacher's tokenizer. Its word embeddings start from what the teacher makes of each token (see
+    `zskd.student.word_features`), and for two texts its first attention compares tokens. Everything else starts at
+    random, from the global generator.
+
+    Args:
+        precision: ``fp32`` or ``bf16``, in which the teacher looks at the tokens.
+
+    Returns:
+        Model (float32, evaluation mode), tokenizer, and the number of single tokens the teacher was asked for now.
+    """
+    tokenizer = teacher.tokenizer
+    special = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
+    config = student_config(vocabulary_size(tokenizer), int(teacher.parameters / compression), task, **special)
+    model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config)
+    with torch.no_grad():
+        table = model.get_input_embeddings().weight
+        features, asked = cached_word_features(teacher, table.shape[1], precision, cache)
+        table[:, : features.shape[1]] = features  # a narrow teacher leaves the other dimensions at random
+    if isinstance(model, ElectraForSequenceClassification):
+        match_tokens(model)
+    _set_model_max_length(model, tokenizer)
+    return model.eval(), tokenizer, asked
+
+
+@dataclass(frozen=True)
+class Start:
+    """A student before it has learned anything.
+
+    Attributes:
+        model: float32.
+        revision: commit of a Hub model.
+        tokens: single tokens whose answers by the teacher it was made from.
+        asked: how many of them the teacher was asked for now.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    revision: str | None = None
+    tokens: int = 0
+    asked: int = 0
+
+
+def start_student(
+    task: Task,
+    name: str,
+    revision: str | None,
+    teacher: Classifier | BlackBox,
+    *,
+    compression: float,
+    precision: str,
+    seed: int,
+    cache: Path,
+) -> Start:
+    """The student that ``--student`` names: ``build``, ``default``, a folder or a Hub id.
+
+    Args:
+        seed: of what starts at random.
+    """
+    set_seed(seed)
+    if name == "build" and isinstance(teacher, Classifier):
+        model, tokenizer, asked = build_student(task, teacher, compression, precision, cache)
+        start = Start(model, tokenizer, tokens=vocabulary_size(tokenizer), asked=asked)
+    else:
+        start = Start(*load_student(task, name, revision))
+    record_texts(start.model.config, task)
+    return start
+
+
+def student_classifier(task: Task, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> Classifier:
+    """A trained student in the form that scoring takes; it needs no fingerprint because nothing is cached."""
+    order = align_labels(task, label_names({"id2label": model.config.id2label}), None, flag=name)
+    return Classifier(name, model.eval(), tokenizer, tuple(order), count_parameters(model), "", "")

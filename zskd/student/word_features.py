@@ -1,0 +1,129 @@
+"""What a built student starts from.
+
+Word embeddings: the fine-tuned teacher's reaction to every single token. Each token of the vocabulary is shown to
+the teacher alone, between the special tokens. The response (centred logits) says what the token means for the task;
+the contextual state at its position says what it means at all. The response takes the leading dimensions, the
+principal components of the states the others.
+
+Attention, for tasks with two texts: tokens look for their like (`match_tokens`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from transformers import ElectraForSequenceClassification
+
+from zskd.models.batching import token_batches, token_budget
+from zskd.models.vocabulary import vocabulary_size
+from zskd.system.files import replacing
+from zskd.system.precision import autocast, check_finite
+from zskd.system.progress import bar
+from zskd.teacher.classifier import Classifier
+
+# Raise it when the same teacher would give other features.
+FORMAT = 1
+
+RESPONSE_SCALE = 2.0  # standard deviation of the response's dimensions, where a state's leading one has 1
+
+MATCHING_SCALE = 2.5  # of the first layer's query and key maps in a student of two texts
+
+
+def match_tokens(model: ElectraForSequenceClassification) -> None:
+    """Let attention start as a comparison of the two texts, from the global generator.
+
+    The first layer's query and key maps become the same multiple of one rotation, so that a token attends to
+    tokens with an embedding like its own: itself, and its counterpart in the other text where there is one. The two
+    texts' segment embeddings become each other's opposite, so that what a token gathers says whether it was matched.
+    From random maps a student of this size does not find that comparison on shaped pairs (docs/measurements.md).
+    """
+    with torch.no_grad():
+        attention = model.electra.encoder.layer[0].attention.self
+        torch.nn.init.orthogonal_(attention.query.weight, gain=MATCHING_SCALE)
+        attention.key.weight.copy_(attention.query.weight)
+        segments = model.electra.embeddings.token_type_embeddings.weight
+        direction = torch.nn.functional.normalize(torch.randn(segments.shape[1]), dim=0)
+        segments.copy_(torch.stack([direction, -direction]))
+
+
+@torch.inference_mode()
+def token_reactions(teacher: Classifier, precision: str = "fp32") -> tuple[torch.Tensor, torch.Tensor]:
+    """States ``(vocab, hidden)`` and logits ``(vocab, num_labels)`` of the teacher for each single token, float32.
+
+    Args:
+        precision: ``fp32``, or one of `zskd.system.precision.HALVES` for autocast.
+
+    Raises:
+        InputError: some are NaN or infinite.
+    """
+    tokenizer, model = teacher.tokenizer, teacher.model
+    # What the tokenizer puts around a text; "a" itself may be one piece or several.
+    around = tokenizer("a", truncation=True, max_length=8)["input_ids"]
+    inner = [i for i, token in enumerate(around) if token not in tokenizer.all_special_ids]
+    position = inner[0]
+    template = [*around[: position + 1], *around[inner[-1] + 1 :]]
+    size = vocabulary_size(tokenizer)
+    ids = torch.tensor(template).repeat(size, 1)
+    ids[:, position] = torch.arange(size)
+    states, logits = [], []
+    batches = token_batches([len(template)] * size, token_budget(model.device.type))
+    with bar("teacher answers single tokens", size, "token") as progress:
+        for batch in batches:
+            inputs = ids[batch].to(model.device)
+            with autocast(inputs.device.type, precision):
+                output = model(input_ids=inputs, attention_mask=torch.ones_like(inputs), output_hidden_states=True)
+            states.append(output.hidden_states[-1][:, position].float().cpu())
+            logits.append(output.logits.float().cpu())
+            progress.update(len(batch))
+    found = torch.cat(states)[:size], torch.cat(logits)[:size]  # the last batch repeats itself
+    for part in found:
+        check_finite(part.numpy(), teacher.name, precision)
+    return found
+
+
+def principal_components(rows: torch.Tensor, count: int) -> torch.Tensor:
+    """Projections ``(rows, count)`` of centred rows on their leading principal directions.
+
+    Signs are fixed (the largest weight of a direction is positive), so that the result does not depend on the
+    solver's mood.
+    """
+    centred = (rows - rows.mean(dim=0)).double()
+    _, vectors = torch.linalg.eigh(centred.T @ centred)
+    directions = vectors.flip(1)[:, :count]
+    largest = directions.abs().argmax(dim=0)
+    directions = directions * directions[largest, torch.arange(directions.shape[1])].sign()
+    return (centred @ directions).float()
+
+
+def word_features(teacher: Classifier, width: int, precision: str = "fp32") -> torch.Tensor:
+    """Initial word embeddings ``(vocab, width)`` of a student that shares the teacher's vocabulary, float32."""
+    states, logits = token_reactions(teacher, precision)
+    leading = min(logits.shape[1] - 1, width)
+    response = principal_components(logits, leading)
+    response = RESPONSE_SCALE * response / response.std(dim=0)
+    components = principal_components(states, width - leading)
+    if components.shape[1]:
+        components = components / components[:, 0].std()
+    return torch.cat([response, components], dim=1)
+
+
+def cached_word_features(teacher: Classifier, width: int, precision: str, cache: Path) -> tuple[torch.Tensor, int]:
+    """`word_features` from the cache, or computed and kept there.
+
+    Returns:
+        The features, and the number of single tokens the teacher was asked for now (0 from the cache).
+    """
+    key = repr((FORMAT, teacher.fingerprint, teacher.tokenizer_fingerprint, width, precision, RESPONSE_SCALE))
+    path = cache / "words" / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
+    if path.is_file():
+        with contextlib.suppress(SafetensorError):  # a damaged file is written anew
+            return load_file(path)["features"], 0
+    features = word_features(teacher, width, precision)
+    with replacing(path) as temporary:
+        save_file({"features": features}, temporary)
+    return features, len(features)

@@ -1,0 +1,1 @@
+"""Foundations without a task: files, Arrow, progress bars, processes, precision."""

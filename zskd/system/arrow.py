@@ -1,0 +1,40 @@
+"""Arrow files: written as a stream, read memory-mapped, so that memory does not grow with their length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pyarrow as pa
+from datasets import Dataset
+
+from zskd.system.files import replacing
+
+ROWS = 4_096  # rows per record batch
+
+
+def write_arrow(path: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> None:
+    """Write record batches to `path` under a temporary name, then rename."""
+    with (
+        replacing(path) as temporary,
+        pa.OSFile(str(temporary), "wb") as sink,
+        pa.ipc.new_stream(sink, schema) as writer,
+    ):
+        for batch in batches:
+            writer.write_batch(batch)
+
+
+def is_sound(path: Path, rows: int | None = None) -> bool:
+    """Whether a file is there, opens, and has that many rows (None: any number)."""
+    if not path.is_file():
+        return False
+    try:
+        found = len(open_arrow(path))
+    except (pa.ArrowInvalid, OSError, EOFError):
+        return False
+    return rows is None or found == rows
+
+
+def open_arrow(path: Path) -> Dataset:
+    """The rows of `path`, memory-mapped."""
+    return Dataset.from_file(str(path))

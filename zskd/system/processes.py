@@ -1,0 +1,126 @@
+"""Several processes on one machine or many: that all of them are there, and what one of them does for all.
+
+The processes are those of accelerate: started by `zskd.cli.launch`, by ``accelerate launch`` or by ``torchrun``.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list, gather_object
+
+from zskd.errors import InputError, ZskdError
+from zskd.system.files import write_text
+
+Result = TypeVar("Result")
+
+# A process that waits while another reads a large corpus must not give up; that one died is noticed by the launcher.
+TIMEOUT = timedelta(days=2)
+_UNSUPPORTED = {"ACCELERATE_USE_FSDP": "FSDP", "ACCELERATE_USE_DEEPSPEED": "DeepSpeed"}
+
+
+class Elsewhere(ZskdError):
+    """The process that did something for all failed and has said why."""
+
+    problems: tuple[str, ...] = ()
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__("another process failed")
+        self.exit_code = exit_code
+
+
+def join(asked: int | None) -> PartialState:
+    """Meet the other processes, if there are any.
+
+    Args:
+        asked: how many there have to be; None for as many as there are.
+
+    Raises:
+        InputError: there are not as many as asked for, or they were started for FSDP or DeepSpeed.
+    """
+    for variable, name in _UNSUPPORTED.items():
+        if os.environ.get(variable, "false").lower() == "true":
+            raise InputError(
+                f"{name}: the student fits on every device and the frozen teacher is never wrapped, so there is "
+                f"nothing to shard; start the processes without {name} (accelerate config, or --num-processes)"
+            )
+    state = PartialState(cpu=not torch.cuda.is_available(), timeout=TIMEOUT)
+    if asked is not None and state.num_processes != asked:
+        raise InputError(
+            f"--num-processes {asked}: expected {asked} processes, found {state.num_processes}; "
+            "`accelerate launch --cpu` starts one whatever it is told: use --multi_gpu (it needs no GPU), torchrun, "
+            "or leave the launcher out and let zskd start them"
+        )
+    return state
+
+
+def everyone(value: Result) -> list[Result]:
+    """The value of every process, in their order."""
+    return list(gather_object([value])) if PartialState().num_processes > 1 else [value]
+
+
+def on_main(function: Callable[[], Result]) -> Result:
+    """What a function returns in the main process, in every process; it runs in that one alone.
+
+    Raises:
+        ZskdError: the function's own in the main process, `Elsewhere` in the others.
+    """
+    state = PartialState()
+    if state.num_processes == 1:
+        return function()
+    outcome: list[Any] = [None, None]
+    error = None
+    if state.is_main_process:
+        try:
+            outcome[0] = function()
+        except ZskdError as raised:
+            error, outcome[1] = raised, raised.exit_code
+    broadcast_object_list(outcome)
+    if error is not None:
+        raise error
+    if outcome[1] is not None:
+        raise Elsewhere(outcome[1])
+    return outcome[0]
+
+
+def main_first(function: Callable[[], Result]) -> Result:
+    """What a function returns; the others run it when the main process has, and find its files in the cache.
+
+    Raises:
+        ZskdError: the function's own in the main process, `Elsewhere` in the others.
+    """
+    kept: list[Result] = []
+    on_main(lambda: kept.append(function()))
+    return kept[0] if kept else function()
+
+
+def check_shared(folder: Path, flag: str) -> None:
+    """Find out whether all processes see one folder, which those of several nodes may not.
+
+    Raises:
+        InputError: in the processes that do not.
+    """
+    if PartialState().num_processes == 1:
+        return
+    path = folder / f".zskd-{on_main(lambda: secrets.token_hex(8))}"
+
+    def leave_mark() -> None:
+        write_text(path, socket.gethostname())
+
+    on_main(leave_mark)
+    seen = everyone((socket.gethostname(), path.is_file()))
+    if PartialState().is_main_process:
+        path.unlink()
+    blind = sorted({host for host, there in seen if not there})
+    if blind:
+        raise InputError(
+            f"{flag} {folder}: expected a folder that all nodes share, found another one on {', '.join(blind)}"
+        )

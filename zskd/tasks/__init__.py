@@ -1,0 +1,1 @@
+"""Tasks as data, the six GLUE presets, and labelled files."""

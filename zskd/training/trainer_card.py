@@ -1,0 +1,77 @@
+"""The model card of a student that a Trainer trained, from what the Trainer knows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import huggingface_hub
+from huggingface_hub import ModelCard, ModelCardData
+from transformers import PreTrainedModel, TrainerState, TrainingArguments
+
+from zskd.hub.cards import packaged_template, render_card
+from zskd.models.loading import count_parameters
+
+TEMPLATE = "trainer_card.md.jinja"
+
+# Arguments of ordinary interest; paths and tokens are not among them.
+_SHOWN = (
+    "learning_rate",
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "num_train_epochs",
+    "max_steps",
+    "weight_decay",
+    "seed",
+    "temperature",
+)
+
+
+def trainer_card(
+    args: TrainingArguments,
+    state: TrainerState,
+    model: PreTrainedModel,
+    repo_id: str,
+    *,
+    adversarial: bool = False,
+    language: str | None = None,
+    license: str | None = None,
+    tags: list[str] | str | None = None,
+    finetuned_from: str | None = None,
+    dataset: list[str] | str | None = None,
+) -> ModelCard:
+    """Render the card.
+
+    Args:
+        repo_id: where the model will be found, ``USER/NAME``.
+        adversarial: a generator rewrote rows.
+        language, license, tags, dataset: metadata of that name.
+        finetuned_from: Hub id of the model that the student started from.
+
+    Raises:
+        InputError: the template does not render.
+    """
+    from zskd import __version__
+
+    logged = [entry for entry in state.log_history if "eval_agreement" in entry]
+    best = max(logged, key=lambda entry: entry["eval_agreement"]) if logged else None
+    more = [tags] if isinstance(tags, str) else list(tags or [])
+    data = ModelCardData(
+        base_model=finetuned_from,
+        datasets=dataset,
+        language=language,
+        library_name="transformers",
+        license=license,
+        pipeline_tag="text-classification",
+        tags=["knowledge-distillation", "zskd", *more],
+    )
+    values: dict[str, Any] = {
+        "repo_id": repo_id,
+        "labels": list(model.config.id2label.values()),
+        "parameters": count_parameters(model),
+        "steps": state.global_step,
+        "arguments": {name: getattr(args, name) for name in _SHOWN if hasattr(args, name)},
+        "adversarial": adversarial,
+        "agreement": best,
+        "versions": {"zskd": __version__, "huggingface_hub": huggingface_hub.__version__},
+    }
+    return render_card(packaged_template(TEMPLATE), data, **values)

@@ -1,0 +1,1 @@
+"""The transfer set: which labelled inputs stay, and their rows for training."""

@@ -1,0 +1,53 @@
+"""Labelled rows that a user adds to the transfer set. No zero-shot run has any."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from datasets import Dataset, Features, Value, concatenate_datasets
+
+from zskd.tasks.labelled import read_labelled
+from zskd.tasks.task import Task
+from zskd.teacher.blackbox import BlackBox
+from zskd.teacher.classifier import Classifier
+from zskd.teacher.labelling import LabelledTexts, label_texts
+from zskd.text.shaping import text_columns
+from zskd.training.objective import UNKNOWN
+
+COLUMN = "gold_label"
+FAMILY = "labelled"
+
+
+def label_gold(
+    task: Task,
+    path: str,
+    teacher: Classifier | BlackBox,
+    cache: Path,
+    pool: Dataset,
+    *,
+    max_length: int,
+    precision: str,
+) -> LabelledTexts:
+    """Rows of a labelled file in the columns of `pool`, with the teacher's logits and their labels in `COLUMN`.
+
+    Args:
+        pool: the transfer pool, whose columns the rows get.
+
+    Raises:
+        InputError: the file is not usable; the message names the line.
+    """
+    rows = read_labelled(task, path)
+    names = text_columns(pool)
+    columns = dict(zip(names, rows.texts, strict=True)) | {"family": [FAMILY] * len(rows.labels)}
+    made = Dataset.from_dict(columns, features=Features({name: Value("string") for name in columns}))
+    labelled = label_texts(
+        made, teacher, cache, max_length=max_length, precision=precision, description="teacher labels gold rows"
+    )
+    return LabelledTexts(labelled.dataset.add_column(COLUMN, rows.labels), labelled.queries, labelled.live)
+
+
+def with_gold(transfer: Dataset, gold: Dataset) -> Dataset:
+    """The transfer set followed by labelled rows; `COLUMN` is `zskd.training.objective.UNKNOWN` for the others."""
+    unknown = transfer.add_column(COLUMN, [UNKNOWN] * len(transfer))
+    shared = [name for name in unknown.column_names if name in gold.column_names]
+    return concatenate_datasets([unknown.select_columns(shared), gold.select_columns(shared)])
