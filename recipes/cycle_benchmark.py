@@ -33,7 +33,7 @@ from zskd.config.resolve import cache_root
 from zskd.methods.adversarial.generator import build_generator
 from zskd.methods.adversarial.gradient import GradientAdversary
 from zskd.methods.adversarial.phase2 import AdversarialPhase
-from zskd.metrics.divergence import kd_loss, kl_divergence
+from zskd.metrics.divergence import kl_divergence
 from zskd.student.initial import build_student
 from zskd.system.files import write_text
 from zskd.tasks.task import TASKS
@@ -42,7 +42,9 @@ from zskd.text.corpus import build_corpus
 from zskd.text.shaping import build_pools
 from zskd.text.sources import find_sources
 from zskd.training.arguments import ZeroShotArguments
-from zskd.transfer.rows import TransferCollator, transfer_rows
+from zskd.training.objective import kd_loss
+from zskd.transfer.collator import TransferCollator
+from zskd.transfer.rows import transfer_rows
 
 Inputs = dict[str, torch.Tensor]
 FIXED = 128

@@ -34,7 +34,7 @@ from recipes.cells import Cell, bootstrap_draws, interval, run_cell, unpack, wik
 from recipes.in_domain import in_domain_pools
 from zskd.cli.parser import set_up_logging
 from zskd.config.resolve import POOL_SIZES
-from zskd.evaluation.scoring import above_chance
+from zskd.metrics.scores import above_chance
 from zskd.system.files import write_text
 from zskd.tasks.task import TASKS
 

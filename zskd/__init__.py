@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from zskd.methods.adversarial.candidates import CandidateAdversary as CandidateAdversary
     from zskd.methods.adversarial.generator import build_generator as build_generator
     from zskd.methods.adversarial.gradient import GradientAdversary as GradientAdversary
-    from zskd.metrics.divergence import kd_loss as kd_loss
     from zskd.tasks.task import TASKS as TASKS
     from zskd.tasks.task import Task as Task
     from zskd.teacher.load import load_teacher as load_teacher
     from zskd.training.arguments import ZeroShotArguments as ZeroShotArguments
+    from zskd.training.objective import kd_loss as kd_loss
     from zskd.training.trainer import ZeroShotTrainer as ZeroShotTrainer
-    from zskd.transfer.rows import TransferCollator as TransferCollator
+    from zskd.transfer.collator import TransferCollator as TransferCollator
     from zskd.transfer.rows import transfer_rows as transfer_rows
 
 __version__ = "0.1.0"
@@ -40,11 +40,11 @@ _PUBLIC = {
     "Task": "zskd.tasks.task",
     "ZeroShotArguments": "zskd.training.arguments",
     "ZeroShotTrainer": "zskd.training.trainer",
-    "kd_loss": "zskd.metrics.divergence",
+    "kd_loss": "zskd.training.objective",
     "build_generator": "zskd.methods.adversarial.generator",
     "load_teacher": "zskd.teacher.load",
     "transfer_rows": "zskd.transfer.rows",
-    "TransferCollator": "zskd.transfer.rows",
+    "TransferCollator": "zskd.transfer.collator",
 }
 
 __all__ = [

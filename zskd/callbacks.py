@@ -13,15 +13,15 @@ from typing import Any
 from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-from zskd.evaluation.scoring import agreement, score_predictions
 from zskd.hub.upload import check_access, check_repo_id, read_token
 from zskd.methods.adversarial.batches import AdversarialBatches, AdversarialRows
+from zskd.methods.adversarial.collapse import CollapseStop
+from zskd.metrics.scores import agreement, score_predictions
 from zskd.student.initial import student_classifier
 from zskd.tasks.task import Task
 from zskd.teacher.blackbox import BlackBox
 from zskd.teacher.classifier import Classifier
 from zskd.teacher.labelling import predict_logits
-from zskd.training.log import CollapseStop
 from zskd.training.push import push_model
 from zskd.training.trainer_card import trainer_card
 

@@ -33,13 +33,14 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from zskd.config.resolve import FinetuneConfig, cache_root, input_length, to_dict, with_task_defaults
 from zskd.errors import InputError
 from zskd.evaluation.scoring import evaluate_rows
+from zskd.hub.glue_rows import hub_rows
 from zskd.models.adapters import new_adapter, save_adapter, start_from
 from zskd.models.encoding import encode_texts
 from zskd.models.labels import record_texts
 from zskd.models.loading import backbone_origin, load_tokenizer, load_weights
 from zskd.system.files import replacing, write_text
 from zskd.system.precision import pick_precision
-from zskd.tasks.labelled import Labelled, check_header, hub_rows, read_labelled
+from zskd.tasks.labelled import Labelled, check_header, read_labelled
 from zskd.tasks.task import Task, find_task
 from zskd.teacher.classifier import load_classifier, pick_device
 

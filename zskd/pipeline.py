@@ -24,11 +24,11 @@ from zskd.config.resolve import DistillConfig, cache_root, input_length, with_ta
 from zskd.errors import InputError
 from zskd.evaluation import results
 from zskd.evaluation.gate import check_teacher
-from zskd.evaluation.scoring import agreement
 from zskd.methods.adversarial.setup import adversarial_queries, prepare_adversary
+from zskd.metrics.scores import agreement
 from zskd.models.frozen import fast_copy
-from zskd.models.loading import quiet_transformers
 from zskd.models.output_layer import output_weights
+from zskd.models.quiet import quiet_transformers
 from zskd.runs.folder import RunFolder, versions
 from zskd.student.initial import Start, start_student, student_classifier
 from zskd.system.files import replacing, sha256_file, write_text

@@ -47,16 +47,17 @@ from recipes.benchmarks.common import (
     student,
     teacher,
 )
-from zskd.metrics.divergence import kd_loss
 from zskd.models.frozen import fast_copy
-from zskd.models.loading import quiet_transformers
+from zskd.models.quiet import quiet_transformers
 from zskd.student.initial import Start, student_classifier
 from zskd.system.precision import autocast, pick_precision
 from zskd.tasks.task import TASKS
 from zskd.teacher.classifier import Classifier
 from zskd.teacher.labelling import predict_logits
+from zskd.training.objective import kd_loss
 from zskd.training.trainer import ZeroShotTrainer
-from zskd.transfer.rows import TransferCollator, encode
+from zskd.transfer.collator import TransferCollator
+from zskd.transfer.rows import encode
 
 Batch = dict[str, torch.Tensor]
 

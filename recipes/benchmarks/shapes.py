@@ -26,7 +26,8 @@ from recipes.benchmarks.trainer import Clock
 from zskd.methods.adversarial.generator import build_generator
 from zskd.methods.adversarial.gradient import GradientAdversary
 from zskd.models.frozen import fast_copy
-from zskd.models.loading import count_parameters, model_fingerprint, quiet_transformers
+from zskd.models.loading import count_parameters, model_fingerprint
+from zskd.models.quiet import quiet_transformers
 from zskd.system.precision import pick_precision
 from zskd.teacher.classifier import Classifier
 from zskd.training.trainer import ZeroShotTrainer

@@ -38,12 +38,14 @@ from recipes.benchmarks.common import (
     student,
     teacher,
 )
-from zskd.metrics.divergence import kd_loss
-from zskd.models.loading import quiet_transformers
+from zskd.models.quiet import quiet_transformers
 from zskd.student.initial import Start
 from zskd.system.precision import pick_precision
+from zskd.training.objective import kd_loss
+from zskd.training.sampler import LengthGroupedSampler
 from zskd.training.trainer import ZeroShotTrainer
-from zskd.transfer.rows import LengthGroupedSampler, TransferCollator, encode
+from zskd.transfer.collator import TransferCollator
+from zskd.transfer.rows import encode
 
 
 class Clock(TrainerCallback):

@@ -18,7 +18,7 @@ from zskd.diagnosis.signals import (
     rest_entropy,
     separations,
 )
-from zskd.evaluation.analysis import softmax
+from zskd.metrics.scores import softmax
 from zskd.training.objective import gradient_rescaling, pt_target
 
 

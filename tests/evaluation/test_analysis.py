@@ -3,7 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from zskd.evaluation.analysis import compare, confusion, latency, reliability, softmax
+from zskd.evaluation.analysis import latency
+from zskd.metrics.scores import compare, confusion, reliability, softmax
 from zskd.tasks.task import find_task
 from zskd.teacher.load import load_teacher
 

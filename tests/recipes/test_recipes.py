@@ -21,7 +21,7 @@ from recipes.in_domain import in_domain_pools
 from zskd.student.initial import Start
 from zskd.tasks.task import TASKS
 from zskd.teacher.classifier import Classifier
-from zskd.transfer.rows import TransferCollator
+from zskd.transfer.collator import TransferCollator
 
 
 @pytest.mark.parametrize("rows", [1, 7, 8, 9, 872])

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from zskd.errors import InputError
-from zskd.tasks.labelled import check_header, hub_rows, read_column, read_labelled
+from zskd.hub.glue_rows import hub_rows
+from zskd.tasks.labelled import check_header, read_column, read_labelled
 from zskd.tasks.task import HUB_DATA, TASKS, Task
 
 every_task = pytest.mark.parametrize("task", TASKS.values(), ids=list(TASKS))

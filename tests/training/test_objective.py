@@ -7,16 +7,16 @@ import torch
 from torch.nn import functional
 
 from zskd.config.distillation import OBJECTIVES
-from zskd.metrics.divergence import kd_loss, kl_divergence
+from zskd.metrics.divergence import kl_divergence
 from zskd.training.objective import (
     NEEDS_COSINES,
-    UNKNOWN,
     Objective,
     class_cosines,
     coinciding,
     default_top_k,
     equal_smoothing,
     gradient_rescaling,
+    kd_loss,
     pt_target,
     sim_target,
     smoothed_target,
@@ -25,6 +25,7 @@ from zskd.training.objective import (
     topk_target,
     true_classes,
 )
+from zskd.transfer.gold import UNKNOWN
 
 CLASSES = (2, 3, 5, 20)
 TEMPERATURES = (0.5, 1.0, 4.0)

@@ -20,8 +20,10 @@ from transformers.trainer_utils import IntervalStrategy
 
 from zskd import ZeroShotArguments, ZeroShotTrainer, kd_loss
 from zskd.config.distillation import OBJECTIVES
-from zskd.training.objective import UNKNOWN, Objective
-from zskd.transfer.rows import LengthGroupedSampler, TransferCollator
+from zskd.training.objective import Objective
+from zskd.training.sampler import LengthGroupedSampler
+from zskd.transfer.collator import TransferCollator
+from zskd.transfer.gold import UNKNOWN
 
 COLLATOR = TransferCollator(pad_token_id=0)
 

@@ -10,7 +10,9 @@ import torch
 from conftest import prose, word_tokenizer
 from datasets import Dataset
 
-from zskd.transfer.rows import LengthGroupedSampler, TransferCollator, encode
+from zskd.training.sampler import LengthGroupedSampler
+from zskd.transfer.collator import TransferCollator
+from zskd.transfer.rows import encode
 
 
 def order(sampler: LengthGroupedSampler, epoch: int) -> list[int]:

@@ -7,7 +7,8 @@ import pytest
 from datasets import Dataset
 
 from zskd.errors import InputError
-from zskd.transfer.selection import MIN_ROWS, Selection, probabilities, select, teacher_logits
+from zskd.metrics.scores import probabilities
+from zskd.transfer.selection import MIN_ROWS, Selection, select, teacher_logits
 
 NAMES = ("zero", "one", "two")
 

@@ -57,7 +57,7 @@ def diagnose(config: DiagnoseConfig) -> dict[str, Any]:
         - ``rescaling``: gradient of kd over that of cross-entropy beside an ``untrained`` student (summary) and beside
           the run's ``student`` (summary or None);
         - ``calibration`` (None without labels): ``rows``, ``accuracy``, ``confidence``, ``ece``, ``bins`` as in
-          `zskd.evaluation.analysis.reliability`;
+          `zskd.metrics.scores.reliability`;
 
         ``findings``: list of ``name``, ``trouble`` (false: only worth knowing), ``message``, ``evidence`` (numbers);
         ``advice``: ``objective`` (None: do not distil), ``temperature``, ``why``.

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from zskd.evaluation.analysis import reliability, softmax
+from zskd.metrics.scores import reliability, softmax
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 HISTOGRAM = 20  # bars between an even guess (1/K) and 1

@@ -10,69 +10,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 
 from zskd.teacher.classifier import Classifier
 from zskd.teacher.labelling import predict_logits
-from zskd.transfer.selection import probabilities
 
-BINS = 10  # of equal width over the confidence, as in Guo et al. (2017)
 LATENCY_CALLS = 30
 LATENCY_BATCH = 32
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities of logits ``(rows, num_labels)``, in float64."""
-    return probabilities(logits.astype(np.float64))
-
-
-def confusion(expected: np.ndarray, found: np.ndarray, num_labels: int) -> list[list[int]]:
-    """Counts ``[num_labels][num_labels]``: row = expected class, column = found class, both ``(rows,)``."""
-    counts = np.zeros((num_labels, num_labels), dtype=np.int64)
-    np.add.at(counts, (expected, found), 1)
-    return [[int(value) for value in row] for row in counts]
-
-
-def reliability(logits: np.ndarray, expected: np.ndarray) -> dict[str, Any]:
-    """How confidence and accuracy go together.
-
-    Args:
-        logits: ``(rows, num_labels)``.
-        expected: class indices ``(rows,)``: gold labels, or the teacher's classes.
-
-    Returns:
-        ``ece``, the expected calibration error (Guo et al., 2017: the mean over rows of how far the accuracy of a
-        row's bin is from the bin's mean confidence), and ``bins``: the non-empty ones of `BINS`, each with ``low``,
-        ``high``, ``rows``, ``confidence`` and ``accuracy`` (means).
-    """
-    confidence, right = softmax(logits).max(axis=1), logits.argmax(axis=1) == expected
-    places = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
-    bins = []
-    for place in range(BINS):
-        inside = places == place
-        if inside.any():
-            bins.append(
-                {
-                    "low": place / BINS,
-                    "high": (place + 1) / BINS,
-                    "rows": int(inside.sum()),
-                    "confidence": float(confidence[inside].mean()),
-                    "accuracy": float(right[inside].mean()),
-                }
-            )
-    error = sum(entry["rows"] * abs(entry["confidence"] - entry["accuracy"]) for entry in bins) / len(confidence)
-    return {"ece": float(error), "bins": bins}
-
-
-def compare(logits: np.ndarray, expected: np.ndarray) -> dict[str, Any]:
-    """`confusion` and `reliability` of one model's logits ``(rows, num_labels)`` against classes ``(rows,)``."""
-    found = logits.argmax(axis=1)
-    return {
-        "rows": len(expected),
-        "confusion": confusion(expected, found, logits.shape[1]),
-        "reliability": reliability(logits, expected),
-    }
 
 
 def latency(classifier: Classifier, texts: tuple[list[str], ...], max_length: int) -> dict[str, Any]:

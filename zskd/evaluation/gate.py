@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from zskd.errors import InputError
-from zskd.evaluation.scoring import predict_classes, score_predictions
+from zskd.evaluation.scoring import predict_classes
+from zskd.metrics.scores import score_predictions
 from zskd.tasks.labelled import read_column, read_labelled
 from zskd.tasks.task import Task
 from zskd.teacher.blackbox import BlackBox

@@ -11,11 +11,13 @@ from datasets import Dataset
 
 from zskd.config.resolve import DistillConfig, input_length
 from zskd.errors import InputError
-from zskd.evaluation.analysis import compare, latency
-from zskd.evaluation.scoring import above_chance, evaluate_rows, score_predictions
+from zskd.evaluation.analysis import latency
+from zskd.evaluation.scoring import evaluate_rows
+from zskd.hub.glue_rows import hub_rows
+from zskd.metrics.scores import above_chance, compare, score_predictions
 from zskd.runs.folder import RunFolder
 from zskd.runs.read import read_part
-from zskd.tasks.labelled import Labelled, hub_rows, read_labelled
+from zskd.tasks.labelled import Labelled, read_labelled
 from zskd.tasks.task import Task
 from zskd.teacher.blackbox import BlackBox
 from zskd.teacher.classifier import Classifier
@@ -60,7 +62,7 @@ class Scores:
     Attributes:
         by_model: model (``teacher``, ``student``) -> evaluation set -> scores. The student's on an evaluation file
             have ``overlap`` beside them: rows of which a text is also in the transfer set.
-        details: evaluation set -> model -> `zskd.evaluation.analysis.compare` against the labels.
+        details: evaluation set -> model -> `zskd.metrics.scores.compare` against the labels.
     """
 
     by_model: dict[str, dict[str, dict[str, Any]]]
@@ -129,7 +131,7 @@ def analysis(
         length: tokens of an input.
 
     Returns:
-        ``labels``; ``heldout``, the student against the teacher's classes (`zskd.evaluation.analysis.compare`);
+        ``labels``; ``heldout``, the student against the teacher's classes (`zskd.metrics.scores.compare`);
         ``evaluation``, both models against gold labels per evaluation set; ``latency`` per model, None for a black box.
     """
     guide, learner = predicted
@@ -165,7 +167,7 @@ class Outcome:
     Attributes:
         record: as in the run's ``record.json``.
         scores: of `score`.
-        agreed: of `zskd.evaluation.scoring.agreement`, on the report half of the held-out text.
+        agreed: of `zskd.metrics.scores.agreement`, on the report half of the held-out text.
         queries: texts whose teacher logits were used.
         single_tokens: tokens of the vocabulary that the teacher was shown to build the student.
         live: how many of both were asked for in this run.

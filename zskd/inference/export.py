@@ -18,11 +18,11 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.errors import InputError, RunError
 from zskd.evaluation.analysis import time_answers
-from zskd.evaluation.scoring import score_predictions
 from zskd.inference.saved import Saved
+from zskd.metrics.scores import score_predictions
 from zskd.models.batching import token_batches, token_budget
 from zskd.models.encoding import encode_texts
-from zskd.models.loading import quiet_transformers
+from zskd.models.quiet import quiet_transformers
 from zskd.system.files import replacing, write_text
 from zskd.tasks.labelled import Labelled
 from zskd.teacher.classifier import Classifier

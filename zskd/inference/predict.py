@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from zskd.errors import InputError
-from zskd.evaluation.analysis import softmax
 from zskd.inference.saved import Saved
+from zskd.metrics.scores import softmax
 from zskd.teacher.labelling import predict_logits
 
 logger = logging.getLogger(__name__)

@@ -6,8 +6,6 @@ import hashlib
 import json
 import pickle
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +14,12 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
-from transformers.utils import logging as transformers_logging
 
 from zskd.errors import InputError
 from zskd.hub.ask import is_local, resolve_revision
 from zskd.models.backbones import BACKBONES, EMBEDDED, fetch_backbone
 from zskd.models.labels import TEXTS_FIELD
+from zskd.models.quiet import quiet_transformers
 
 
 @dataclass(frozen=True)
@@ -49,19 +47,6 @@ def find_model(name: str, revision: str | None, *, flag: str) -> Origin:
             raise InputError(f"{flag} {name}: expected a model folder or a Hub id, found no such folder")
         return Origin(str(folder))
     return Origin(name, resolve_revision(name, revision, flag=flag))
-
-
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Silence the tables and bars of loading and saving; what matters in them is checked by the caller."""
-    level = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(level)
-        transformers_logging.enable_progress_bar()
 
 
 def load_tokenizer(origin: Origin, *, flag: str) -> PreTrainedTokenizerBase:

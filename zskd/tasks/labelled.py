@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zskd.errors import InputError
-from zskd.tasks.task import HUB_DATA, Task
+from zskd.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -90,20 +90,3 @@ def read_column(path: str | Path, name: str) -> list[str]:
     _, header = next(rows)
     at = header.index(name) if name in header else None
     return ["" if at is None else row[at] for _, row in rows]
-
-
-def hub_rows(task: Task, split: str, *, flag: str) -> Labelled:
-    """Labelled rows of a GLUE task from the Hub.
-
-    Raises:
-        InputError: the task is not one of GLUE's, or the Hub cannot be reached; the message quotes `flag`.
-    """
-    from datasets import load_dataset
-
-    from zskd.hub.ask import resolve_revision
-
-    if not task.hub_config:
-        raise InputError(f"{flag}: {task.name} is not one of {HUB_DATA}'s tasks; give --glue-dir")
-    revision = resolve_revision(HUB_DATA, None, flag=flag, repo_type="dataset")
-    rows = load_dataset(HUB_DATA, task.hub_config, split=split, revision=revision)
-    return Labelled(tuple(rows[column][:] for column in task.hub_columns), rows["label"][:])

@@ -13,11 +13,12 @@ from transformers import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.config.resolve import DistillConfig
+from zskd.methods.adversarial.collapse import CollapseStop
 from zskd.methods.adversarial.setup import MakeAdversary, optimizer_steps
-from zskd.models.loading import quiet_transformers
+from zskd.models.quiet import keep_stdout_clean, quiet_transformers
 from zskd.system import progress
 from zskd.training.arguments import ZeroShotArguments
-from zskd.training.log import CollapseStop, EvaluationLog, keep_stdout_clean
+from zskd.training.log import EvaluationLog
 from zskd.training.trainer import ZeroShotTrainer, last_checkpoint, repoint_best
 
 # A built student starts mostly at random and wants larger steps than a pretrained one.

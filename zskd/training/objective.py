@@ -19,9 +19,8 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from zskd.metrics.divergence import kd_loss, kl_divergence
-
-UNKNOWN = -100  # gold label of a row that has none, the value that `torch.nn.functional.cross_entropy` ignores
+from zskd.metrics.divergence import kl_divergence
+from zskd.transfer.gold import UNKNOWN
 
 
 def tempered(logits: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
@@ -295,3 +294,16 @@ def coinciding(name: str, num_labels: int, top_k: int | None = None, *, gold: bo
     if name == "kd-topk" and k == 1 and not gold:
         return "with one class kept, kd-topk is kd-pt"
     return None
+
+
+def kd_loss(teacher_logits: torch.Tensor, student_logits: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
+    """T² times the batch mean of KL(teacher ‖ student); its gradient in the student's logits is T·(q - p)/batch.
+
+    Args:
+        teacher_logits: ``(batch, num_labels)``; detached by the caller where no gradient may reach the teacher.
+        student_logits: ``(batch, num_labels)``.
+
+    Returns:
+        A scalar in float32.
+    """
+    return temperature**2 * kl_divergence(teacher_logits, student_logits, temperature).mean()

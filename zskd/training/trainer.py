@@ -26,8 +26,9 @@ from zskd.system.files import write_text
 from zskd.training.arguments import ZeroShotArguments
 from zskd.training.objective import Objective
 from zskd.training.push import push_model
+from zskd.training.sampler import LengthGroupedSampler
 from zskd.training.trainer_card import trainer_card
-from zskd.transfer.rows import LengthGroupedSampler, TransferCollator
+from zskd.transfer.collator import TransferCollator
 
 ADVERSARY_FOLDER = "adversary"  # of a checkpoint
 _NOT_FOR_THE_MODEL = ("teacher_logits", "gold_label", "row_kind")

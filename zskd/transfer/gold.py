@@ -12,9 +12,9 @@ from zskd.teacher.blackbox import BlackBox
 from zskd.teacher.classifier import Classifier
 from zskd.teacher.labelling import LabelledTexts, label_texts
 from zskd.text.shaping import text_columns
-from zskd.training.objective import UNKNOWN
 
 COLUMN = "gold_label"
+UNKNOWN = -100  # of a row that has no gold label: the value that `torch.nn.functional.cross_entropy` ignores
 FAMILY = "labelled"
 
 
@@ -47,7 +47,7 @@ def label_gold(
 
 
 def with_gold(transfer: Dataset, gold: Dataset) -> Dataset:
-    """The transfer set followed by labelled rows; `COLUMN` is `zskd.training.objective.UNKNOWN` for the others."""
+    """The transfer set followed by labelled rows; `COLUMN` is `UNKNOWN` for the others."""
     unknown = transfer.add_column(COLUMN, [UNKNOWN] * len(transfer))
     shared = [name for name in unknown.column_names if name in gold.column_names]
     return concatenate_datasets([unknown.select_columns(shared), gold.select_columns(shared)])

@@ -11,6 +11,7 @@ import numpy as np
 from datasets import Dataset
 
 from zskd.errors import InputError
+from zskd.metrics.scores import probabilities
 from zskd.system.arrow import ROWS
 
 MIN_ROWS = 64
@@ -27,12 +28,6 @@ class Selection:
 
     rows: np.ndarray
     report: dict[str, dict[str, float]]
-
-
-def probabilities(logits: np.ndarray) -> np.ndarray:
-    """Softmax of ``(rows, num_labels)`` logits."""
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return shifted / shifted.sum(axis=1, keepdims=True)
 
 
 def teacher_logits(dataset: Dataset, order: tuple[int, ...]) -> np.ndarray:

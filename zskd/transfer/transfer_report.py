@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
+from zskd.metrics.scores import probabilities
 from zskd.system.arrow import ROWS
 from zskd.text.corpus import hash64
 from zskd.text.seen import Seen
 from zskd.text.shaping import text_columns
-from zskd.transfer.selection import probabilities
 
 
 def transfer_report(labelled: Dataset, logits: np.ndarray, labels: tuple[str, ...]) -> dict[str, Any]:

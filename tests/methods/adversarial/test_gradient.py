@@ -14,13 +14,14 @@ from labelled_rows import prose
 from zskd.errors import InputError
 from zskd.methods.adversarial.generator import build_generator, usable_tokens
 from zskd.methods.adversarial.gradient import GradientAdversary
+from zskd.methods.adversarial.losses import imbalance, repetition, unsureness
 from zskd.methods.adversarial.writer import Place, Rewritten, Scope
-from zskd.metrics.divergence import entropy, imbalance, kl_divergence, repetition, unsureness
+from zskd.metrics.divergence import entropy, kl_divergence
 from zskd.models.frozen import SHORT
 from zskd.models.loading import count_parameters, model_fingerprint
 from zskd.teacher.classifier import Classifier
 from zskd.training.arguments import ZeroShotArguments
-from zskd.transfer.rows import TransferCollator
+from zskd.transfer.collator import TransferCollator
 
 TEXTS = prose(64)
 LABELS = ("a", "b", "c")

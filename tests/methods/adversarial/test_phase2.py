@@ -30,7 +30,7 @@ from zskd.methods.adversarial.writer import Writer
 from zskd.models.loading import model_fingerprint
 from zskd.teacher.classifier import Classifier
 from zskd.training.trainer import ADVERSARY_FOLDER
-from zskd.transfer.rows import TransferCollator
+from zskd.transfer.collator import TransferCollator
 
 
 def without_dropout(model: torch.nn.Module) -> Any:

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from zskd.methods.adversarial.writer import Place, Scope, Writer
-from zskd.transfer.rows import ID_COLUMNS, TransferCollator, unpadded_rows
+from zskd.transfer.collator import ID_COLUMNS, TransferCollator, unpadded_rows
 
 
 class AdversarialBatches(TrainerCallback):

@@ -12,8 +12,9 @@ import torch
 from transformers import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
+from zskd.methods.adversarial.losses import imbalance, unsureness
 from zskd.methods.adversarial.writer import Inputs, Place, Rewritten, Scope, Writer
-from zskd.metrics.divergence import imbalance, kl_divergence, unsureness
+from zskd.metrics.divergence import kl_divergence
 from zskd.models.soft_tokens import Choice
 from zskd.training.arguments import ZeroShotArguments
 

@@ -14,7 +14,8 @@ from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.errors import InputError
-from zskd.models.loading import find_model, load_tokenizer, quiet_transformers
+from zskd.models.loading import find_model, load_tokenizer
+from zskd.models.quiet import quiet_transformers
 from zskd.teacher.classifier import Classifier
 
 LAYERS = 2  # of the teacher, for a built generator

@@ -9,8 +9,9 @@ from __future__ import annotations
 import torch
 from transformers import PreTrainedModel
 
+from zskd.methods.adversarial.losses import imbalance, unsureness
 from zskd.methods.adversarial.writer import Inputs, Place, Rewritten, Scope, Writer
-from zskd.metrics.divergence import imbalance, kl_divergence, unsureness
+from zskd.metrics.divergence import kl_divergence
 from zskd.models.frozen import use_short_attention, with_half_weights
 from zskd.models.soft_tokens import Choice, forward_choice
 from zskd.system.precision import HALVES, autocast

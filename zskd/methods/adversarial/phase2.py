@@ -23,7 +23,7 @@ from zskd.methods.adversarial.writer import Inputs, Place, Rewritten, Scope, Wri
 from zskd.system.files import write_text
 from zskd.system.processes import everyone
 from zskd.training.arguments import ZeroShotArguments
-from zskd.transfer.rows import TransferCollator, unpadded_rows
+from zskd.transfer.collator import TransferCollator, unpadded_rows
 
 STREAM = 5  # first word of the seeds of replay draws
 SOURCES = 6  # and of draws of rows to rewrite

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from zskd.transfer.rows import ID_COLUMNS
+from zskd.transfer.collator import ID_COLUMNS
 
 DRAWS = 8  # rows looked at for one of nearly the wanted length
 

@@ -28,11 +28,10 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.methods.adversarial.generator import masked_logits
 from zskd.models.encoding import encode_texts
-from zskd.models.loading import quiet_transformers
+from zskd.models.quiet import keep_stdout_clean, quiet_transformers
 from zskd.system import progress
 from zskd.system.files import replacing
 from zskd.text.corpus import Corpus
-from zskd.training.log import keep_stdout_clean
 
 logger = logging.getLogger(__name__)
 

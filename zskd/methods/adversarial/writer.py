@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.methods.adversarial.generator import check_generator, masked_logits, usable_tokens
-from zskd.metrics.divergence import repetition
+from zskd.methods.adversarial.losses import repetition
 from zskd.models.frozen import use_short_attention
 from zskd.models.soft_tokens import Choice
 from zskd.system.precision import HALVES, autocast, gradient_precision
@@ -214,7 +214,7 @@ class Writer:
         return choices, anchor
 
     def spread(self, choice: Choice, scope: Scope) -> torch.Tensor:
-        """`zskd.metrics.divergence.repetition` of the tokens of a batch, over all processes; a scalar."""
+        """`zskd.methods.adversarial.losses.repetition` of the tokens of a batch, over all processes; a scalar."""
         tokens = torch.zeros(self.generator.config.vocab_size, device=choice.rows.device).index_add(
             0, choice.candidates.reshape(-1), choice.probabilities.reshape(-1)
         )

@@ -1,0 +1,49 @@
+"""The order of rows in training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from torch.utils.data import Sampler
+
+
+class LengthGroupedSampler(Sampler[int]):
+    """Row indices in an order whose consecutive `batch_size` rows have similar length.
+
+    The order is a function of seed and epoch alone, so that a resumed run sees the rows the uninterrupted one
+    would have seen. (Trainer's own grouped sampler draws from the global generator.)
+
+    Args:
+        lengths: ``(rows,)``, tokens of each row.
+        batch_size: rows per batch, over all processes.
+    """
+
+    GROUP = 64  # batches that are sorted together
+
+    def __init__(self, lengths: np.ndarray, batch_size: int, seed: int) -> None:
+        self.lengths = np.asarray(lengths)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by accelerate's data loader before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        rng = np.random.default_rng([self.seed, self.epoch])
+        order = rng.permutation(len(self.lengths))
+        size = self.GROUP * self.batch_size
+        groups = (order[start : start + size] for start in range(0, len(order), size))
+        order = np.concatenate([group[np.argsort(self.lengths[group], kind="stable")] for group in groups])
+        batches = [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
+        # A short batch in the middle would shift all that follow, so it stays last.
+        last = [batches.pop()] if len(batches[-1]) < self.batch_size else []
+        for index in rng.permutation(len(batches)):
+            yield from batches[index].tolist()
+        for batch in last:
+            yield from batch.tolist()
