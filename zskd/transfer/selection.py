@@ -30,14 +30,15 @@ class Selection:
     report: dict[str, dict[str, float]]
 
 
-def teacher_logits(dataset: Dataset, order: tuple[int, ...]) -> np.ndarray:
+def teacher_logits(dataset: Dataset) -> np.ndarray:
     """Logits ``(rows, num_labels)`` float32 of a labelled data set, in the task's class order."""
     column = dataset.select_columns("teacher_logits").with_format("arrow")
-    logits = np.empty((len(dataset), len(order)), dtype=np.float32)
+    num_labels = dataset.features["teacher_logits"].length
+    logits = np.empty((len(dataset), num_labels), dtype=np.float32, order="F")  # the layout that `Teacher.logits` has
     for start in range(0, len(dataset), ROWS):
         part = column[start : start + ROWS]["teacher_logits"].combine_chunks()
         logits[start : start + len(part)] = part.flatten().to_numpy(zero_copy_only=False).reshape(len(part), -1)
-    return logits[:, list(order)]
+    return logits
 
 
 def select(

@@ -21,7 +21,7 @@ from zskd.methods.adversarial.replay import ReplayBuffer, Row
 from zskd.methods.adversarial.schedule import Kind, Schedule, make_schedule
 from zskd.methods.adversarial.writer import Inputs, Place, Rewritten, Scope, Writer
 from zskd.system.files import write_text
-from zskd.system.processes import everyone
+from zskd.system.processes import gather
 from zskd.training.arguments import ZeroShotArguments
 from zskd.transfer.collator import TransferCollator, unpadded_rows
 
@@ -244,7 +244,7 @@ class AdversarialPhase:
             for name, values in self._round.items()
         }
         # The mean over processes, so that whoever judges the log comes to the same end in all of them.
-        reports = everyone(report)
+        reports = gather(report)
         report = {name: statistics.fmean(part[name] for part in reports) for name in report}
         report |= {"teacher_queries": float(self.queries), "replay_rows": float(len(self.buffer))}
         self._round.clear()

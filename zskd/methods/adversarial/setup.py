@@ -19,14 +19,11 @@ from zskd.methods.adversarial.gradient import GradientAdversary
 from zskd.methods.adversarial.schedule import make_schedule
 from zskd.methods.adversarial.warmup import warm_up
 from zskd.methods.adversarial.writer import Writer
-from zskd.models.frozen import fast_copy
 from zskd.models.loading import count_parameters, model_fingerprint
 from zskd.models.vocabulary import require_one_vocabulary
 from zskd.system.precision import gradient_precision
 from zskd.tasks.task import Task
-from zskd.teacher.blackbox import BlackBox
-from zskd.teacher.classifier import Classifier
-from zskd.teacher.labelling import predict_logits
+from zskd.teacher.base import Teacher
 from zskd.text.corpus import Corpus
 from zskd.training.arguments import ZeroShotArguments
 
@@ -66,7 +63,7 @@ def adversarial_queries(config: DistillConfig) -> int:
 def prepare_adversary(
     config: DistillConfig,
     task: Task,
-    teacher: Classifier | BlackBox,
+    teacher: Teacher,
     student_tokenizer: PreTrainedTokenizerBase,
     corpus: Corpus,
     precision: str,
@@ -78,15 +75,15 @@ def prepare_adversary(
         InputError: the generator does not load, or vocabularies differ that have to be one.
     """
     if config.generator == "build":
-        assert isinstance(teacher, Classifier)  # `zskd.checks.check` saw to it
-        generator, tokenizer = build_generator(teacher), teacher.tokenizer
+        source = teacher.require_weights("--generator build")
+        generator, tokenizer = build_generator(source), source.tokenizer
     else:
         generator, tokenizer = load_generator(config.generator, config.generator_revision)
     require_one_vocabulary(tokenizer, student_tokenizer, why=f"--generator {config.generator}", left="the generator")
     if config.adversary == "gradient":
-        assert isinstance(teacher, Classifier)
+        model = teacher.require_weights("--adversary gradient")
         why = "--adversary gradient (use --adversary candidates for other vocabularies)"
-        require_one_vocabulary(teacher.tokenizer, student_tokenizer, why=why)
+        require_one_vocabulary(model.tokenizer, student_tokenizer, why=why)
     if config.generator_warmup:
         warm_up(
             generator,
@@ -100,13 +97,12 @@ def prepare_adversary(
             cache=cache,
         )
     logger.info("generator: %s, %s parameters", config.generator, f"{count_parameters(generator):,}")
-    if config.adversary == "gradient" and isinstance(teacher, Classifier):
-        return functools.partial(GradientAdversary, generator, teacher, precision=precision)
+    if config.adversary == "gradient":
+        return functools.partial(GradientAdversary, generator, model, precision=precision)
 
-    quick = fast_copy(teacher, precision, compile=False)
+    quick = teacher.for_inference(precision)
 
     def judge(texts: tuple[list[str], ...]) -> np.ndarray:
-        logits = predict_logits(quick, texts, max_length=input_length(config), precision=precision)
-        return logits[:, list(quick.order)]
+        return quick.logits(texts, max_length=input_length(config), precision=precision)
 
     return functools.partial(CandidateAdversary, generator, student_tokenizer, judge, precision=precision)
