@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 from recipes.cells import cell_config, finished
 from recipes.topics import FIVE, TWENTY, write_topic_task
 from zskd.cli.parser import set_up_logging
-from zskd.config.distillation import OBJECTIVES
+from zskd.config.objective import OBJECTIVES
 from zskd.config.resolve import DistillConfig, FinetuneConfig, to_dict, with_task_defaults
 from zskd.finetune import finetune
 from zskd.pipeline import distill

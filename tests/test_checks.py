@@ -14,7 +14,8 @@ from labelled_rows import task_file
 
 from zskd import checks
 from zskd.checks import check
-from zskd.config.resolve import DiagnoseConfig, DistillConfig, EvaluateConfig, FinetuneConfig, flag, to_dict
+from zskd.config.limits import flag
+from zskd.config.resolve import DiagnoseConfig, DistillConfig, EvaluateConfig, FinetuneConfig, to_dict
 from zskd.tasks.task import TASKS, Task, find_task
 
 CLASSES = (DistillConfig, FinetuneConfig, EvaluateConfig, DiagnoseConfig)

@@ -29,9 +29,9 @@ KILLS = {
 SCRIPT = """
 import json, os, signal, sys
 from transformers import TrainerState
-from zskd import results
-from zskd.config import DistillConfig
-from zskd.distill import distill
+from zskd.evaluation import results
+from zskd.config.distillation import DistillConfig
+from zskd.pipeline import distill
 from zskd.training import fit
 
 def die(*_, **__):

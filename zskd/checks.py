@@ -5,14 +5,12 @@ Imports neither torch nor transformers. Each problem names the flag, what was ex
 
 from __future__ import annotations
 
-import dataclasses
-import math
 import os
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
+from zskd.config.limits import limit_problems
 from zskd.config.resolve import (
     Config,
     DiagnoseConfig,
@@ -21,7 +19,6 @@ from zskd.config.resolve import (
     FinetuneConfig,
     PredictConfig,
     cache_root,
-    flag,
     run_config,
 )
 from zskd.errors import InputError, nearest
@@ -51,7 +48,7 @@ def check(config: Config, *, black_box: bool = False) -> list[str]:
     Args:
         black_box: the teacher is a callable that is handed over beside the configuration.
     """
-    problems = _check_ranges(config)
+    problems = limit_problems(config)
     if isinstance(config, PredictConfig) and not config.task:
         return problems + _check_predict(config, None)
     task = _find(config.task or "", problems)
@@ -76,26 +73,6 @@ def _find(name: str, problems: list[str]) -> Task | None:
     except InputError as error:
         problems[:0] = error.problems
         return None
-
-
-def _check_ranges(config: Any) -> list[str]:
-    problems = []
-    for item in dataclasses.fields(config):
-        value, meta = getattr(config, item.name), item.metadata
-        if value is None and item.default is None:  # as the task decides, or not asked for
-            continue
-        if "choices" in meta and value not in meta["choices"]:
-            problems.append(f"{flag(item.name)}: expected one of {', '.join(meta['choices'])}, found {value!r}")
-        if isinstance(value, str | list | bool | None):
-            continue
-        if not math.isfinite(value):
-            problems.append(f"{flag(item.name)}: expected a finite number, found {value}")
-            continue
-        if "low" in meta and not value >= meta["low"]:
-            problems.append(f"{flag(item.name)}: expected at least {meta['low']}, found {value}")
-        if "high" in meta and not value <= meta["high"]:
-            problems.append(f"{flag(item.name)}: expected at most {meta['high']}, found {value}")
-    return problems
 
 
 def _check_distill(config: DistillConfig, task: Task, black_box: bool) -> list[str]:

@@ -10,7 +10,8 @@ from dataclasses import fields
 import pytest
 
 from zskd.cli import VERBS
-from zskd.config.resolve import DiagnoseConfig, DistillConfig, EvaluateConfig, FinetuneConfig, PredictConfig, flag
+from zskd.config.limits import flag
+from zskd.config.resolve import DiagnoseConfig, DistillConfig, EvaluateConfig, FinetuneConfig, PredictConfig
 
 NAMES = [module.__name__.rpartition(".")[2] for module in VERBS]
 OPTIONS = {

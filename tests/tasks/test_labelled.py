@@ -125,7 +125,7 @@ def test_rows_from_the_hub_are_the_presets(task: Task, monkeypatch: pytest.Monke
         return {"idx": [0, 1, 2], **columns, "label": [1, 0, 1]}
 
     monkeypatch.setattr("datasets.load_dataset", load_dataset)
-    monkeypatch.setattr("zskd.hub.ask.resolve_revision", lambda *_, **__: "commit")
+    monkeypatch.setattr("zskd.hub.glue_rows.resolve_revision", lambda *_, **__: "commit")
     found = hub_rows(task, "validation", flag="--flag")
     assert found.texts == tuple([f"{column} {i}" for i in range(3)] for column in task.hub_columns)
     assert found.labels == [1, 0, 1]

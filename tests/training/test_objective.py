@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from zskd.config.distillation import OBJECTIVES
+from zskd.config.objective import OBJECTIVES
 from zskd.metrics.divergence import kl_divergence
 from zskd.training.objective import (
     NEEDS_COSINES,
@@ -46,7 +46,7 @@ def cosines(labels: int, hidden: int = 8, seed: int = 0) -> torch.Tensor:
 
 
 def objective(name: str, labels: int, **options: object) -> Objective:
-    return Objective(name, cosines=cosines(labels) if name in NEEDS_COSINES else None, **options)
+    return Objective(objective=name, cosines=cosines(labels) if name in NEEDS_COSINES else None, **options)
 
 
 def gradient(loss: torch.Tensor, student: torch.Tensor) -> torch.Tensor:
@@ -252,10 +252,10 @@ def test_k_out_of_range_is_refused(k: int) -> None:
 
 def test_what_cannot_be_computed_is_refused() -> None:
     with pytest.raises(ValueError, match=r"expected one of kd, .*found 'kl'"):
-        Objective("kl")
+        Objective(objective="kl")
     for name in NEEDS_COSINES:
         with pytest.raises(ValueError, match="cosines"):
-            Objective(name)
+            Objective(objective=name)
 
 
 @pytest.mark.parametrize(
@@ -282,5 +282,5 @@ def test_the_command_line_knows_every_objective() -> None:
     for name in OBJECTIVES:
         assert objective(name, 3).name == name
     with pytest.raises(ValueError) as refused:
-        Objective("other")
+        Objective(objective="other")
     assert all(name in str(refused.value) for name in OBJECTIVES)

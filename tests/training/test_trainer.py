@@ -19,7 +19,7 @@ from transformers import Trainer, TrainerCallback
 from transformers.trainer_utils import IntervalStrategy
 
 from zskd import ZeroShotArguments, ZeroShotTrainer, kd_loss
-from zskd.config.distillation import OBJECTIVES
+from zskd.config.objective import OBJECTIVES
 from zskd.training.objective import Objective
 from zskd.training.sampler import LengthGroupedSampler
 from zskd.transfer.collator import TransferCollator
@@ -196,7 +196,7 @@ def test_trainer_computes_the_objective_it_is_given(tmp_path: Path, name: str) -
             Table(student.tolist()), settings, eval_dataset=data, data_collator=COLLATOR, cosines=cosines
         )
         known = None if gold is None else torch.tensor(gold)
-        expected = Objective(name, temperature=2.0, top_k=1, cosines=cosines)(teacher, student, known)
+        expected = Objective(objective=name, temperature=2.0, top_k=1, cosines=cosines)(teacher, student, known)
         assert made.evaluate()["eval_loss"] == pytest.approx(float(expected), rel=1e-5)
 
 

@@ -11,7 +11,8 @@ import warnings
 from typing import Any, NoReturn
 
 from zskd.checks import check
-from zskd.config.resolve import Config, field_type, flag, resolve
+from zskd.config.limits import flag
+from zskd.config.resolve import Config, field_type, resolve
 from zskd.errors import InputError, nearest
 
 _TITLES = {

@@ -5,29 +5,25 @@ This module imports neither torch nor transformers, so that ``zskd --help`` and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+import math
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+
+from zskd.config.methods.adversarial import AdversarialOptions
+from zskd.config.methods.class_balance import ClassBalanceOptions
+from zskd.config.objective import ObjectiveOptions
+from zskd.config.option import MAX_SEED, PRECISIONS, option
 
 PERTURBATIONS = ("none", "random", "adversarial")
-ADVERSARIES = ("gradient", "candidates")
-OBJECTIVES = ("kd", "label-smoothing", "kd-pt", "kd-sim", "kd-topk", "kd-pt+sim", "logit-mse", "hard-label")
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 STUDENT_PRECISIONS = ("fp32", "bf16")
 POOL_SIZES = {1: 180_000, 2: 90_000}  # by number of input texts; a pair costs more tokens
-MAX_SEED = 2**32 - 1  # NumPy's legacy generator takes no larger one
 
-
-def option(default: Any, help: str, **metadata: Any) -> Any:
-    """A dataclass field: its help text, its group, and the limits that `zskd.checks` holds it to."""
-    metadata["help"] = help
-    if isinstance(default, list):
-        return field(default_factory=lambda: list(default), metadata=metadata)
-    return field(default=default, metadata=metadata)
+Part = TypeVar("Part")
 
 
 @dataclass
-class DistillConfig:
-    """Everything a distillation run depends on. Each field's help text says what it means."""
+class RunOptions:
+    """What every distillation run depends on, whatever its objective and its methods."""
 
     # What is distilled into what
     task: str = option("", "task name (`zskd ls` lists them) or a task file (.yaml)", group="models")
@@ -67,6 +63,12 @@ class DistillConfig:
         "queries",
         choices=PERTURBATIONS,
         group="text",
+    )
+    method: list[str] = option(
+        [],
+        "published methods beside the objective, separated by commas (`zskd ls` lists them)",
+        group="methods",
+        separator=",",
     )
     pool_size: int | None = option(
         None,
@@ -109,18 +111,7 @@ class DistillConfig:
         high=1.0,
         group="labels",
     )
-    max_class_share: float = option(
-        0.5,
-        "where the teacher predicts a class for more than this share of the transfer set, repeat inputs of the others; "
-        "1 repeats none",
-        low=0.01,
-        high=1.0,
-        group="labels",
-    )
     # Training
-    temperature: float = option(
-        1.0, "temperature of the distillation loss: kd, kd-pt, kd-topk and kd-pt+sim", low=0.01, group="training"
-    )
     epochs: float = option(2.0, "passes over the labelled inputs", low=0.001, group="training")
     batch_size: int = option(64, "inputs per step, over all processes", low=1, group="training")
     gradient_accumulation: int = option(1, "steps whose gradients are added up", low=1, group="training")
@@ -145,112 +136,12 @@ class DistillConfig:
     )
     logging_steps: int = option(50, "optimizer steps between two log lines", low=1, group="training")
     report_to: str = option("none", "tracker that Trainer reports to (tensorboard, wandb, ...)", group="training")
-    # What is learned of the teacher's logits (see `zskd.training.objective`)
-    objective: str | None = option(
-        None,
-        "what the student learns of the teacher's output: all of it (kd), smoothed classes (label-smoothing), the "
-        "confidence alone (kd-pt), which classes are alike (kd-sim), the largest probabilities (kd-topk), kd-pt and "
-        "kd-sim together, the logits, or the classes; default: kd, but logit-mse for a built student of one text and "
-        "two classes",
-        choices=OBJECTIVES,
-        group="objective",
-    )
-    top_k: int | None = option(
-        None, "probabilities that kd-topk keeps; default: half of the classes", low=1, group="objective"
-    )
-    smoothing: float = option(
-        0.1, "share of the target that label-smoothing spreads evenly", low=0.0, high=1.0, group="objective"
-    )
-    similarity_power: float = option(
-        0.5, "power of the cosines between the teacher's classes in kd-sim", low=0.0, group="objective"
-    )
-    similarity_temperature: float = option(
-        0.3, "kd-sim's own temperature of these cosines", low=0.01, group="objective"
-    )
-    pt_weight: float = option(0.5, "share of kd-pt in kd-pt+sim", low=0.0, high=1.0, group="objective")
     gold_labels: str | None = option(
         None,
         "labelled file in the task's columns whose rows join the transfer set with their labels; the run is then not "
         "zero-shot",
         group="objective",
     )
-    gold_weight: float = option(
-        0.5,
-        "share of the cross-entropy with the gold label in the loss of a row that has one",
-        low=0.0,
-        high=1.0,
-        group="objective",
-    )
-    # With --perturb adversarial; shares are of a batch, steps are optimizer steps
-    adversary: str = option(
-        "gradient",
-        "gradient: the generator learns through teacher and student, which share one vocabulary; candidates: from the "
-        "ranks of several rewritings, for any teacher",
-        choices=ADVERSARIES,
-        group="adversary",
-    )
-    row_candidates: int = option(
-        4, "rewritings of a row that the teacher judges, with --adversary candidates", low=2, group="adversary"
-    )
-    generator: str = option(
-        "build",
-        "masked language model that writes adversarial text: a Hub id or folder; `build`: made of the teacher's first "
-        "layers",
-        group="adversary",
-    )
-    generator_revision: str | None = option(None, "commit or tag of a Hub generator", group="adversary")
-    generator_warmup: int = option(
-        150, "steps of masked-LM training on the corpus before anything else; cached", low=0, group="adversary"
-    )
-    generator_learning_rate: float = option(1.0e-4, "learning rate of the generator", low=0.0, group="adversary")
-    generator_clip: float = option(1.0, "largest norm of the generator's gradient", low=0.0, group="adversary")
-    adversarial_start: float = option(
-        0.3, "share of the steps after which batches have adversarial rows", low=0.0, high=1.0, group="adversary"
-    )
-    generator_steps: int = option(
-        10, "steps of a round in which the generator learns, once per step", low=0, group="adversary"
-    )
-    student_steps: int = option(50, "steps of a round; the student learns in each", low=1, group="adversary")
-    fresh_share: float = option(
-        0.125, "share of a batch that the generator just wrote", low=0.001, high=1.0, group="adversary"
-    )
-    replay_share: float = option(
-        0.25, "share of a batch that the generator wrote earlier", low=0.0, high=1.0, group="adversary"
-    )
-    replay_size: int = option(20_000, "rows kept for replay; the oldest leave", low=1, group="adversary")
-    hard_share: float = option(
-        0.25,
-        "the generator rewrites rows out of this share of the transfer rows, those on which student and teacher differ "
-        "most; 1: any row",
-        low=0.01,
-        high=1.0,
-        group="adversary",
-    )
-    mask_rate: float = option(
-        0.3,
-        "share of a text's tokens that the generator rewrites; of a pair, at most so many of one text",
-        low=0.01,
-        high=1.0,
-        group="adversary",
-    )
-    token_candidates: int = option(
-        64, "the generator's likeliest tokens it chooses from; 0: the whole vocabulary", low=0, group="adversary"
-    )
-    sampling_temperature: float = option(
-        1.0, "the generator's logits are divided by it before a token is drawn", low=0.01, group="adversary"
-    )
-    gumbel_start: float = option(1.0, "temperature of the Gumbel-softmax at first", low=0.01, group="adversary")
-    gumbel_end: float = option(0.5, "temperature of the Gumbel-softmax at the end", low=0.01, group="adversary")
-    anchor_weight: float = option(
-        0.1, "weight of the masked-LM loss that keeps the generator near the corpus", low=0.0, group="adversary"
-    )
-    confidence_weight: float = option(
-        1.0, "weight of the penalty on rows that the teacher is unsure of", low=0.0, group="adversary"
-    )
-    balance_weight: float = option(
-        1.0, "weight of the penalty on an uneven mean prediction of the teacher", low=0.0, group="adversary"
-    )
-    diversity_weight: float = option(0.1, "weight of the penalty on repeated tokens", low=0.0, group="adversary")
     # Run
     seed: int = option(0, "seed of everything random", low=0, high=MAX_SEED, group="run")
     glue_dir: str | None = option(
@@ -266,3 +157,25 @@ class DistillConfig:
         group="run",
     )
     cache_dir: str | None = option(None, "cache folder; default $ZSKD_CACHE or ~/.cache/zskd", group="run")
+
+
+@dataclass
+class DistillConfig(AdversarialOptions, ClassBalanceOptions, ObjectiveOptions, RunOptions):
+    """Everything a distillation run depends on. Each field's help text says what it means.
+
+    The options of every method are among them, so that a run's ``config.yaml`` is flat and complete.
+    """
+
+    @property
+    def shaping(self) -> str:
+        """How the text is changed before training: ``none`` or ``random``. A generator works while training."""
+        return "random" if self.perturb == "adversarial" else self.perturb
+
+    def part(self, options: type[Part]) -> Part:
+        """The values of one group of options, such as `AdversarialOptions`, by themselves."""
+        return options(**{item.name: getattr(self, item.name) for item in fields(options)})  # type: ignore[arg-type]
+
+
+def optimizer_steps(config: Any, rows: int) -> int:
+    """Optimizer steps of ``config.epochs`` passes over `rows` rows, whose last batches need not be whole."""
+    return math.ceil(config.epochs * math.ceil(rows / (config.batch_size * config.gradient_accumulation)))

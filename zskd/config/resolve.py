@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import yaml
 
 from zskd.config.distillation import POOL_SIZES, DistillConfig
+from zskd.config.limits import flag
 from zskd.config.verbs import DiagnoseConfig, EvaluateConfig, FinetuneConfig, PredictConfig
 from zskd.errors import InputError, nearest
 from zskd.tasks.task import Task, find_task
@@ -31,7 +32,6 @@ __all__ = [
     "PredictConfig",
     "cache_root",
     "field_type",
-    "flag",
     "input_length",
     "packaged_configs",
     "read_yaml",
@@ -49,11 +49,6 @@ Config = TypeVar("Config", DistillConfig, FinetuneConfig, EvaluateConfig, Predic
 def cache_root(cache_dir: str | None) -> Path:
     """The cache folder: the flag, else $ZSKD_CACHE, else ~/.cache/zskd."""
     return Path(cache_dir or os.environ.get("ZSKD_CACHE") or "~/.cache/zskd").expanduser()
-
-
-def flag(name: str) -> str:
-    """``batch_size`` -> ``--batch-size``."""
-    return "--" + name.replace("_", "-")
 
 
 def packaged_configs() -> dict[str, Path]:

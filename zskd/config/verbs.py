@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zskd.config.distillation import MAX_SEED, PRECISIONS, option
+from zskd.config.option import MAX_SEED, PRECISIONS, option
 
 
 @dataclass

@@ -8,7 +8,8 @@ import shlex
 from pathlib import PurePath
 from typing import Any
 
-from zskd.config.resolve import DEFAULT_CONFIG, DistillConfig, flag, packaged_configs, resolve
+from zskd.config.limits import flag
+from zskd.config.resolve import DEFAULT_CONFIG, DistillConfig, packaged_configs, resolve
 from zskd.hub.ask import is_callable_name, is_local
 from zskd.models.backbones import EMBEDDED
 from zskd.runs.read import FinishedRun

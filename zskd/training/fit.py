@@ -12,9 +12,11 @@ from datasets import Dataset
 from transformers import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
+from zskd.config.distillation import optimizer_steps
+from zskd.config.objective import ObjectiveOptions
 from zskd.config.resolve import DistillConfig
 from zskd.methods.adversarial.collapse import CollapseStop
-from zskd.methods.adversarial.setup import MakeAdversary, optimizer_steps
+from zskd.methods.adversarial.setup import MakeAdversary
 from zskd.models.quiet import keep_stdout_clean, quiet_transformers
 from zskd.system import progress
 from zskd.training.arguments import ZeroShotArguments
@@ -59,11 +61,10 @@ def training_arguments(config: DistillConfig, folder: Path, rows: int) -> ZeroSh
     """Trainer's arguments; `rows` are those over which there are ``config.epochs`` passes."""
     steps = optimizer_steps(config, rows)
     every = max(1, steps // config.checkpoints)
-    own = {name: getattr(config, name) for name in ZeroShotArguments.__annotations__}
     return ZeroShotArguments(
         output_dir=str(folder),
         max_steps=steps,
-        **own,
+        **vars(config.part(ObjectiveOptions)),
         per_device_train_batch_size=config.batch_size // PartialState().num_processes,
         per_device_eval_batch_size=256,
         gradient_accumulation_steps=config.gradient_accumulation,

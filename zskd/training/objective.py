@@ -13,12 +13,13 @@ tempered probability of the teacher, so the student is not tempered for them eit
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch.nn import functional
 
+from zskd.config.objective import ObjectiveOptions
 from zskd.metrics.divergence import kl_divergence
 from zskd.transfer.gold import UNKNOWN
 
@@ -167,35 +168,34 @@ def gradient_rescaling(
     return (1 - weight) + weight * (q_rest - p_rest) / q_rest
 
 
-@dataclass(frozen=True)
 class Objective:
-    """A student's loss. Names are those of `zskd.config.distillation.OBJECTIVES`, attributes those of its options.
+    """A student's loss.
 
-    Attributes:
-        top_k: probabilities that ``kd-topk`` keeps; None: half of the classes.
-        pt_weight: share of ``kd-pt`` in ``kd-pt+sim``, whose loss is the weighted sum of both losses.
-        gold_weight: share of the cross-entropy with the gold label in the loss of a row that has one.
+    Args:
+        options: which objective, and its settings; None for the defaults.
         cosines: ``(num_labels, num_labels)`` of the teacher's output layer, for ``kd-sim`` and ``kd-pt+sim``.
+        changes: options that are other than in `options`.
 
     Raises:
         ValueError: the objective is not known, or lacks the cosines.
+
+    Example:
+        >>> import torch
+        >>> from zskd.training.objective import Objective
+        >>> loss = Objective(objective="logit-mse")(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 0.0]]))
+        >>> round(float(loss), 3)
+        0.125
     """
 
-    name: str = "kd"
-    temperature: float = 1.0
-    top_k: int | None = None
-    smoothing: float = 0.1
-    similarity_power: float = 0.5
-    similarity_temperature: float = 0.3
-    pt_weight: float = 0.5
-    gold_weight: float = 0.5
-    cosines: torch.Tensor | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be computed."""
+    def __init__(
+        self, options: ObjectiveOptions | None = None, *, cosines: torch.Tensor | None = None, **changes: Any
+    ) -> None:
+        options = options or ObjectiveOptions()
+        self.options = replace(options, **changes) if changes else options
+        self.name, self.cosines = self.options.objective or "kd", cosines
         if self.name not in _ROWS:
             raise ValueError(f"objective: expected one of {', '.join(_ROWS)}, found {self.name!r}")
-        if self.name in NEEDS_COSINES and self.cosines is None:
+        if self.name in NEEDS_COSINES and cosines is None:
             raise ValueError(f"objective {self.name}: expected the cosines of the teacher's output layer, found none")
 
     def __call__(
@@ -209,43 +209,47 @@ class Objective:
             gold: ``(batch,)`` int64 gold labels, `UNKNOWN` for rows without one; None without labels.
         """
         if self.name == "kd" and gold is None:
-            return kd_loss(teacher_logits, student_logits, self.temperature)
+            return kd_loss(teacher_logits, student_logits, self.options.temperature)
         rows = _ROWS[self.name](self, teacher_logits, student_logits, gold)
         if gold is not None:
             labelled = functional.cross_entropy(student_logits.float(), gold, ignore_index=UNKNOWN, reduction="none")
-            weight = torch.where(gold == UNKNOWN, 0.0, self.gold_weight)
+            weight = torch.where(gold == UNKNOWN, 0.0, self.options.gold_weight)
             rows = (1 - weight) * rows + weight * labelled
         return rows.mean()
 
 
 def _kd(objective: Objective, teacher: torch.Tensor, student: torch.Tensor, gold: Any) -> torch.Tensor:
-    return objective.temperature**2 * kl_divergence(teacher, student, objective.temperature)
+    return objective.options.temperature**2 * kl_divergence(teacher, student, objective.options.temperature)
 
 
 def _label_smoothing(objective: Objective, teacher: torch.Tensor, student: torch.Tensor, gold: Any) -> torch.Tensor:
-    target = smoothed_target(true_classes(teacher, gold), teacher.shape[-1], objective.smoothing)
+    target = smoothed_target(true_classes(teacher, gold), teacher.shape[-1], objective.options.smoothing)
     return target_divergence(target, student)
 
 
 def _kd_pt(objective: Objective, teacher: torch.Tensor, student: torch.Tensor, gold: Any) -> torch.Tensor:
-    return target_divergence(pt_target(teacher, gold, objective.temperature), student, objective.temperature)
+    return target_divergence(
+        pt_target(teacher, gold, objective.options.temperature), student, objective.options.temperature
+    )
 
 
 def _kd_sim(objective: Objective, teacher: torch.Tensor, student: torch.Tensor, gold: Any) -> torch.Tensor:
     assert objective.cosines is not None
     cosines = objective.cosines.to(student.device)
-    power, temperature = objective.similarity_power, objective.similarity_temperature
+    power, temperature = objective.options.similarity_power, objective.options.similarity_temperature
     return target_divergence(sim_target(cosines, true_classes(teacher, gold), power, temperature), student)
 
 
 def _kd_topk(objective: Objective, teacher: torch.Tensor, student: torch.Tensor, gold: Any) -> torch.Tensor:
-    k = objective.top_k or default_top_k(teacher.shape[-1])
-    return target_divergence(topk_target(teacher, k, objective.temperature), student, objective.temperature)
+    k = objective.options.top_k or default_top_k(teacher.shape[-1])
+    return target_divergence(
+        topk_target(teacher, k, objective.options.temperature), student, objective.options.temperature
+    )
 
 
 def _kd_pt_sim(objective: Objective, teacher: torch.Tensor, student: torch.Tensor, gold: Any) -> torch.Tensor:
     instance, domain = (part(objective, teacher, student, gold) for part in (_kd_pt, _kd_sim))
-    return objective.pt_weight * instance + (1 - objective.pt_weight) * domain
+    return objective.options.pt_weight * instance + (1 - objective.options.pt_weight) * domain
 
 
 def _logit_mse(objective: Objective, teacher: torch.Tensor, student: torch.Tensor, gold: Any) -> torch.Tensor:

@@ -17,8 +17,8 @@ from accelerate.utils import gather_object
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
+from zskd.config.methods.adversarial_schedule import Kind, Schedule, make_schedule
 from zskd.methods.adversarial.replay import ReplayBuffer, Row
-from zskd.methods.adversarial.schedule import Kind, Schedule, make_schedule
 from zskd.methods.adversarial.writer import Inputs, Place, Rewritten, Scope, Writer
 from zskd.system.files import write_text
 from zskd.system.processes import gather

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
+from zskd.config.methods.adversarial_schedule import make_schedule
 from zskd.config.resolve import DistillConfig, input_length
 from zskd.errors import InputError
 from zskd.methods.adversarial.candidates import CandidateAdversary
 from zskd.methods.adversarial.generator import build_generator, load_generator
 from zskd.methods.adversarial.gradient import GradientAdversary
-from zskd.methods.adversarial.schedule import make_schedule
 from zskd.methods.adversarial.warmup import warm_up
 from zskd.methods.adversarial.writer import Writer
 from zskd.models.loading import count_parameters, model_fingerprint

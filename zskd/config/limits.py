@@ -1,0 +1,40 @@
+"""Whether the values of options keep to the limits that their fields state."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+
+def flag(name: str) -> str:
+    """``batch_size`` -> ``--batch-size``."""
+    return "--" + name.replace("_", "-")
+
+
+def limit_problems(options: Any, *, of: type | None = None, shown: Callable[[str], str] = flag) -> list[str]:
+    """Values that are none of the choices, no finite numbers, or beyond a limit, as messages.
+
+    Args:
+        options: an instance of a dataclass of `zskd.config.option.option` fields.
+        of: the dataclass whose fields are looked at; default: that of `options`.
+        shown: what an option is called in a message, from its field's name.
+    """
+    problems = []
+    for item in dataclasses.fields(of or options):
+        value, meta, name = getattr(options, item.name), item.metadata, shown(item.name)
+        if value is None and item.default is None:  # as the task decides, or not asked for
+            continue
+        if "choices" in meta and value not in meta["choices"]:
+            problems.append(f"{name}: expected one of {', '.join(meta['choices'])}, found {value!r}")
+        if isinstance(value, str | list | bool | None):
+            continue
+        if not math.isfinite(value):
+            problems.append(f"{name}: expected a finite number, found {value}")
+            continue
+        if "low" in meta and not value >= meta["low"]:
+            problems.append(f"{name}: expected at least {meta['low']}, found {value}")
+        if "high" in meta and not value <= meta["high"]:
+            problems.append(f"{name}: expected at most {meta['high']}, found {value}")
+    return problems

@@ -1,0 +1,1 @@
+"""The options of the published methods: one file each, without torch."""

@@ -1,0 +1,47 @@
+"""Options of the objective: what the student learns of the teacher's logits. Trainer's arguments take all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from zskd.config.option import option
+
+OBJECTIVES = ("kd", "label-smoothing", "kd-pt", "kd-sim", "kd-topk", "kd-pt+sim", "logit-mse", "hard-label")
+
+
+@dataclass
+class ObjectiveOptions:
+    """The loss (see `zskd.training.objective`)."""
+
+    temperature: float = option(
+        1.0, "temperature of the distillation loss: kd, kd-pt, kd-topk and kd-pt+sim", low=0.01, group="training"
+    )
+    objective: str | None = option(
+        None,
+        "what the student learns of the teacher's output: all of it (kd), smoothed classes (label-smoothing), the "
+        "confidence alone (kd-pt), which classes are alike (kd-sim), the largest probabilities (kd-topk), kd-pt and "
+        "kd-sim together, the logits, or the classes; default: kd, but logit-mse for a built student of one text and "
+        "two classes",
+        choices=OBJECTIVES,
+        group="objective",
+    )
+    top_k: int | None = option(
+        None, "probabilities that kd-topk keeps; default: half of the classes", low=1, group="objective"
+    )
+    smoothing: float = option(
+        0.1, "share of the target that label-smoothing spreads evenly", low=0.0, high=1.0, group="objective"
+    )
+    similarity_power: float = option(
+        0.5, "power of the cosines between the teacher's classes in kd-sim", low=0.0, group="objective"
+    )
+    similarity_temperature: float = option(
+        0.3, "kd-sim's own temperature of these cosines", low=0.01, group="objective"
+    )
+    pt_weight: float = option(0.5, "share of kd-pt in kd-pt+sim", low=0.0, high=1.0, group="objective")
+    gold_weight: float = option(
+        0.5,
+        "share of the cross-entropy with the gold label in the loss of a row that has one",
+        low=0.0,
+        high=1.0,
+        group="objective",
+    )
