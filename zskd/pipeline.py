@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from accelerate import PartialState
 from datasets import Dataset
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.checks import check, check_batch_size
 from zskd.config.resolve import DistillConfig, cache_root, input_length, with_task_defaults
@@ -35,7 +36,7 @@ from zskd.tasks.task import Task, find_task
 from zskd.teacher.base import Teacher
 from zskd.teacher.classifier import classifier_from
 from zskd.teacher.labelling import LabelledTexts, label_texts
-from zskd.teacher.load import AnyTeacher, load_teacher
+from zskd.teacher.load import AnyTeacher, load_teacher, shows_weights
 from zskd.text.corpus import Corpus, build_corpus
 from zskd.text.shaping import INPUTS_PER_SENTENCE, Pools, build_pools, limited_size
 from zskd.text.sources import find_sources
@@ -50,12 +51,19 @@ logger = logging.getLogger(__name__)
 
 
 def distill(
-    config: DistillConfig, *, teacher: AnyTeacher | None = None, pools: Pools | None = None, zero_shot: bool = True
+    config: DistillConfig,
+    *,
+    teacher: AnyTeacher | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    pools: Pools | None = None,
+    zero_shot: bool = True,
 ) -> dict[str, Any]:
     """Distil a teacher into a student and return the content of ``metrics.json``.
 
     Args:
-        teacher: a callable teacher (see `zskd.teacher.blackbox`), in place of ``config.teacher``.
+        teacher: a model object, a callable (see `zskd.teacher.blackbox`), or any other teacher that
+            `zskd.teacher.load.load_teacher` takes, in place of ``config.teacher``.
+        tokenizer: of a teacher that is a model object; default: see `zskd.teacher.load.load_teacher`.
         pools: inputs made elsewhere, in place of those shaped from ``config.corpus``.
         zero_shot: recorded as ``zero_shot.enforced``. A recipe that hands in the task's own inputs, such as the
             in-domain ceiling, passes False.
@@ -65,7 +73,9 @@ def distill(
         RunError: a download failed.
     """
     config = with_task_defaults(config)
-    if problems := check(config, black_box=teacher is not None):
+    if problems := check(
+        config, black_box=teacher is not None and not shows_weights(teacher), model=teacher is not None
+    ):
         raise InputError(problems)
     task, cache, run = find_task(config.task), cache_root(config.cache_dir), RunFolder(config)
     state = _meet(config, cache, run)
@@ -99,7 +109,15 @@ def distill(
         logger.info("shaping: %d inputs for the transfer set, perturbation %s", len(pools.transfer), config.perturb)
     with run.phase("teacher"):
         loaded = main_first(
-            lambda: load_teacher(task, teacher or config.teacher, cache, config.teacher_revision, config.label_map)
+            lambda: load_teacher(
+                task,
+                config.teacher if teacher is None else teacher,
+                cache,
+                config.teacher_revision,
+                config.label_map,
+                tokenizer=tokenizer,
+                outputs=config.teacher_outputs,
+            )
         )
         gate = on_main(lambda: check_teacher(task, loaded, length))
     with run.phase("labelling"):
