@@ -272,3 +272,32 @@ def test_default_run_folder_is_checked_too(
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(yaml.safe_dump({**to_dict(tiny_config), "epochs": 9.0}), encoding="utf-8")
     only(check(replace(tiny_config, output_dir=None)), folder, "another run")
+
+
+def test_only_a_callable_answers_with_other_than_logits(tiny_config: DistillConfig) -> None:
+    callable_teacher = replace(tiny_config, student=tiny_config.teacher, teacher="default")
+    for outputs in ("labels", "probabilities"):
+        only(check(replace(tiny_config, teacher_outputs=outputs)), f"--teacher-outputs {outputs}", "with weights")
+        only(check(replace(callable_teacher, teacher_outputs=outputs), model=True), f"--teacher-outputs {outputs}")
+        assert check(replace(callable_teacher, teacher_outputs=outputs), black_box=True) == []
+        assert check(replace(callable_teacher, teacher_outputs=outputs, teacher="module:ask")) == []
+    only(check(replace(callable_teacher, teacher_outputs="scores"), black_box=True), "--teacher-outputs", "labels")
+    only(
+        check(replace(callable_teacher, teacher_outputs="labels", temperature=2.0), black_box=True),
+        "--temperature 2.0",
+        "--teacher-outputs labels",
+    )
+    assert check(replace(callable_teacher, teacher_outputs="probabilities", temperature=2.0), black_box=True) == []
+
+
+def test_outputs_of_a_model_to_evaluate_or_diagnose(tiny_config: DistillConfig) -> None:
+    for cls, options in ((EvaluateConfig, {"data": "probe"}), (DiagnoseConfig, {"corpus": tiny_config.corpus})):
+        config = cls(task="sst2", model=tiny_config.teacher, **options)
+        assert check(config) == []
+        only(check(replace(config, teacher_outputs="labels")), "--teacher-outputs labels", "with weights")
+        assert check(replace(config, model="module:ask", teacher_outputs="labels")) == []
+
+
+def test_a_model_that_is_handed_over_takes_the_place_of_the_option(tiny_config: DistillConfig, tmp_path: Path) -> None:
+    gone = replace(tiny_config, teacher=str(tmp_path / "gone"))
+    assert len(check(gone)) == 1 and check(gone, model=True) == []

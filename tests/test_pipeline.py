@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from conftest import as_flags
 from labelled_rows import TOPIC_WORDS, glue_folder, task_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -220,6 +221,44 @@ def test_callable_teacher_of_pairs(config_for, own_tasks, student_folder: Path, 
     seen.clear()
     again = distill(replace(config, output_dir=f"{config.output_dir}-again"), teacher=ask)
     assert again["teacher_queries_live"] == 0 and len(seen) < 10
+
+
+def test_a_callable_may_answer_with_probabilities_or_with_labels_alone(
+    cli, black_box: DistillConfig, tmp_path: Path
+) -> None:
+    labels = find_task(black_box.task).labels
+    logits = callable_teacher()
+
+    def shares(texts: list[str]) -> np.ndarray:
+        odds = np.exp(np.array(logits(texts)))
+        return odds / odds.sum(axis=1, keepdims=True)
+
+    def words(texts: list[str]) -> list[str]:
+        return [labels[i] for i in np.array(logits(texts)).argmax(axis=1)]
+
+    plain = distill(black_box)
+    for outputs, ask in (("probabilities", shares), ("labels", words)):
+        config = replace(black_box, teacher="default", teacher_outputs=outputs, output_dir=str(tmp_path / outputs))
+        found = distill(config, teacher=ask)
+        assert found["teacher"]["scores"] == plain["teacher"]["scores"]
+        assert found["teacher_queries"] == plain["teacher_queries"]
+        options = yaml.safe_load((tmp_path / outputs / "config.yaml").read_text(encoding="utf-8"))
+        assert (options["teacher_outputs"], options["objective"]) == (
+            outputs,
+            "hard-label" if outputs == "labels" else "kd",
+        )
+    done = cli("distill", *as_flags(black_box, teacher_outputs="labels", output_dir=str(tmp_path / "wrong")))
+    assert done.code == 2 and "--teacher-outputs logits" in done.errors[0]
+
+
+def test_a_model_object_is_distilled_like_its_folder(tiny_config: DistillConfig, tmp_path: Path) -> None:
+    distill(tiny_config)
+    model = AutoModelForSequenceClassification.from_pretrained(tiny_config.teacher)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_config.teacher)
+    run = replace(tiny_config, teacher="default", output_dir=str(tmp_path / "object"))
+    found = distill(run, teacher=model, tokenizer=tokenizer)
+    assert weights(run) == weights(tiny_config)
+    assert found["teacher_queries_live"] == 0  # the same weights are known by the same key
 
 
 @pytest.fixture

@@ -200,6 +200,10 @@ def test_defaults_come_from_the_task_unless_given(own_tasks: dict[str, str], nam
         ({"task": "mrpc"}, "kd"),
         ({"task": "topics"}, "kd"),  # more than two classes
         ({"task": "sst2", "objective": "kd"}, "kd"),
+        ({"task": "sst2", "teacher_outputs": "labels"}, "hard-label"),
+        ({"task": "mnli", "teacher_outputs": "labels", "student": "default"}, "hard-label"),
+        ({"task": "sst2", "teacher_outputs": "labels", "objective": "kd"}, "kd"),
+        ({"task": "sst2", "teacher_outputs": "probabilities"}, "logit-mse"),
         ({"task": "mnli", "objective": "kd-pt"}, "kd-pt"),
         ({"task": "sst2", "temperature": 2.0}, "kd"),  # logits are matched without one
         ({"task": "sst2", "gold_labels": "rows.tsv"}, "kd"),

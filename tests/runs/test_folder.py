@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import yaml
+
 from zskd.config.resolve import DistillConfig
 from zskd.runs.folder import RunFolder, check_run_folder
 
@@ -37,3 +39,18 @@ def test_a_folder_without_a_record_is_resumed_by_its_options(tmp_path: Path) -> 
     run.start({}, {})
     (run.path / "record.json").unlink()  # stopped between the two files
     assert check_run_folder(run.path, config) == []
+
+
+def test_an_option_that_an_older_run_lacks_had_its_default(tmp_path: Path) -> None:
+    config = DistillConfig(task="sst2", output_dir=str(tmp_path / "run"), resume=True)
+    run = RunFolder(config)
+    run.start({}, {})
+    options = yaml.safe_load((run.path / "config.yaml").read_text(encoding="utf-8"))
+    for name in ("teacher_outputs", "epochs"):
+        del options[name]
+    (run.path / "config.yaml").write_text(yaml.safe_dump(options), encoding="utf-8")
+    assert check_run_folder(run.path, config) == []
+    (problem,) = check_run_folder(run.path, replace(config, teacher_outputs="labels"))
+    assert "teacher_outputs 'logits' there, 'labels' here" in problem
+    (problem,) = check_run_folder(run.path, replace(config, epochs=9.0))
+    assert "epochs 2.0 there, 9.0 here" in problem

@@ -26,9 +26,11 @@ from zskd.models.batching import ahead, each_in_a_thread, token_batches
 from zskd.models.loading import model_fingerprint, tokenizer_fingerprint
 from zskd.system.precision import HALVES
 from zskd.system.progress import bar
+from zskd.tasks.task import TASKS
 from zskd.teacher import labelling
+from zskd.teacher.blackbox import load_black_box
 from zskd.teacher.classifier import Classifier
-from zskd.teacher.labelling import LabelledTexts, label_texts, shard_key
+from zskd.teacher.labelling import LabelledTexts, label_states, label_texts, shard_key
 
 SHARD = 32
 TEXTS = [" ".join(line.split()[: 2 + i % 12]) for i, line in enumerate(prose(140, seed=3))]
@@ -412,3 +414,73 @@ def test_max_length_beyond_the_teachers_positions_is_cut_or_refused(teacher: Cla
     except InputError:
         return
     np.testing.assert_array_equal(found, logits(label([" ".join(prose(30))], teacher, tmp_path, max_length=128)))
+
+
+# Pooled states.
+
+
+def states(labelled: LabelledTexts) -> np.ndarray:
+    return np.array(labelled.dataset["teacher_states"][:], dtype=np.float16)
+
+
+def label_with_states(texts: list[str], teacher: Classifier, cache: Path, **options: Any) -> LabelledTexts:
+    options = {"max_length": 32, "precision": "fp32", "description": "test", **options}
+    return label_states(Dataset.from_dict({"text": texts}), teacher, cache, **options)
+
+
+def test_states_have_shards_of_their_own(teacher: Classifier, tmp_path: Path) -> None:
+    label(TEXTS, teacher, tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.arrow")}
+    found = label_with_states(TEXTS, teacher, tmp_path)
+    assert (found.queries, found.live) == (len(TEXTS), len(TEXTS))
+    assert found.dataset.column_names == ["text", "teacher_states"] and found.dataset["text"][:] == TEXTS
+    assert str(found.dataset.features["teacher_states"].feature.dtype) == "float16"
+    own = set(tmp_path.rglob("*.arrow")) - set(before)
+    assert len(own) == len(before) and not {path.name for path in own} & {path.name for path in before}
+    assert {path: path.read_bytes() for path in before} == before
+    for start in range(0, len(TEXTS), SHARD):
+        part = TEXTS[start : start + SHARD]
+        np.testing.assert_array_equal(states(found)[start : start + SHARD], teacher.states((part,), max_length=32))
+
+
+def test_keys_of_states_differ_from_those_of_logits_and_with_the_options(teacher: Classifier) -> None:
+    texts = (TEXTS[:4],)
+    keys = [
+        shard_key(teacher, texts, 32, "fp32"),
+        shard_key(teacher, texts, 32, "fp32", states=True),
+        shard_key(teacher, texts, 33, "fp32", states=True),
+        shard_key(teacher, texts, 32, "bf16", states=True),
+        shard_key(other_weights(teacher), texts, 32, "fp32", states=True),
+        shard_key(teacher, (TEXTS[1:5],), 32, "fp32", states=True),
+    ]
+    assert len(set(keys)) == len(keys)
+
+
+def test_a_second_call_for_states_asks_nothing(
+    teacher: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = label_with_states(TEXTS, teacher, tmp_path)
+    monkeypatch.delattr(Classifier, "own_states")
+    second = label_with_states(TEXTS, teacher, tmp_path)
+    assert (second.queries, second.live) == (len(TEXTS), 0)
+    np.testing.assert_array_equal(states(second), states(first))
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_shard_of_states_is_written_anew(damage: Any, teacher: Classifier, tmp_path: Path) -> None:
+    good = states(label_with_states(TEXTS, teacher, tmp_path))
+    key = shard_key(teacher, (TEXTS[SHARD : 2 * SHARD],), 32, "fp32", states=True)
+    (path,) = tmp_path.rglob(f"{key}.arrow")
+    path.write_bytes(damage(path.read_bytes()))
+    repaired = label_with_states(TEXTS, teacher, tmp_path)
+    assert repaired.live == SHARD
+    np.testing.assert_array_equal(states(repaired), good)
+
+
+def test_a_callable_has_no_states_to_keep(tmp_path: Path) -> None:
+    box = load_black_box(TASKS["sst2"], lambda texts: [[0.0, 1.0]] * len(texts))
+    with pytest.raises(InputError, match=r"^states: a callable teacher shows no weights"):
+        label_states(
+            Dataset.from_dict({"text": TEXTS}), box, tmp_path, max_length=32, precision="its own", description=""
+        )
+    assert not list(tmp_path.iterdir())

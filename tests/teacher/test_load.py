@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from conftest import tiny_bert
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from zskd.errors import InputError
 from zskd.tasks.task import TASKS
 from zskd.teacher.blackbox import BlackBox
 from zskd.teacher.classifier import Classifier
-from zskd.teacher.load import load_teacher
+from zskd.teacher.load import load_teacher, shows_weights
 
 SST2 = TASKS["sst2"]
 
@@ -42,3 +45,64 @@ def test_folder_that_is_spelled_like_a_function_is_a_folder(
     monkeypatch.chdir(tmp_path)
     Path("models:mine").symlink_to(teacher_folder, target_is_directory=True)
     assert isinstance(load_teacher(SST2, "models:mine", tmp_path, None, None), Classifier)
+
+
+def test_a_model_object_is_the_teacher_of_its_folder(teacher: Classifier, teacher_folder: Path, tmp_path: Path) -> None:
+    model = AutoModelForSequenceClassification.from_pretrained(teacher_folder)
+    for tokenizer in (None, AutoTokenizer.from_pretrained(teacher_folder)):
+        found = load_teacher(SST2, model, tmp_path, tokenizer=tokenizer)
+        assert isinstance(found, Classifier) and found.model is model
+        assert found.cache_key("fp32", 32) == teacher.cache_key("fp32", 32)
+        assert found.name == str(teacher_folder)
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_a_model_object_takes_a_label_map(teacher: Classifier) -> None:
+    model = tiny_bert(len(teacher.tokenizer), ("yes", "no"))
+    found = load_teacher(SST2, model, tokenizer=teacher.tokenizer, label_map="yes=positive,no=negative")
+    assert found.order == (1, 0) and found.name == "BertForSequenceClassification"
+    with pytest.raises(InputError, match=r"--teacher BertForSequenceClassification: .*found yes, no"):
+        load_teacher(SST2, model, tokenizer=teacher.tokenizer)
+
+
+def test_a_model_object_without_its_tokenizer_is_refused(teacher: Classifier, tmp_path: Path) -> None:
+    model = tiny_bert(len(teacher.tokenizer), SST2.labels)
+    for name in ("", "some-user/some-model", str(tmp_path / "gone")):
+        model.name_or_path = name
+        with pytest.raises(InputError, match="pass tokenizer="):
+            load_teacher(SST2, model)
+
+
+def test_a_tokenizer_of_another_model_is_refused(teacher: Classifier) -> None:
+    small = tiny_bert(40, SST2.labels)
+    with pytest.raises(InputError, match="--teacher BertForSequenceClassification"):
+        load_teacher(SST2, small, tokenizer=teacher.tokenizer)
+
+
+def test_a_ready_teacher_comes_back_as_it_is(teacher: Classifier, tmp_path: Path) -> None:
+    box = load_teacher(SST2, ask, tmp_path)
+    assert load_teacher(SST2, teacher) is teacher and load_teacher(SST2, box) is box
+    with pytest.raises(InputError, match="--label-map negative=positive"):
+        load_teacher(SST2, teacher, label_map="negative=positive,positive=negative")
+
+
+@pytest.mark.parametrize("kind", ["folder", "callable", "ready"])
+def test_a_tokenizer_beside_anything_but_a_model_is_refused(kind: str, teacher: Classifier) -> None:
+    given: Any = {"folder": teacher.name, "callable": ask, "ready": teacher}[kind]
+    with pytest.raises(InputError, match=r"^tokenizer: expected a model object"):
+        load_teacher(SST2, given, tokenizer=teacher.tokenizer)
+
+
+@pytest.mark.parametrize("outputs", ["labels", "probabilities"])
+def test_a_model_answers_with_logits_and_nothing_else(
+    outputs: str, teacher: Classifier, teacher_folder: Path, tmp_path: Path
+) -> None:
+    for given in (teacher, teacher.model, str(teacher_folder)):
+        with pytest.raises(InputError, match=f"--teacher-outputs {outputs}: expected a callable"):
+            load_teacher(SST2, given, tmp_path, outputs=outputs)
+
+
+def test_what_shows_weights_is_known_before_it_is_loaded(teacher: Classifier, tmp_path: Path) -> None:
+    box = load_teacher(SST2, ask, tmp_path)
+    assert [shows_weights(given) for given in ("embedded", teacher, teacher.model)] == [True] * 3
+    assert [shows_weights(given) for given in (ask, "module:ask", box)] == [False] * 3

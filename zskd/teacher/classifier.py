@@ -110,9 +110,9 @@ class Classifier(Teacher):
         states = first_states(self.model, self.tokenizer, prepared, precision, meter)
         check_finite(states, self.name, precision)
         largest = float(np.abs(states).max(initial=0.0))
-        if largest > np.finfo(np.float16).max:
+        if largest > float(np.finfo(np.float16).max):
             raise InputError(
-                f"states: expected pooled states of {self.name} up to 65,504, which float16 holds, found {largest:.3g}"
+                f"states: expected pooled states of {self.name} up to 65,504, the limit of float16, found {largest:.3g}"
             )
         return states.astype(np.float16)
 
