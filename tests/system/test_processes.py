@@ -22,7 +22,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from zskd.config.resolve import DistillConfig
 from zskd.pipeline import distill
-from zskd.system.processes import everyone, main_first, on_main
+from zskd.system.processes import gather, main_first, on_main
 from zskd.teacher.blackbox import BATCH
 from zskd.teacher.labelling import SHARD_ROWS
 
@@ -277,7 +277,7 @@ def test_a_batch_that_the_processes_cannot_share_is_wrong_input(
 
 
 def test_alone_everything_is_done_here() -> None:
-    assert everyone(3) == [3]
+    assert gather(3) == [3]
     assert on_main(lambda: 4) == 4
     calls: list[int] = []
     assert main_first(lambda: calls.append(1) or len(calls)) == 1

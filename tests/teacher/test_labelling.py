@@ -357,7 +357,7 @@ def test_missing_shards_are_dealt_out_evenly_whoever_left_them(
     alone = label(texts, teacher, tmp_path)
     together = Together()
     monkeypatch.setattr(labelling, "PartialState", lambda: together.own.state)
-    monkeypatch.setattr(labelling, "everyone", together.everyone)
+    monkeypatch.setattr(labelling, "gather", together.everyone)
     monkeypatch.setattr(labelling, "on_main", together.on_main)
     monkeypatch.setattr(labelling, "_nothing_old_collected", nullcontext)
     totals: list[float] = []

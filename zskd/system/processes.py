@@ -62,7 +62,7 @@ def join(asked: int | None) -> PartialState:
     return state
 
 
-def everyone(value: Result) -> list[Result]:
+def gather(value: Result) -> list[Result]:
     """The value of every process, in their order."""
     return list(gather_object([value])) if PartialState().num_processes > 1 else [value]
 
@@ -116,7 +116,7 @@ def check_shared(folder: Path, flag: str) -> None:
         write_text(path, socket.gethostname())
 
     on_main(leave_mark)
-    seen = everyone((socket.gethostname(), path.is_file()))
+    seen = gather((socket.gethostname(), path.is_file()))
     if PartialState().is_main_process:
         path.unlink()
     blind = sorted({host for host, there in seen if not there})

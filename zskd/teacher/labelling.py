@@ -29,7 +29,7 @@ from zskd.models.batching import ahead, each_in_a_thread, token_batches, token_b
 from zskd.models.encoding import encode_texts
 from zskd.system.arrow import is_sound, open_arrow, write_arrow
 from zskd.system.precision import HALVES, autocast, check_finite
-from zskd.system.processes import everyone, on_main
+from zskd.system.processes import gather, on_main
 from zskd.system.progress import bar
 from zskd.teacher.blackbox import BlackBox
 from zskd.teacher.classifier import Classifier
@@ -229,6 +229,6 @@ def label_texts(
             write_arrow(path, [pa.record_batch([array], schema=schema)], schema)
             live += len(logits)
     # Every process waits here for all others, so that after it every shard is written.
-    live = sum(everyone(live))
+    live = sum(gather(live))
     logits_column = concatenate_datasets([open_arrow(path) for path in paths])
     return LabelledTexts(concatenate_datasets([pool, logits_column], axis=1), queries=len(pool), live=live)

@@ -20,7 +20,8 @@ from test_gradient import LABELS, TEXTS, decided_teacher
 from transformers import TrainerCallback
 
 from zskd import ZeroShotArguments, ZeroShotTrainer
-from zskd.config.methods.adversarial_schedule import Kind, Schedule
+from zskd.config.methods.adversarial_schedule import Schedule
+from zskd.config.methods.adversarial_schedule import Kind
 from zskd.methods.adversarial.candidates import CandidateAdversary
 from zskd.methods.adversarial.generator import build_generator
 from zskd.methods.adversarial.gradient import GradientAdversary
