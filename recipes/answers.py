@@ -6,8 +6,6 @@ import numpy as np
 from datasets import Dataset
 
 from zskd.config.resolve import DistillConfig, cache_root, input_length
-from zskd.models.frozen import fast_copy
-from zskd.system.precision import pick_precision
 from zskd.tasks.task import Task
 from zskd.teacher.classifier import load_classifier
 from zskd.teacher.labelling import label_texts
@@ -23,13 +21,13 @@ def teacher_answers(task: Task, config: DistillConfig, texts: Dataset, descripti
     """
     cache = cache_root(config.cache_dir)
     teacher = load_classifier(task, config.teacher, cache)
-    precision = pick_precision(config.precision, teacher.model.device)
+    precision = teacher.precision(config.precision)
     labelled = label_texts(
         texts,
-        fast_copy(teacher, precision, compile=False),
+        teacher.for_inference(precision),
         cache,
         max_length=input_length(config),
         precision=precision,
         description=description,
     )
-    return teacher_logits(labelled.dataset, teacher.order)
+    return teacher_logits(labelled.dataset)

@@ -36,7 +36,6 @@ from zskd.config.resolve import POOL_SIZES, DistillConfig, cache_root, input_len
 from zskd.pipeline import distill
 from zskd.tasks.task import TASKS, Task
 from zskd.teacher.classifier import load_classifier
-from zskd.teacher.labelling import predict_logits
 from zskd.text.corpus import build_corpus
 from zskd.text.shaping import Pools, build_pools, text_columns
 from zskd.text.sources import find_sources
@@ -115,7 +114,7 @@ class Bound:
         student = load_classifier(self.task, str(run / "student"), cache)
         others = self.pools.transfer.select(self.others)
         texts = tuple(others[name][:] for name in text_columns(others))
-        answers = predict_logits(student, texts, max_length=length, precision="fp32")[:, list(student.order)]
+        answers = student.logits(texts, max_length=length)
         return teacher[self.others], answers
 
     def run(self, choice: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from recipes.answers import teacher_answers
 from zskd.config.resolve import DistillConfig, cache_root, input_length
 from zskd.evaluation.scoring import predict_classes
 from zskd.tasks.task import Task
-from zskd.teacher.classifier import Classifier
+from zskd.teacher.base import Teacher
 from zskd.text.corpus import build_corpus
 from zskd.text.shaping import build_pools, text_columns
 from zskd.text.sources import find_sources
@@ -18,7 +18,7 @@ from zskd.text.sources import find_sources
 TEXTS = 6_000  # at most, shaped like a run's held-out text
 
 
-def news_agreement(task: Task, config: DistillConfig, student: Classifier, data: Path) -> np.ndarray:
+def news_agreement(task: Task, config: DistillConfig, student: Teacher, data: Path) -> np.ndarray:
     """On which inputs made of news the student's class is the teacher's, ``(texts,)`` bool.
 
     The inputs are the same for every run of a task, and no run learns from them. The teacher's answers are cached.

@@ -17,11 +17,9 @@ from zskd.hub.upload import check_access, check_repo_id, read_token
 from zskd.methods.adversarial.batches import AdversarialBatches, AdversarialRows
 from zskd.methods.adversarial.collapse import CollapseStop
 from zskd.metrics.scores import agreement, score_predictions
-from zskd.student.initial import student_classifier
 from zskd.tasks.task import Task
-from zskd.teacher.blackbox import BlackBox
-from zskd.teacher.classifier import Classifier
-from zskd.teacher.labelling import predict_logits
+from zskd.teacher.base import Teacher
+from zskd.teacher.classifier import classifier_from
 from zskd.training.push import push_model
 from zskd.training.trainer_card import trainer_card
 
@@ -45,23 +43,21 @@ class AgreementCallback(TrainerCallback):
     def __init__(
         self,
         task: Task,
-        teacher: Classifier | BlackBox,
+        teacher: Teacher,
         texts: tuple[list[str], ...],
         labels: list[int] | None = None,
         max_length: int | None = None,
     ) -> None:
         self.task, self.texts, self.labels = task, texts, labels
         self.max_length = max_length or task.max_length
-        logits = predict_logits(teacher, texts, max_length=self.max_length, precision="fp32")
-        self.teacher_logits = logits[:, list(teacher.order)]
+        self.teacher_logits = teacher.logits(texts, max_length=self.max_length)
         self.history: list[dict[str, Any]] = []
 
     def report(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
         """``agreement``, ``agreement_above_chance`` and, with labels, the task's metrics."""
         was_training = model.training
-        student = student_classifier(self.task, getattr(model, "module", model), tokenizer, "student")
-        logits = predict_logits(student, self.texts, max_length=self.max_length, precision="fp32")
-        logits = logits[:, list(student.order)]
+        student = classifier_from(self.task, getattr(model, "module", model), tokenizer, name="student", frozen=False)
+        logits = student.logits(self.texts, max_length=self.max_length)
         model.train(was_training)
         agreed = agreement(self.teacher_logits, logits)
         found: dict[str, Any] = {"agreement": agreed["raw"], "agreement_above_chance": agreed["above_chance"]}

@@ -26,19 +26,16 @@ from zskd.evaluation import results
 from zskd.evaluation.gate import check_teacher
 from zskd.methods.adversarial.setup import adversarial_queries, prepare_adversary
 from zskd.metrics.scores import agreement
-from zskd.models.frozen import fast_copy
-from zskd.models.output_layer import output_weights
 from zskd.models.quiet import quiet_transformers
 from zskd.runs.folder import RunFolder, versions
-from zskd.student.initial import Start, start_student, student_classifier
+from zskd.student.initial import InitialStudent, initial_student
 from zskd.system.files import replacing, sha256_file, write_text
-from zskd.system.precision import pick_precision
 from zskd.system.processes import check_shared, join, main_first, on_main
 from zskd.tasks.task import Task, find_task
-from zskd.teacher.blackbox import Ask, BlackBox
-from zskd.teacher.classifier import Classifier
+from zskd.teacher.base import Teacher
+from zskd.teacher.classifier import classifier_from
 from zskd.teacher.labelling import LabelledTexts, label_texts
-from zskd.teacher.load import load_teacher
+from zskd.teacher.load import AnyTeacher, load_teacher
 from zskd.text.corpus import Corpus, build_corpus
 from zskd.text.shaping import INPUTS_PER_SENTENCE, Pools, build_pools, limited_size
 from zskd.text.sources import find_sources
@@ -53,7 +50,7 @@ logger = logging.getLogger(__name__)
 
 
 def distill(
-    config: DistillConfig, *, teacher: Ask | None = None, pools: Pools | None = None, zero_shot: bool = True
+    config: DistillConfig, *, teacher: AnyTeacher | None = None, pools: Pools | None = None, zero_shot: bool = True
 ) -> dict[str, Any]:
     """Distil a teacher into a student and return the content of ``metrics.json``.
 
@@ -101,17 +98,17 @@ def distill(
         )
         logger.info("shaping: %d inputs for the transfer set, perturbation %s", len(pools.transfer), config.perturb)
     with run.phase("teacher"):
-        guide = main_first(
+        loaded = main_first(
             lambda: load_teacher(task, teacher or config.teacher, cache, config.teacher_revision, config.label_map)
         )
-        gate = on_main(lambda: check_teacher(task, guide, length))
+        gate = on_main(lambda: check_teacher(task, loaded, length))
     with run.phase("labelling"):
-        precision = pick_precision(config.precision, guide.model.device) if isinstance(guide, Classifier) else "its own"
-        labelled = _label(config, task, guide, pools, cache, precision)
+        precision = loaded.precision(config.precision)
+        labelled = _label(config, task, loaded, pools, cache, precision)
         queries, live = _queries(labelled)
         logger.info("labelling: %d inputs, %d asked now (%s), %d cached", queries, live, precision, queries - live)
     with run.phase("selection"):
-        logits = teacher_logits(labelled["transfer"].dataset, guide.order)
+        logits = teacher_logits(labelled["transfer"].dataset)
         report = on_main(lambda: transfer_report(labelled["transfer"].dataset, logits, task.labels))
         logger.info("%s", report_table(report, task.labels))
         selection = select(
@@ -127,11 +124,11 @@ def distill(
         )
     with run.phase("student"):
         start = main_first(
-            lambda: start_student(
+            lambda: initial_student(
                 task,
                 config.student,
                 config.student_revision,
-                guide,
+                loaded,
                 compression=config.compression,
                 precision=precision,
                 seed=config.seed,
@@ -141,7 +138,7 @@ def distill(
     make_adversary = None
     if config.perturb == "adversarial":
         with run.phase("generator"):
-            make_adversary = prepare_adversary(config, task, guide, start.tokenizer, corpus, precision, cache)
+            make_adversary = prepare_adversary(config, task, loaded, start.tokenizer, corpus, precision, cache)
     record = {
         "versions": versions(),
         "seed": config.seed,
@@ -151,7 +148,7 @@ def distill(
             "sentences": corpus.count,
         },
         "pools": {"fingerprint": pools.fingerprint, "size": len(pools.transfer) + written},
-        "teacher": {"name": guide.name, "revision": guide.revision, "fingerprint": guide.fingerprint},
+        "teacher": {"name": loaded.name, "revision": loaded.revision, "fingerprint": loaded.fingerprint},
         "student": {"name": config.student, "revision": start.revision},
         "transfer_set": {"texts": distinct, "rows": len(selection.rows), "classes": selection.report},
         "precision": precision,
@@ -164,7 +161,7 @@ def distill(
     with run.phase("training"):
         kept = _kept(labelled, selection)
         rows = {"transfer": kept, "select": labelled["select"].dataset, "report": labelled["report"].dataset}
-        encoded = encode_parts(rows, start.tokenizer, guide.order, length, run.path / "_cache")
+        encoded = encode_parts(rows, start.tokenizer, length, run.path / "_cache")
         fitted = fit(
             config,
             start.model,
@@ -175,18 +172,18 @@ def distill(
             # As many updates whatever selection made of the transfer set, and whatever the generator has judged.
             rows=round((len(kept) - len(selection.rows) + len(logits)) * pool_size / (pool_size - written)),
             make_adversary=make_adversary,
-            cosines=_similarities(config, guide),
+            cosines=_similarities(config, loaded),
         )
         on_main(lambda: _keep(run, start, fitted))
         logger.info("training: %d steps, student of step %d kept in %s", fitted.steps, fitted.best_step, run.student)
     with run.phase("scoring"):
         prediction = fitted.trainer.predict(encoded["report"])
         predicted = np.asarray(prediction.label_ids), np.asarray(prediction.predictions)
-        classifier = student_classifier(task, start.model, start.tokenizer, str(run.student))
+        classifier = classifier_from(task, start.model, start.tokenizer, name=str(run.student), frozen=False)
 
         def score() -> results.Scores:
-            scores = results.score(config, task, guide, classifier, gate, kept, run)
-            details = results.analysis(task, guide, classifier, pools.report, predicted, scores, length)
+            scores = results.score(config, task, loaded, classifier, gate, kept, run)
+            details = results.analysis(task, loaded, classifier, pools.report, predicted, scores, length)
             write_text(run.path / "analysis.json", json.dumps(details, indent=1) + "\n")
             if fitted.trainer.phase2 is not None:
                 write_text(run.path / "adversarial.json", json.dumps(fitted.trainer.phase2.examples, indent=1) + "\n")
@@ -195,7 +192,7 @@ def distill(
         scores = on_main(score).by_model
     asked = live + start.asked
     outcome = results.Outcome(
-        record, guide, classifier, scores, agreement(*predicted), fitted, queries, start.tokens, asked
+        record, loaded, classifier, scores, agreement(*predicted), fitted, queries, start.tokens, asked
     )
     metrics = results.metrics(config, task, outcome, run, zero_shot=zero_shot and config.gold_labels is None)
     on_main(lambda: run.finish(metrics))
@@ -229,10 +226,10 @@ def _limit_pool(config: DistillConfig, corpus: Corpus) -> DistillConfig:
 
 
 def _label(
-    config: DistillConfig, task: Task, teacher: Classifier | BlackBox, pools: Pools, cache: Path, precision: str
+    config: DistillConfig, task: Task, teacher: Teacher, pools: Pools, cache: Path, precision: str
 ) -> dict[str, LabelledTexts]:
     """The pools, and the user's own labelled rows as ``gold``, with the teacher's logits."""
-    labeller = fast_copy(teacher, precision, config.compile)  # freed before training starts
+    labeller = teacher.for_inference(precision, config.compile)  # freed before training starts
     length = input_length(config)
     labelled = {
         name: label_texts(
@@ -252,12 +249,11 @@ def _label(
     return labelled
 
 
-def _similarities(config: DistillConfig, teacher: Classifier | BlackBox) -> torch.Tensor | None:
+def _similarities(config: DistillConfig, teacher: Teacher) -> torch.Tensor | None:
     """Cosines of the classes in the teacher's output layer, ``(num_labels, num_labels)``, where the objective asks."""
     if config.objective not in NEEDS_COSINES:
         return None
-    assert isinstance(teacher, Classifier)  # `check` refuses a black box
-    return class_cosines(output_weights(teacher))
+    return class_cosines(teacher.output_weights())
 
 
 def _kept(labelled: dict[str, LabelledTexts], selection: Selection) -> Dataset:
@@ -268,7 +264,7 @@ def _kept(labelled: dict[str, LabelledTexts], selection: Selection) -> Dataset:
     return with_gold(kept, labelled["gold"].dataset) if "gold" in labelled else kept
 
 
-def _keep(run: RunFolder, start: Start, fitted: Fit) -> None:
+def _keep(run: RunFolder, start: InitialStudent, fitted: Fit) -> None:
     """Write the student and Trainer's log."""
     with replacing(run.student) as temporary, quiet_transformers():
         start.model.save_pretrained(temporary)

@@ -12,11 +12,10 @@ from datasets import Dataset
 from transformers import set_seed
 
 from zskd.config.resolve import cache_root
-from zskd.student.initial import Start, start_student
+from zskd.student.initial import InitialStudent, initial_student
 from zskd.system.files import write_text
-from zskd.system.precision import pick_precision
 from zskd.tasks.task import TASKS
-from zskd.teacher.blackbox import BlackBox
+from zskd.teacher.base import Teacher
 from zskd.teacher.classifier import Classifier
 from zskd.teacher.labelling import label_texts
 from zskd.teacher.load import load_teacher
@@ -52,25 +51,23 @@ def inputs(count: int, heldout: int = 4_000, perturb: str = "random") -> tuple[D
     return pools.transfer, pools.report
 
 
-def teacher() -> Classifier:
+def default_teacher() -> Classifier:
     """The embedded default's teacher, on the device where models run."""
-    found = load_teacher(TASK, "embedded")
-    assert isinstance(found, Classifier)
-    return found
+    return load_teacher(TASK, "embedded").require_weights("the benchmarks")
 
 
-def student(guide: Classifier) -> Start:
+def default_student(teacher: Classifier) -> InitialStudent:
     """The embedded default's student."""
     set_seed(0)
-    precision = pick_precision("auto", guide.model.device)
-    return start_student(
-        TASK, "build", None, guide, compression=30.0, precision=precision, seed=0, cache=cache_root(None)
+    precision = teacher.precision("auto")
+    return initial_student(
+        TASK, "build", None, teacher, compression=30.0, precision=precision, seed=0, cache=cache_root(None)
     )
 
 
-def labelled(pool: Dataset, guide: Classifier | BlackBox, cache: Path, precision: str) -> Dataset:
+def labelled(pool: Dataset, teacher: Teacher, cache: Path, precision: str) -> Dataset:
     """A pool with the teacher's logits."""
-    found = label_texts(pool, guide, cache, max_length=LENGTH, precision=precision, description="labels")
+    found = label_texts(pool, teacher, cache, max_length=LENGTH, precision=precision, description="labels")
     return found.dataset
 
 

@@ -41,19 +41,17 @@ from recipes.benchmarks.common import (
     RATE,
     WARMUP,
     arguments,
+    default_student,
+    default_teacher,
     inputs,
     labelled,
     report,
-    student,
-    teacher,
 )
-from zskd.models.frozen import fast_copy
 from zskd.models.quiet import quiet_transformers
-from zskd.student.initial import Start, student_classifier
-from zskd.system.precision import autocast, pick_precision
+from zskd.student.initial import InitialStudent
+from zskd.system.precision import autocast
 from zskd.tasks.task import TASKS
-from zskd.teacher.classifier import Classifier
-from zskd.teacher.labelling import predict_logits
+from zskd.teacher.classifier import Classifier, classifier_from
 from zskd.training.objective import kd_loss
 from zskd.training.trainer import ZeroShotTrainer
 from zskd.transfer.collator import TransferCollator
@@ -65,9 +63,9 @@ Batch = dict[str, torch.Tensor]
 class LiveTrainer(ZeroShotTrainer):
     """Asks the teacher for its logits in every step, as most recipes do."""
 
-    def __init__(self, *args: Any, guide: Classifier, precision: str, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, teacher: Classifier, precision: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.guide, self.precision = guide, precision
+        self.teacher, self.precision = teacher, precision
 
     def compute_loss(
         self,
@@ -80,13 +78,13 @@ class LiveTrainer(ZeroShotTrainer):
         asked = {name: value for name, value in inputs.items() if name != "teacher_logits"}
         device = inputs["input_ids"].device.type
         with torch.inference_mode(), autocast(device, self.precision):
-            logits = self.guide.model(**asked).logits.float()[:, list(self.guide.order)]
+            logits = self.teacher.in_task_order(self.teacher.model(**asked).logits.float())
         outputs = model(**asked)
         loss = kd_loss(logits.clone(), outputs.logits, self.args.temperature)
         return (loss, {"loss": loss, "logits": outputs.logits}) if return_outputs else loss
 
 
-def fixed(start: Start) -> Callable[[list[dict[str, Any]]], Batch]:
+def fixed(start: InitialStudent) -> Callable[[list[dict[str, Any]]], Batch]:
     """A collator that pads to the maximum length."""
     inner = TransferCollator.of(start.tokenizer)
     longest = {"input_ids": [inner.pad_token_id] * LENGTH, "teacher_logits": [0.0] * TASKS["sst2"].num_labels}
@@ -99,13 +97,18 @@ def fixed(start: Start) -> Callable[[list[dict[str, Any]]], Batch]:
 
 
 def train(
-    start: Start, rows: Dataset, epochs: float, batch: int, live: tuple[Classifier, str] | None = None, pad: bool = True
+    start: InitialStudent,
+    rows: Dataset,
+    epochs: float,
+    batch: int,
+    live: tuple[Classifier, str] | None = None,
+    pad: bool = True,
 ) -> PreTrainedModel:
     """A student trained with the transfer set's logits, or with a live teacher."""
     made: type[ZeroShotTrainer] = ZeroShotTrainer
     options: dict[str, Any] = {}
     if live:
-        made, options = LiveTrainer, {"guide": live[0], "precision": live[1]}
+        made, options = LiveTrainer, {"teacher": live[0], "precision": live[1]}
     if not pad:
         options["data_collator"] = fixed(start)
     model = copy.deepcopy(start.model)
@@ -122,7 +125,9 @@ def train(
     return model
 
 
-def with_textbrewer(start: Start, guide: Classifier, rows: Dataset, epochs: float, batch: int) -> PreTrainedModel:
+def with_textbrewer(
+    start: InitialStudent, teacher: Classifier, rows: Dataset, epochs: float, batch: int
+) -> PreTrainedModel:
     """A student trained by TextBrewer's `GeneralDistiller`."""
     from textbrewer import DistillationConfig, GeneralDistiller, TrainingConfig
 
@@ -139,9 +144,9 @@ def with_textbrewer(start: Start, guide: Classifier, rows: Dataset, epochs: floa
 
     with tempfile.TemporaryDirectory() as folder:
         distiller = GeneralDistiller(
-            TrainingConfig(output_dir=folder, device=str(guide.model.device), ckpt_frequency=1),
+            TrainingConfig(output_dir=folder, device=str(teacher.model.device), ckpt_frequency=1),
             DistillationConfig(temperature=1),
-            guide.model,
+            teacher.model,
             model,
             forward,
             forward,
@@ -169,28 +174,28 @@ def main() -> int:
     names = ("textbrewer", "live, fixed", "live, padded", "live, bf16", "zskd, fp32", "zskd")
     parser.add_argument("--runs", nargs="+", default=list(names), choices=names)
     given = parser.parse_args()
-    guide = teacher()
+    teacher = default_teacher()
     pool, heldout = inputs(given.sentences)
-    start = student(guide)
-    precision = pick_precision("auto", guide.model.device)
-    target = predict_logits(guide, (heldout["text"][:],), max_length=LENGTH, precision="fp32").argmax(axis=1)
+    start = default_student(teacher)
+    precision = teacher.precision("auto")
+    target = teacher.logits((heldout["text"][:],), max_length=LENGTH).argmax(axis=1)
     table = []
     with tempfile.TemporaryDirectory() as folder:
-        blank = pool.add_column("teacher_logits", np.zeros((len(pool), guide.model.config.num_labels)).tolist())
-        rows = encode(blank, start.tokenizer, guide.order, LENGTH, Path(folder, "rows.arrow"))
+        blank = pool.add_column("teacher_logits", np.zeros((len(pool), teacher.model.config.num_labels)).tolist())
+        rows = encode(blank, start.tokenizer, LENGTH, Path(folder, "rows.arrow"))
 
         def cached(precision: str) -> PreTrainedModel:
             with tempfile.TemporaryDirectory(dir=folder) as own:
-                texts = labelled(pool, fast_copy(guide, precision, compile=False), Path(own), precision)
-                answered = encode(texts, start.tokenizer, guide.order, LENGTH, Path(own, "rows.arrow"))
+                texts = labelled(pool, teacher.for_inference(precision), Path(own), precision)
+                answered = encode(texts, start.tokenizer, LENGTH, Path(own, "rows.arrow"))
                 return train(start, answered, given.epochs, given.batch)
 
         size, epochs = given.batch, given.epochs
         runs: dict[str, Callable[[], PreTrainedModel]] = {
-            "textbrewer": lambda: with_textbrewer(start, guide, rows, epochs, size),
-            "live, fixed": lambda: train(start, rows, epochs, size, (guide, "fp32"), pad=False),
-            "live, padded": lambda: train(start, rows, epochs, size, (guide, "fp32")),
-            "live, bf16": lambda: train(start, rows, epochs, size, (guide, precision)),
+            "textbrewer": lambda: with_textbrewer(start, teacher, rows, epochs, size),
+            "live, fixed": lambda: train(start, rows, epochs, size, (teacher, "fp32"), pad=False),
+            "live, padded": lambda: train(start, rows, epochs, size, (teacher, "fp32")),
+            "live, bf16": lambda: train(start, rows, epochs, size, (teacher, precision)),
             "zskd, fp32": lambda: cached("fp32"),
             "zskd": lambda: cached(precision),
         }
@@ -199,8 +204,8 @@ def main() -> int:
             started = time.perf_counter()
             model = runs[name]()
             seconds = time.perf_counter() - started
-            classifier = student_classifier(TASKS["sst2"], model, start.tokenizer, name)
-            found = predict_logits(classifier, (heldout["text"][:],), max_length=LENGTH, precision="fp32")
+            classifier = classifier_from(TASKS["sst2"], model, start.tokenizer, name=name, frozen=False)
+            found = classifier.logits((heldout["text"][:],), max_length=LENGTH)
             agreed = float((found.argmax(axis=1) == target).mean())
             table.append({"run": name, "seconds": round(seconds, 1), "agreement": round(agreed, 4)})
             print(table[-1], flush=True)

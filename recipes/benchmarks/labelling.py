@@ -23,9 +23,8 @@ import torch
 from accelerate import PartialState
 from datasets import Dataset
 
-from recipes.benchmarks.common import LENGTH, inputs, labelled, report, teacher
+from recipes.benchmarks.common import LENGTH, default_teacher, inputs, labelled, report
 from zskd.models.encoding import encode_texts
-from zskd.models.frozen import fast_copy
 from zskd.system.precision import HALVES
 from zskd.system.processes import join
 from zskd.teacher.classifier import Classifier
@@ -52,10 +51,10 @@ def peak(dtype: torch.dtype, device: torch.device) -> float:
     return best
 
 
-def work(guide: Classifier, pool: Dataset) -> tuple[float, int]:
+def work(teacher: Classifier, pool: Dataset) -> tuple[float, int]:
     """Operations that the real tokens of a pool take, and how many tokens there are."""
-    lengths = [len(ids) for ids in encode_texts(guide.tokenizer, (pool["text"][:],), LENGTH)["input_ids"]]
-    model = guide.model
+    lengths = [len(ids) for ids in encode_texts(teacher.tokenizer, (pool["text"][:],), LENGTH)["input_ids"]]
+    model = teacher.model
     linear = sum(m.weight.numel() for m in model.base_model.encoder.modules() if isinstance(m, torch.nn.Linear))
     config = model.config
     attention = 4 * config.hidden_size * config.num_hidden_layers
@@ -64,16 +63,16 @@ def work(guide: Classifier, pool: Dataset) -> tuple[float, int]:
 
 def measure(texts: int, repeats: int) -> list[dict[str, Any]]:
     """Throughput at each precision, the best of `repeats` runs."""
-    guide = teacher()
+    teacher = default_teacher()
     pool, _ = inputs(texts)
-    operations, tokens = work(guide, pool)
+    operations, tokens = work(teacher, pool)
     rows = []
     for precision, compile in (("fp32", False), ("bf16", False), ("bf16", True)):
         dtype = DTYPES[precision]
-        labeller = fast_copy(guide, precision, compile)
+        labeller = teacher.for_inference(precision, compile)
         limit, first, best = 0.0, 0.0, float("inf")
         for _ in range(repeats):
-            limit = max(limit, peak(dtype, guide.model.device))
+            limit = max(limit, peak(dtype, teacher.model.device))
             with tempfile.TemporaryDirectory() as folder:
                 started = time.perf_counter()
                 labelled(pool, labeller, Path(folder), precision)
@@ -101,7 +100,7 @@ def worker(texts: int) -> None:
     torch.set_num_threads(1)
     join(None)
     state = PartialState()
-    labeller = fast_copy(teacher(), "bf16", compile=False)
+    labeller = default_teacher().for_inference("bf16")
     pool, _ = inputs(texts)
     labelled(pool.select(range(256)), labeller, Path(os.environ["BENCHMARK_CACHE"], "first"), "bf16")
     state.wait_for_everyone()

@@ -20,16 +20,13 @@ import torch
 from datasets import Dataset
 from transformers import BertConfig, BertForSequenceClassification, PrinterCallback, set_seed
 
-from recipes.benchmarks.common import LENGTH, TASK, arguments, inputs, labelled, report, teacher
+from recipes.benchmarks.common import LENGTH, TASK, arguments, default_teacher, inputs, labelled, report
 from recipes.benchmarks.labelling import DTYPES, peak, work
 from recipes.benchmarks.trainer import Clock
 from zskd.methods.adversarial.generator import build_generator
 from zskd.methods.adversarial.gradient import GradientAdversary
-from zskd.models.frozen import fast_copy
-from zskd.models.loading import count_parameters, model_fingerprint
 from zskd.models.quiet import quiet_transformers
-from zskd.system.precision import pick_precision
-from zskd.teacher.classifier import Classifier
+from zskd.teacher.classifier import Classifier, classifier_from
 from zskd.training.trainer import ZeroShotTrainer
 from zskd.transfer.rows import encode
 
@@ -46,10 +43,10 @@ def shape(text: str) -> tuple[int, int]:
     return int(layers), int(width)
 
 
-def bert(guide: Classifier, layers: int, width: int) -> BertForSequenceClassification:
-    """A BERT with random weights for the tokenizer of `guide`, on its device."""
+def bert(teacher: Classifier, layers: int, width: int) -> BertForSequenceClassification:
+    """A BERT with random weights for the tokenizer of `teacher`, on its device."""
     config = BertConfig(
-        vocab_size=guide.model.config.vocab_size,
+        vocab_size=teacher.model.config.vocab_size,
         hidden_size=width,
         num_hidden_layers=layers,
         num_attention_heads=width // 64,
@@ -57,20 +54,12 @@ def bert(guide: Classifier, layers: int, width: int) -> BertForSequenceClassific
         id2label=dict(enumerate(TASK.labels)),
         label2id={label: i for i, label in enumerate(TASK.labels)},
     )
-    return BertForSequenceClassification(config).to(guide.model.device)
+    return BertForSequenceClassification(config).to(teacher.model.device)
 
 
-def as_teacher(guide: Classifier, model: BertForSequenceClassification) -> Classifier:
-    """The model, frozen, in the place of `guide`."""
-    return Classifier(
-        "random weights",
-        model.eval().requires_grad_(False),
-        guide.tokenizer,
-        tuple(range(TASK.num_labels)),
-        count_parameters(model),
-        model_fingerprint(model),
-        guide.tokenizer_fingerprint,
-    )
+def as_teacher(teacher: Classifier, model: BertForSequenceClassification) -> Classifier:
+    """The model, frozen, in the place of `teacher`."""
+    return classifier_from(TASK, model, teacher.tokenizer, name="random weights")
 
 
 def rows_per_second(
@@ -78,7 +67,7 @@ def rows_per_second(
 ) -> float:
     """Rows that `ZeroShotTrainer` trains on in a second, after the first tenth of the steps."""
     clock = Clock()
-    precision = pick_precision("auto", large.model.device)
+    precision = large.precision("auto")
     with tempfile.TemporaryDirectory() as folder, quiet_transformers():
         options = arguments(
             folder, batch, max_steps=steps, bf16=torch.cuda.is_available(), adversarial_start=0.0, temperature=1.0
@@ -107,15 +96,15 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=300, help="of each phase")
     parser.add_argument("--batch", type=int, default=64)
     given = parser.parse_args()
-    guide = teacher()
+    teacher = default_teacher()
     pool, _ = inputs(given.sentences)
     set_seed(0)
-    large = as_teacher(guide, bert(guide, *given.teacher))
+    large = as_teacher(teacher, bert(teacher, *given.teacher))
     device = large.model.device
-    precision = pick_precision("auto", device)
+    precision = large.precision("auto")
     table: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
-        labeller = fast_copy(large, precision, compile=False)
+        labeller = large.for_inference(precision)
         labelled(pool.select(range(512)), labeller, Path(folder, "first"), precision)
         limit = peak(DTYPES[precision], device)
         started = time.perf_counter()
@@ -125,10 +114,10 @@ def main() -> int:
         share = f"{operations / seconds / limit:.1%} of {limit / 1e12:.2f} TFLOP/s"
         table.append({"phase": f"labelling, {precision}", "sentences/s": round(len(pool) / seconds), "of peak": share})
         print(table[-1], flush=True)
-        rows = encode(texts, large.tokenizer, large.order, LENGTH, Path(folder, "rows.arrow"))
+        rows = encode(texts, large.tokenizer, LENGTH, Path(folder, "rows.arrow"))
         for name, adversarial in (("phase 1", False), ("adversarial phase", True)):
             set_seed(0)
-            student = bert(guide, *given.student)
+            student = bert(teacher, *given.student)
             speed = rows_per_second(student, large, rows, given.batch, given.steps, adversarial)
             table.append({"phase": name, "sentences/s": round(speed), "of peak": ""})
             print(table[-1], flush=True)

@@ -32,15 +32,14 @@ from recipes.benchmarks.common import (
     RATE,
     WARMUP,
     arguments,
+    default_student,
+    default_teacher,
     inputs,
     labelled,
     report,
-    student,
-    teacher,
 )
 from zskd.models.quiet import quiet_transformers
-from zskd.student.initial import Start
-from zskd.system.precision import pick_precision
+from zskd.student.initial import InitialStudent
 from zskd.training.objective import kd_loss
 from zskd.training.sampler import LengthGroupedSampler
 from zskd.training.trainer import ZeroShotTrainer
@@ -59,7 +58,7 @@ class Clock(TrainerCallback):
         self.times.append(time.perf_counter())
 
 
-def with_trainer(start: Start, rows: Dataset, batch: int, steps: int) -> list[float]:
+def with_trainer(start: InitialStudent, rows: Dataset, batch: int, steps: int) -> list[float]:
     """Times of the ends of the steps, with `ZeroShotTrainer` as `zskd distill` sets it."""
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder, quiet_transformers():
@@ -75,7 +74,7 @@ def with_trainer(start: Start, rows: Dataset, batch: int, steps: int) -> list[fl
     return clock.times
 
 
-def with_loop(start: Start, rows: Dataset, batch: int, steps: int) -> list[float]:
+def with_loop(start: InitialStudent, rows: Dataset, batch: int, steps: int) -> list[float]:
     """Times of the ends of the steps of a loop that does the same and nothing else."""
     model = copy.deepcopy(start.model).train()
     lengths = rows.with_format("numpy", columns=["length"])["length"][:]
@@ -110,13 +109,13 @@ def main() -> int:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=16)
     given = parser.parse_args()
-    guide = teacher()
+    teacher = default_teacher()
     pool, _ = inputs(8_192)
-    start = student(guide)
+    start = default_student(teacher)
     found: dict[str, list[float]] = {"bare loop": [], "ZeroShotTrainer": []}
     with tempfile.TemporaryDirectory() as folder:
-        texts = labelled(pool, guide, Path(folder), pick_precision("auto", guide.model.device))
-        rows = encode(texts, start.tokenizer, guide.order, LENGTH, Path(folder, "rows.arrow"))
+        texts = labelled(pool, teacher, Path(folder), teacher.precision("auto"))
+        rows = encode(texts, start.tokenizer, LENGTH, Path(folder, "rows.arrow"))
         loops = [("bare loop", with_loop), ("ZeroShotTrainer", with_trainer)]
         for i in range(given.repeats):
             for name, run in loops[:: -1 if i % 2 else 1]:

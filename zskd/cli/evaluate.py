@@ -28,18 +28,15 @@ def run(arguments: argparse.Namespace) -> int:
     set_up_logging(quiet=arguments.quiet)
     from zskd.config.resolve import cache_root, input_length
     from zskd.evaluation.scoring import evaluate_rows
-    from zskd.system.precision import pick_precision
     from zskd.tasks.labelled import read_labelled
     from zskd.tasks.task import find_task
-    from zskd.teacher.classifier import Classifier
     from zskd.teacher.load import load_teacher
 
     task = find_task(config.task)
     path = task.probe_path() if config.data == "probe" else config.data
     rows = read_labelled(task, str(path))
     model = load_teacher(task, config.model, cache_root(config.cache_dir), None, config.label_map, flag="--model")
-    precision = pick_precision(config.precision, model.model.device) if isinstance(model, Classifier) else "its own"
-    found = evaluate_rows(task, rows, model, input_length(config), precision)
+    found = evaluate_rows(task, rows, model, input_length(config), model.precision(config.precision))
     # The same keys for every task; F1 is null where GLUE does not report it.
     keys = ("rows", "accuracy", "f1", "majority", "above_chance")
     scores = {"task": task.name, **{key: found.get(key) for key in keys}}

@@ -40,8 +40,6 @@ def run(arguments: argparse.Namespace) -> int:
     from zskd.inference.predict import predict
     from zskd.inference.saved import load_saved
     from zskd.system.files import replacing
-    from zskd.system.precision import pick_precision
-    from zskd.teacher.classifier import Classifier
 
     saved = load_saved(
         config.model,
@@ -51,8 +49,6 @@ def run(arguments: argparse.Namespace) -> int:
         max_length=config.max_length,
         cache_dir=config.cache_dir,
     )
-    model = saved.classifier
-    precision = pick_precision(config.precision, model.model.device) if isinstance(model, Classifier) else "its own"
     stream: Any  # typeshed's type of standard input lacks `read1`
     target: TextIO
     with ExitStack() as stack:
@@ -77,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
                 write,
                 name=name,
                 batch_size=config.batch_size,
-                precision=precision,
+                precision=saved.classifier.precision(config.precision),
                 as_json=config.json,
             )
         except BrokenPipeError:

@@ -14,15 +14,12 @@ from zskd.diagnosis.findings import advise, find
 from zskd.diagnosis.signals import measure
 from zskd.diagnosis.stored import FILE
 from zskd.errors import InputError
-from zskd.models.frozen import fast_copy
-from zskd.models.output_layer import output_weights
 from zskd.system.files import write_text
-from zskd.system.precision import pick_precision
 from zskd.tasks.labelled import read_labelled
 from zskd.tasks.task import Task, find_task
-from zskd.teacher.blackbox import BlackBox
-from zskd.teacher.classifier import Classifier, load_classifier
-from zskd.teacher.labelling import label_texts, predict_logits
+from zskd.teacher.base import Teacher
+from zskd.teacher.classifier import load_classifier
+from zskd.teacher.labelling import label_texts
 from zskd.teacher.load import load_teacher
 from zskd.text.corpus import build_corpus
 from zskd.text.shaping import build_pools, text_columns
@@ -78,10 +75,10 @@ def diagnose(config: DiagnoseConfig) -> dict[str, Any]:
         seed=config.seed,
         cache=cache,
     )
-    precision = pick_precision(config.precision, teacher.model.device) if isinstance(teacher, Classifier) else "its own"
+    precision = teacher.precision(config.precision)
     labelled = label_texts(
         pools.transfer,
-        fast_copy(teacher, precision, compile=False),
+        teacher.for_inference(precision),
         cache,
         max_length=length,
         precision=precision,
@@ -95,7 +92,7 @@ def diagnose(config: DiagnoseConfig) -> dict[str, Any]:
         "texts": labelled.queries,
         "queries_live": labelled.live,
         "signals": measure(
-            teacher_logits(labelled.dataset, teacher.order),
+            teacher_logits(labelled.dataset),
             cosines=_cosines(teacher),
             student=_student(task, config, run, labelled.dataset, cache),
             labelled=_calibration(task, config, teacher, precision),
@@ -108,19 +105,17 @@ def diagnose(config: DiagnoseConfig) -> dict[str, Any]:
     return found
 
 
-def _load(task: Task, config: DiagnoseConfig, run: DistillConfig | None, cache: Path) -> Classifier | BlackBox:
+def _load(task: Task, config: DiagnoseConfig, run: DistillConfig | None, cache: Path) -> Teacher:
     if run is None:
         return load_teacher(task, config.model, cache, None, config.label_map, flag="TEACHER")
     return load_teacher(task, run.teacher, cache, run.teacher_revision, config.label_map)
 
 
-def _cosines(teacher: Classifier | BlackBox) -> np.ndarray | None:
-    if isinstance(teacher, BlackBox):
-        return None
+def _cosines(teacher: Teacher) -> np.ndarray | None:
     try:
-        return class_cosines(output_weights(teacher)).numpy()
-    except InputError:
-        logger.info("%s: no linear output layer found; classes are compared by predictions alone", teacher.name)
+        return class_cosines(teacher.output_weights()).numpy()
+    except InputError as error:
+        logger.info("classes are compared by predictions alone: %s", error)
         return None
 
 
@@ -132,16 +127,15 @@ def _student(
         return None
     student = load_classifier(task, str(folder), cache, flag="RUN")
     texts = tuple(pool[name][:] for name in text_columns(pool))
-    logits = predict_logits(student, texts, max_length=input_length(config), precision="fp32")
-    return logits[:, list(student.order)]
+    return student.logits(texts, max_length=input_length(config))
 
 
 def _calibration(
-    task: Task, config: DiagnoseConfig, teacher: Classifier | BlackBox, precision: str
+    task: Task, config: DiagnoseConfig, teacher: Teacher, precision: str
 ) -> tuple[np.ndarray, np.ndarray] | None:
     path = config.data or task.probe_path()
     if path is None:
         return None
     rows = read_labelled(task, path)
-    logits = predict_logits(teacher, rows.texts, max_length=input_length(config), precision=precision)
-    return logits[:, list(teacher.order)], np.asarray(rows.labels)
+    logits = teacher.logits(rows.texts, max_length=input_length(config), precision=precision)
+    return logits, np.asarray(rows.labels)

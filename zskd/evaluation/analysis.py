@@ -12,15 +12,14 @@ from typing import Any
 
 import torch
 
-from zskd.teacher.classifier import Classifier
-from zskd.teacher.labelling import predict_logits
+from zskd.teacher.base import Teacher
 
 LATENCY_CALLS = 30
 LATENCY_BATCH = 32
 
 
-def latency(classifier: Classifier, texts: tuple[list[str], ...], max_length: int) -> dict[str, Any]:
-    """How fast a classifier answers on the device it is on, tokenization included, float32.
+def latency(classifier: Teacher, texts: tuple[list[str], ...], max_length: int) -> dict[str, Any]:
+    """How fast a classifier with weights answers on the device it is on, tokenization included, float32.
 
     Args:
         texts: one or two lists of at least one text; they are repeated where there are too few.
@@ -29,10 +28,8 @@ def latency(classifier: Classifier, texts: tuple[list[str], ...], max_length: in
         ``milliseconds``, the median time of one input asked alone; ``texts_per_second`` in batches of `LATENCY_BATCH`;
         ``device`` and ``threads`` (of the CPU, as torch is set).
     """
-    measured = time_answers(
-        lambda rows: predict_logits(classifier, rows, max_length=max_length, precision="fp32"), texts
-    )
-    return {**measured, "device": classifier.model.device.type, "threads": torch.get_num_threads()}
+    measured = time_answers(lambda rows: classifier.logits(rows, max_length=max_length), texts)
+    return {**measured, "device": classifier.device_type, "threads": torch.get_num_threads()}
 
 
 def time_answers(answers: Callable[[tuple[list[str], ...]], Any], texts: tuple[list[str], ...]) -> dict[str, float]:

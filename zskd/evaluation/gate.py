@@ -13,8 +13,7 @@ from zskd.evaluation.scoring import predict_classes
 from zskd.metrics.scores import score_predictions
 from zskd.tasks.labelled import read_column, read_labelled
 from zskd.tasks.task import Task
-from zskd.teacher.blackbox import BlackBox
-from zskd.teacher.classifier import Classifier
+from zskd.teacher.base import Teacher
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +22,7 @@ PHENOMENON = "phenomenon"
 MIN_PLAIN_ROWS = 50  # with fewer, every row of the probe decides
 
 
-def check_teacher(task: Task, teacher: Classifier | BlackBox, max_length: int) -> dict[str, Any] | None:
+def check_teacher(task: Task, teacher: Teacher, max_length: int) -> dict[str, Any] | None:
     """Score the teacher on the task's probe and refuse one at or below chance.
 
     The probe's plain rows decide, where it marks them (column `PHENOMENON`): they show whether a teacher does its

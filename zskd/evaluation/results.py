@@ -19,9 +19,8 @@ from zskd.runs.folder import RunFolder
 from zskd.runs.read import read_part
 from zskd.tasks.labelled import Labelled, read_labelled
 from zskd.tasks.task import Task
-from zskd.teacher.blackbox import BlackBox
+from zskd.teacher.base import Teacher
 from zskd.teacher.classifier import Classifier
-from zskd.teacher.labelling import predict_logits
 from zskd.text.shaping import text_columns
 from zskd.training.fit import Fit
 from zskd.transfer.selection import Selection
@@ -72,8 +71,8 @@ class Scores:
 def score(
     config: DistillConfig,
     task: Task,
-    teacher: Classifier | BlackBox,
-    student: Classifier,
+    teacher: Teacher,
+    student: Teacher,
     gate: dict[str, Any] | None,
     transfer: Dataset,
     run: RunFolder,
@@ -104,8 +103,7 @@ def score(
     for name, rows in sets.items():
         details[name] = {}
         for who, model in (("teacher", teacher), ("student", student)):
-            logits = predict_logits(model, rows.texts, max_length=input_length(config), precision="fp32")
-            logits = logits[:, list(model.order)]
+            logits = model.logits(rows.texts, max_length=input_length(config))
             scores[who][name] = score_predictions(task, logits.argmax(axis=1), rows.labels)
             details[name][who] = compare(logits, np.asarray(rows.labels))
         scores["student"][name]["overlap"] = overlap(rows.texts, transfer)
@@ -116,8 +114,8 @@ def score(
 
 def analysis(
     task: Task,
-    teacher: Classifier | BlackBox,
-    student: Classifier,
+    teacher: Teacher,
+    student: Teacher,
     report: Dataset,
     predicted: tuple[np.ndarray, np.ndarray],
     scores: Scores,
@@ -134,14 +132,14 @@ def analysis(
         ``labels``; ``heldout``, the student against the teacher's classes (`zskd.metrics.scores.compare`);
         ``evaluation``, both models against gold labels per evaluation set; ``latency`` per model, None for a black box.
     """
-    guide, learner = predicted
+    teacher_logits, student_logits = predicted
     texts = tuple(report[:LATENCY_TEXTS][name] for name in text_columns(report))
     return {
         "labels": list(task.labels),
-        "heldout": compare(learner, guide.argmax(axis=1)),
+        "heldout": compare(student_logits, teacher_logits.argmax(axis=1)),
         "evaluation": scores.details,
         "latency": {
-            who: latency(model, texts, length) if isinstance(model, Classifier) else None
+            who: latency(model, texts, length) if model.device_type is not None else None
             for who, model in (("teacher", teacher), ("student", student))
         },
     }
@@ -174,7 +172,7 @@ class Outcome:
     """
 
     record: dict[str, Any]
-    teacher: Classifier | BlackBox
+    teacher: Teacher
     student: Classifier
     scores: dict[str, dict[str, dict[str, Any]]]
     agreed: dict[str, float | None]

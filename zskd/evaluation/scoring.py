@@ -12,21 +12,14 @@ import numpy as np
 from zskd.metrics.scores import score_predictions
 from zskd.tasks.labelled import Labelled
 from zskd.tasks.task import Task
-from zskd.teacher.blackbox import BlackBox
-from zskd.teacher.classifier import Classifier
-from zskd.teacher.labelling import predict_logits
+from zskd.teacher.base import Teacher
 
 
-def predict_classes(
-    classifier: Classifier | BlackBox, texts: tuple[list[str], ...], max_length: int, precision: str
-) -> np.ndarray:
+def predict_classes(classifier: Teacher, texts: tuple[list[str], ...], max_length: int, precision: str) -> np.ndarray:
     """Predicted class indices ``(rows,)`` in the task's order."""
-    logits = predict_logits(classifier, texts, max_length=max_length, precision=precision)
-    return logits[:, list(classifier.order)].argmax(axis=1)
+    return classifier.logits(texts, max_length=max_length, precision=precision).argmax(axis=1)
 
 
-def evaluate_rows(
-    task: Task, rows: Labelled, classifier: Classifier | BlackBox, max_length: int, precision: str
-) -> dict[str, Any]:
+def evaluate_rows(task: Task, rows: Labelled, classifier: Teacher, max_length: int, precision: str) -> dict[str, Any]:
     """Scores of a classifier on labelled rows; see `score_predictions`."""
     return score_predictions(task, predict_classes(classifier, rows.texts, max_length, precision), rows.labels)

@@ -16,7 +16,7 @@ import torch
 from transformers import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-from zskd.errors import InputError, RunError
+from zskd.errors import RunError
 from zskd.evaluation.analysis import time_answers
 from zskd.inference.saved import Saved
 from zskd.metrics.scores import score_predictions
@@ -25,8 +25,6 @@ from zskd.models.encoding import encode_texts
 from zskd.models.quiet import quiet_transformers
 from zskd.system.files import replacing, write_text
 from zskd.tasks.labelled import Labelled
-from zskd.teacher.classifier import Classifier
-from zskd.teacher.labelling import predict_logits
 
 logger = logging.getLogger(__name__)
 
@@ -172,23 +170,27 @@ def export_onnx(
         ``agreement`` with PyTorch and ``scores``.
 
     Raises:
+        InputError: a callable, which shows no weights.
         RunError: the architecture cannot be written, or the written model gives other logits; nothing is left.
     """
-    classifier = saved.classifier
-    if not isinstance(classifier, Classifier):
-        raise InputError(f"{classifier.name}: expected a model with weights, found a callable")
+    classifier = saved.classifier.require_weights(f"zskd export {saved.classifier.name}")
     tokenizer = classifier.tokenizer
     max_length = min(saved.max_length, tokenizer.model_max_length)
     batches = parity_texts(saved.texts or 1, max_length)
 
     def torch_answers(texts: Texts) -> np.ndarray:
-        return predict_logits(classifier, texts, max_length=max_length, precision="fp32")
+        return classifier.logits(texts, max_length=max_length)
+
+    def answers_of(path: Path) -> Answer:
+        """Logits of an ONNX file, whose classes are the model's, in the same order as PyTorch's."""
+        answers = onnx_answers(path, tokenizer, max_length)
+        return lambda texts: classifier.in_task_order(answers(texts))
 
     with replacing(folder) as temporary:
         temporary.mkdir()
         logger.info("writing %s", FLOAT)
         write_onnx(classifier.model, tokenizer, temporary / FLOAT)
-        models = {"PyTorch": torch_answers, "ONNX": onnx_answers(temporary / FLOAT, tokenizer, max_length)}
+        models = {"PyTorch": torch_answers, "ONNX": answers_of(temporary / FLOAT)}
         sizes = {"PyTorch": sum(p.numel() * p.element_size() for p in classifier.model.parameters())}
         sizes["ONNX"] = (temporary / FLOAT).stat().st_size
         difference = largest_difference(torch_answers, models["ONNX"], batches)
@@ -200,7 +202,7 @@ def export_onnx(
         logger.info("logits differ from PyTorch's by at most %.1e", difference)
         if int8:
             quantize(temporary / FLOAT, temporary / INT8)
-            models["ONNX int8"] = onnx_answers(temporary / INT8, tokenizer, max_length)
+            models["ONNX int8"] = answers_of(temporary / INT8)
             sizes["ONNX int8"] = (temporary / INT8).stat().st_size
         timed = data.texts if data is not None else batches[-2]
         measured = {name: {"bytes": sizes[name], **time_answers(models[name], timed)} for name in models}
@@ -224,8 +226,7 @@ def export_onnx(
 
 def _compare(saved: Saved, models: dict[str, Answer], data: Labelled) -> dict[str, dict[str, Any]]:
     """Per model its agreement with the first one, and its scores where the task is known."""
-    order = list(saved.classifier.order)
-    found = {name: answers(data.texts)[:, order].argmax(axis=1) for name, answers in models.items()}
+    found = {name: answers(data.texts).argmax(axis=1) for name, answers in models.items()}
     first = next(iter(found.values()))
     compared: dict[str, dict[str, Any]] = {}
     for name, classes in found.items():

@@ -13,7 +13,6 @@ import numpy as np
 from zskd.errors import InputError
 from zskd.inference.saved import Saved
 from zskd.metrics.scores import softmax
-from zskd.teacher.labelling import predict_logits
 
 logger = logging.getLogger(__name__)
 
@@ -87,8 +86,7 @@ def _wrong_columns(where: str, found: int, expected: int, reason: str) -> str:
 def answer(saved: Saved, rows: list[Row], precision: str) -> np.ndarray:
     """Probabilities ``(rows, num_labels)`` in the order of ``saved.labels``."""
     columns = tuple(list(column) for column in zip(*rows, strict=True))
-    logits = predict_logits(saved.classifier, columns, max_length=saved.max_length, precision=precision)
-    return softmax(logits[:, list(saved.classifier.order)])
+    return softmax(saved.classifier.logits(columns, max_length=saved.max_length, precision=precision))
 
 
 def predict(

@@ -10,12 +10,11 @@ from typing import Any
 from zskd.config.resolve import cache_root
 from zskd.errors import InputError
 from zskd.models.labels import TEXTS_FIELD, label_names, recorded_texts
-from zskd.models.loading import count_parameters, model_fingerprint, tokenizer_fingerprint
 from zskd.models.positions import usable_positions
 from zskd.runs.read import read_part
 from zskd.tasks.task import TASKS, Task, find_task
-from zskd.teacher.blackbox import BlackBox
-from zskd.teacher.classifier import Classifier, load_plain, pick_device
+from zskd.teacher.base import Teacher
+from zskd.teacher.classifier import classifier_from, load_plain, pick_device
 from zskd.teacher.load import load_teacher
 
 logger = logging.getLogger(__name__)
@@ -28,14 +27,14 @@ class Saved:
     """A classifier that is ready to answer.
 
     Attributes:
-        labels: names of its classes; class ``i`` is column ``classifier.order[i]`` of its logits.
+        labels: names of its classes, in the order of the logits that it hands out.
         texts: how many texts an input has; None where neither task, run nor ``config.json`` says so.
         reason: what says how many texts there are, for messages.
         max_length: tokens; longer inputs are cut.
         task: its task, where it is known.
     """
 
-    classifier: Classifier | BlackBox
+    classifier: Teacher
     labels: tuple[str, ...]
     texts: int | None
     reason: str
@@ -116,16 +115,7 @@ def load_saved(
         texts, reason = len(known.text_columns), f"{Path(name).parent / 'record.json'} says {known.name}"
     limits = (usable_positions(model.config.to_dict()), tokenizer.model_max_length, LONGEST)
     return Saved(
-        classifier=Classifier(
-            name=name,
-            model=model.requires_grad_(False).to(pick_device()),
-            tokenizer=tokenizer,
-            order=tuple(range(len(labels))),
-            parameters=count_parameters(model),
-            fingerprint=model_fingerprint(model),
-            tokenizer_fingerprint=tokenizer_fingerprint(tokenizer),
-            revision=commit,
-        ),
+        classifier=classifier_from(None, model.to(pick_device()), tokenizer, name=name, revision=commit),
         labels=labels,
         texts=texts,
         reason=reason,

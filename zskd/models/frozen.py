@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 from typing import Any
 
 import torch
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.masking_utils import AttentionMaskInterface, eager_mask
-
-from zskd.system.precision import HALVES
-from zskd.teacher.blackbox import BlackBox
-from zskd.teacher.classifier import Classifier
 
 
 def _copy(model: PreTrainedModel, replaced: dict[int, torch.nn.Parameter]) -> PreTrainedModel:
@@ -102,15 +97,3 @@ def compiled(model: PreTrainedModel) -> PreTrainedModel:
     # One thread each: batches share the processor, not operations (`zskd.models.batching.each_in_a_thread`).
     made.compile(dynamic=True, options={"freezing": True, "cpp.threads": 1} if on_cpu else None)
     return made
-
-
-def fast_copy(teacher: Classifier | BlackBox, precision: str, compile: bool) -> Classifier | BlackBox:
-    """A teacher as it should be asked for many logits at a precision; a black box as it is."""
-    if isinstance(teacher, BlackBox):
-        return teacher
-    model = teacher.model
-    if precision in HALVES:
-        model = with_half_weights(model, HALVES[precision])
-        if model.device.type == "cpu":
-            model = with_short_attention(model)
-    return replace(teacher, model=compiled(model) if compile else model, compiled=compile)

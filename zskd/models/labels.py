@@ -17,7 +17,8 @@ if TYPE_CHECKING:  # the library is slow to import, and `zskd validate` does wit
 TEXTS_FIELD = "zskd_texts"
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """A label name as names are compared: case, spaces and hyphens do not count."""
     return re.sub(r"[\s\-]+", "_", str(name).strip().lower())
 
 
@@ -84,14 +85,14 @@ def align_labels(task: Task, names: list[str], label_map: dict[str, str] | None,
         )
     if label_map and (unknown := sorted(set(label_map) - set(names))):
         raise InputError(f"--label-map: the model has no label {', '.join(unknown)}; it has {', '.join(names)}")
-    mapped = [_plain((label_map or {}).get(name, name)) for name in names]
-    if sorted(mapped) != sorted(_plain(name) for name in task.labels):
+    mapped = [plain_name((label_map or {}).get(name, name)) for name in names]
+    if sorted(mapped) != sorted(plain_name(name) for name in task.labels):
         example = ",".join(f"{name}={label}" for name, label in zip(names, task.labels, strict=True))
         raise InputError(
             f"{flag}: expected the labels {', '.join(task.labels)}, found {', '.join(names)}; say which is which, "
             f"for example --label-map {example}"
         )
-    return [mapped.index(_plain(name)) for name in task.labels]
+    return [mapped.index(plain_name(name)) for name in task.labels]
 
 
 def read_model_config(folder: Path, *, flag: str) -> dict[str, Any]:

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import torch
+from transformers import PreTrainedModel
 
 from zskd.errors import InputError
-from zskd.teacher.classifier import Classifier
 
 
-def output_weights(classifier: Classifier, *, flag: str = "--teacher") -> torch.Tensor:
-    """Rows ``(num_labels, hidden)`` of the output layer in the task's class order, float32, on the CPU.
+def output_weights(model: PreTrainedModel, *, shown: str) -> torch.Tensor:
+    """Rows ``(num_labels, hidden)`` of the output layer in the model's own class order, float32, on the CPU.
 
     It is the last linear layer with an output per class: ``classifier`` in BERT, ``classifier.out_proj`` in RoBERTa.
+
+    Args:
+        shown: flag and value to quote in messages.
 
     Raises:
         InputError: the model has no such layer.
     """
+    count = model.config.num_labels
     layers = [
-        module
-        for module in classifier.model.modules()
-        if isinstance(module, torch.nn.Linear) and module.out_features == len(classifier.order)
+        module for module in model.modules() if isinstance(module, torch.nn.Linear) and module.out_features == count
     ]
     if not layers:
         raise InputError(
-            f"{flag} {classifier.name}: expected a linear output layer with {len(classifier.order)} rows, found none; "
+            f"{shown}: expected a linear output layer with {count} rows, found none; "
             "kd-sim and kd-pt+sim need it, the other objectives do not"
         )
-    return layers[-1].weight.detach().float().cpu()[list(classifier.order)]
+    return layers[-1].weight.detach().float().cpu()

@@ -19,13 +19,13 @@ from transformers import (
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.errors import InputError
-from zskd.models.labels import align_labels, label_names, record_texts
+from zskd.models.labels import record_texts
 from zskd.models.loading import count_parameters, find_model, load_tokenizer, load_weights
 from zskd.models.positions import usable_positions
 from zskd.models.vocabulary import check_embeddings, vocabulary_size
 from zskd.student.word_features import cached_word_features, match_tokens
 from zskd.tasks.task import Task
-from zskd.teacher.blackbox import BlackBox
+from zskd.teacher.base import Teacher
 from zskd.teacher.classifier import Classifier
 
 POSITIONS = 512
@@ -165,7 +165,7 @@ def build_student(
 
 
 @dataclass(frozen=True)
-class Start:
+class InitialStudent:
     """A student before it has learned anything.
 
     Attributes:
@@ -182,33 +182,31 @@ class Start:
     asked: int = 0
 
 
-def start_student(
+def initial_student(
     task: Task,
     name: str,
     revision: str | None,
-    teacher: Classifier | BlackBox,
+    teacher: Teacher,
     *,
     compression: float,
     precision: str,
     seed: int,
     cache: Path,
-) -> Start:
+) -> InitialStudent:
     """The student that ``--student`` names: ``build``, ``default``, a folder or a Hub id.
 
     Args:
         seed: of what starts at random.
+
+    Raises:
+        InputError: it does not load, does not fit the budget, or is to be built from a callable.
     """
     set_seed(seed)
-    if name == "build" and isinstance(teacher, Classifier):
-        model, tokenizer, asked = build_student(task, teacher, compression, precision, cache)
-        start = Start(model, tokenizer, tokens=vocabulary_size(tokenizer), asked=asked)
+    if name == "build":
+        source = teacher.require_weights("--student build")
+        model, tokenizer, asked = build_student(task, source, compression, precision, cache)
+        student = InitialStudent(model, tokenizer, tokens=vocabulary_size(tokenizer), asked=asked)
     else:
-        start = Start(*load_student(task, name, revision))
-    record_texts(start.model.config, task)
-    return start
-
-
-def student_classifier(task: Task, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> Classifier:
-    """A trained student in the form that scoring takes; it needs no fingerprint because nothing is cached."""
-    order = align_labels(task, label_names({"id2label": model.config.id2label}), None, flag=name)
-    return Classifier(name, model.eval(), tokenizer, tuple(order), count_parameters(model), "", "")
+        student = InitialStudent(*load_student(task, name, revision))
+    record_texts(student.model.config, task)
+    return student

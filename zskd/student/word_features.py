@@ -89,8 +89,8 @@ def token_reactions(teacher: Classifier, precision: str = "fp32") -> tuple[torch
 def principal_components(rows: torch.Tensor, count: int) -> torch.Tensor:
     """Projections ``(rows, count)`` of centred rows on their leading principal directions.
 
-    Signs are fixed (the largest weight of a direction is positive), so that the result does not depend on the
-    solver's mood.
+    Signs are fixed (the largest weight of a direction is positive), so that the result does not depend on
+    which of the two the solver gives.
     """
     centred = (rows - rows.mean(dim=0)).double()
     _, vectors = torch.linalg.eigh(centred.T @ centred)

@@ -1,4 +1,4 @@
-"""A teacher of which only the outputs are known: any callable that turns texts into logits.
+"""A teacher of which only the outputs are known: any callable that turns texts into logits, probabilities or labels.
 
 It can do everything that needs outputs alone: be gated on the probe, label the transfer set, be scored. A student
 cannot be built from it, because there are no weights and no tokenizer to build from.
@@ -11,19 +11,21 @@ import importlib
 import inspect
 import sys
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from zskd.errors import InputError
+from zskd.models.bulk import Meter
 from zskd.models.labels import align_labels, parse_label_map
 from zskd.tasks.task import Task
+from zskd.teacher.base import Teacher, Texts
+from zskd.teacher.outputs import to_logits
 
-# A list of texts, or of (text, text_b) pairs, to logits (rows, num_labels).
+# A list of texts, or of (text, text_b) pairs, to logits or probabilities (rows, num_labels), or labels (rows,).
 Ask = Callable[[list[Any]], Any]
 
 BATCH = 256  # inputs per call
@@ -37,8 +39,8 @@ _FIXED = (
 
 
 @dataclass(frozen=True)
-class BlackBox:
-    """A callable teacher with the attributes of `zskd.teacher.classifier.Classifier` that its users need.
+class BlackBox(Teacher):
+    """A callable teacher; see `zskd.teacher.base.Teacher`.
 
     Attributes:
         order: for each task label, the column of the callable's logits that belongs to it.
@@ -46,6 +48,8 @@ class BlackBox:
             handed over, which can differ from another where no file shows it, its own attribute ``fingerprint``, or
             one that no other run shares.
         parameters: number of parameters where the callable has an attribute of that name, else None.
+        outputs: what the callable answers with, see `zskd.teacher.outputs.to_logits`.
+        names: its labels in its own class order; needed where it answers with label names.
     """
 
     name: str
@@ -55,21 +59,56 @@ class BlackBox:
     parameters: int | None = None
     tokenizer_fingerprint: str = ""
     revision: str | None = None
+    tokenizer: None = None
+    outputs: str = "logits"
+    names: tuple[str, ...] = ()
 
-    def logits(self, texts: tuple[list[str], ...], progress: tqdm | None = None) -> np.ndarray:
+    @property
+    def device_type(self) -> None:
+        """None: it computes wherever it likes."""
+        return None
+
+    def cache_key(self, precision: str, max_length: int) -> list[Any]:
+        """Fingerprints, precision and length; no batch size, because batches are its own."""
+        return [self.fingerprint, self.tokenizer_fingerprint, precision, max_length, 0]
+
+    def precision(self, asked: str) -> str:
+        """``its own``, whatever is asked for."""
+        return "its own"
+
+    def for_inference(self, precision: str, compile: bool = False) -> BlackBox:
+        """Itself."""
+        return self
+
+    def prepare(self, texts: Texts, max_length: int) -> list[Any]:
+        """The texts, or tuples of two."""
+        return _rows(texts)
+
+    def own_logits(self, prepared: list[Any], precision: str, meter: Meter | None = None) -> np.ndarray:
         """Logits ``(rows, num_labels)`` float32 in the callable's own class order.
 
         Raises:
-            InputError: another shape, or values that are no finite numbers.
+            InputError: another shape, or values that are none of `outputs`.
         """
-        rows = _rows(texts)
-        logits = np.empty((len(rows), len(self.order)), dtype=np.float32)
-        for start in range(0, len(rows), BATCH):
-            batch = rows[start : start + BATCH]
-            logits[start : start + BATCH] = _checked(f"--teacher {self.name}", self.ask, batch, len(self.order))
-            if progress is not None:
-                progress.update(len(batch))
+        logits = np.empty((len(prepared), len(self.order)), dtype=np.float32)
+        for start in range(0, len(prepared), BATCH):
+            batch = prepared[start : start + BATCH]
+            answer = self.ask(list(batch))
+            names = self.names or tuple(map(str, range(len(self.order))))
+            logits[start : start + BATCH] = to_logits(
+                answer, batch, names, self.outputs, shown=f"--teacher {self.name}"
+            )
+            if meter is not None:
+                meter.advance(len(batch), 0)
         return logits
+
+    def require_weights(self, what: str) -> NoReturn:
+        """A callable has none.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(f"{what}: a callable teacher shows no weights; expected a model, found {self.name}")
 
 
 def import_callable(name: str, *, flag: str) -> Ask:
@@ -93,18 +132,20 @@ def import_callable(name: str, *, flag: str) -> Ask:
 
 
 def load_black_box(
-    task: Task, teacher: str | Ask, *, label_map: str | None = None, flag: str = "--teacher"
+    task: Task, teacher: str | Ask, *, label_map: str | None = None, outputs: str = "logits", flag: str = "--teacher"
 ) -> BlackBox:
     """A callable teacher for a task.
 
     Args:
         teacher: the callable, or ``module:function``. It gets a list of texts, for tasks with two texts of
-            ``(text, text_b)`` tuples, and returns ``(rows, num_labels)`` logits (array, tensor or nested list). Its
-            columns are in the order of the task's labels, unless it has an attribute ``labels`` with their names.
+            ``(text, text_b)`` tuples. Its classes are in the order of the task's labels, unless it has an attribute
+            ``labels`` with their names.
+        outputs: what it returns, see `zskd.teacher.outputs.to_logits`: ``logits`` or ``probabilities``
+            ``(rows, num_labels)`` (array, tensor or nested list), or ``labels`` ``(rows,)``.
 
     Raises:
-        InputError: it cannot be imported or called, its labels are not the task's, or it answers with another
-            shape or with values that are not finite.
+        InputError: it cannot be imported or called, its labels are not the task's, or it answers with something else
+            than it should.
     """
     name = teacher if isinstance(teacher, str) else getattr(teacher, "__qualname__", type(teacher).__qualname__)
     ask = import_callable(teacher, flag=flag) if isinstance(teacher, str) else teacher
@@ -112,8 +153,9 @@ def load_black_box(
     names = [str(label) for label in getattr(ask, "labels", task.labels)]
     order = align_labels(task, names, parse_label_map(label_map) if label_map else None, flag=shown)
     rows = _rows((list(_FIXED),) * len(task.text_columns))
-    answers = _checked(shown, ask, rows, task.num_labels)
-    digest = hashlib.sha256(repr((name, names)).encode() + _source(ask) + answers.tobytes())
+    answers = to_logits(ask(list(rows)), rows, tuple(names), outputs, shown=shown)
+    kind = () if outputs == "logits" else (outputs,)  # logits are known by what they were known by before
+    digest = hashlib.sha256(repr((name, names, *kind)).encode() + _source(ask) + answers.tobytes())
     if not isinstance(teacher, str):
         known = getattr(ask, "fingerprint", None)
         digest.update(str(known).encode() if known else uuid.uuid4().bytes)
@@ -124,10 +166,12 @@ def load_black_box(
         order=tuple(order),
         fingerprint=digest.hexdigest(),
         parameters=parameters if isinstance(parameters, int) else None,
+        outputs=outputs,
+        names=tuple(names),
     )
 
 
-def _rows(texts: tuple[list[str], ...]) -> list[Any]:
+def _rows(texts: Texts) -> list[Any]:
     return list(texts[0]) if len(texts) == 1 else list(zip(*texts, strict=True))
 
 
@@ -136,21 +180,3 @@ def _source(ask: Ask) -> bytes:
         return Path(inspect.getfile(ask if inspect.isroutine(ask) else type(ask))).read_bytes()
     except (TypeError, OSError):
         return b""  # built in, or made at the prompt: its answers are all there is
-
-
-def _checked(shown: str, ask: Ask, rows: Sequence[Any], num_labels: int) -> np.ndarray:
-    answer = ask(list(rows))
-    if hasattr(answer, "detach"):
-        answer = answer.detach().float().cpu()
-    try:
-        logits = np.asarray(answer, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{shown}: expected logits as numbers, found: {error}") from error
-    if logits.shape != (len(rows), num_labels):
-        raise InputError(
-            f"{shown}: expected logits of shape ({len(rows)}, {num_labels}) for {len(rows)} inputs, "
-            f"found {logits.shape}"
-        )
-    if not np.isfinite(logits).all():
-        raise InputError(f"{shown}: expected finite logits, found NaN or infinity for {rows[0]!r} or a row after it")
-    return logits

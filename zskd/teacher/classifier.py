@@ -1,15 +1,22 @@
-"""A frozen classifier whose classes are in the task's order: the teacher, or a student to be scored."""
+"""A teacher with weights, or a student to be scored: a frozen classifier whose labels are matched by name."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
-from transformers import PreTrainedModel
+from transformers import BatchEncoding, PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.errors import InputError
+from zskd.models import output_layer
+from zskd.models.batching import token_budget
+from zskd.models.bulk import Meter, first_states, infer
+from zskd.models.encoding import encode_texts
+from zskd.models.frozen import compiled, with_half_weights, with_short_attention
 from zskd.models.labels import align_labels, label_names, parse_label_map
 from zskd.models.loading import (
     count_parameters,
@@ -21,12 +28,14 @@ from zskd.models.loading import (
     tokenizer_fingerprint,
 )
 from zskd.models.vocabulary import check_embeddings
+from zskd.system.precision import HALVES, check_finite, pick_precision
 from zskd.tasks.task import Task
+from zskd.teacher.base import Teacher, Texts
 
 
 @dataclass(frozen=True)
-class Classifier:
-    """A classifier for one task.
+class Classifier(Teacher):
+    """A classifier with weights; see `zskd.teacher.base.Teacher`.
 
     Attributes:
         order: for each task label, the column of the model's logits that belongs to it.
@@ -45,6 +54,75 @@ class Classifier:
     tokenizer_fingerprint: str
     revision: str | None = None
     compiled: bool = False
+
+    @property
+    def device_type(self) -> str:
+        """Type of the device that the model is on."""
+        return self.model.device.type
+
+    def _longest(self, max_length: int) -> int:
+        return min(max_length, self.tokenizer.model_max_length)
+
+    def cache_key(self, precision: str, max_length: int) -> list[Any]:
+        """Weights, tokenizer, precision, tokens of the longest input and of a batch, and whether it is compiled.
+
+        Raises:
+            InputError: a student that is only scored has no fingerprint, and others' answers would be taken for its.
+        """
+        if not self.fingerprint:
+            raise InputError(f"{self.name}: expected a classifier with a fingerprint; make it with frozen=True")
+        return [
+            self.fingerprint,
+            self.tokenizer_fingerprint,
+            precision,
+            self._longest(max_length),
+            token_budget(self.device_type),
+            *(["compiled"] if self.compiled else []),
+        ]
+
+    def precision(self, asked: str) -> str:
+        """See `zskd.system.precision.pick_precision`."""
+        return pick_precision(asked, self.model.device)
+
+    def for_inference(self, precision: str, compile: bool = False) -> Classifier:
+        """A copy that shares the weights which need not change; its logits are the same bits unless it is compiled."""
+        model = self.model
+        if precision in HALVES:
+            model = with_half_weights(model, HALVES[precision])
+            if model.device.type == "cpu":
+                model = with_short_attention(model)
+        return replace(self, model=compiled(model) if compile else model, compiled=compile)
+
+    def prepare(self, texts: Texts, max_length: int) -> BatchEncoding:
+        """Token ids without padding."""
+        return encode_texts(self.tokenizer, texts, self._longest(max_length))
+
+    def own_logits(self, prepared: BatchEncoding, precision: str, meter: Meter | None = None) -> np.ndarray:
+        """See `zskd.models.bulk.infer`; NaN and infinity are for the caller to judge."""
+        return infer(self.model, self.tokenizer, prepared, precision, meter)
+
+    def own_states(self, prepared: BatchEncoding, precision: str, meter: Meter | None = None) -> np.ndarray:
+        """See `states`; of token ids without padding.
+
+        Raises:
+            InputError: states that are no finite numbers, or none that float16 holds.
+        """
+        states = first_states(self.model, self.tokenizer, prepared, precision, meter)
+        check_finite(states, self.name, precision)
+        largest = float(np.abs(states).max(initial=0.0))
+        if largest > np.finfo(np.float16).max:
+            raise InputError(
+                f"states: expected pooled states of {self.name} up to 65,504, which float16 holds, found {largest:.3g}"
+            )
+        return states.astype(np.float16)
+
+    def output_weights(self) -> torch.Tensor:
+        """See `zskd.models.output_layer.output_weights`; here in the task's class order."""
+        return output_layer.output_weights(self.model, shown=f"--teacher {self.name}")[list(self.order)]
+
+    def require_weights(self, what: str) -> Classifier:
+        """Itself."""
+        return self
 
 
 def load_classifier(
@@ -79,16 +157,44 @@ def load_classifier(
     names = label_names({"id2label": model.config.id2label})
     if mapping and not label_map and not set(mapping) & set(names):
         mapping = None  # the default teacher already speaks the task's words
-    order = align_labels(task, names, mapping, flag=shown)
+    return classifier_from(task, model, tokenizer, name=name, label_map=mapping, revision=commit, shown=shown)
+
+
+def classifier_from(
+    task: Task | None,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    name: str,
+    label_map: dict[str, str] | None = None,
+    revision: str | None = None,
+    frozen: bool = True,
+    shown: str | None = None,
+) -> Classifier:
+    """A classifier of a model and a tokenizer in memory, on the device where the model is. The model is not copied.
+
+    Args:
+        task: labels are aligned with its own by name; None: the model's labels count, in its own order.
+        label_map: model label name -> task label name; names it lacks stay.
+        revision: commit on the Hub.
+        frozen: no weight takes a gradient from now on, and all are hashed, so that answers can be cached. False for a
+            student that is only scored: it may be trained further, and its fingerprints are empty.
+        shown: flag and value to quote in messages; default: `name`.
+
+    Raises:
+        InputError: the model has other labels than the task.
+    """
+    names = label_names({"id2label": model.config.id2label})
+    order = range(len(names)) if task is None else align_labels(task, names, label_map, flag=shown or name)
     return Classifier(
         name=name,
-        model=model.requires_grad_(False),
+        model=(model.requires_grad_(False) if frozen else model).eval(),
         tokenizer=tokenizer,
         order=tuple(order),
         parameters=count_parameters(model),
-        fingerprint=model_fingerprint(model),
-        tokenizer_fingerprint=tokenizer_fingerprint(tokenizer),
-        revision=commit,
+        fingerprint=model_fingerprint(model) if frozen else "",
+        tokenizer_fingerprint=tokenizer_fingerprint(tokenizer) if frozen else "",
+        revision=revision,
     )
 
 
@@ -111,10 +217,19 @@ def load_plain(
         origin = find_model(name, revision, flag=flag)
         commit = origin.revision
         model, tokenizer = load_weights(origin, flag=flag), load_tokenizer(origin, flag=flag)
+    check_fit(model, tokenizer, shown=shown)
+    return model, tokenizer, commit
+
+
+def check_fit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, shown: str) -> None:
+    """See that a model can be asked in batches with a tokenizer.
+
+    Raises:
+        InputError: the tokenizer has more tokens than the model knows, or none for padding.
+    """
     check_embeddings(model, tokenizer, shown=shown)
     if tokenizer.pad_token_id is None:
         raise InputError(f"{shown}: its tokenizer has no padding token; set one, and pad_token_id in config.json")
-    return model, tokenizer, commit
 
 
 def pick_device() -> torch.device:

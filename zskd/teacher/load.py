@@ -1,43 +1,90 @@
-"""Loading whatever the user calls a teacher: a model with weights, or a callable."""
+"""Loading whatever the user calls a teacher: a name, a model in memory, or a callable."""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TypeAlias
+
+from transformers import PreTrainedModel
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.config.resolve import cache_root
+from zskd.errors import InputError
 from zskd.hub.ask import is_callable_name
+from zskd.models.labels import parse_label_map
+from zskd.models.loading import Origin, load_tokenizer
 from zskd.tasks.task import Task
-from zskd.teacher.blackbox import Ask, BlackBox, load_black_box
-from zskd.teacher.classifier import Classifier, load_classifier, pick_device
+from zskd.teacher.base import Teacher
+from zskd.teacher.blackbox import Ask, load_black_box
+from zskd.teacher.classifier import Classifier, check_fit, classifier_from, load_classifier, pick_device
 
 logger = logging.getLogger(__name__)
+
+AnyTeacher: TypeAlias = str | Ask | PreTrainedModel | Teacher
 
 
 def load_teacher(
     task: Task,
-    teacher: str | Ask,
+    teacher: AnyTeacher,
     cache: Path | None = None,
     revision: str | None = None,
     label_map: str | None = None,
     *,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    outputs: str = "logits",
     flag: str = "--teacher",
-) -> Classifier | BlackBox:
+) -> Teacher:
     """The teacher, or any model to be scored, frozen and on the device where models run.
 
     Args:
-        teacher: a callable, ``module:function``, or what `zskd.teacher.classifier.load_classifier` takes.
+        teacher: a name that `zskd.teacher.classifier.load_classifier` takes; a model object, which is used as it is,
+            frozen and not copied; a callable or ``module:function`` (see `zskd.teacher.blackbox.load_black_box`); or a
+            teacher that is ready and comes back as it is.
         cache: zskd's cache folder; default: ``$ZSKD_CACHE`` or ``~/.cache/zskd``.
+        revision: commit or tag of a Hub teacher.
+        label_map: as `--label-map`.
+        tokenizer: of a model object; default: the one in the local folder that the model was loaded from.
+        outputs: what a callable answers with: ``logits``, ``probabilities`` or ``labels``.
 
     Raises:
-        InputError: it cannot be loaded, or its labels are not the task's.
+        InputError: it cannot be loaded, its labels are not the task's, or an argument is given that it has no use for.
     """
-    if not isinstance(teacher, str) or is_callable_name(teacher):
-        box = load_black_box(task, teacher, label_map=label_map, flag=flag)
-        logger.info("%s: known by its outputs alone", box.name)
-        return box
-    cache = cache or cache_root(None)
-    classifier = load_classifier(task, teacher, cache, revision=revision, label_map=label_map, flag=flag)
-    classifier.model.to(pick_device())
-    logger.info("%s: %s parameters", classifier.name, f"{classifier.parameters:,}")
-    return classifier
+    if isinstance(teacher, PreTrainedModel):
+        found: Teacher = _from_model(task, teacher, tokenizer, label_map, flag)
+    elif tokenizer is not None:
+        raise InputError("tokenizer: expected a model object as teacher beside it, found something else; leave it out")
+    elif isinstance(teacher, Teacher):
+        if label_map:
+            raise InputError(f"--label-map {label_map}: a teacher that is ready has its labels; leave it out")
+        found = teacher
+    elif not isinstance(teacher, str) or is_callable_name(teacher):
+        found = load_black_box(task, teacher, label_map=label_map, outputs=outputs, flag=flag)
+        logger.info("%s: known by its outputs alone", found.name)
+        return found
+    else:
+        cache = cache or cache_root(None)
+        found = load_classifier(task, teacher, cache, revision=revision, label_map=label_map, flag=flag)
+    if outputs != "logits":
+        raise InputError(
+            f"--teacher-outputs {outputs}: expected a callable teacher, which alone answers with anything but logits; "
+            f"found {found.name}"
+        )
+    if isinstance(found, Classifier):
+        found.model.to(pick_device())
+        logger.info("%s: %s parameters", found.name, f"{found.parameters:,}")
+    return found
+
+
+def _from_model(
+    task: Task, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, label_map: str | None, flag: str
+) -> Classifier:
+    name = model.name_or_path or type(model).__name__
+    shown = f"{flag} {name}"
+    if tokenizer is None:
+        if not model.name_or_path or not Path(model.name_or_path).is_dir():
+            raise InputError(f"{shown}: expected its tokenizer beside a model object; pass tokenizer=")
+        tokenizer = load_tokenizer(Origin(model.name_or_path), flag=flag)
+    check_fit(model, tokenizer, shown=shown)
+    mapping = parse_label_map(label_map) if label_map else None
+    return classifier_from(task, model, tokenizer, name=name, label_map=mapping, shown=shown)

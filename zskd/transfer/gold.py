@@ -8,8 +8,7 @@ from datasets import Dataset, Features, Value, concatenate_datasets
 
 from zskd.tasks.labelled import read_labelled
 from zskd.tasks.task import Task
-from zskd.teacher.blackbox import BlackBox
-from zskd.teacher.classifier import Classifier
+from zskd.teacher.base import Teacher
 from zskd.teacher.labelling import LabelledTexts, label_texts
 from zskd.text.shaping import text_columns
 
@@ -21,7 +20,7 @@ FAMILY = "labelled"
 def label_gold(
     task: Task,
     path: str,
-    teacher: Classifier | BlackBox,
+    teacher: Teacher,
     cache: Path,
     pool: Dataset,
     *,

@@ -10,25 +10,20 @@ import pyarrow as pa
 from datasets import Dataset
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
+from zskd.errors import InputError
 from zskd.models.encoding import encode_texts
 from zskd.system.arrow import ROWS, open_arrow, write_arrow
 from zskd.system.processes import on_main
-from zskd.teacher.blackbox import BlackBox
-from zskd.teacher.classifier import Classifier
-from zskd.teacher.labelling import predict_logits
+from zskd.teacher.base import Teacher
 from zskd.text.shaping import text_columns
 from zskd.transfer.collator import ID_COLUMNS
 
 
-def encode(
-    labelled: Dataset, tokenizer: PreTrainedTokenizerBase, order: tuple[int, ...], max_length: int, path: Path
-) -> Dataset:
+def encode(labelled: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, path: Path) -> Dataset:
     """Tokenize labelled texts into an Arrow file at `path`.
 
     Args:
-        labelled: columns ``text``, for pairs ``text_b``, and ``teacher_logits`` in the teacher's class order; may have
-            ``gold_label``.
-        order: for each task label, the teacher's column; the written logits are in the task's order.
+        labelled: columns ``text``, for pairs ``text_b``, and ``teacher_logits``; may have ``gold_label``.
         max_length: tokens.
 
     Returns:
@@ -36,10 +31,11 @@ def encode(
         `labelled` has it, ``gold_label``.
     """
     columns = text_columns(labelled)
+    num_labels = len(labelled[0]["teacher_logits"])
     names = ID_COLUMNS[: 2 if len(columns) == 2 and "token_type_ids" in tokenizer.model_input_names else 1]
     schema = pa.schema(
         [(name, pa.list_(pa.int32())) for name in names]
-        + [("length", pa.int32()), ("teacher_logits", pa.list_(pa.float32(), len(order)))]
+        + [("length", pa.int32()), ("teacher_logits", pa.list_(pa.float32(), num_labels))]
         + ([("gold_label", pa.int64())] if "gold_label" in labelled.column_names else [])
     )
 
@@ -47,10 +43,10 @@ def encode(
         for start in range(0, len(labelled), ROWS):
             rows = labelled[start : start + ROWS]
             encoded = encode_texts(tokenizer, tuple(rows[name] for name in columns), max_length)
-            logits = np.asarray(rows["teacher_logits"], dtype=np.float32)[:, list(order)]
+            logits = np.asarray(rows["teacher_logits"], dtype=np.float32)
             arrays = [pa.array(encoded[name], schema.field(name).type) for name in names]
             arrays.append(pa.array([len(ids) for ids in encoded["input_ids"]], pa.int32()))
-            arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(logits.ravel()), len(order)))
+            arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(logits.ravel()), num_labels))
             if "gold_label" in schema.names:
                 arrays.append(pa.array(rows["gold_label"], pa.int64()))
             yield pa.record_batch(arrays, schema=schema)
@@ -60,25 +56,21 @@ def encode(
 
 
 def encode_parts(
-    parts: dict[str, Dataset],
-    tokenizer: PreTrainedTokenizerBase,
-    order: tuple[int, ...],
-    max_length: int,
-    folder: Path,
+    parts: dict[str, Dataset], tokenizer: PreTrainedTokenizerBase, max_length: int, folder: Path
 ) -> dict[str, Dataset]:
     """`encode` for several labelled sets, each to a file in `folder`; the main process writes, all open."""
     paths = {name: folder / f"{name}.arrow" for name in parts}
 
     def write() -> None:
         for name, path in paths.items():
-            encode(parts[name], tokenizer, order, max_length, path)
+            encode(parts[name], tokenizer, max_length, path)
 
     on_main(write)
     return {name: open_arrow(path) for name, path in paths.items()}
 
 
 def transfer_rows(
-    teacher: Classifier | BlackBox,
+    teacher: Teacher,
     texts: tuple[list[str], ...],
     tokenizer: PreTrainedTokenizerBase | None = None,
     max_length: int = 128,
@@ -91,14 +83,16 @@ def transfer_rows(
 
     Returns:
         Columns ``input_ids``, ``token_type_ids`` (pairs only), ``length`` (tokens) and ``teacher_logits``.
+
+    Raises:
+        InputError: no tokenizer is given and a callable teacher has none.
     """
+    tokenizer = tokenizer or teacher.tokenizer
     if tokenizer is None:
-        assert isinstance(teacher, Classifier), "a black box has no tokenizer; name the student's"
-        tokenizer = teacher.tokenizer
+        raise InputError(f"tokenizer: the callable teacher {teacher.name} has none; pass the student's")
     encoded = encode_texts(tokenizer, texts, max_length)
     names = ID_COLUMNS[: 2 if len(texts) == 2 and "token_type_ids" in encoded else 1]
-    logits = predict_logits(teacher, texts, max_length=max_length, precision="fp32")
     columns = {name: encoded[name] for name in names}
     columns["length"] = [len(ids) for ids in encoded["input_ids"]]
-    columns["teacher_logits"] = logits[:, list(teacher.order)].tolist()
+    columns["teacher_logits"] = teacher.logits(texts, max_length=max_length).tolist()
     return Dataset.from_dict(columns)

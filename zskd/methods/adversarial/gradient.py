@@ -52,13 +52,12 @@ class GradientAdversary(Writer):
         self.teacher = with_half_weights(frozen, half) if half else frozen
         if half and frozen.device.type == "cpu":
             use_short_attention(self.teacher)
-        self.order = torch.tensor(teacher.order)
+        self.in_task_order = teacher.in_task_order
 
     def to(self, device: torch.device) -> None:
         """Move both models."""
         super().to(device)
         self.teacher.to(device)
-        self.order = self.order.to(device)
 
     def queries_per_row(self) -> int:
         """One: the answer labels the row and leads the generator."""
@@ -79,7 +78,7 @@ class GradientAdversary(Writer):
         with torch.set_grad_enabled(learn):
             with autocast(device, self.precision):
                 (choice,), anchor = self.fill(inputs, step)
-                teacher_logits = forward_choice(self.teacher, inputs, choice).float()[:, self.order]
+                teacher_logits = self.in_task_order(forward_choice(self.teacher, inputs, choice).float())
             student_logits = divergence = None
             if compare or learn:
                 with step.autocast():

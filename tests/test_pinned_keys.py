@@ -1,0 +1,118 @@
+"""Keys that no CPU decides: a version that changes one asks every teacher and shapes every text anew.
+
+The weights are made without random numbers. A change of libraries that renames a weight or writes a tokenizer in
+another way changes a key too, and rightly so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import prose, tiny_bert, word_tokenizer
+
+from zskd.models.loading import count_parameters, model_fingerprint, tokenizer_fingerprint
+from zskd.student.word_features import cached_word_features
+from zskd.teacher.blackbox import BlackBox
+from zskd.teacher.classifier import Classifier
+from zskd.teacher.labelling import shard_key
+from zskd.text.corpus import build_corpus
+from zskd.text.shaping import build_pools
+from zskd.text.sources import find_sources
+
+TEXTS = ["the river rose in the night", "a small town by the sea", "nobody saw the long road"]
+
+
+def fixed_teacher() -> Classifier:
+    tokenizer = word_tokenizer(TEXTS)
+    model = tiny_bert(len(tokenizer), ("positive", "negative"), hidden=16)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.copy_((torch.arange(weight.numel()) % 17 - 8).reshape(weight.shape) / 64)
+    return Classifier(
+        name="fixed",
+        model=model,
+        tokenizer=tokenizer,
+        order=(1, 0),
+        parameters=count_parameters(model),
+        fingerprint=model_fingerprint(model),
+        tokenizer_fingerprint=tokenizer_fingerprint(tokenizer),
+    )
+
+
+def ask(texts: list[str]) -> list[list[float]]:
+    return [[0.0, 1.0]] * len(texts)
+
+
+def pool_of(inputs: tuple[str, ...], folder: Path) -> tuple[str, str, str]:
+    """Fingerprint of the corpus, name of the pools' folder, and a digest of all texts in them."""
+    path = folder / "corpus.txt"
+    path.write_text("\n".join(f"{line}\n" if i % 5 == 4 else line for i, line in enumerate(prose(600, seed=4))) + "\n")
+    corpus = build_corpus(find_sources([str(path)]), 1.0, folder / "cache")
+    pools = build_pools(corpus, inputs=inputs, size=200, heldout=40, perturb="random", seed=3, cache=folder / "cache")
+    (made,) = (folder / "cache" / "pools").iterdir()
+    texts = [getattr(pools, name).to_dict() for name in ("transfer", "select", "report")]
+    return corpus.fingerprint, made.name, hashlib.sha256(json.dumps(texts).encode()).hexdigest()
+
+
+def test_fingerprints_of_weights_and_tokenizer() -> None:
+    teacher = fixed_teacher()
+    assert (teacher.fingerprint, teacher.tokenizer_fingerprint) == (
+        "717c812d92c81b30efb132d3af3a320687b51b4247eb97455fd5b1ea5342d783",
+        "842e74995553ab0295af4736b180951bf2695260b273d72485b53a66f195149d",
+    )
+
+
+@pytest.mark.parametrize(
+    ("texts", "max_length", "precision", "key"),
+    [
+        ((TEXTS,), 32, "fp32", "690ab560f08000093ae6d19013ef21da53a3ff2b997fc356b08b8698c8254cfb"),
+        ((TEXTS,), 32, "bf16", "771356adb6912606b2e9685d1bcd30262ff60eb63d296f8961b4149895dcb54c"),
+        ((TEXTS, TEXTS[::-1]), 48, "fp32", "159a8db53f8c913d0387faff0e08b9c4204ff70c05743e4494ef0dfdc142bc6d"),
+    ],
+)
+def test_shards_of_a_model(texts: tuple[list[str], ...], max_length: int, precision: str, key: str) -> None:
+    assert shard_key(fixed_teacher(), texts, max_length, precision) == key
+
+
+def test_shards_of_a_compiled_model() -> None:
+    teacher = Classifier(**{**vars(fixed_teacher()), "compiled": True})
+    assert (
+        shard_key(teacher, (TEXTS,), 32, "bf16") == "74094de316b594151bd8a63e3e9064d7ed9890e4f8856abbb3c13829f0abab8d"
+    )
+
+
+def test_shards_of_a_black_box() -> None:
+    box = BlackBox(name="box", ask=ask, order=(0, 1), fingerprint="f" * 64)
+    assert shard_key(box, (TEXTS,), 32, "its own") == "75454f32022db8dc90f817f43b4fc688746827778e2ce88dd7ec6c955702231d"
+
+
+def test_word_features(tmp_path: Path) -> None:
+    cached_word_features(fixed_teacher(), 8, "fp32", tmp_path)
+    (path,) = (tmp_path / "words").iterdir()
+    assert path.name == "3b19b140116a3056644f3cb2ad125839fdc26c358d00f5e75641f95d7b400560.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "fingerprint", "folder", "content"),
+    [
+        (
+            ("text",),
+            "e87eb9c9816ff16bf4247345044b8dff6256b476a1055d93140b03e7987bf0ab",
+            "302db45fc90c6ce417da38364266b3c4",
+            "880a66995c456d9d2bbf2790daf78c7f9f05d6bbf2ceee8680ae89dd676dc179",
+        ),
+        (
+            ("question", "passage"),
+            "e87eb9c9816ff16bf4247345044b8dff6256b476a1055d93140b03e7987bf0ab",
+            "3e8945414124f27302299db79d186538",
+            "d629e4155fcebf559be65f9f7df0c764119f40a308af8e564ecf730bae446e7a",
+        ),
+    ],
+    ids=["one text", "two texts"],
+)
+def test_pools(inputs: tuple[str, ...], fingerprint: str, folder: str, content: str, tmp_path: Path) -> None:
+    assert pool_of(inputs, tmp_path) == (fingerprint, folder, content)

@@ -1,0 +1,102 @@
+"""Bulk inference without a cache: what a classifier answers for many texts, in batches of similar length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+from transformers import BatchEncoding, PreTrainedModel
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+
+from zskd.models.batching import each_in_a_thread, token_batches, token_budget
+from zskd.system.precision import autocast
+
+Inputs = dict[str, torch.Tensor]
+
+
+@dataclass
+class Meter:
+    """A progress bar over texts that also says how many tokens a second are read, where tokens are counted."""
+
+    bar: tqdm
+    tokens: int = 0
+
+    def advance(self, texts: int, tokens: int) -> None:
+        """Count what was read; 0 tokens where nobody knows them."""
+        self.tokens += tokens
+        if self.tokens:
+            speed = self.tokens / max(1e-9, self.bar.format_dict["elapsed"])
+            self.bar.set_postfix_str(f"{speed:,.0f} tokens/s", refresh=False)
+        self.bar.update(texts)
+
+
+def infer(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    encoded: BatchEncoding,
+    precision: str,
+    meter: Meter | None = None,
+) -> np.ndarray:
+    """Logits ``(rows, num_labels)`` float32 of token ids without padding, in the model's own class order."""
+
+    def logits(inputs: Inputs) -> torch.Tensor:
+        found: torch.Tensor = model(**inputs).logits
+        return found
+
+    return _in_batches(logits, model.config.num_labels, model, tokenizer, encoded, precision, meter)
+
+
+def first_states(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    encoded: BatchEncoding,
+    precision: str,
+    meter: Meter | None = None,
+) -> np.ndarray:
+    """Last hidden state ``(rows, hidden)`` float32 at each text's first token, which is what BERT's pooler reads."""
+
+    def states(inputs: Inputs) -> torch.Tensor:
+        last: torch.Tensor = model.base_model(**inputs).last_hidden_state
+        first = inputs["attention_mask"].argmax(dim=1)  # 0, but for tokenizers that pad on the left
+        return last[torch.arange(len(last), device=last.device), first]
+
+    return _in_batches(states, model.config.hidden_size, model, tokenizer, encoded, precision, meter)
+
+
+def _in_batches(
+    asked: Callable[[Inputs], torch.Tensor],
+    width: int,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    encoded: BatchEncoding,
+    precision: str,
+    meter: Meter | None,
+) -> np.ndarray:
+    """``(rows, width)`` float32 in the order of the rows: what `asked` gives for padded batches of them."""
+    lengths = [len(ids) for ids in encoded["input_ids"]]
+    device = model.device
+    on_gpu = device.type == "cuda"
+
+    def answer(batch: list[int]) -> tuple[list[int], torch.Tensor]:
+        rows = [{name: encoded[name][i] for name in encoded} for i in batch]
+        inputs = dict(tokenizer.pad(rows, padding="longest", return_tensors="pt"))
+        if on_gpu:  # pinned memory is copied while the GPU computes
+            inputs = {name: value.pin_memory().to(device, non_blocking=True) for name, value in inputs.items()}
+        with torch.inference_mode(), autocast(device.type, precision):
+            return batch, asked(inputs).float()
+
+    batches = token_batches(lengths, token_budget(device.type))
+    order: list[int] = []
+    answers: list[torch.Tensor] = []
+    for batch, answered in map(answer, batches) if on_gpu else each_in_a_thread(answer, batches):
+        answers.append(answered)  # fetched at the end: waiting for every batch would leave a GPU idle
+        order += batch
+        if meter is not None:
+            meter.advance(len(set(batch)), sum(lengths[i] for i in set(batch)))
+    found = np.empty((len(lengths), width), dtype=np.float32)
+    if order:
+        found[order] = torch.cat(answers).cpu().numpy()
+    return found
