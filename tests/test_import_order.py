@@ -32,7 +32,9 @@ ORDER = (
     "diagnosis",
     "report",
     "publish",
-    ("pipeline", "finetune", "callbacks", "checks"),
+    ("finetune", "callbacks", "checks"),
+    "stages",
+    "pipeline",
     "cli",
 )
 # The version, and the names of the public API, which load with the first use.

@@ -180,9 +180,7 @@ def build_pools(
             made = {
                 "select": _heldout_pairs(sentences, rows[1], heldout // 2, kinds, 1),
                 "report": _heldout_pairs(sentences, rows[2], heldout // 2, kinds, 2),
-                "transfer": pair_texts(
-                    sentences, rows[0], size, kinds, perturbed, generator(Stream.SHAPING, seed)
-                ),
+                "transfer": pair_texts(sentences, rows[0], size, kinds, perturbed, generator(Stream.SHAPING, seed)),
             }
         else:
             schema = _ONE_TEXT

@@ -62,7 +62,9 @@ class Seam:
             self.training.batch_size, self.training.accumulation, self.training.accelerator.num_processes,
         )  # fmt: skip
         if method.wants_live_teacher and self.teacher is None:
-            raise ValueError(f"{method.name}: expected a teacher with weights (ZeroShotTrainer(teacher=...)), found none")
+            raise ValueError(
+                f"{method.name}: expected a teacher with weights (ZeroShotTrainer(teacher=...)), found none"
+            )
         if isinstance(method.coupling, int) and size % method.coupling:
             raise ValueError(
                 f"{method.name}: expected batches of a multiple of {method.coupling} rows "
@@ -219,7 +221,9 @@ class Seam:
             method.save(folder)
             if modules := self.modules[method.name]:
                 folder.mkdir(parents=True, exist_ok=True)
-                state = {f"{name}.{key}": v.contiguous() for name, m in modules.items() for key, v in m.state_dict().items()}
+                state = {
+                    f"{name}.{key}": v.contiguous() for name, m in modules.items() for key, v in m.state_dict().items()
+                }
                 save_file(state, folder / MODULES)
         if self._rows is not None:
             number, rows = self._rows

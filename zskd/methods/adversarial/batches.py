@@ -10,9 +10,9 @@ import torch
 from torch.utils.data import Dataset
 from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from zskd.methods.adversarial.writer import Writer
 from zskd.methods.step import Step
 from zskd.system.seeds import Stream, generator
-from zskd.methods.adversarial.writer import Writer
 from zskd.transfer.collator import ID_COLUMNS, TransferCollator, unpadded_rows
 
 

@@ -13,9 +13,9 @@ from transformers import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.config.methods.adversarial import AdversarialOptions
-from zskd.methods.step import Step
 from zskd.methods.adversarial.losses import imbalance, unsureness
 from zskd.methods.adversarial.writer import Inputs, Rewritten, Writer
+from zskd.methods.step import Step
 from zskd.metrics.divergence import kl_divergence
 from zskd.models.soft_tokens import Choice
 

@@ -10,9 +10,9 @@ import torch
 from transformers import PreTrainedModel
 
 from zskd.config.methods.adversarial import AdversarialOptions
-from zskd.methods.step import Step
 from zskd.methods.adversarial.losses import imbalance, unsureness
 from zskd.methods.adversarial.writer import Inputs, Rewritten, Writer
+from zskd.methods.step import Step
 from zskd.metrics.divergence import kl_divergence
 from zskd.models.frozen import use_short_attention, with_half_weights
 from zskd.models.soft_tokens import Choice, forward_choice

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import PreTrainedModel, TrainerCallback
+from transformers import TrainerCallback
 
 from zskd.config.methods.adversarial import AdversarialOptions
 from zskd.config.methods.adversarial_schedule import Origin, Schedule, make_schedule

@@ -45,7 +45,9 @@ def prepare_writer(options: AdversarialOptions, run: Run) -> Writer:
         require_one_vocabulary(model.tokenizer, student_tokenizer, why=why)
     if options.generator_warmup:
         if run.corpus is None or run.task is None or run.cache is None:
-            raise InputError("--generator-warmup: expected a corpus, a task and a cache folder, found none; set it to 0")
+            raise InputError(
+                "--generator-warmup: expected a corpus, a task and a cache folder, found none; set it to 0"
+            )
         warm_up(
             generator,
             student_tokenizer,

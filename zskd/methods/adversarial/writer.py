@@ -10,15 +10,15 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-from zskd.methods.adversarial.generator import check_generator, masked_logits, usable_tokens
-from zskd.methods.adversarial.losses import repetition
 from zskd.config.limits import limit_problems
 from zskd.config.methods.adversarial import AdversarialOptions, problems
+from zskd.methods.adversarial.generator import check_generator, masked_logits, usable_tokens
+from zskd.methods.adversarial.losses import repetition
 from zskd.methods.step import Step
-from zskd.system.seeds import Stream
 from zskd.models.frozen import use_short_attention
 from zskd.models.soft_tokens import Choice
 from zskd.system.precision import HALVES, autocast, gradient_precision
+from zskd.system.seeds import Stream
 
 Inputs = dict[str, torch.Tensor]
 
