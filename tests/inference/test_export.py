@@ -17,7 +17,6 @@ from zskd.inference import export
 from zskd.inference.export import FLOAT, INT8, TOLERANCE, largest_difference, onnx_answers, parity_texts, write_onnx
 from zskd.inference.saved import load_saved
 from zskd.tasks.task import TASKS
-from zskd.teacher.labelling import predict_logits
 
 onnx = pytest.importorskip("onnx")
 
@@ -65,7 +64,7 @@ def test_logits_are_pytorchs_for_other_lengths_batches_and_padding(exported: Pat
     model = saved.classifier
     answers = onnx_answers(exported / FLOAT, model.tokenizer, saved.max_length)
     for texts in (["film"], ["", "a", "a fine film " * 40], prose(70)):
-        expected = predict_logits(model, (texts,), max_length=saved.max_length, precision="fp32")
+        expected = model.logits((texts,), max_length=saved.max_length)
         np.testing.assert_allclose(answers((texts,)), expected, atol=TOLERANCE)
     int8 = onnx_answers(exported / INT8, model.tokenizer, saved.max_length)
     assert np.abs(int8((prose(70),)) - expected).max() > 0  # it is another model
@@ -89,9 +88,9 @@ def test_pairs(cli, tmp_path: Path) -> None:
     saved = load_saved(str(folder), flag="RUN", task_name="mrpc")
     answers = onnx_answers(folder / "onnx" / FLOAT, tokenizer, saved.max_length)
     texts = (prose(9), prose(9, 1))
-    expected = predict_logits(saved.classifier, texts, max_length=saved.max_length, precision="fp32")
+    expected = saved.classifier.logits(texts, max_length=saved.max_length)
     np.testing.assert_allclose(answers(texts), expected, atol=TOLERANCE)
-    other_way = predict_logits(saved.classifier, texts[::-1], max_length=saved.max_length, precision="fp32")
+    other_way = saved.classifier.logits(texts[::-1], max_length=saved.max_length)
     assert np.abs(answers(texts) - other_way).max() > 100 * TOLERANCE
 
 
@@ -116,7 +115,7 @@ def test_a_model_that_counts_positions_from_its_padding(tmp_path: Path) -> None:
     answers = onnx_answers(tmp_path / "model.onnx", tokenizer, 64)
 
     def expected(texts: Any) -> np.ndarray:
-        return predict_logits(saved.classifier, texts, max_length=64, precision="fp32")
+        return saved.classifier.logits(texts, max_length=64)
 
     batches = parity_texts(1, 64)
     assert largest_difference(expected, answers, batches) <= TOLERANCE

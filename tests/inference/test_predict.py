@@ -19,11 +19,10 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from zskd.inference.predict import answer, read_rows
 from zskd.inference.saved import load_saved, student_folder
-from zskd.student.initial import start_student
+from zskd.student.initial import initial_student
 from zskd.tasks.task import TASKS
 from zskd.teacher.blackbox import load_black_box
 from zskd.teacher.classifier import Classifier
-from zskd.teacher.labelling import predict_logits
 
 TEXTS = ["a fine and moving film", "", "dull", *prose(30)]
 
@@ -57,7 +56,7 @@ def test_one_line_for_each_line_in_order_whatever_the_batches(cli, finished_run:
     header, lines = parsed(cli("predict", "--model", model, "--input", source))
     assert header == ["label", "negative", "positive"] and len(lines) == len(TEXTS)
     saved = load_saved(str(model), flag="--model")
-    logits = predict_logits(saved.classifier, (TEXTS,), max_length=saved.max_length, precision="fp32")
+    logits = saved.classifier.logits((TEXTS,), max_length=saved.max_length)
     exponent = np.exp(logits - logits.max(axis=1, keepdims=True))
     expected = exponent / exponent.sum(axis=1, keepdims=True)
     found = np.array([[float(p) for p in line[1:]] for line in lines])
@@ -137,7 +136,7 @@ def students(teacher: Classifier, student_folder: Path, tmp_path_factory: pytest
     """Students as `distill` saves them, away from their run: built for one text, and from a folder for two."""
     folder, cache = tmp_path_factory.mktemp("students"), tmp_path_factory.mktemp("cache")
     for name, origin in (("sst2", "build"), ("mrpc", str(student_folder))):
-        start = start_student(
+        start = initial_student(
             TASKS[name], origin, None, teacher, compression=2.0, precision="fp32", seed=0, cache=cache
         )
         save_model(folder / name, start.model, start.tokenizer)
@@ -177,7 +176,7 @@ def test_a_student_is_loaded_by_the_library_without_a_word(students: dict[str, P
 def test_a_student_of_one_text_becomes_one_of_two(students: dict[str, Path], tmp_path: Path) -> None:
     task = TASKS["mrpc"]
     teacher = load_black_box(task, lambda rows: [[0.0, 1.0]] * len(rows))
-    start = start_student(
+    start = initial_student(
         task, str(students["sst2"]), None, teacher, compression=2.0, precision="", seed=0, cache=tmp_path
     )
     assert start.model.config.zskd_texts == 2

@@ -45,7 +45,7 @@ from zskd.student.initial import load_student
 from zskd.student.word_features import token_reactions
 from zskd.tasks.task import find_task
 from zskd.teacher.classifier import load_classifier
-from zskd.teacher.labelling import label_texts, predict_logits
+from zskd.teacher.labelling import label_texts
 from zskd.transfer.rows import encode
 
 LENGTH = 24
@@ -514,7 +514,7 @@ def test_long_text_is_cut_where_the_tokenizer_has_no_limit(
     assert tokenizer(*short)["input_ids"] == tokenizer(*texts, truncation=True, max_length=LENGTH)["input_ids"]
 
     def answer(row: tuple[str, ...], length: int) -> np.ndarray:
-        return predict_logits(asked, tuple([text] for text in row), max_length=length, precision="fp32")
+        return asked.logits(tuple([text] for text in row), max_length=length)
 
     np.testing.assert_array_equal(answer(texts, LENGTH), answer(short, 100))
     assert np.abs(answer(texts, LENGTH) - answer(texts, 100)).max() > 1e-3  # more text, another answer
@@ -523,5 +523,5 @@ def test_long_text_is_cut_where_the_tokenizer_has_no_limit(
     labelled = label_texts(pool, asked, tmp_path, max_length=LENGTH, precision="fp32", description="")
     np.testing.assert_array_equal(labelled.dataset["teacher_logits"][:], answer(short, 100))
     # A student reads it so, too.
-    read = encode(labelled.dataset, tokenizer, asked.order, LENGTH, tmp_path / "long.arrow")
+    read = encode(labelled.dataset, tokenizer, LENGTH, tmp_path / "long.arrow")
     assert read["input_ids"][:] == [tokenizer(*short)["input_ids"]] and read["length"][:] == [LENGTH]

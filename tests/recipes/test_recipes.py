@@ -18,7 +18,7 @@ from recipes.cells import Cell, bootstrap_draws, interval, pack, unpack
 from recipes.choice_bound import CHOICES, choose
 from recipes.glue_table import mean_above_chance, spread, write_table
 from recipes.in_domain import in_domain_pools
-from zskd.student.initial import Start
+from zskd.student.initial import InitialStudent
 from zskd.tasks.task import TASKS
 from zskd.teacher.classifier import Classifier
 from zskd.transfer.collator import TransferCollator
@@ -160,7 +160,7 @@ def test_work_counts_real_tokens_and_both_products_of_attention(teacher: Classif
 
 
 def test_padding_to_the_full_length_changes_only_the_width(teacher: Classifier) -> None:
-    start = Start(teacher.model, teacher.tokenizer)
+    start = InitialStudent(teacher.model, teacher.tokenizer)
     rows = [
         {"input_ids": [2, 7, 3], "teacher_logits": [0.5, -0.5]},
         {"input_ids": [2, 3], "teacher_logits": [1.0, 0.0]},

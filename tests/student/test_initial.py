@@ -18,10 +18,10 @@ from transformers import (
 
 from zskd.errors import InputError
 from zskd.models.loading import count_parameters, model_fingerprint, tokenizer_fingerprint
-from zskd.student.initial import POSITIONS, build_student, load_student, student_classifier, student_config
+from zskd.student.initial import POSITIONS, build_student, load_student, student_config
 from zskd.student.word_features import cached_word_features, principal_components, token_reactions, word_features
 from zskd.tasks.task import TASKS, Task
-from zskd.teacher.classifier import Classifier
+from zskd.teacher.classifier import Classifier, classifier_from
 
 SST2, MNLI = TASKS["sst2"], TASKS["mnli"]
 
@@ -97,7 +97,7 @@ def test_saved_student_loads_with_auto_classes(teacher: Classifier, tmp_path: Pa
         torch.testing.assert_close(loaded(**inputs).logits, student(**inputs).logits)
     again, _, revision = load_student(SST2, str(tmp_path / "student"), None)
     assert model_fingerprint(again) == model_fingerprint(student) and revision is None
-    assert student_classifier(SST2, again, tokenizer, "student").order == (0, 1)
+    assert classifier_from(SST2, again, tokenizer, name="student", frozen=False).order == (0, 1)
 
 
 def test_building_depends_on_the_global_seed_alone(teacher: Classifier, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from zskd.errors import InputError
 from zskd.tasks.task import TASKS, Task
 from zskd.teacher import blackbox
 from zskd.teacher.blackbox import import_callable, load_black_box
-from zskd.teacher.labelling import label_texts, predict_logits, shard_key
+from zskd.teacher.labelling import label_texts, shard_key
 from zskd.transfer.selection import teacher_logits
 
 SST2, RTE = TASKS["sst2"], TASKS["rte"]
@@ -48,14 +48,14 @@ def with_labels(*labels: str, ask: Callable = lengths) -> Callable:
 def test_logits_are_those_of_the_callable_however_they_are_wrapped(kind: Callable) -> None:
     texts = prose(700)
     box = load_black_box(SST2, lambda rows: kind(lengths(rows)))
-    found = predict_logits(box, (texts,), max_length=8, precision="fp32")
+    found = box.logits((texts,), max_length=8)
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, np.array(lengths(texts), dtype=np.float32))
 
 
 def test_a_tensor_with_a_gradient_is_taken() -> None:
     box = load_black_box(SST2, lambda rows: torch.tensor(lengths(rows), requires_grad=True))
-    assert box.logits((["abc"],)).tolist() == [[3.0, 0.0]]
+    assert box.logits((["abc"],), max_length=8).tolist() == [[3.0, 0.0]]
 
 
 def test_texts_come_in_bounded_batches_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +72,7 @@ def test_texts_come_in_bounded_batches_and_in_order(monkeypatch: pytest.MonkeyPa
     texts = prose(30)
     box = load_black_box(SST2, ask)
     batches.clear()
-    assert box.logits((texts,)).tolist() == lengths(texts)
+    assert box.logits((texts,), max_length=8).tolist() == lengths(texts)
     assert [text for batch in batches for text in batch] == texts
     assert max(map(len, batches)) == 7
 
@@ -80,7 +80,7 @@ def test_texts_come_in_bounded_batches_and_in_order(monkeypatch: pytest.MonkeyPa
 def test_pairs_are_tuples() -> None:
     first, second = prose(9), prose(9, 1)
     box = load_black_box(RTE, shares)
-    assert box.logits((first, second)).tolist() == shares(list(zip(first, second, strict=True)))
+    assert box.logits((first, second), max_length=8).tolist() == shares(list(zip(first, second, strict=True)))
 
 
 def test_columns_are_found_by_name(tmp_path: Path) -> None:
@@ -92,8 +92,7 @@ def test_columns_are_found_by_name(tmp_path: Path) -> None:
         teacher_logits(
             label_texts(
                 Dataset.from_dict({"text": texts}), box, tmp_path, max_length=8, precision="its own", description=""
-            ).dataset,
-            box.order,
+            ).dataset
         )
         for box in (plain, turned)
     ]
@@ -149,9 +148,9 @@ def test_an_answer_that_is_none_is_found_when_loading(ask: Callable, part: str) 
 
 def test_an_answer_that_goes_wrong_later_names_where() -> None:
     box = load_black_box(SST2, lambda t: [[0.0, float("nan") if "castle" in text else 1.0] for text in t])
-    assert box.logits((["a bridge"],)).tolist() == [[0.0, 1.0]]
+    assert box.logits((["a bridge"],), max_length=8).tolist() == [[0.0, 1.0]]
     with pytest.raises(InputError, match="NaN"):
-        box.logits((["a bridge", "a castle"],))
+        box.logits((["a bridge", "a castle"],), max_length=8)
 
 
 def test_parameters_are_known_where_the_callable_tells_them() -> None:
@@ -170,7 +169,7 @@ def test_an_object_with_call_is_a_teacher() -> None:
 
     box = load_black_box(SST2, Service())
     assert box.order == (1, 0) and "Service" in box.name
-    assert box.logits((["abc"],)).tolist() == [[3.0, 0.0]]
+    assert box.logits((["abc"],), max_length=8).tolist() == [[0.0, 3.0]]
 
 
 # The cache.
@@ -247,7 +246,7 @@ def test_a_name_stands_for_the_function_in_the_working_folder(module: Callable[.
     name = module(SOURCE)
     box = load_black_box(SST2, name)
     assert box.name == name
-    assert box.logits((["abc"],)).tolist() == [[3.0, 1.0]]
+    assert box.logits((["abc"],), max_length=8).tolist() == [[3.0, 1.0]]
 
 
 def test_an_attribute_of_an_attribute_is_found(module: Callable[..., str]) -> None:
@@ -300,4 +299,4 @@ def test_a_name_behind_which_nothing_is(name: str, part: str, module: Callable[.
 def test_three_columns_in_another_order() -> None:
     ask = with_labels("high", "low", "middle", ask=lambda t: [[1.0, 2.0, 3.0]] * len(t))
     box = load_black_box(THREE, ask)
-    assert box.logits((["a"],))[:, list(box.order)].tolist() == [[2.0, 3.0, 1.0]]
+    assert box.logits((["a"],), max_length=8).tolist() == [[2.0, 3.0, 1.0]]

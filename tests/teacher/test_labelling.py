@@ -23,13 +23,12 @@ from datasets import Dataset
 
 from zskd.errors import InputError
 from zskd.models.batching import ahead, each_in_a_thread, token_batches
-from zskd.models.frozen import fast_copy
 from zskd.models.loading import model_fingerprint, tokenizer_fingerprint
 from zskd.system.precision import HALVES
 from zskd.system.progress import bar
 from zskd.teacher import labelling
 from zskd.teacher.classifier import Classifier
-from zskd.teacher.labelling import LabelledTexts, infer, label_texts, predict_logits, shard_key
+from zskd.teacher.labelling import LabelledTexts, label_texts, shard_key
 
 SHARD = 32
 TEXTS = [" ".join(line.split()[: 2 + i % 12]) for i, line in enumerate(prose(140, seed=3))]
@@ -134,11 +133,11 @@ def test_what_goes_wrong_in_a_thread_is_raised_here(threads: Callable[[int], Non
 def test_logits_do_not_depend_on_the_number_of_threads(
     teacher: Classifier, threads: Callable[[int], None], precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zskd.teacher.labelling.token_budget", lambda device: 24)
+    monkeypatch.setattr("zskd.models.bulk.token_budget", lambda device: 24)
     found = []
     for count in (1, 2):
         threads(count)
-        found.append(predict_logits(teacher, (TEXTS,), max_length=32, precision=precision))
+        found.append(teacher.logits((TEXTS,), max_length=32, precision=precision))
     np.testing.assert_array_equal(*found)
 
 
@@ -160,16 +159,26 @@ def test_two_texts_are_read_as_a_pair(teacher: Classifier, tmp_path: Path) -> No
     np.testing.assert_allclose(logits(found)[7], direct.numpy(), atol=1e-5)
 
 
-def test_logits_stay_in_the_models_own_class_order(teacher: Classifier, tmp_path: Path) -> None:
+def test_shards_keep_the_models_own_class_order_and_rows_have_the_tasks(teacher: Classifier, tmp_path: Path) -> None:
     turned = replace(teacher, order=teacher.order[::-1])
-    np.testing.assert_array_equal(
-        logits(label(TEXTS, turned, tmp_path / "a")), logits(label(TEXTS, teacher, tmp_path / "b"))
-    )
+    straight = label(TEXTS, teacher, tmp_path)
+    found = label(TEXTS, turned, tmp_path)
+    assert found.live == 0  # the shards are the same
+    np.testing.assert_array_equal(logits(found), logits(straight)[:, ::-1])
+    np.testing.assert_allclose(logits(found), turned.logits((TEXTS,), max_length=32), atol=1e-5)
+    assert found.dataset.features == straight.dataset.features
+    assert len(straight.dataset.cache_files) and len(straight.dataset) == len(found.dataset)
+
+
+def test_logits_on_disk_are_not_read_into_memory(teacher: Classifier, tmp_path: Path) -> None:
+    found = label(TEXTS, teacher, tmp_path)
+    shards = {Path(entry["filename"]).suffix for entry in found.dataset.cache_files}
+    assert shards == {".arrow"} and len(found.dataset.cache_files) == len(list(tmp_path.rglob("*.arrow")))
 
 
 def test_second_call_asks_nothing(teacher: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = label(TEXTS, teacher, tmp_path)
-    monkeypatch.delattr(labelling, "predict_logits")
+    monkeypatch.delattr(Classifier, "own_logits")
     second = label(TEXTS, teacher, tmp_path)
     assert (second.queries, second.live) == (len(TEXTS), 0)
     np.testing.assert_array_equal(logits(second), logits(first))
@@ -222,15 +231,16 @@ def test_a_run_that_dies_keeps_its_finished_shards(
     teacher: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[int] = []
+    answered = Classifier.own_logits
 
     def dies(*args: Any, **kwargs: Any) -> np.ndarray:
         calls.append(1)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return infer(*args, **kwargs)
+        return answered(*args, **kwargs)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(labelling, "infer", dies)
+        patch.setattr(Classifier, "own_logits", dies)
         label(TEXTS, teacher, tmp_path)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) == 2 and all(path.suffix == ".arrow" for path in files)
@@ -248,7 +258,7 @@ def test_key_changes_with_everything_that_decides_the_logits(teacher: Classifier
         shard_key(teacher, (texts,), 33, "fp32"),
         shard_key(teacher, (texts,), 32, "bf16"),
         shard_key(teacher, (texts,), 32, "fp16"),
-        shard_key(fast_copy(teacher, "bf16", compile=True), (texts,), 32, "bf16"),
+        shard_key(teacher.for_inference("bf16", compile=True), (texts,), 32, "bf16"),
         shard_key(teacher, (texts[::-1],), 32, "fp32"),
         shard_key(teacher, (texts[:3],), 32, "fp32"),
         shard_key(teacher, (texts[:2], texts[2:]), 32, "fp32"),
@@ -270,7 +280,7 @@ def test_16_bits_stay_near_and_are_stored_as_float32(
     precision: str, tolerance: float, teacher: Classifier, tmp_path: Path
 ) -> None:
     full = label(TEXTS, teacher, tmp_path, precision="fp32")
-    half = label(TEXTS, fast_copy(teacher, precision, compile=False), tmp_path, precision=precision)
+    half = label(TEXTS, teacher.for_inference(precision), tmp_path, precision=precision)
     assert str(half.dataset.features["teacher_logits"].feature.dtype) == "float32"
     np.testing.assert_allclose(logits(half), logits(full), rtol=tolerance, atol=tolerance)
     assert (logits(half) != logits(full)).any()
@@ -290,10 +300,10 @@ def test_logits_beyond_float16_are_neither_kept_nor_used(teacher: Classifier, tm
     label(TEXTS, loud, tmp_path / "sound", precision="bf16")
     message = r"--precision fp16: expected finite .* --precision bf16 or fp32"
     with pytest.raises(InputError, match=message):
-        label(TEXTS, fast_copy(loud, "fp16", compile=False), tmp_path / "cache", precision="fp16")
+        label(TEXTS, loud.for_inference("fp16"), tmp_path / "cache", precision="fp16")
     assert not list(tmp_path.glob("cache/**/*.arrow"))
     with pytest.raises(InputError, match=message):
-        predict_logits(loud, (TEXTS,), max_length=32, precision="fp16")
+        loud.logits((TEXTS,), max_length=32, precision="fp16")
 
 
 def test_logits_that_are_no_numbers_are_not_kept(teacher: Classifier, tmp_path: Path) -> None:
@@ -305,17 +315,17 @@ def test_logits_that_are_no_numbers_are_not_kept(teacher: Classifier, tmp_path: 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_a_compiled_teacher_labels_alike_in_shards_of_its_own(teacher: Classifier, tmp_path: Path) -> None:
     plain = label(TEXTS, teacher, tmp_path, precision="bf16")
-    made = fast_copy(teacher, "bf16", compile=True)
+    made = teacher.for_inference("bf16", compile=True)
     compiled = label(TEXTS, made, tmp_path, precision="bf16")
     assert plain.live == compiled.live == len(TEXTS)
     np.testing.assert_allclose(logits(compiled), logits(plain), rtol=0, atol=0.05)
-    assert label(TEXTS, fast_copy(teacher, "bf16", compile=True), tmp_path, precision="bf16").live == 0
+    assert label(TEXTS, teacher.for_inference("bf16", compile=True), tmp_path, precision="bf16").live == 0
 
 
 @pytest.mark.parametrize("precision", HALVES)
-def test_a_fast_copy_shares_the_shards_of_its_teacher(precision: str, teacher: Classifier, tmp_path: Path) -> None:
+def test_a_copy_for_inference_shares_the_shards(precision: str, teacher: Classifier, tmp_path: Path) -> None:
     label(TEXTS, teacher, tmp_path, precision=precision)
-    assert label(TEXTS, fast_copy(teacher, precision, compile=False), tmp_path, precision=precision).live == 0
+    assert label(TEXTS, teacher.for_inference(precision), tmp_path, precision=precision).live == 0
 
 
 class Together:
@@ -324,7 +334,7 @@ class Together:
     def __init__(self) -> None:
         self.barrier, self.own, self.said = threading.Barrier(2, timeout=60), threading.local(), [None, None]
 
-    def everyone(self, value: Any) -> list[Any]:
+    def gather(self, value: Any) -> list[Any]:
         self.said[self.own.state.process_index] = value
         self.barrier.wait()
         said = list(self.said)
@@ -332,7 +342,7 @@ class Together:
         return said
 
     def on_main(self, function: Callable[[], Any]) -> Any:
-        return self.everyone(function() if self.own.state.process_index == 0 else None)[0]
+        return self.gather(function() if self.own.state.process_index == 0 else None)[0]
 
     def run(self, work: Callable[[int], Any]) -> list[Any]:
         """What both return; where one fails the other does not wait."""
@@ -357,7 +367,7 @@ def test_missing_shards_are_dealt_out_evenly_whoever_left_them(
     alone = label(texts, teacher, tmp_path)
     together = Together()
     monkeypatch.setattr(labelling, "PartialState", lambda: together.own.state)
-    monkeypatch.setattr(labelling, "gather", together.everyone)
+    monkeypatch.setattr(labelling, "gather", together.gather)
     monkeypatch.setattr(labelling, "on_main", together.on_main)
     monkeypatch.setattr(labelling, "_nothing_old_collected", nullcontext)
     totals: list[float] = []

@@ -15,7 +15,6 @@ from labelled_rows import glue_folder, rows_for, write_rows
 
 from zskd.checks import check
 from zskd.config.resolve import DistillConfig
-from zskd.models.output_layer import output_weights
 from zskd.pipeline import distill
 from zskd.system.files import sha256_file
 from zskd.tasks.task import find_task
@@ -98,9 +97,9 @@ def test_rows_that_a_generator_rewrites_lose_their_labels(tiny_config: DistillCo
 
 
 def test_output_weights_are_in_the_tasks_order(teacher: Classifier, teacher_folder: Path, shared_cache: Path) -> None:
-    weights = output_weights(teacher)
+    weights = teacher.output_weights()
     assert torch.equal(weights, teacher.model.classifier.weight)
     turned = replace(teacher, order=teacher.order[::-1])
-    assert torch.equal(output_weights(turned), weights.flip(0))
+    assert torch.equal(turned.output_weights(), weights.flip(0))
     loaded = load_classifier(find_task("sst2"), str(teacher_folder), shared_cache)
-    assert torch.equal(output_weights(loaded), weights)
+    assert torch.equal(loaded.output_weights(), weights)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,8 +17,8 @@ from zskd.config.distillation import optimizer_steps
 from zskd.config.resolve import DistillConfig
 from zskd.methods.adversarial.setup import adversarial_queries
 from zskd.pipeline import distill
-from zskd.student.initial import student_classifier
 from zskd.system.files import sha256_file
+from zskd.teacher.classifier import classifier_from
 from zskd.text.shaping import INPUTS_PER_SENTENCE
 from zskd.training.arguments import ZeroShotArguments
 from zskd.training.objective import Objective
@@ -83,13 +84,13 @@ def test_a_student_is_trained_in_bfloat16_and_scored_in_float32(
         rounded.append(torch.equal(logits.bfloat16().float(), logits))
         return whole(self, target, logits, *rest)
 
-    def classifier(task: object, model: torch.nn.Module, *rest: object) -> object:
+    def classifier(task: Any, model: Any, *rest: Any, **options: Any) -> Any:
         students.append(model)
-        return student_classifier(task, model, *rest)
+        return classifier_from(task, model, *rest, **options)
 
     whole = Objective.__call__
     monkeypatch.setattr(Objective, "__call__", objective)
-    monkeypatch.setattr("zskd.pipeline.student_classifier", classifier)
+    monkeypatch.setattr("zskd.pipeline.classifier_from", classifier)
     found = distill(replace(config, perturb=perturb, epochs=1.0, student_precision="bf16"))
     assert all(rounded[: found["steps"]]) and not rounded[-1]  # the last are those of the held-out texts
     saved = AutoModelForSequenceClassification.from_pretrained(Path(str(config.output_dir)) / "student").eval()
