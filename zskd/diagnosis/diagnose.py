@@ -9,15 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from zskd.config.resolve import DiagnoseConfig, DistillConfig, cache_root, input_length, run_config
+from zskd.config.distillation import DistillConfig
+from zskd.config.resolve import cache_root
+from zskd.config.verbs import DiagnoseConfig
 from zskd.diagnosis.findings import advise, find
 from zskd.diagnosis.signals import measure
 from zskd.diagnosis.stored import FILE
 from zskd.errors import InputError
 from zskd.models.frozen import fast_copy
 from zskd.models.output_layer import output_weights
+from zskd.runs.read import run_config
 from zskd.system.files import write_text
 from zskd.system.precision import pick_precision
+from zskd.tasks.defaults import input_length
 from zskd.tasks.labelled import read_labelled
 from zskd.tasks.task import Task, find_task
 from zskd.teacher.blackbox import BlackBox
