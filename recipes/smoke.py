@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 from zskd.cli.parser import set_up_logging
-from zskd.config.resolve import DistillConfig, resolve
+from zskd.config.distillation import DistillConfig
+from zskd.config.resolve import resolve
 from zskd.evaluation.results import table
 from zskd.pipeline import distill
 

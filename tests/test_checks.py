@@ -14,8 +14,10 @@ from labelled_rows import task_file
 
 from zskd import checks
 from zskd.checks import check
+from zskd.config.distillation import DistillConfig
 from zskd.config.limits import flag
-from zskd.config.resolve import DiagnoseConfig, DistillConfig, EvaluateConfig, FinetuneConfig, to_dict
+from zskd.config.resolve import to_dict
+from zskd.config.verbs import DiagnoseConfig, EvaluateConfig, FinetuneConfig
 from zskd.tasks.task import TASKS, Task, find_task
 
 CLASSES = (DistillConfig, FinetuneConfig, EvaluateConfig, DiagnoseConfig)

@@ -13,7 +13,7 @@ from labelled_rows import glue_folder, rows_for
 from safetensors.torch import load_file
 from transformers import BertModel
 
-from zskd.config.resolve import FinetuneConfig
+from zskd.config.verbs import FinetuneConfig
 from zskd.finetune import finetune, split_rows
 from zskd.models.loading import count_parameters
 from zskd.pipeline import distill

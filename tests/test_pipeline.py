@@ -15,7 +15,7 @@ from conftest import as_flags
 from labelled_rows import TOPIC_WORDS, glue_folder, task_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from zskd.config.resolve import DistillConfig
+from zskd.config.distillation import DistillConfig
 from zskd.errors import InputError
 from zskd.pipeline import distill
 from zskd.runs.folder import run_path

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from zskd.config.resolve import DistillConfig, to_dict
+from zskd.config.distillation import DistillConfig
+from zskd.config.resolve import to_dict
 from zskd.pipeline import distill
 from zskd.system.files import sha256_file
 from zskd.training.trainer import last_checkpoint

@@ -16,7 +16,7 @@ from conftest import as_flags
 from labelled_rows import glue_folder, task_file
 
 import zskd
-from zskd.config.resolve import DistillConfig
+from zskd.config.distillation import DistillConfig
 from zskd.pipeline import distill
 from zskd.system.files import sha256_file
 from zskd.tasks.labelled import check_header

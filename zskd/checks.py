@@ -10,21 +10,15 @@ import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
+from zskd.config.distillation import DistillConfig
 from zskd.config.limits import limit_problems
-from zskd.config.resolve import (
-    Config,
-    DiagnoseConfig,
-    DistillConfig,
-    EvaluateConfig,
-    FinetuneConfig,
-    PredictConfig,
-    cache_root,
-    run_config,
-)
+from zskd.config.resolve import Config, cache_root
+from zskd.config.verbs import DiagnoseConfig, EvaluateConfig, FinetuneConfig, PredictConfig
 from zskd.errors import InputError, nearest
 from zskd.hub.ask import is_callable_name, is_local
 from zskd.models.folder_checks import check_classifier, check_local
 from zskd.runs.folder import blocking_file, check_run_folder, run_path
+from zskd.runs.read import run_config
 from zskd.tasks.labelled import check_header
 from zskd.tasks.task import Task, find_task
 from zskd.text.sources import check_source

@@ -20,7 +20,9 @@ from accelerate import PartialState
 from datasets import Dataset
 
 from zskd.checks import check, check_batch_size
-from zskd.config.resolve import DistillConfig, cache_root, input_length, with_task_defaults
+from zskd.config.resolve import cache_root
+from zskd.tasks.defaults import input_length, with_task_defaults
+from zskd.config.distillation import DistillConfig
 from zskd.errors import InputError
 from zskd.evaluation import results
 from zskd.evaluation.gate import check_teacher

@@ -10,8 +10,9 @@ from dataclasses import fields
 import pytest
 
 from zskd.cli import VERBS
+from zskd.config.distillation import DistillConfig
 from zskd.config.limits import flag
-from zskd.config.resolve import DiagnoseConfig, DistillConfig, EvaluateConfig, FinetuneConfig, PredictConfig
+from zskd.config.verbs import DiagnoseConfig, EvaluateConfig, FinetuneConfig, PredictConfig
 
 NAMES = [module.__name__.rpartition(".")[2] for module in VERBS]
 OPTIONS = {

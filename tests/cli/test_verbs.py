@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from conftest import as_flags, prose, tiny_bert, word_tokenizer
 
-from zskd.config.resolve import DistillConfig, packaged_configs, resolve, with_task_defaults
+from zskd.config.distillation import DistillConfig
+from zskd.config.resolve import packaged_configs, resolve
 from zskd.models.backbones import BACKBONES
+from zskd.tasks.defaults import with_task_defaults
 from zskd.tasks.task import TASKS
 
 SCORES = ["task", "rows", "accuracy", "f1", "majority", "above_chance"]

@@ -36,7 +36,7 @@ from transformers import (
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from transformers.utils import import_utils
 
-from zskd.config.resolve import DistillConfig
+from zskd.config.distillation import DistillConfig
 from zskd.errors import InputError
 from zskd.models.loading import Origin, load_tokenizer
 from zskd.pipeline import distill

@@ -213,7 +213,7 @@ def test_changed_words_say_what_the_generator_wrote() -> None:
 def test_a_report_that_fails_costs_no_student(
     finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from zskd.config.resolve import DistillConfig
+    from zskd.config.distillation import DistillConfig
     from zskd.pipeline import distill
     from zskd.report import page
 

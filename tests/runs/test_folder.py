@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from zskd.config.resolve import DistillConfig
+from zskd.config.distillation import DistillConfig
 from zskd.runs.folder import RunFolder, check_run_folder
 
 TASK = "text_columns: [text]\nlabel_column: label\nlabels: [{}]\n"

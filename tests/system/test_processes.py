@@ -20,7 +20,7 @@ from labelled_rows import task_file
 from safetensors.numpy import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from zskd.config.resolve import DistillConfig
+from zskd.config.distillation import DistillConfig
 from zskd.pipeline import distill
 from zskd.system.processes import gather, main_first, on_main
 from zskd.teacher.blackbox import BATCH

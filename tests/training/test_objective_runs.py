@@ -14,7 +14,7 @@ from conftest import Result, as_flags
 from labelled_rows import glue_folder, rows_for, write_rows
 
 from zskd.checks import check
-from zskd.config.resolve import DistillConfig
+from zskd.config.distillation import DistillConfig
 from zskd.pipeline import distill
 from zskd.system.files import sha256_file
 from zskd.tasks.task import find_task

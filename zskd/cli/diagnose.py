@@ -7,7 +7,8 @@ import json
 from typing import Any
 
 from zskd.cli.parser import add_options, build_config, set_up_logging
-from zskd.config.resolve import DiagnoseConfig, run_config
+from zskd.config.verbs import DiagnoseConfig
+from zskd.runs.read import run_config
 
 EPILOG = """examples:
   zskd diagnose embedded --task mnli

@@ -11,7 +11,8 @@ from typing import Any
 from zskd.cli import publish
 from zskd.cli.launch import is_main, launch, launched, started_by_launcher
 from zskd.cli.parser import add_options, add_quiet, build_config, set_up_logging
-from zskd.config.resolve import DEFAULT_CONFIG, DistillConfig
+from zskd.config.distillation import DistillConfig
+from zskd.config.resolve import DEFAULT_CONFIG
 from zskd.runs.folder import run_path
 
 EPILOG = """examples:

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from zskd.cli.parser import add_options, add_quiet, build_config, set_up_logging
-from zskd.config.resolve import EvaluateConfig
+from zskd.config.verbs import EvaluateConfig
 
 EPILOG = """examples:
   zskd evaluate --model runs/sst2-0/student --task sst2 --data glue_data/SST-2/dev.tsv
@@ -26,8 +26,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Score and print a table or JSON."""
     config = build_config(arguments, EvaluateConfig)
     set_up_logging(quiet=arguments.quiet)
-    from zskd.config.resolve import cache_root, input_length
+    from zskd.config.resolve import cache_root
     from zskd.evaluation.scoring import evaluate_rows
+    from zskd.tasks.defaults import input_length
     from zskd.tasks.labelled import read_labelled
     from zskd.tasks.task import find_task
     from zskd.teacher.load import load_teacher

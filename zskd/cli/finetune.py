@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from zskd.cli.parser import add_options, add_quiet, build_config, set_up_logging
-from zskd.config.resolve import FinetuneConfig
+from zskd.config.verbs import FinetuneConfig
 
 EPILOG = """examples:
   zskd finetune --task sst2 --glue-dir glue_data --base embedded --output-dir runs/teacher-sst2

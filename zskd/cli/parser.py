@@ -14,6 +14,7 @@ from zskd.checks import check
 from zskd.config.limits import flag
 from zskd.config.resolve import Config, field_type, resolve
 from zskd.errors import InputError, nearest
+from zskd.tasks.defaults import with_task_defaults
 
 _TITLES = {
     "models": "task and models",
@@ -87,6 +88,7 @@ def build_config(arguments: argparse.Namespace, cls: type[Config], *, default_co
     names = {item.name for item in dataclasses.fields(cls)}
     flags = {name: value for name, value in vars(arguments).items() if name in names}
     config, problems = resolve(cls, getattr(arguments, "config", None) or default_config, flags)
+    config = with_task_defaults(config)
     if problems := problems + check(config):
         raise InputError(problems)
     return config

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from zskd.cli.parser import add_options, add_quiet, build_config, set_up_logging
-from zskd.config.resolve import PredictConfig
+from zskd.config.verbs import PredictConfig
 
 EPILOG = """examples:
   zskd predict --model runs/first --input reviews.txt --output answers.tsv

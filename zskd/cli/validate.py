@@ -8,7 +8,8 @@ from typing import Any
 import yaml
 
 from zskd.cli.parser import add_options, build_config
-from zskd.config.resolve import DEFAULT_CONFIG, DistillConfig, to_dict
+from zskd.config.distillation import DistillConfig
+from zskd.config.resolve import DEFAULT_CONFIG, to_dict
 
 EPILOG = """examples:
   zskd validate --task sst2 --config embedded

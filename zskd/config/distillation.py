@@ -16,7 +16,6 @@ from zskd.config.option import MAX_SEED, PRECISIONS, option
 
 PERTURBATIONS = ("none", "random", "adversarial")
 STUDENT_PRECISIONS = ("fp32", "bf16")
-POOL_SIZES = {1: 180_000, 2: 90_000}  # by number of input texts; a pair costs more tokens
 
 Part = TypeVar("Part")
 

@@ -10,7 +10,8 @@ import numpy as np
 from datasets import Dataset
 
 from zskd.config.methods.table import METHODS
-from zskd.config.resolve import DistillConfig, input_length
+from zskd.tasks.defaults import input_length
+from zskd.config.distillation import DistillConfig
 from zskd.errors import InputError
 from zskd.evaluation.analysis import latency
 from zskd.evaluation.scoring import evaluate_rows

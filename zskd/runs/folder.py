@@ -27,7 +27,8 @@ from typing import Any
 
 import yaml
 
-from zskd.config.resolve import DistillConfig, to_dict
+from zskd.config.distillation import DistillConfig
+from zskd.config.resolve import to_dict
 from zskd.errors import InputError
 from zskd.runs.read import read_part
 from zskd.system.files import write_text

@@ -13,7 +13,8 @@ import pytest
 import torch
 from test_resume import SCRIPT, student
 
-from zskd.config.resolve import DistillConfig, to_dict
+from zskd.config.distillation import DistillConfig
+from zskd.config.resolve import to_dict
 from zskd.pipeline import distill
 from zskd.system.files import sha256_file
 

@@ -13,8 +13,7 @@ import torch
 from conftest import Result, as_flags
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertConfig, BertForMaskedLM
 
-from zskd.config.distillation import optimizer_steps
-from zskd.config.resolve import DistillConfig
+from zskd.config.distillation import DistillConfig, optimizer_steps
 from zskd.methods.adversarial.setup import adversarial_queries
 from zskd.pipeline import distill
 from zskd.system.files import sha256_file
