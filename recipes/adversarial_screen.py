@@ -123,7 +123,7 @@ def measure(
     options = {"task": task.name, "seed": seed, "corpus": wikipedia(data), "output_dir": str(run), **changes}
     config = cell_config(options)
     shutil.rmtree(run, ignore_errors=True)
-    metrics = distill(config, pools=pools)
+    metrics = distill(config, pools=pools).metrics
     texts, labels = training_rows(task, data / "glue")
     cache = cache_root(None)
     predicted = {

@@ -137,7 +137,7 @@ def run_cell(cell: Cell, data: Path, folder: Path, work: Path, keep: bool = Fals
     run = work / cell.name
     config.output_dir = str(run)
     shutil.rmtree(run, ignore_errors=True)
-    metrics = distill(config, pools=cell.pools, zero_shot=cell.pools is None)
+    metrics = distill(config, pools=cell.pools, zero_shot=cell.pools is None).metrics
     rows = read_labelled(task, next(iter(task.glue_files(glue_dir).values())))
     student = load_classifier(task, str(run / "student"), work)
     correct = predict_classes(student, rows.texts, input_length(config), "fp32") == np.array(rows.labels)

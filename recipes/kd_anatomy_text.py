@@ -86,7 +86,7 @@ def run_cell(name: str, base: dict[str, Any], options: dict[str, Any], folder: P
     run = work / path.stem
     shutil.rmtree(run, ignore_errors=True)
     config.output_dir = str(run)
-    metrics = distill(config)
+    metrics = distill(config).metrics
     kept = {**wanted, **{key: metrics[key] for key in KEPT}}
     kept["teacher"] = {**kept["teacher"], "name": Path(kept["teacher"]["name"]).name}
     write_text(path, json.dumps(kept, indent=1) + "\n")

@@ -27,7 +27,7 @@ def main() -> int:
     config, problems = resolve(DistillConfig, "smoke", {"task": "sst2", "output_dir": str(RUN)})
     assert not problems, problems
     started = time.perf_counter()
-    metrics = distill(config)
+    metrics = distill(config).metrics
     seconds = time.perf_counter() - started
     probe = metrics["student"]["scores"]["probe"]
     print(table(metrics))

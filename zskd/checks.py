@@ -36,11 +36,12 @@ _TRACKERS = {
 }
 
 
-def check(config: Config, *, black_box: bool = False) -> list[str]:
+def check(config: Config, *, black_box: bool = False, handed_over: bool = False) -> list[str]:
     """All problems of a configuration, in the order of its options; empty where it can run.
 
     Args:
         black_box: the teacher is a callable that is handed over beside the configuration.
+        handed_over: the teacher is an object of any kind; what ``config.teacher`` says is not looked at.
     """
     problems = limit_problems(config)
     if isinstance(config, PredictConfig) and not config.task:
@@ -49,7 +50,7 @@ def check(config: Config, *, black_box: bool = False) -> list[str]:
     if task is None:
         return problems
     if isinstance(config, DistillConfig):
-        problems += _check_distill(config, task, black_box)
+        problems += _check_distill(config, task, black_box, handed_over or black_box)
     elif isinstance(config, FinetuneConfig):
         problems += _check_finetune(config, task)
     elif isinstance(config, PredictConfig):
@@ -69,9 +70,10 @@ def _find(name: str, problems: list[str]) -> Task | None:
         return None
 
 
-def _check_distill(config: DistillConfig, task: Task, black_box: bool) -> list[str]:
+def _check_distill(config: DistillConfig, task: Task, black_box: bool, handed_over: bool) -> list[str]:
     problems = []
-    if black_box or is_callable_name(config.teacher):
+    black_box = black_box or (not handed_over and is_callable_name(config.teacher))
+    if black_box:
         if config.perturb == "adversarial" and config.adversary == "gradient":
             problems.append(
                 "--adversary gradient: a callable teacher shows no weights to learn through; use --adversary candidates"
@@ -85,19 +87,19 @@ def _check_distill(config: DistillConfig, task: Task, black_box: bool) -> list[s
             problems.append(
                 "--student build: a callable teacher shows no weights to build a student from; name a folder or Hub id"
             )
-    else:
+    elif not handed_over:
         problems += check_classifier(task, config.teacher, config.label_map, "--teacher", config.max_length)
     if task.probe:
         problems += [f"--task {config.task}: probe: {problem}" for problem in check_header(task, task.probe)]
     if config.hub_eval and config.glue_dir is None and not task.hub_config:
         problems.append(f"--hub-eval: {task.name} is not one of the Hub's GLUE tasks; give --glue-dir or --no-hub-eval")
-    if config.teacher == "default" and not task.teacher and not black_box:
+    if config.teacher == "default" and not task.teacher and not handed_over:
         problems.append(f"--teacher default: {task.name} names no teacher; give a folder, a Hub id or module:function")
     if config.student not in ("build", "default") and is_local(config.student):
         problems += check_local(config.student, "--student", config.max_length)
     problems += _check_launcher(config)
-    problems += _check_compile(config, black_box or is_callable_name(config.teacher))
-    problems += _check_objective(config, task, black_box or is_callable_name(config.teacher))
+    problems += _check_compile(config, black_box)
+    problems += _check_objective(config, task, black_box)
     if config.perturb == "adversarial":
         problems += _check_adversary(config)
     if not config.corpus:

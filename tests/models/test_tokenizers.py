@@ -419,7 +419,7 @@ def test_text_passes_between_tokenizers(
 
     monkeypatch.setattr("zskd.transfer.rows.encode", watched)
     config = walk(texts, teacher, student)
-    metrics = distill(config)
+    metrics = distill(config).metrics
     saved = run_path(config) / "student"
     reader, model = AutoTokenizer.from_pretrained(saved), AutoModelForSequenceClassification.from_pretrained(saved)
     start = load(folders[teacher if student == "build" else student])

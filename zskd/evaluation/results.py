@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
-from zskd.config.methods.table import METHODS
-from zskd.tasks.defaults import input_length
 from zskd.config.distillation import DistillConfig
+from zskd.config.methods.table import METHODS
 from zskd.errors import InputError
 from zskd.evaluation.analysis import latency
 from zskd.evaluation.scoring import evaluate_rows
@@ -19,6 +18,7 @@ from zskd.hub.glue_rows import hub_rows
 from zskd.metrics.scores import above_chance, compare, score_predictions
 from zskd.runs.folder import RunFolder
 from zskd.runs.read import read_part
+from zskd.tasks.defaults import input_length
 from zskd.tasks.labelled import Labelled, read_labelled
 from zskd.tasks.task import Task
 from zskd.teacher.base import Teacher
@@ -188,7 +188,10 @@ def metrics(config: DistillConfig, task: Task, outcome: Outcome, run: RunFolder,
     raw, above = retention(scores)
     methods = fitted.trainer.seam.methods
     by_use = {spec.use: 0 for spec in METHODS.values() if spec.use is not None}
-    by_use |= {METHODS[m.name].use: m.queries for m in methods if m.name in METHODS and METHODS[m.name].use is not None}
+    for method in methods:
+        use = METHODS[method.name].use if method.name in METHODS else None
+        if use is not None:
+            by_use[use] = method.queries
     asked = sum(method.queries for method in methods)
     return {
         "task": task.name,

@@ -18,7 +18,7 @@ from zskd.transfer.transfer_set import MIN_ROWS, TransferSet
 
 
 class ClassBalance(Method):
-    """Where the teacher predicts a class for more than ``max_class_share`` of the rows, those of the others are repeated.
+    """Where the teacher predicts one class for more than ``max_class_share`` of the rows, the others are repeated.
 
     All inputs of a class are repeated about equally often, until the share holds. Neutral with ``max_class_share=1``.
 

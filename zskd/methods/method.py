@@ -171,8 +171,8 @@ class Method:
         """Before the student's forward pass of a micro-batch.
 
         ``input_ids`` have to stay (other ids may stand in them). The result may have, beside what the collator gives:
-        ``offset`` ``(batch, tokens, width)``, added to the student's word embeddings; ``partner`` ``(batch,)`` int64 and
-        ``share`` ``(batch,)``, with which a row's word embeddings are mixed with those of another row of the
+        ``offset`` ``(batch, tokens, width)``, added to the student's word embeddings; ``partner`` ``(batch,)`` int64
+        and ``share`` ``(batch,)``, with which a row's word embeddings are mixed with those of another row of the
         micro-batch; ``view_input_ids``, ``view_attention_mask`` and so on, a second view of the rows, read in the same
         forward pass; and other ``teacher_logits`` where inputs have changed.
         """

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+
 from zskd.evaluation.gate import check_teacher
 from zskd.methods.method import Method
 from zskd.stages.inputs import Setting
 from zskd.system.processes import main_first, on_main
 from zskd.teacher.base import Teacher
 from zskd.teacher.labelling import LabelledTexts, label_texts
-from zskd.teacher.load import load_teacher
+from zskd.teacher.load import AnyTeacher, load_teacher
 from zskd.text.shaping import Pools
 from zskd.transfer.gold import label_gold
 from zskd.transfer.selection import teacher_logits
@@ -23,11 +25,14 @@ from zskd.transfer.transfer_set import TransferSet
 logger = logging.getLogger(__name__)
 
 
-def meet_teacher(setting: Setting, handed_over: Any = None) -> tuple[Teacher, dict[str, Any] | None]:
+def meet_teacher(
+    setting: Setting, handed_over: AnyTeacher | None = None, tokenizer: PreTrainedTokenizerBase | None = None
+) -> tuple[Teacher, dict[str, Any] | None]:
     """The teacher, and what the gate found: that it does its task.
 
     Args:
         handed_over: a teacher in place of ``config.teacher``.
+        tokenizer: of a model object.
     """
     config = setting.config
 
@@ -38,6 +43,7 @@ def meet_teacher(setting: Setting, handed_over: Any = None) -> tuple[Teacher, di
             setting.cache,
             config.teacher_revision,
             config.label_map,
+            tokenizer=tokenizer,
             outputs=config.teacher_outputs,
         )
 

@@ -181,10 +181,8 @@ def score(
     pools: Pools,
     trained: Trained,
     recorded: dict[str, Any],
-    *,
-    zero_shot: bool,
-) -> dict[str, Any]:
-    """Open the evaluation files, for the first time, and put the results together: content of ``metrics.json``."""
+) -> results.Outcome:
+    """Open the evaluation files, for the first time, and write what they give beside the scores."""
     config, task, folder = setting.config, setting.task, setting.folder
     prediction = trained.fitted.trainer.predict(trained.report)
     predicted = np.asarray(prediction.label_ids), np.asarray(prediction.predictions)
@@ -200,7 +198,7 @@ def score(
             write_text(folder.path / name, json.dumps(content, indent=1) + "\n")
         return scores
 
-    outcome = results.Outcome(
+    return results.Outcome(
         record=recorded,
         teacher=teacher,
         student=student,
@@ -211,7 +209,12 @@ def score(
         single_tokens=initial.tokens,
         live=labelled.live + initial.asked,
     )
-    return results.metrics(config, task, outcome, folder, zero_shot=zero_shot and config.gold_labels is None)
+
+
+def metrics(setting: Setting, outcome: results.Outcome, *, zero_shot: bool) -> dict[str, Any]:
+    """Content of ``metrics.json``; when all phases are over, so that their times are among it."""
+    zero_shot = zero_shot and setting.config.gold_labels is None
+    return results.metrics(setting.config, setting.task, outcome, setting.folder, zero_shot=zero_shot)
 
 
 def write_report(folder: RunFolder) -> None:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 
@@ -26,7 +26,7 @@ from zskd.errors import InputError
 from zskd.models import entry
 from zskd.models.frozen import use_short_attention, with_half_weights
 from zskd.system.precision import HALVES, autocast, gradient_precision
-from zskd.teacher.blackbox import BlackBox
+from zskd.teacher.base import Teacher
 from zskd.teacher.classifier import Classifier
 
 # Under autocast to 16 bits DeBERTa's first version masks attention with the lowest float32, which does not fit.
@@ -164,16 +164,10 @@ class LiveTeacher:
         return LiveOutput(logits, None if output.states is None else tuple(state.float() for state in output.states))
 
 
-def live_teacher(teacher: Classifier | BlackBox, precision: str = "fp32") -> LiveTeacher:
+def live_teacher(teacher: Teacher, precision: str = "fp32") -> LiveTeacher:
     """A live teacher made of any teacher that has weights; see `LiveTeacher`.
 
     Raises:
         InputError: it has none, its architecture has no entry points, or the precision is unknown.
     """
-    if getattr(teacher, "model", None) is None:
-        raise InputError(
-            f"--teacher {teacher.name}: expected a teacher with weights, whose embeddings and states can be entered, "
-            "found one of which the answers alone are known; use a model's folder or Hub id, or a method that needs no "
-            "more"
-        )
-    return LiveTeacher(cast(Classifier, teacher), precision)
+    return LiveTeacher(teacher.require_weights(f"--teacher {teacher.name}: live answers"), precision)

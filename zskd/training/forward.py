@@ -1,4 +1,4 @@
-"""The student's forward pass: it is shown its own inputs and nothing else of a batch, as a method may have changed them."""
+"""The student's forward pass: it is shown its own inputs and nothing else of a batch."""
 
 from __future__ import annotations
 

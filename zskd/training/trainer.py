@@ -20,7 +20,7 @@ from zskd.hub.upload import CARD
 from zskd.methods.method import Method, Run, Training
 from zskd.system.files import write_text
 from zskd.teacher.base import Teacher
-from zskd.teacher.live import LiveTeacher
+from zskd.teacher.live import live_teacher
 from zskd.training.arguments import ZeroShotArguments
 from zskd.training.forward import model_inputs, student_forward
 from zskd.training.objective import Objective
@@ -81,8 +81,8 @@ class ZeroShotTrainer(PrivateTrainer):
 
     def _seam(self, methods: Sequence[Method], teacher: Teacher | None) -> Seam:
         live = None
-        if any(method.wants_live_teacher for method in methods) and teacher is not None:
-            live = LiveTeacher(teacher.require_weights("teacher"))
+        if teacher is not None and any(method.wants_live_teacher for method in methods):
+            live = live_teacher(teacher)
         run = Run(
             seed=self.args.seed,
             student=self.model,

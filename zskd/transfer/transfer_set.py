@@ -73,7 +73,7 @@ class TransferSet:
         return found.select(self.rows)
 
     def report(self) -> dict[str, dict[str, float]]:
-        """Per class of the task the teacher's share of rows, of all inputs and of those that stay, and its confidence."""
+        """Per class the teacher's share of all inputs and of the rows that stay, and its mean confidence on these."""
         p = probabilities(self.logits)
         predicted, confidence = p.argmax(axis=1), p.max(axis=1)
         report = {}

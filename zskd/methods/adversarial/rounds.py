@@ -35,7 +35,7 @@ class Rounds:
         self.values[name].append(value)
 
     def note_rewritten(self, written: Rewritten, old: Inputs) -> None:
-        """Take down what rewriting changed: terms of the loss, changed tokens, distinct tokens, the teacher's classes."""
+        """Take down what rewriting gave: terms of the loss, changed and distinct tokens, the teacher's classes."""
         for name, value in written.terms.items():
             self.note(name, value)
         changed = written.inputs["input_ids"] != old["input_ids"]
