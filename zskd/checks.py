@@ -36,12 +36,12 @@ _TRACKERS = {
 }
 
 
-def check(config: Config, *, black_box: bool = False, handed_over: bool = False) -> list[str]:
+def check(config: Config, *, black_box: bool = False, model: bool = False) -> list[str]:
     """All problems of a configuration, in the order of its options; empty where it can run.
 
     Args:
         black_box: the teacher is a callable that is handed over beside the configuration.
-        handed_over: the teacher is an object of any kind; what ``config.teacher`` says is not looked at.
+        model: it is a model that is handed over.
     """
     problems = limit_problems(config)
     if isinstance(config, PredictConfig) and not config.task:
@@ -50,7 +50,7 @@ def check(config: Config, *, black_box: bool = False, handed_over: bool = False)
     if task is None:
         return problems
     if isinstance(config, DistillConfig):
-        problems += _check_distill(config, task, black_box, handed_over or black_box)
+        problems += _check_distill(config, task, black_box, model)
     elif isinstance(config, FinetuneConfig):
         problems += _check_finetune(config, task)
     elif isinstance(config, PredictConfig):
@@ -70,35 +70,24 @@ def _find(name: str, problems: list[str]) -> Task | None:
         return None
 
 
-def _check_distill(config: DistillConfig, task: Task, black_box: bool, handed_over: bool) -> list[str]:
+def _check_distill(config: DistillConfig, task: Task, black_box: bool, model: bool) -> list[str]:
     problems = []
-    black_box = black_box or (not handed_over and is_callable_name(config.teacher))
+    black_box = black_box or (not model and is_callable_name(config.teacher))
     if black_box:
-        if config.perturb == "adversarial" and config.adversary == "gradient":
-            problems.append(
-                "--adversary gradient: a callable teacher shows no weights to learn through; use --adversary candidates"
-            )
-        if config.perturb == "adversarial" and config.generator == "build":
-            problems.append(
-                "--generator build: a callable teacher shows no layers to build one from; name a masked language model "
-                "with the student's vocabulary"
-            )
-        if config.student == "build":
-            problems.append(
-                "--student build: a callable teacher shows no weights to build a student from; name a folder or Hub id"
-            )
-    elif not handed_over:
+        problems += _check_black_box(config)
+    elif not model:
         problems += check_classifier(task, config.teacher, config.label_map, "--teacher", config.max_length)
     if task.probe:
         problems += [f"--task {config.task}: probe: {problem}" for problem in check_header(task, task.probe)]
     if config.hub_eval and config.glue_dir is None and not task.hub_config:
         problems.append(f"--hub-eval: {task.name} is not one of the Hub's GLUE tasks; give --glue-dir or --no-hub-eval")
-    if config.teacher == "default" and not task.teacher and not handed_over:
+    if config.teacher == "default" and not task.teacher and not black_box and not model:
         problems.append(f"--teacher default: {task.name} names no teacher; give a folder, a Hub id or module:function")
     if config.student not in ("build", "default") and is_local(config.student):
         problems += check_local(config.student, "--student", config.max_length)
     problems += _check_launcher(config)
     problems += _check_compile(config, black_box)
+    problems += _check_outputs(config.teacher_outputs, black_box, config.temperature)
     problems += _check_objective(config, task, black_box)
     if config.perturb == "adversarial":
         problems += _check_adversary(config)
@@ -110,6 +99,24 @@ def _check_distill(config: DistillConfig, task: Task, black_box: bool, handed_ov
     problems += _check_tracker(config.report_to)
     problems += check_run_folder(run_path(config), config)
     return problems + check_batch_size(config, config.num_processes or 1) + _check_cache(config.cache_dir)
+
+
+def _check_black_box(config: DistillConfig) -> list[str]:
+    problems = []
+    if config.perturb == "adversarial" and config.adversary == "gradient":
+        problems.append(
+            "--adversary gradient: a callable teacher shows no weights to learn through; use --adversary candidates"
+        )
+    if config.perturb == "adversarial" and config.generator == "build":
+        problems.append(
+            "--generator build: a callable teacher shows no layers to build one from; name a masked language model "
+            "with the student's vocabulary"
+        )
+    if config.student == "build":
+        problems.append(
+            "--student build: a callable teacher shows no weights to build a student from; name a folder or Hub id"
+        )
+    return problems
 
 
 def _check_launcher(config: DistillConfig) -> list[str]:
@@ -132,6 +139,16 @@ def _check_compile(config: DistillConfig, black_box: bool) -> list[str]:
     if shutil.which(compiler) is None:
         return [
             f"--compile: expected a C++ compiler, found no {compiler}; install one, set CXX, or leave --compile out"
+        ]
+    return []
+
+
+def _check_outputs(outputs: str, black_box: bool, temperature: float = 1.0) -> list[str]:
+    if outputs != "logits" and not black_box:
+        return [f"--teacher-outputs {outputs}: a model with weights answers with logits; leave it out"]
+    if outputs == "labels" and temperature != 1.0:
+        return [
+            f"--temperature {temperature}: labels alone (--teacher-outputs labels) have nothing to soften; leave it out"
         ]
     return []
 
@@ -237,6 +254,7 @@ def _check_evaluate(config: EvaluateConfig, task: Task) -> list[str]:
         problems.append("--model: expected a folder or Hub id, found none")
     elif not is_callable_name(config.model):
         problems += check_classifier(task, config.model, config.label_map, "--model")
+    problems += _check_outputs(config.teacher_outputs, is_callable_name(config.model))
     if not config.data:
         problems.append("--data: expected a labelled file, or `probe`; found none")
     elif config.data == "probe":
@@ -276,6 +294,10 @@ def _check_diagnose(config: DiagnoseConfig, task: Task) -> list[str]:
         problems.append(f"RUN|TEACHER default: {task.name} names no teacher; give a folder or a Hub id")
     elif not is_callable_name(config.model):
         problems += check_classifier(task, config.model, config.label_map, "TEACHER", config.max_length)
+    if run is None:
+        problems += _check_outputs(config.teacher_outputs, is_callable_name(config.model))
+    elif config.teacher_outputs != DiagnoseConfig.teacher_outputs:
+        problems.append(f"--teacher-outputs {config.teacher_outputs}: the run in {config.model} says it; leave it out")
     if not config.corpus:
         problems.append("--corpus: expected files, folders, Hub data sets or `embedded`, found none")
     for name in config.corpus:

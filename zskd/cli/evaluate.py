@@ -36,7 +36,15 @@ def run(arguments: argparse.Namespace) -> int:
     task = find_task(config.task)
     path = task.probe_path() if config.data == "probe" else config.data
     rows = read_labelled(task, str(path))
-    model = load_teacher(task, config.model, cache_root(config.cache_dir), None, config.label_map, flag="--model")
+    model = load_teacher(
+        task,
+        config.model,
+        cache_root(config.cache_dir),
+        None,
+        config.label_map,
+        outputs=config.teacher_outputs,
+        flag="--model",
+    )
     found = evaluate_rows(task, rows, model, input_length(config), model.precision(config.precision))
     # The same keys for every task; F1 is null where GLUE does not report it.
     keys = ("rows", "accuracy", "f1", "majority", "above_chance")

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from zskd.config.methods.adversarial import AdversarialOptions
 from zskd.config.methods.class_balance import ClassBalanceOptions
 from zskd.config.objective import ObjectiveOptions
-from zskd.config.option import MAX_SEED, PRECISIONS, option
+from zskd.config.option import MAX_SEED, PRECISIONS, TEACHER_OUTPUTS, option
 
 PERTURBATIONS = ("none", "random", "adversarial")
 STUDENT_PRECISIONS = ("fp32", "bf16")
@@ -36,6 +36,13 @@ class RunOptions:
     label_map: str | None = option(
         None,
         "the teacher's label names in the task's words, for example LABEL_0=negative,LABEL_1=positive",
+        group="models",
+    )
+    teacher_outputs: str = option(
+        "logits",
+        "what a callable teacher returns: logits or probabilities per class, or labels alone, class numbers or names "
+        "(0.999 for that class, the rest shared by the others; the objective is then hard-label unless named)",
+        choices=TEACHER_OUTPUTS,
         group="models",
     )
     student: str = option(

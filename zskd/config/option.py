@@ -6,6 +6,7 @@ from dataclasses import field
 from typing import Any
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+TEACHER_OUTPUTS = ("logits", "probabilities", "labels")
 MAX_SEED = 2**32 - 1  # NumPy's legacy generator takes no larger one
 
 

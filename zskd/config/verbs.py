@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zskd.config.option import MAX_SEED, PRECISIONS, option
+from zskd.config.option import MAX_SEED, PRECISIONS, TEACHER_OUTPUTS, option
 
 
 @dataclass
@@ -91,6 +91,9 @@ class EvaluateConfig:
     model: str = option("", "folder or Hub id of the classifier", group="models")
     task: str = option("", "task name (`zskd ls` lists them) or a task file (.yaml)", group="models")
     label_map: str | None = option(None, "the model's label names in the task's words, as in `distill`", group="models")
+    teacher_outputs: str = option(
+        "logits", "what a callable returns, as in `distill`", choices=TEACHER_OUTPUTS, group="models"
+    )
     data: str = option("", "labelled file in GLUE's columns, or `probe`", group="data")
     max_length: int | None = option(
         None, "tokens; longer inputs are cut; default: the task's", low=8, high=512, group="data"
@@ -115,6 +118,9 @@ class DiagnoseConfig:
     )
     label_map: str | None = option(
         None, "the teacher's label names in the task's words, as in `distill`", group="models"
+    )
+    teacher_outputs: str = option(
+        "logits", "what a callable teacher returns, as in `distill`", choices=TEACHER_OUTPUTS, group="models"
     )
     corpus: list[str] = option(
         ["embedded"], "out-of-domain text, as in `distill`; default: the run's, else `embedded`", group="text"

@@ -111,8 +111,10 @@ def diagnose(config: DiagnoseConfig) -> dict[str, Any]:
 
 def _load(task: Task, config: DiagnoseConfig, run: DistillConfig | None, cache: Path) -> Teacher:
     if run is None:
-        return load_teacher(task, config.model, cache, None, config.label_map, flag="TEACHER")
-    return load_teacher(task, run.teacher, cache, run.teacher_revision, config.label_map)
+        outputs = config.teacher_outputs
+        return load_teacher(task, config.model, cache, None, config.label_map, outputs=outputs, flag="TEACHER")
+    outputs = run.teacher_outputs
+    return load_teacher(task, run.teacher, cache, run.teacher_revision, config.label_map, outputs=outputs)
 
 
 def _cosines(teacher: Teacher) -> np.ndarray | None:

@@ -102,9 +102,10 @@ def check_run_folder(path: Path, config: DistillConfig) -> list[str]:
     if held is None:
         return [f"{shown}: expected an empty or new folder, found other files in it"]
     wanted = to_dict(config)
-    different = [key for key in wanted if key not in FREE_OPTIONS and held.get(key) != wanted[key]]
+    held = to_dict(DistillConfig()) | held  # an option that came later had its default
+    different = [key for key in wanted if key not in FREE_OPTIONS and held[key] != wanted[key]]
     if different:
-        changes = ", ".join(f"{key} {held.get(key)!r} there, {wanted[key]!r} here" for key in different[:4])
+        changes = ", ".join(f"{key} {held[key]!r} there, {wanted[key]!r} here" for key in different[:4])
         return [f"{shown}: holds another run ({changes}); choose another folder"]
     if _recorded_task(path) not in (None, task_definition(config.task)):
         return [f"{shown}: holds a run of another definition of {config.task}; choose another folder"]

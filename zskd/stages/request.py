@@ -94,7 +94,7 @@ def make_request(
     handed_over = None if isinstance(teacher, str) else teacher
     shows_weights = isinstance(handed_over, PreTrainedModel | Classifier)
     given = handed_over is not None
-    if problems := check(made, black_box=given and not shows_weights, handed_over=given):
+    if problems := check(made, black_box=given and not shows_weights, model=shows_weights):
         raise InputError(problems)
     return Request(made, handed_over, tokenizer, pools, least)
 

@@ -25,6 +25,8 @@ def _objective(config: DistillConfig, task: Task) -> str:
 
     A temperature or gold labels ask for an objective that heeds them.
     """
+    if config.teacher_outputs == "labels":
+        return "hard-label"
     plain = config.temperature == DistillConfig.temperature and config.gold_labels is None
     measured = config.student == "build" and not task.is_pair and task.num_labels == 2
     return "logit-mse" if measured and plain else "kd"

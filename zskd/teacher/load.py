@@ -76,6 +76,13 @@ def load_teacher(
     return found
 
 
+def shows_weights(teacher: AnyTeacher) -> bool:
+    """Whether a teacher has weights here, before it is loaded; a callable has none."""
+    if isinstance(teacher, Teacher):
+        return teacher.device_type is not None
+    return isinstance(teacher, PreTrainedModel) or (isinstance(teacher, str) and not is_callable_name(teacher))
+
+
 def _from_model(
     task: Task, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, label_map: str | None, flag: str
 ) -> Classifier:
