@@ -101,10 +101,10 @@ def check_run_folder(path: Path, config: DistillConfig) -> list[str]:
     held = _held_options(path)
     if held is None:
         return [f"{shown}: expected an empty or new folder, found other files in it"]
-    wanted = to_dict(config)
-    different = [key for key in wanted if key not in FREE_OPTIONS and held.get(key) != wanted[key]]
+    wanted, held = to_dict(config), to_dict(DistillConfig()) | held  # an older run lacks what was the only way then
+    different = [key for key in wanted if key not in FREE_OPTIONS and held[key] != wanted[key]]
     if different:
-        changes = ", ".join(f"{key} {held.get(key)!r} there, {wanted[key]!r} here" for key in different[:4])
+        changes = ", ".join(f"{key} {held[key]!r} there, {wanted[key]!r} here" for key in different[:4])
         return [f"{shown}: holds another run ({changes}); choose another folder"]
     if _recorded_task(path) not in (None, task_definition(config.task)):
         return [f"{shown}: holds a run of another definition of {config.task}; choose another folder"]
