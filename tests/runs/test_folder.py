@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import yaml
+
 from zskd.config.distillation import DistillConfig
 from zskd.runs.folder import RunFolder, check_run_folder
 
@@ -37,3 +39,17 @@ def test_a_folder_without_a_record_is_resumed_by_its_options(tmp_path: Path) -> 
     run.start({}, {})
     (run.path / "record.json").unlink()  # stopped between the two files
     assert check_run_folder(run.path, config) == []
+
+
+def test_an_option_that_an_older_run_lacks_counts_as_its_default(tmp_path: Path) -> None:
+    config = DistillConfig(task="sst2", output_dir=str(tmp_path / "run"), resume=True)
+    run = RunFolder(config)
+    run.start({}, {})
+    path = run.path / "config.yaml"
+    held = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for name in ("method", "student_precision"):
+        del held[name]
+    path.write_text(yaml.safe_dump(held), encoding="utf-8")
+    assert check_run_folder(run.path, config) == []
+    (problem,) = check_run_folder(run.path, replace(config, method=["adversarial"], student_precision="bf16"))
+    assert "method [] there, ['adversarial'] here" in problem and "student_precision 'fp32' there" in problem

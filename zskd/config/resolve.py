@@ -79,6 +79,9 @@ def _cast(cls: type, name: str, value: Any) -> Any:
         items = value if isinstance(value, list) else [value]
         if any(item is None or isinstance(item, dict | list) for item in items):
             raise ValueError
+        separator = next(item for item in dataclasses.fields(cls) if item.name == name).metadata.get("separator")
+        if separator:  # or spaces
+            return [part for item in items for part in str(item).replace(separator, " ").split()]
         return [str(item) for item in items]
     if kind is bool:
         if isinstance(value, bool):
