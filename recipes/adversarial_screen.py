@@ -21,10 +21,11 @@ import numpy as np
 
 from recipes.cells import KEPT, cell_config, finished, wikipedia
 from zskd.cli.parser import set_up_logging
-from zskd.config.resolve import POOL_SIZES, cache_root, input_length
+from zskd.config.resolve import cache_root
 from zskd.evaluation.scoring import predict_classes
 from zskd.pipeline import distill
 from zskd.system.files import write_text
+from zskd.tasks.defaults import POOL_SIZES, input_length
 from zskd.tasks.labelled import read_labelled
 from zskd.tasks.task import TASKS, Task
 from zskd.teacher.classifier import load_classifier
@@ -122,7 +123,7 @@ def measure(
     options = {"task": task.name, "seed": seed, "corpus": wikipedia(data), "output_dir": str(run), **changes}
     config = cell_config(options)
     shutil.rmtree(run, ignore_errors=True)
-    metrics = distill(config, pools=pools)
+    metrics = distill(config, pools=pools).metrics
     texts, labels = training_rows(task, data / "glue")
     cache = cache_root(None)
     predicted = {

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 from datasets import Dataset
 
-from zskd.config.resolve import DistillConfig, cache_root, input_length
+from zskd.config.distillation import DistillConfig
+from zskd.config.resolve import cache_root
+from zskd.tasks.defaults import input_length
 from zskd.tasks.task import Task
 from zskd.teacher.classifier import load_classifier
 from zskd.teacher.labelling import label_texts

@@ -12,11 +12,14 @@ from typing import Any
 import numpy as np
 
 from recipes.news import news_agreement
-from zskd.config.resolve import DistillConfig, input_length, resolve, to_dict
+from zskd.config.distillation import DistillConfig
+from zskd.config.methods.adversarial import AdversarialOptions
+from zskd.config.resolve import resolve, to_dict
 from zskd.evaluation.scoring import predict_classes
 from zskd.pipeline import distill
 from zskd.student.initial import student_config
 from zskd.system.files import write_text
+from zskd.tasks.defaults import input_length, with_task_defaults
 from zskd.tasks.labelled import read_labelled
 from zskd.tasks.task import Task, find_task
 from zskd.teacher.classifier import load_classifier
@@ -55,13 +58,13 @@ class Cell:
 
 def _settings(config: DistillConfig, pools: Pools | None) -> dict[str, Any]:
     """All that the result depends on, without machine paths."""
-    free = {*_FREE}
+    free, plain = {*_FREE}, to_dict(DistillConfig())
     # As before there were these options.
-    free |= {name for name in ("compile", "student_precision") if getattr(config, name) == getattr(DistillConfig, name)}
+    free |= {name for name in ("compile", "student_precision", "method") if getattr(config, name) == plain[name]}
     if config.objective == "kd" and config.gold_labels is None:  # as before there were others
         free |= {item.name for item in fields(config) if item.metadata["group"] == "objective"}
     if config.perturb != "adversarial":  # then no result depends on how an adversary would be set
-        free |= {item.name for item in fields(config) if item.metadata["group"] == "adversary"}
+        free |= {item.name for item in fields(AdversarialOptions)}
     settings = {key: value for key, value in to_dict(config).items() if key not in free}
     inputs = find_task(config.task).inputs
     share = perturbed_share(inputs)
@@ -112,7 +115,7 @@ def cell_config(options: dict[str, Any]) -> DistillConfig:
     start = {"adversarial_start": DistillConfig.adversarial_start}
     config, problems = resolve(DistillConfig, "embedded", start | options)
     assert not problems, problems
-    return config
+    return with_task_defaults(config)
 
 
 def run_cell(cell: Cell, data: Path, folder: Path, work: Path, keep: bool = False) -> dict[str, Any]:
@@ -134,7 +137,7 @@ def run_cell(cell: Cell, data: Path, folder: Path, work: Path, keep: bool = Fals
     run = work / cell.name
     config.output_dir = str(run)
     shutil.rmtree(run, ignore_errors=True)
-    metrics = distill(config, pools=cell.pools, zero_shot=cell.pools is None)
+    metrics = distill(config, pools=cell.pools, zero_shot=cell.pools is None).metrics
     rows = read_labelled(task, next(iter(task.glue_files(glue_dir).values())))
     student = load_classifier(task, str(run / "student"), work)
     correct = predict_classes(student, rows.texts, input_length(config), "fp32") == np.array(rows.labels)

@@ -32,8 +32,10 @@ from recipes.adversarial_screen import RESULTS, described, measure, one_line
 from recipes.answers import teacher_answers
 from recipes.cells import finished, wikipedia
 from zskd.cli.parser import set_up_logging
-from zskd.config.resolve import POOL_SIZES, DistillConfig, cache_root, input_length, resolve
+from zskd.config.distillation import DistillConfig
+from zskd.config.resolve import cache_root, resolve
 from zskd.pipeline import distill
+from zskd.tasks.defaults import POOL_SIZES, input_length, with_task_defaults
 from zskd.tasks.task import TASKS, Task
 from zskd.teacher.classifier import load_classifier
 from zskd.text.corpus import build_corpus
@@ -82,7 +84,8 @@ class Bound:
     def __init__(self, task: Task, size: int, seed: int, data: Path, work: Path) -> None:
         self.task, self.seed, self.size, self.data, self.work = task, seed, size, data, work
         corpus = wikipedia(data)
-        self.config = resolve(DistillConfig, "embedded", {"task": task.name, "seed": seed, "corpus": corpus})[0]
+        options = {"task": task.name, "seed": seed, "corpus": corpus}
+        self.config = with_task_defaults(resolve(DistillConfig, "embedded", options)[0])
         self.config.pool_size = size
         cache = cache_root(None)
         self.pools = build_pools(

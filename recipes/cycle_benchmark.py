@@ -4,7 +4,7 @@
                      dense one-hot row of the whole vocabulary at every position, times both embedding tables, and
                      generator and teacher run again for the student's step
     dense, padded    the same loop with every batch padded to its longest input
-    zskd             `GradientAdversary` inside `AdversarialPhase`: head, candidates and gradients at masked positions
+    zskd             `GradientAdversary` inside `Adversarial`: head, candidates and gradients at masked positions
                      only, one answer of the teacher for both steps
 
 Equal batch, models, masking rate, precision (float32) and text (Wikipedia spans). The loops take turns cycle by cycle,
@@ -23,16 +23,20 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from torch.nn import functional
 from transformers import PreTrainedModel, set_seed
 
 from recipes.cells import wikipedia
+from zskd.config.methods.adversarial import AdversarialOptions
 from zskd.config.resolve import cache_root
 from zskd.methods.adversarial.generator import build_generator
 from zskd.methods.adversarial.gradient import GradientAdversary
-from zskd.methods.adversarial.phase2 import AdversarialPhase
+from zskd.methods.adversarial.method import Adversarial
+from zskd.methods.method import Training
+from zskd.methods.step import Step
 from zskd.metrics.divergence import kl_divergence
 from zskd.student.initial import build_student
 from zskd.system.files import write_text
@@ -41,7 +45,6 @@ from zskd.teacher.classifier import Classifier, load_classifier
 from zskd.text.corpus import build_corpus
 from zskd.text.shaping import build_pools
 from zskd.text.sources import find_sources
-from zskd.training.arguments import ZeroShotArguments
 from zskd.training.objective import kd_loss
 from zskd.transfer.collator import TransferCollator
 from zskd.transfer.rows import transfer_rows
@@ -99,7 +102,7 @@ def dense_cycle(
     return cycle
 
 
-def our_cycle(phase: AdversarialPhase, student: PreTrainedModel, cycles: int) -> Callable[[Inputs], None]:
+def our_cycle(method: Adversarial, student: PreTrainedModel, cycles: int, batch: int) -> Callable[[Inputs], None]:
     """A cycle as `ZeroShotTrainer` goes through it, every row fresh and the generator learning in every step."""
     learning = torch.optim.AdamW(student.parameters(), lr=2.0e-5)
     step = 0
@@ -107,14 +110,16 @@ def our_cycle(phase: AdversarialPhase, student: PreTrainedModel, cycles: int) ->
     def cycle(inputs: Inputs) -> None:
         nonlocal step
         logits = torch.zeros(len(inputs["input_ids"]), 2)
-        mixed = phase.mix(student, {**inputs, "teacher_logits": logits}, step, cycles, 1)
+        rows = len(logits)
+        place = Step(step, cycles, 0, np.arange(rows), size=batch, whole=batch, student=student)
+        mixed = method.batch({**inputs, "teacher_logits": logits}, place)
         student.train()
         learning.zero_grad()
         answers = student(input_ids=mixed["input_ids"], attention_mask=mixed["attention_mask"]).logits
         kd_loss(mixed["teacher_logits"], answers).backward()
         torch.nn.utils.clip_grad_norm_(student.parameters(), 5.0)
         learning.step()
-        phase.end_step(student, step, cycles)
+        method.end_step(place)
         step += 1
 
     return cycle
@@ -139,9 +144,7 @@ def main() -> int:
     rows = list(transfer_rows(teacher, (pools.transfer["text"][-size:],), max_length=64))
     rows.sort(key=lambda row: len(row["input_ids"]))
     batches = [TransferCollator(0)(rows[start : start + options.batch]) for start in range(0, size, options.batch)]
-    arguments = ZeroShotArguments(
-        "runs/benchmark",
-        per_device_train_batch_size=options.batch,
+    settings = AdversarialOptions(
         adversarial_start=0.0,
         generator_steps=options.cycles,
         student_steps=options.cycles,
@@ -149,8 +152,6 @@ def main() -> int:
         replay_share=0.0,
         mask_rate=MASK_RATE,
         token_candidates=options.candidates,
-        report_to="none",
-        use_cpu=True,
     )
 
     def models() -> tuple[PreTrainedModel, PreTrainedModel]:
@@ -161,8 +162,9 @@ def main() -> int:
     for name in ("dense, fixed", "dense, padded", "zskd"):
         generator, student = models()
         if name == "zskd":
-            phase = AdversarialPhase(GradientAdversary(generator, teacher, arguments), arguments, Accelerator(cpu=True))
-            loops[name] = our_cycle(phase, student, options.cycles)
+            method = Adversarial(GradientAdversary(generator, teacher, settings))
+            method.begin(Training(Accelerator(cpu=True), 0, options.batch, 1, temperature=1.0, learning_rate=0.0))
+            loops[name] = our_cycle(method, student, options.cycles, options.batch)
         else:
             loops[name] = dense_cycle(generator.eval(), teacher, student, name == "dense, fixed")
     seconds: dict[str, list[float]] = {name: [] for name in loops}

@@ -33,9 +33,9 @@ from recipes.adversarial_screen import QUARTER
 from recipes.cells import Cell, bootstrap_draws, interval, run_cell, unpack, wikipedia
 from recipes.in_domain import in_domain_pools
 from zskd.cli.parser import set_up_logging
-from zskd.config.resolve import POOL_SIZES
 from zskd.metrics.scores import above_chance
 from zskd.system.files import write_text
+from zskd.tasks.defaults import POOL_SIZES
 from zskd.tasks.task import TASKS
 
 RESULTS, QUARTER_RESULTS = Path("docs/results/glue"), Path("docs/results/glue-quarter")

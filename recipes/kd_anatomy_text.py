@@ -25,11 +25,14 @@ from matplotlib.figure import Figure
 from recipes.cells import cell_config, finished
 from recipes.topics import FIVE, TWENTY, write_topic_task
 from zskd.cli.parser import set_up_logging
+from zskd.config.distillation import DistillConfig
 from zskd.config.objective import OBJECTIVES
-from zskd.config.resolve import DistillConfig, FinetuneConfig, to_dict, with_task_defaults
+from zskd.config.resolve import to_dict
+from zskd.config.verbs import FinetuneConfig
 from zskd.finetune import finetune
 from zskd.pipeline import distill
 from zskd.system.files import sha256_file, write_text
+from zskd.tasks.defaults import with_task_defaults
 
 RESULTS = Path("docs/results/anatomy/text")
 TASKS = {"mnli": (), "topics5": FIVE, "topics20": TWENTY}
@@ -67,6 +70,8 @@ def run_cell(name: str, base: dict[str, Any], options: dict[str, Any], folder: P
     settings = {key: value for key, value in to_dict(config).items() if key not in _FREE}
     if config.student_precision == DistillConfig.student_precision:  # as before there was the option
         del settings["student_precision"]
+    if not config.method:  # likewise
+        del settings["method"]
     settings["corpus"] = [Path(source).name for source in config.corpus]
     adapter = Path(base["teacher"]) / "adapter_model.safetensors"
     wanted = {
@@ -81,7 +86,7 @@ def run_cell(name: str, base: dict[str, Any], options: dict[str, Any], folder: P
     run = work / path.stem
     shutil.rmtree(run, ignore_errors=True)
     config.output_dir = str(run)
-    metrics = distill(config)
+    metrics = distill(config).metrics
     kept = {**wanted, **{key: metrics[key] for key in KEPT}}
     kept["teacher"] = {**kept["teacher"], "name": Path(kept["teacher"]["name"]).name}
     write_text(path, json.dumps(kept, indent=1) + "\n")

@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from recipes.answers import teacher_answers
-from zskd.config.resolve import DistillConfig, cache_root, input_length
+from zskd.config.distillation import DistillConfig
+from zskd.config.resolve import cache_root
 from zskd.evaluation.scoring import predict_classes
+from zskd.tasks.defaults import input_length
 from zskd.tasks.task import Task
 from zskd.teacher.base import Teacher
 from zskd.text.corpus import build_corpus

@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 from zskd.cli.parser import set_up_logging
-from zskd.config.resolve import DistillConfig, resolve
+from zskd.config.distillation import DistillConfig
+from zskd.config.resolve import resolve
 from zskd.evaluation.results import table
 from zskd.pipeline import distill
 
@@ -26,7 +27,7 @@ def main() -> int:
     config, problems = resolve(DistillConfig, "smoke", {"task": "sst2", "output_dir": str(RUN)})
     assert not problems, problems
     started = time.perf_counter()
-    metrics = distill(config)
+    metrics = distill(config).metrics
     seconds = time.perf_counter() - started
     probe = metrics["student"]["scores"]["probe"]
     print(table(metrics))

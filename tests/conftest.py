@@ -25,8 +25,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
 from zskd.cli import main
+from zskd.config.distillation import DistillConfig
 from zskd.config.limits import flag
-from zskd.config.resolve import DistillConfig
 from zskd.tasks.labelled import Labelled, read_labelled
 from zskd.tasks.task import TASKS, Task, find_task
 from zskd.teacher.classifier import Classifier, load_classifier

@@ -14,18 +14,10 @@ from labelled_rows import task_file
 
 from zskd import checks
 from zskd.checks import check
+from zskd.config.distillation import DistillConfig
 from zskd.config.limits import flag
-from zskd.config.resolve import DiagnoseConfig, DistillConfig, EvaluateConfig, FinetuneConfig, to_dict
+from zskd.config.resolve import to_dict
 from zskd.tasks.task import TASKS, Task, find_task
-
-CLASSES = (DistillConfig, FinetuneConfig, EvaluateConfig, DiagnoseConfig)
-LIMITS = [
-    (cls, item.name, item.metadata[limit], direction)
-    for cls in CLASSES
-    for item in fields(cls)
-    for limit, direction in (("low", -1), ("high", 1))
-    if limit in item.metadata
-]
 
 
 def model_folder(folder: Path, **config: object) -> str:
@@ -68,22 +60,12 @@ def test_a_launcher_does_not_change_the_student_s_precision_unseen(
 
 def test_checks_load_neither_torch_nor_transformers(tiny_config: DistillConfig) -> None:
     code = (
-        "import sys; from zskd.checks import check; from zskd.config.resolve import DistillConfig;"
+        "import sys; from zskd.checks import check; from zskd.config.distillation import DistillConfig;"
         f"assert check(DistillConfig(**{to_dict(tiny_config)!r})) == [];"
         "print([name for name in ('torch', 'transformers', 'datasets') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-@pytest.mark.parametrize(
-    ("cls", "name", "limit", "direction"), LIMITS, ids=[f"{c.__name__}-{n}-{d}" for c, n, _, d in LIMITS]
-)
-def test_number_out_of_range_is_named(cls: type, name: str, limit: float, direction: int) -> None:
-    value = limit + direction * (1 if isinstance(limit, int) else 0.5)
-    expected = f"{flag(name)}: expected at {'least' if direction < 0 else 'most'} {limit}, found {value}"
-    assert expected in check(cls(task="sst2", **{name: value}))
-    assert not any(p.startswith(f"{flag(name)}:") for p in check(cls(task="sst2", **{name: limit})))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -110,12 +92,6 @@ def test_unknown_tracker_is_named(tiny_config: DistillConfig) -> None:
 def test_tracker_that_is_not_installed_is_named(tiny_config: DistillConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "find_spec", lambda name: None)
     only(check(replace(tiny_config, report_to="wandb")), "--report-to wandb", "the package wandb")
-
-
-@pytest.mark.parametrize("cls", CLASSES)
-def test_missing_and_unknown_task_name_the_known_ones(cls: type) -> None:
-    assert any(p.startswith("--task: expected one of sst2, mnli") for p in check(cls()))
-    assert any("'sst-2'; did you mean 'sst2'?" in p for p in check(cls(task="sst-2")))
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=list(TASKS))
@@ -197,40 +173,6 @@ def test_header_of_an_evaluation_file_is_checked_and_no_row(tiny_config: Distill
     only(check(config), "--glue-dir", dev, "sentence", "found text, label")
     dev.unlink()
     only(check(config), "--glue-dir", dev, "found none")
-
-
-def test_finetune_problems_name_their_flags(glue_dir: Path, own_tasks: dict[str, str], tmp_path: Path) -> None:
-    config = FinetuneConfig(task="sst2", glue_dir=str(glue_dir), output_dir=str(tmp_path / "new"))
-    assert check(config) == []
-    assert check(replace(config, glue_dir=None)) == [], "the rows come from the Hub"
-    only(check(replace(config, task=own_tasks["answers"], glue_dir=None)), "--glue-dir", "train.tsv")
-    (glue_dir / "SST-2" / "train.tsv").unlink()
-    only(check(config), "--glue-dir", "train.tsv")
-    file = tmp_path / "file"
-    file.write_text("x", encoding="utf-8")
-    for taken in (file, glue_dir):
-        assert any("--output-dir" in p and str(taken) in p for p in check(replace(config, output_dir=str(taken))))
-
-
-def test_adapter_to_start_from_is_checked(glue_dir: Path, tmp_path: Path) -> None:
-    config = FinetuneConfig(task="sst2", glue_dir=str(glue_dir), output_dir=str(tmp_path / "new"))
-    adapter = tmp_path / "adapter"
-    only(check(replace(config, adapter=str(adapter))), "--adapter", adapter, "adapter_config.json")
-    model_folder(adapter)
-    only(check(replace(config, adapter=str(adapter))), "--adapter", adapter, "adapter_config.json")
-    (adapter / "adapter_config.json").write_text("{}", encoding="utf-8")
-    (adapter / "adapter_model.safetensors").write_bytes(b"")
-    assert check(replace(config, adapter=str(adapter))) == []
-    only(check(replace(config, adapter=str(adapter), full=True)), "--adapter", "--full")
-
-
-def test_evaluate_problems_name_their_flags(own_tasks: dict[str, str]) -> None:
-    problems = check(EvaluateConfig(task="sst2"))
-    assert [p.partition(":")[0] for p in problems] == ["--model", "--data"]
-    assert any("--data" in p and "/no.tsv" in p for p in check(EvaluateConfig(task="rte", model="x", data="/no.tsv")))
-    topics, answers = (EvaluateConfig(task=own_tasks[name], model="x", data="probe") for name in ("topics", "answers"))
-    assert check(topics) == [], "its file names a probe"
-    only(check(answers), "--data probe", "answers")
 
 
 def test_run_folder_that_is_taken(tiny_config: DistillConfig) -> None:

@@ -13,7 +13,7 @@ from labelled_rows import glue_folder, rows_for
 from safetensors.torch import load_file
 from transformers import BertModel
 
-from zskd.config.resolve import FinetuneConfig
+from zskd.config.verbs import FinetuneConfig
 from zskd.finetune import finetune, split_rows
 from zskd.models.loading import count_parameters
 from zskd.pipeline import distill
@@ -123,7 +123,7 @@ def test_adapter_distils_and_is_counted_merged(config, base: Path, tiny_config, 
     merged = count_parameters(load_classifier(SST2, str(folder), folder).model)
     assert merged == count_parameters(tiny_bert(len(word_tokenizer(PROBE)), SST2.labels))
     monkeypatch.setitem(TASKS, "unprobed", replace(SST2, name="unprobed"))  # four phrases make no teacher
-    metrics = distill(replace(tiny_config, task="unprobed", teacher=str(folder), epochs=0.1))
+    metrics = distill(replace(tiny_config, task="unprobed", teacher=str(folder), epochs=0.1)).metrics
     assert metrics["teacher"]["parameters"] == merged
     assert metrics["student"]["parameters"] * tiny_config.compression <= merged
 

@@ -16,7 +16,7 @@ from conftest import as_flags
 from labelled_rows import TOPIC_WORDS, glue_folder, task_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from zskd.config.resolve import DistillConfig
+from zskd.config.distillation import DistillConfig
 from zskd.errors import InputError
 from zskd.pipeline import distill
 from zskd.runs.folder import run_path
@@ -38,7 +38,7 @@ def share_right(compared: dict[str, Any]) -> float:
 
 
 def test_local_teacher_leaves_the_whole_run_folder(tiny_config: DistillConfig, glue_dir) -> None:
-    metrics = distill(replace(tiny_config, glue_dir=str(glue_dir)))
+    metrics = distill(replace(tiny_config, glue_dir=str(glue_dir))).metrics
     run = run_path(tiny_config)
     assert metrics_of(tiny_config) == metrics
     student = AutoModelForSequenceClassification.from_pretrained(run / "student")
@@ -90,7 +90,7 @@ def test_task_of_ones_own_from_the_command_line(name: str, cli, config_for, own_
 def test_five_classes_are_learnt_from_unrelated_text(config_for, own_tasks: dict[str, str], tmp_path: Path) -> None:
     config = config_for(own_tasks["topics"], pool_size=1_200, epochs=3.0, learning_rate=5e-3)
     glue = glue_folder(tmp_path / "labelled", find_task(config.task), count=80)
-    metrics = distill(replace(config, glue_dir=str(glue)))
+    metrics = distill(replace(config, glue_dir=str(glue))).metrics
     scores = {who: metrics[who]["scores"]["dev"] for who in ("teacher", "student")}
     assert scores["teacher"]["accuracy"] > 0.8
     assert scores["student"]["accuracy"] > scores["student"]["majority"] + 0.3
@@ -118,12 +118,12 @@ def test_overlap_with_the_transfer_set_is_reported(config_for, own_tasks: dict[s
     task = find_task(config.task)
     glue = glue_folder(tmp_path / "labelled", task)
     dev = glue / "dev.tsv"
-    clean = distill(replace(config, glue_dir=str(glue)))
+    clean = distill(replace(config, glue_dir=str(glue))).metrics
     corpus = Path(config.corpus[0]).read_text(encoding="utf-8").replace(". The", ".\nThe").splitlines()
     lines = dev.read_text(encoding="utf-8").splitlines()
     lines += [f"{i}\twater\t{text.upper()}" for i, text in enumerate(corpus)]
     dev.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    dirty = distill(replace(config, glue_dir=str(glue), output_dir=str(tmp_path / "dirty")))
+    dirty = distill(replace(config, glue_dir=str(glue), output_dir=str(tmp_path / "dirty"))).metrics
     overlaps = [metrics["student"]["scores"]["dev"]["overlap"] for metrics in (clean, dirty)]
     # Whole sentences are a sixth of the pool.
     assert overlaps[0] == 0 and config.pool_size // 6 - 5 <= overlaps[1] < config.pool_size // 3
@@ -184,7 +184,7 @@ def test_callable_teacher_by_name_and_as_an_object(cli, black_box: DistillConfig
     assert metrics["teacher_queries"] == metrics["teacher_queries_by_use"]["texts"]
 
     object_run = replace(black_box, teacher="default", output_dir=str(tmp_path / "object"), glue_dir=str(glue))
-    found = distill(object_run, teacher=callable_teacher())
+    found = distill(object_run, teacher=callable_teacher()).metrics
     assert weights(object_run) == weights(black_box)
     assert found["student"] == metrics["student"]
 
@@ -199,7 +199,7 @@ def test_callable_teacher_by_name_and_as_an_object(cli, black_box: DistillConfig
     turned.labels = [labels[i] for i in order]  # type: ignore[attr-defined]
     turned.parameters = 10**9  # type: ignore[attr-defined]
     turned_run = replace(object_run, output_dir=str(tmp_path / "turned"))
-    found = distill(turned_run, teacher=turned)
+    found = distill(turned_run, teacher=turned).metrics
     assert weights(turned_run) == weights(black_box)
     assert found["compression"] == 10**9 / found["student"]["parameters"]
 
@@ -214,12 +214,12 @@ def test_callable_teacher_of_pairs(config_for, own_tasks, student_folder: Path, 
         return [[float(len(a) % 3 == i) + 0.01 * len(b) for i in range(3)] for a, b in rows]
 
     ask.fingerprint = "first version"  # type: ignore[attr-defined]
-    metrics = distill(config, teacher=ask)
+    metrics = distill(config, teacher=ask).metrics
     assert all(isinstance(row, tuple) and len(row) == 2 for row in seen)
     assert metrics["teacher_queries_live"] == metrics["teacher_queries"] > 320
     assert metrics["teacher"]["scores"] == {}
     seen.clear()
-    again = distill(replace(config, output_dir=f"{config.output_dir}-again"), teacher=ask)
+    again = distill(replace(config, output_dir=f"{config.output_dir}-again"), teacher=ask).metrics
     assert again["teacher_queries_live"] == 0 and len(seen) < 10
 
 
@@ -341,7 +341,7 @@ def two_classes(config_for, student_folder: Path, tmp_path: Path) -> DistillConf
 
 @pytest.mark.parametrize(("share", "limit"), [(0.6, 0.8), (0.93, 0.8), (0.6, 0.5), (0.93, 0.5)])
 def test_inputs_of_a_rare_class_are_repeated(two_classes: DistillConfig, share: float, limit: float) -> None:
-    metrics = distill(replace(two_classes, max_class_share=limit), teacher=leaning(share))
+    metrics = distill(replace(two_classes, max_class_share=limit), teacher=leaning(share)).metrics
     kept = metrics["transfer_set"]
     often = kept["classes"]["often"]
     assert often["share_before"] == pytest.approx(share, abs=0.05)
@@ -355,6 +355,6 @@ def test_inputs_of_a_rare_class_are_repeated(two_classes: DistillConfig, share: 
 
 
 def test_teacher_that_always_answers_one_class_stops_the_run(two_classes: DistillConfig) -> None:
-    with pytest.raises(InputError, match=r"--max-class-share 0\.5.*relax them or give other text"):
+    with pytest.raises(InputError, match=r"--max-class-share 0\.5.*relax it or give other text"):
         distill(two_classes, teacher=leaning(1.1))
     assert not run_path(two_classes).exists()

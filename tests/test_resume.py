@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from zskd.config.resolve import DistillConfig, to_dict
+from zskd.config.distillation import DistillConfig
+from zskd.config.resolve import to_dict
 from zskd.pipeline import distill
 from zskd.system.files import sha256_file
 from zskd.training.trainer import last_checkpoint
@@ -81,7 +82,7 @@ def whole(
         heldout=64, max_length=32, epochs=2.0, batch_size=32, checkpoints=4, learning_rate=0.01,
         precision="fp32", cache_dir=str(shared_cache), output_dir=str(run),
     )  # fmt: skip
-    return config, distill(config)
+    return config, distill(config).metrics
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +115,7 @@ def test_killed_and_resumed_run_equals_the_uninterrupted_one(whole, killed, mome
     run = Path(str(config.output_dir))
     assert not (run / "metrics.json").exists()
     assert (run / "student").exists() == moment.startswith("score")
-    metrics = distill(config)
+    metrics = distill(config).metrics
     assert 0 < metrics["resumed_from"] == KILLS[moment] <= metrics["steps"]
     assert metrics["resumed_from"] < metrics["steps"] or moment.startswith("score")
     assert student(run) == student(uninterrupted.output_dir)
@@ -131,7 +132,7 @@ def test_run_that_was_moved_before_it_was_resumed_keeps_its_best_checkpoint(whol
             distill(config)
     before = student(tmp_path / "here")
     (tmp_path / "here").rename(tmp_path / "there")
-    metrics = distill(replace(config, output_dir=str(tmp_path / "there"), resume=True))
+    metrics = distill(replace(config, output_dir=str(tmp_path / "there"), resume=True)).metrics
     assert metrics["best_step"] < metrics["resumed_from"]
     assert student(tmp_path / "there") == before
 
@@ -144,13 +145,13 @@ def test_finished_run_is_returned_and_left_alone(whole) -> None:
     config, expected = whole
     files = [path for path in Path(str(config.output_dir)).rglob("*") if path.is_file()]
     before = {path: (path.stat().st_mtime_ns, sha256_file(path)) for path in files}
-    assert distill(replace(config, resume=True)) == expected
+    assert distill(replace(config, resume=True)).metrics == expected
     assert {path: (path.stat().st_mtime_ns, sha256_file(path)) for path in files} == before
 
 
 def test_resume_of_nothing_is_a_fresh_run(whole, tmp_path: Path) -> None:
     config, expected = whole
-    metrics = distill(replace(config, output_dir=str(tmp_path / "run"), resume=True))
+    metrics = distill(replace(config, output_dir=str(tmp_path / "run"), resume=True)).metrics
     assert metrics["resumed_from"] == 0
     assert same_run(metrics, expected)
     assert student(tmp_path / "run") == student(config.output_dir)
@@ -163,7 +164,7 @@ def test_another_seed_gives_another_student_and_its_cache_changes_nothing(
     found = {}
     for name, seed in (("other", 1), ("first", 0), ("alone", 0)):
         cache = str(tmp_path / ("empty" if name == "alone" else "cache"))
-        found[name] = distill(replace(whole[0], seed=seed, output_dir=str(tmp_path / name), cache_dir=cache))
+        found[name] = distill(replace(whole[0], seed=seed, output_dir=str(tmp_path / name), cache_dir=cache)).metrics
     assert student(tmp_path / "other") != student(whole[0].output_dir)
     assert 0 < found["first"]["teacher_queries_live"] < found["alone"]["teacher_queries_live"]
     assert found["alone"]["teacher_queries_live"] == found["alone"]["teacher_queries"]

@@ -16,7 +16,7 @@ from conftest import as_flags
 from labelled_rows import glue_folder, task_file
 
 import zskd
-from zskd.config.resolve import DistillConfig
+from zskd.config.distillation import DistillConfig
 from zskd.pipeline import distill
 from zskd.system.files import sha256_file
 from zskd.tasks.labelled import check_header
@@ -240,7 +240,7 @@ def test_broken_rows_show_after_training_and_the_student_is_kept(
 
 
 def test_run_folder_holds_what_the_contract_names(tiny_config: DistillConfig, glue_dir: Path) -> None:
-    metrics = distill(replace(tiny_config, glue_dir=str(glue_dir)), zero_shot=False)
+    metrics = distill(replace(tiny_config, glue_dir=str(glue_dir)), zero_shot=False).metrics
     run = Path(str(tiny_config.output_dir))
     assert json.loads((run / "metrics.json").read_text()) == metrics
     assert yaml.safe_load((run / "config.yaml").read_text())["task"] == "sst2"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from zskd.callbacks import AgreementCallback as AgreementCallback
     from zskd.callbacks import CollapseStop as CollapseStop
     from zskd.callbacks import PublishCallback as PublishCallback
-    from zskd.config.resolve import DistillConfig as DistillConfig
+    from zskd.config.distillation import DistillConfig as DistillConfig
     from zskd.methods.adversarial.candidates import CandidateAdversary as CandidateAdversary
     from zskd.methods.adversarial.generator import build_generator as build_generator
     from zskd.methods.adversarial.gradient import GradientAdversary as GradientAdversary
@@ -33,7 +33,7 @@ _PUBLIC = {
     "AgreementCallback": "zskd.callbacks",
     "CandidateAdversary": "zskd.methods.adversarial.candidates",
     "CollapseStop": "zskd.callbacks",
-    "DistillConfig": "zskd.config.resolve",
+    "DistillConfig": "zskd.config.distillation",
     "PublishCallback": "zskd.callbacks",
     "GradientAdversary": "zskd.methods.adversarial.gradient",
     "TASKS": "zskd.tasks.task",

@@ -1,26 +1,23 @@
-"""Everything about a configuration that can be found wrong before a weight is loaded.
+"""Everything about a distillation that can be found wrong before a weight is loaded.
 
-Imports neither torch nor transformers. Each problem names the flag, what was expected and what was found.
+Imports neither torch nor transformers. Each problem names the flag, what was expected and what was found. What is
+wrong with a method's options is known to the method (`zskd.config.methods`), with those of another verb to the verb.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
-from zskd.config.limits import limit_problems
-from zskd.config.resolve import (
-    Config,
-    DiagnoseConfig,
-    DistillConfig,
-    EvaluateConfig,
-    FinetuneConfig,
-    PredictConfig,
-    cache_root,
-    run_config,
-)
+from zskd.config.distillation import DistillConfig
+from zskd.config.limits import flag, limit_problems
+from zskd.config.methods.table import name_problems, used_methods
+from zskd.config.option import default_of
+from zskd.config.resolve import Config, cache_root
 from zskd.errors import InputError, nearest
 from zskd.hub.ask import is_callable_name, is_local
 from zskd.models.folder_checks import check_classifier, check_local
@@ -42,45 +39,34 @@ _TRACKERS = {
 }
 
 
-def check(config: Config, *, black_box: bool = False, model: bool = False) -> list[str]:
-    """All problems of a configuration, in the order of its options; empty where it can run.
+def check(config: DistillConfig, *, black_box: bool = False, model: bool = False) -> list[str]:
+    """All problems of a distillation, in the order of its options; empty where it can run.
 
     Args:
         black_box: the teacher is a callable that is handed over beside the configuration.
         model: it is a model that is handed over.
     """
+    return check_options(config, lambda task: _check_distill(config, task, black_box, model))
+
+
+def check_options(config: Config, rest: Callable[[Task], list[str]]) -> list[str]:
+    """Problems of any verb's options: their limits, the task, and the `rest`, which can be asked of a task alone."""
     problems = limit_problems(config)
-    if isinstance(config, PredictConfig) and not config.task:
-        return problems + _check_predict(config, None)
-    task = _find(config.task or "", problems)
-    if task is None:
-        return problems
-    if isinstance(config, DistillConfig):
-        problems += _check_distill(config, task, black_box, model)
-    elif isinstance(config, FinetuneConfig):
-        problems += _check_finetune(config, task)
-    elif isinstance(config, PredictConfig):
-        problems += _check_predict(config, task)
-    elif isinstance(config, DiagnoseConfig):
-        problems += _check_diagnose(config, task)
-    else:
-        problems += _check_evaluate(config, task)
-    return problems
-
-
-def _find(name: str, problems: list[str]) -> Task | None:
     try:
-        return find_task(name)
+        task = find_task(config.task or "")
     except InputError as error:
-        problems[:0] = error.problems
-        return None
+        return error.problems + problems
+    return problems + rest(task)
 
 
 def _check_distill(config: DistillConfig, task: Task, black_box: bool, model: bool) -> list[str]:
     problems = []
-    black_box = black_box or (not model and is_callable_name(config.teacher))
-    if black_box:
-        problems += _check_black_box(config)
+    callable_teacher = black_box or (not model and is_callable_name(config.teacher))
+    if callable_teacher:
+        if config.student == "build":
+            problems.append(
+                "--student build: a callable teacher shows no weights to build a student from; name a folder or Hub id"
+            )
     elif not model:
         problems += check_classifier(task, config.teacher, config.label_map, "--teacher", config.max_length)
     if task.probe:
@@ -92,37 +78,15 @@ def _check_distill(config: DistillConfig, task: Task, black_box: bool, model: bo
     if config.student not in ("build", "default") and is_local(config.student):
         problems += check_local(config.student, "--student", config.max_length)
     problems += _check_launcher(config)
-    problems += _check_compile(config, black_box)
-    problems += _check_outputs(config.teacher_outputs, black_box, config.temperature)
-    problems += _check_objective(config, task, black_box)
-    if config.perturb == "adversarial":
-        problems += _check_adversary(config)
-    if not config.corpus:
-        problems.append("--corpus: expected files, folders, Hub data sets or `embedded`, found none")
-    for name in config.corpus:
-        problems += check_source(name)
+    problems += _check_compile(config, callable_teacher)
+    problems += check_outputs(config.teacher_outputs, callable_teacher, config.temperature)
+    problems += _check_objective(config, task, callable_teacher)
+    problems += _check_methods(config, callable_teacher)
+    problems += check_corpus(config.corpus)
     problems += _check_glue(task, config.glue_dir)
     problems += _check_tracker(config.report_to)
     problems += check_run_folder(run_path(config), config)
-    return problems + check_batch_size(config, config.num_processes or 1) + _check_cache(config.cache_dir)
-
-
-def _check_black_box(config: DistillConfig) -> list[str]:
-    problems = []
-    if config.perturb == "adversarial" and config.adversary == "gradient":
-        problems.append(
-            "--adversary gradient: a callable teacher shows no weights to learn through; use --adversary candidates"
-        )
-    if config.perturb == "adversarial" and config.generator == "build":
-        problems.append(
-            "--generator build: a callable teacher shows no layers to build one from; name a masked language model "
-            "with the student's vocabulary"
-        )
-    if config.student == "build":
-        problems.append(
-            "--student build: a callable teacher shows no weights to build a student from; name a folder or Hub id"
-        )
-    return problems
+    return problems + check_batch_size(config, config.num_processes or 1) + check_cache_dir(config.cache_dir)
 
 
 def _check_launcher(config: DistillConfig) -> list[str]:
@@ -149,7 +113,8 @@ def _check_compile(config: DistillConfig, black_box: bool) -> list[str]:
     return []
 
 
-def _check_outputs(outputs: str, black_box: bool, temperature: float = 1.0) -> list[str]:
+def check_outputs(outputs: str, black_box: bool, temperature: float = 1.0) -> list[str]:
+    """Problems of ``--teacher-outputs``."""
     if outputs != "logits" and not black_box:
         return [f"--teacher-outputs {outputs}: a model with weights answers with logits; leave it out"]
     if outputs == "labels" and temperature != 1.0:
@@ -177,10 +142,6 @@ def _check_objective(config: DistillConfig, task: Task, black_box: bool) -> list
         )
     if config.gold_labels is not None:
         problems += [f"--gold-labels: {problem}" for problem in check_header(task, config.gold_labels)]
-        if config.perturb == "adversarial":
-            problems.append(
-                "--gold-labels: a generator rewrites rows, and their labels would not hold; leave out either"
-            )
     elif config.gold_weight != DistillConfig.gold_weight:
         problems.append(
             f"--gold-weight {config.gold_weight}: expected labels to weigh (--gold-labels FILE), found none"
@@ -188,20 +149,21 @@ def _check_objective(config: DistillConfig, task: Task, black_box: bool) -> list
     return problems
 
 
-def _check_adversary(config: DistillConfig) -> list[str]:
-    problems = []
-    if config.fresh_share + config.replay_share > 1:
-        problems.append(
-            f"--fresh-share {config.fresh_share} and --replay-share {config.replay_share}: expected at most 1 together"
-        )
-    if config.generator_steps > config.student_steps:
-        problems.append(
-            f"--generator-steps {config.generator_steps}: expected at most the {config.student_steps} steps of a round "
-            "(--student-steps)"
-        )
-    local = config.generator != "build" and is_local(config.generator)
-    if local and not Path(config.generator).expanduser().is_dir():
-        problems.append(f"--generator {config.generator}: expected a model folder or a Hub id, found no such folder")
+def _check_methods(config: DistillConfig, callable_teacher: bool) -> list[str]:
+    problems = name_problems(config.method)
+    for spec in used_methods(config):
+        if callable_teacher and "weights" in spec.needs:
+            problems.append(
+                f"--method {spec.name}: expected a teacher with weights, found a callable; leave the method out, or "
+                "name a folder or Hub id with --teacher"
+            )
+        problems += spec.problems(config, black_box=callable_teacher)
+        for item in dataclasses.fields(spec.options):
+            name = getattr(config, item.name)
+            if not item.metadata.get("model") or name in (None, default_of(item)) or not is_local(name):
+                continue
+            if not Path(name).expanduser().is_dir():
+                problems.append(f"{flag(item.name)} {name}: expected a model folder or a Hub id, found no such folder")
     return problems
 
 
@@ -211,11 +173,6 @@ def _check_tracker(name: str) -> list[str]:
     if name != "none" and find_spec(_TRACKERS[name]) is None:
         return [f"--report-to {name}: expected the package {_TRACKERS[name]} to be installed, found none"]
     return []
-
-
-def _check_cache(cache_dir: str | None) -> list[str]:
-    blocked = blocking_file(cache_root(cache_dir))
-    return [f"--cache-dir {cache_dir}: expected a folder, found the file {blocked}"] if blocked else []
 
 
 def _check_glue(task: Task, glue_dir: str | None) -> list[str]:
@@ -231,83 +188,14 @@ def _check_glue(task: Task, glue_dir: str | None) -> list[str]:
     ]
 
 
-def _check_finetune(config: FinetuneConfig, task: Task) -> list[str]:
-    problems = []
-    if config.glue_dir is None and not task.hub_config:
-        problems.append("--glue-dir: expected the folder that holds train.tsv, found none")
-    if config.glue_dir is not None:
-        train = check_header(task, task.train_file(config.glue_dir))
-        problems += [f"--glue-dir {config.glue_dir}: {problem}" for problem in train]
-    if config.base != "embedded" and is_local(config.base):
-        problems += check_local(config.base, "--base", config.max_length)
-    if config.adapter is not None:
-        if config.full:
-            problems.append(f"--adapter {config.adapter}: an adapter is where an adapter starts from; leave out --full")
-        needed = ("adapter_config.json", "adapter_model.safetensors")
-        if not all((Path(config.adapter).expanduser() / name).is_file() for name in needed):
-            problems.append(f"--adapter {config.adapter}: expected a folder with {' and '.join(needed)}, found none")
-    output = Path(config.output_dir or f"runs/teacher-{task.name}")
-    if blocked := blocking_file(output):
-        problems.append(f"--output-dir {output}: expected a folder, found the file {blocked}")
-    elif output.exists() and any(output.iterdir()):
-        problems.append(f"--output-dir {output}: expected a new or empty folder, found files in it")
-    return problems + _check_cache(config.cache_dir)
+def check_corpus(names: list[str]) -> list[str]:
+    """Problems of ``--corpus``."""
+    if not names:
+        return ["--corpus: expected files, folders, Hub data sets or `embedded`, found none"]
+    return [problem for name in names for problem in check_source(name)]
 
 
-def _check_evaluate(config: EvaluateConfig, task: Task) -> list[str]:
-    problems = []
-    if not config.model:
-        problems.append("--model: expected a folder or Hub id, found none")
-    elif not is_callable_name(config.model):
-        problems += check_classifier(task, config.model, config.label_map, "--model")
-    problems += _check_outputs(config.teacher_outputs, is_callable_name(config.model))
-    if not config.data:
-        problems.append("--data: expected a labelled file, or `probe`; found none")
-    elif config.data == "probe":
-        if (probe := task.probe_path()) is None:
-            problems.append(f"--data probe: no probe for {task.name} is packaged")
-        else:
-            problems += [f"--data probe: {problem}" for problem in check_header(task, probe)]
-    else:
-        problems += [f"--data: {problem}" for problem in check_header(task, config.data)]
-    return problems
-
-
-def _check_predict(config: PredictConfig, task: Task | None) -> list[str]:
-    problems = []
-    if not config.model:
-        problems.append("--model: expected a run folder, a model folder or a Hub id, found none")
-    elif task is None:
-        if config.label_map:
-            problems.append(f"--label-map {config.label_map}: names a task's labels; name the task with --task")
-        if config.model in ("embedded", "default") or is_callable_name(config.model):
-            problems.append(f"--model {config.model}: expected --task beside it, found none")
-    if config.input != "-" and not Path(config.input).is_file():
-        problems.append(f"--input {config.input}: expected a file, or - for standard input; found none")
-    if config.output and Path(config.output).is_dir():
-        problems.append(f"--output {config.output}: expected a file, found a folder")
-    return problems + _check_cache(config.cache_dir)
-
-
-def _check_diagnose(config: DiagnoseConfig, task: Task) -> list[str]:
-    problems = []
-    if not config.model:
-        problems.append("RUN|TEACHER: expected a run folder, a model folder, a Hub id or `embedded`, found none")
-    elif (run := run_config(config.model)) is not None:
-        if find_task(run.task) != task:
-            problems.append(f"--task {task.name}: the run in {config.model} is of {run.task}")
-    elif config.model == "default" and not task.teacher:
-        problems.append(f"RUN|TEACHER default: {task.name} names no teacher; give a folder or a Hub id")
-    elif not is_callable_name(config.model):
-        problems += check_classifier(task, config.model, config.label_map, "TEACHER", config.max_length)
-    if run is None:
-        problems += _check_outputs(config.teacher_outputs, is_callable_name(config.model))
-    elif config.teacher_outputs != DiagnoseConfig.teacher_outputs:
-        problems.append(f"--teacher-outputs {config.teacher_outputs}: the run in {config.model} says it; leave it out")
-    if not config.corpus:
-        problems.append("--corpus: expected files, folders, Hub data sets or `embedded`, found none")
-    for name in config.corpus:
-        problems += check_source(name)
-    if config.data is not None:
-        problems += [f"--data: {problem}" for problem in check_header(task, config.data)]
-    return problems + _check_cache(config.cache_dir)
+def check_cache_dir(cache_dir: str | None) -> list[str]:
+    """Problems of ``--cache-dir``."""
+    blocked = blocking_file(cache_root(cache_dir))
+    return [f"--cache-dir {cache_dir}: expected a folder, found the file {blocked}"] if blocked else []

@@ -30,7 +30,8 @@ from transformers import (
 )
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-from zskd.config.resolve import FinetuneConfig, cache_root, input_length, to_dict, with_task_defaults
+from zskd.config.resolve import cache_root, to_dict
+from zskd.config.verbs import FinetuneConfig
 from zskd.errors import InputError
 from zskd.evaluation.scoring import evaluate_rows
 from zskd.hub.glue_rows import hub_rows
@@ -40,6 +41,7 @@ from zskd.models.labels import record_texts
 from zskd.models.loading import backbone_origin, load_tokenizer, load_weights
 from zskd.system.files import replacing, write_text
 from zskd.system.precision import pick_precision
+from zskd.tasks.defaults import input_length, with_task_defaults
 from zskd.tasks.labelled import Labelled, check_header, read_labelled
 from zskd.tasks.task import Task, find_task
 from zskd.teacher.classifier import load_classifier, pick_device

@@ -1,305 +1,145 @@
-"""The walk: corpus, shaping, labelling, selection, training, scoring, report.
-
-No function called before `score` receives a path to labelled data, unless the user adds gold labels of their own, which
-ends the claim of zero shot; the teacher gate reads the task's probe.
-
-Of several processes each labels its part and trains; the main one reads, writes and scores for all.
-"""
+"""The walk through all stages: text, teacher, transfer set, student, training, scores, report."""
 
 from __future__ import annotations
 
-import json
 import logging
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-from accelerate import PartialState
-from datasets import Dataset
-from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+from zskd.config.distillation import DistillConfig
+from zskd.evaluation.results import finished
+from zskd.methods.table import make_methods
+from zskd.runs.read import read_part
+from zskd.stages import inputs, students
+from zskd.stages import labels as labels_stage
+from zskd.stages.request import Inputs, make_request
+from zskd.system.processes import on_main
+from zskd.tasks.task import Task
+from zskd.teacher.load import AnyTeacher
+from zskd.text.shaping import Pools
 
-from zskd.checks import check, check_batch_size
-from zskd.config.resolve import DistillConfig, cache_root, input_length, with_task_defaults
-from zskd.errors import InputError
-from zskd.evaluation import results
-from zskd.evaluation.gate import check_teacher
-from zskd.methods.adversarial.setup import adversarial_queries, prepare_adversary
-from zskd.metrics.scores import agreement
-from zskd.models.quiet import quiet_transformers
-from zskd.runs.folder import RunFolder, versions
-from zskd.student.initial import InitialStudent, initial_student
-from zskd.system.files import replacing, sha256_file, write_text
-from zskd.system.processes import check_shared, join, main_first, on_main
-from zskd.tasks.task import Task, find_task
-from zskd.teacher.base import Teacher
-from zskd.teacher.classifier import classifier_from
-from zskd.teacher.labelling import LabelledTexts, label_texts
-from zskd.teacher.load import AnyTeacher, load_teacher, shows_weights
-from zskd.text.corpus import Corpus, build_corpus
-from zskd.text.shaping import INPUTS_PER_SENTENCE, Pools, build_pools, limited_size
-from zskd.text.sources import find_sources
-from zskd.training.fit import Fit, fit
-from zskd.training.objective import NEEDS_COSINES, class_cosines, coinciding
-from zskd.transfer.gold import label_gold, with_gold
-from zskd.transfer.rows import encode_parts
-from zskd.transfer.selection import Selection, select, teacher_logits
-from zskd.transfer.transfer_report import report_table, transfer_report
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+    from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Result:
+    """What a run leaves.
+
+    Attributes:
+        metrics: the content of ``metrics.json``.
+        run_dir: the run folder.
+    """
+
+    metrics: dict[str, Any]
+    run_dir: Path
+
+    @classmethod
+    def read(cls, run_dir: str | Path) -> Result:
+        """The result of a finished run."""
+        return cls(read_part(Path(run_dir), "metrics.json"), Path(run_dir))
+
+    @cached_property
+    def student(self) -> PreTrainedModel:
+        """The student, loaded from the run folder: a stock sequence classifier in float32 and evaluation mode."""
+        from zskd.models.loading import Origin, load_weights
+
+        return load_weights(Origin(str(self.run_dir / "student")), flag="run_dir")
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The student's tokenizer."""
+        from zskd.models.loading import Origin, load_tokenizer
+
+        return load_tokenizer(Origin(str(self.run_dir / "student")), flag="run_dir")
+
+
 def distill(
-    config: DistillConfig,
+    config: DistillConfig | str | None = None,
     *,
     teacher: AnyTeacher | None = None,
     tokenizer: PreTrainedTokenizerBase | None = None,
+    task: Task | str | None = None,
+    labels: Sequence[str] | None = None,
+    texts: Inputs | None = None,
+    corpus: Sequence[str] | str | None = None,
+    run_dir: str | Path | None = None,
     pools: Pools | None = None,
     zero_shot: bool = True,
-) -> dict[str, Any]:
-    """Distil a teacher into a student and return the content of ``metrics.json``.
+    **options: Any,
+) -> Result:
+    """Distil a teacher into a student, without the data that the teacher was trained on.
 
     Args:
-        teacher: a model object, a callable (see `zskd.teacher.blackbox`), or any other teacher that
-            `zskd.teacher.load.load_teacher` takes, in place of ``config.teacher``.
-        tokenizer: of a teacher that is a model object; default: see `zskd.teacher.load.load_teacher`.
-        pools: inputs made elsewhere, in place of those shaped from ``config.corpus``.
+        config: a configuration, the name of a packaged one (``"embedded"``), or a YAML file; None for the defaults.
+            The arguments below win over it.
+        teacher: a Hub id, a folder, ``"embedded"`` or ``module:function``; a model object (see `tokenizer`); or a
+            callable that turns a list of texts (of pairs) into logits ``(rows, num_labels)``, in the order of the
+            labels. A student cannot be built from a callable: name one with ``student=``.
+        tokenizer: of a model object.
+        task: a `Task`, the name of a preset (`TASKS`), or a task file.
+        labels: label names in the order of the classes, in place of a task.
+        texts: text that has nothing to do with the task: at least 100 texts, or a `datasets.Dataset` with a column
+            ``text``, which are split into sentences and shaped into inputs; or pairs (columns ``text`` and
+            ``text_b``), which are used as they are.
+        corpus: files, folders, Hub data sets or ``embedded``, as ``--corpus`` takes them; with `texts`, more text.
+        run_dir: the run folder; default ``runs/TASK-SEED`` where `config` names a task, else a new temporary one.
+        pools: inputs made elsewhere, in place of those shaped from the text.
         zero_shot: recorded as ``zero_shot.enforced``. A recipe that hands in the task's own inputs, such as the
             in-domain ceiling, passes False.
+        options: any option of `DistillConfig` by its name, such as ``epochs=1.0`` or ``perturb="none"``.
+
+    Returns:
+        The student, its tokenizer, the metrics and the run folder.
 
     Raises:
         InputError: the input is wrong; nothing was written to the run folder, or the student was kept.
         RunError: a download failed.
+
+    Example: ``examples/own_teacher.py``.
+
+        >>> import zskd
+        >>> zskd.distill(teacher="my-classifier", labels=["negative", "positive"], texts=["too few"])
+        Traceback (most recent call last):
+        ...
+        zskd.errors.InputError: texts: expected at least 100, found 1; add text, or give a corpus
     """
-    config = with_task_defaults(config)
-    if problems := check(
-        config, black_box=teacher is not None and not shows_weights(teacher), model=teacher is not None
-    ):
-        raise InputError(problems)
-    task, cache, run = find_task(config.task), cache_root(config.cache_dir), RunFolder(config)
-    state = _meet(config, cache, run)
-    if finished := on_main(lambda: results.finished(run)):
-        return finished
-    length = input_length(config)
-    assert config.objective is not None  # the task's default
-    if same := coinciding(config.objective, task.num_labels, config.top_k, gold=config.gold_labels is not None):
-        logger.info("objective: %s; going on with %s", same, config.objective)
-    adversarial_queries(config)  # a pool too small for the generator is found before the corpus is read
-
+    asked = make_request(
+        config, teacher=teacher, tokenizer=tokenizer, task=task, labels=labels, texts=texts, corpus=corpus,
+        run_dir=run_dir, pools=pools, **options,
+    )  # fmt: skip
+    setting = inputs.begin(asked.config)
+    run, methods = setting.folder, make_methods(asked.config)
+    if (known := on_main(lambda: finished(run))) is not None:
+        return Result(known, run.path)
     with run.phase("corpus"):
-        corpus = main_first(lambda: build_corpus(find_sources(config.corpus), config.corpus_fraction, cache))
-        logger.info("corpus: %d sentences (%d duplicates dropped)", corpus.count, corpus.duplicates)
-    if pools is None:
-        config = _limit_pool(config, corpus)
-    assert config.pool_size is not None  # filled in above
-    pool_size, written = config.pool_size, adversarial_queries(config)
+        corpus_read = inputs.read_corpus(setting, asked.least)
     with run.phase("shaping"):
-        pools = pools or main_first(
-            lambda: build_pools(
-                corpus,
-                inputs=task.inputs,
-                size=pool_size - written,
-                heldout=config.heldout,
-                perturb="random" if config.perturb == "adversarial" else config.perturb,
-                seed=config.seed,
-                cache=cache,
-            )
-        )
-        logger.info("shaping: %d inputs for the transfer set, perturbation %s", len(pools.transfer), config.perturb)
+        if asked.pools is None:
+            setting = inputs.limit_pool(setting, corpus_read)
+        pools = asked.pools or inputs.shape(setting, corpus_read)
     with run.phase("teacher"):
-        loaded = main_first(
-            lambda: load_teacher(
-                task,
-                config.teacher if teacher is None else teacher,
-                cache,
-                config.teacher_revision,
-                config.label_map,
-                tokenizer=tokenizer,
-                outputs=config.teacher_outputs,
-            )
-        )
-        gate = on_main(lambda: check_teacher(task, loaded, length))
+        known_teacher, gate = labels_stage.meet_teacher(setting, asked.teacher, asked.tokenizer)
     with run.phase("labelling"):
-        precision = loaded.precision(config.precision)
-        labelled = _label(config, task, loaded, pools, cache, precision)
-        queries, live = _queries(labelled)
-        logger.info("labelling: %d inputs, %d asked now (%s), %d cached", queries, live, precision, queries - live)
+        labelled = labels_stage.label(setting, known_teacher, pools)
     with run.phase("selection"):
-        logits = teacher_logits(labelled["transfer"].dataset)
-        report = on_main(lambda: transfer_report(labelled["transfer"].dataset, logits, task.labels))
-        logger.info("%s", report_table(report, task.labels))
-        selection = select(
-            logits,
-            task.labels,
-            min_confidence=config.min_confidence,
-            max_class_share=config.max_class_share,
-            seed=config.seed,
-        )
-        distinct = len(np.unique(selection.rows))
-        logger.info(
-            "selection: %d inputs stay, in %d rows; %s", distinct, len(selection.rows), results.class_line(selection)
-        )
+        chosen, families = labels_stage.select(setting, labelled, methods)
     with run.phase("student"):
-        start = main_first(
-            lambda: initial_student(
-                task,
-                config.student,
-                config.student_revision,
-                loaded,
-                compression=config.compression,
-                precision=precision,
-                seed=config.seed,
-                cache=cache,
-            )
-        )
-    make_adversary = None
-    if config.perturb == "adversarial":
-        with run.phase("generator"):
-            make_adversary = prepare_adversary(config, task, loaded, start.tokenizer, corpus, precision, cache)
-    record = {
-        "versions": versions(),
-        "seed": config.seed,
-        "corpus": {
-            "fingerprint": corpus.fingerprint,
-            "sources": corpus.sources,
-            "sentences": corpus.count,
-        },
-        "pools": {"fingerprint": pools.fingerprint, "size": len(pools.transfer) + written},
-        "teacher": {"name": loaded.name, "revision": loaded.revision, "fingerprint": loaded.fingerprint},
-        "student": {"name": config.student, "revision": start.revision},
-        "transfer_set": {"texts": distinct, "rows": len(selection.rows), "classes": selection.report},
-        "precision": precision,
-        "gate": gate,
-        "processes": state.num_processes,
-    }
-    if config.gold_labels is not None:
-        record["gold_labels"] = {"rows": labelled["gold"].queries, "sha256": sha256_file(Path(config.gold_labels))}
-    on_main(lambda: run.start(record, report))
+        initial = students.start_student(setting, known_teacher, labelled.precision)
+    students.prepare(setting, methods, known_teacher, initial, corpus_read, labelled.precision)
+    record = students.record(setting, corpus_read, pools, known_teacher, gate, labelled, chosen, initial)
+    on_main(lambda: run.start(record, families))
     with run.phase("training"):
-        kept = _kept(labelled, selection)
-        rows = {"transfer": kept, "select": labelled["select"].dataset, "report": labelled["report"].dataset}
-        encoded = encode_parts(rows, start.tokenizer, length, run.path / "_cache")
-        fitted = fit(
-            config,
-            start.model,
-            start.tokenizer,
-            encoded["transfer"],
-            encoded["select"],
-            run.checkpoints,
-            # As many updates whatever selection made of the transfer set, and whatever the generator has judged.
-            rows=round((len(kept) - len(selection.rows) + len(logits)) * pool_size / (pool_size - written)),
-            make_adversary=make_adversary,
-            cosines=_similarities(config, loaded),
-        )
-        on_main(lambda: _keep(run, start, fitted))
-        logger.info("training: %d steps, student of step %d kept in %s", fitted.steps, fitted.best_step, run.student)
+        trained = students.train(setting, methods, known_teacher, initial, labelled, chosen)
     with run.phase("scoring"):
-        prediction = fitted.trainer.predict(encoded["report"])
-        predicted = np.asarray(prediction.label_ids), np.asarray(prediction.predictions)
-        classifier = classifier_from(task, start.model, start.tokenizer, name=str(run.student), frozen=False)
-
-        def score() -> results.Scores:
-            scores = results.score(config, task, loaded, classifier, gate, kept, run)
-            details = results.analysis(task, loaded, classifier, pools.report, predicted, scores, length)
-            write_text(run.path / "analysis.json", json.dumps(details, indent=1) + "\n")
-            if fitted.trainer.phase2 is not None:
-                write_text(run.path / "adversarial.json", json.dumps(fitted.trainer.phase2.examples, indent=1) + "\n")
-            return scores
-
-        scores = on_main(score).by_model
-    asked = live + start.asked
-    outcome = results.Outcome(
-        record, loaded, classifier, scores, agreement(*predicted), fitted, queries, start.tokens, asked
-    )
-    metrics = results.metrics(config, task, outcome, run, zero_shot=zero_shot and config.gold_labels is None)
+        scores = students.score(setting, known_teacher, initial, labelled, pools, trained, record)
+    metrics = students.metrics(setting, scores, zero_shot=zero_shot)
     on_main(lambda: run.finish(metrics))
-    on_main(lambda: _report(run))
-    return metrics
-
-
-def _meet(config: DistillConfig, cache: Path, run: RunFolder) -> PartialState:
-    """Find the other processes and see that all work in the same folders on equal parts of a batch."""
-    state = join(config.num_processes)
-    if problems := check_batch_size(config, state.num_processes):
-        raise InputError(problems)
-    check_shared(cache, "--cache-dir")
-    check_shared(run.path.absolute().parent, "--output-dir")
-    return state
-
-
-def _limit_pool(config: DistillConfig, corpus: Corpus) -> DistillConfig:
-    """The configuration with a pool that the corpus can fill; what was asked for stays in the run's ``config.yaml``."""
-    assert config.pool_size is not None
-    size = limited_size(config.pool_size, corpus.count)
-    if size < config.pool_size and PartialState().is_main_process:
-        logger.warning(
-            "shaping: %d inputs instead of --pool-size %d: at most %d for each of the %d sentences; add text for more",
-            size,
-            config.pool_size,
-            INPUTS_PER_SENTENCE,
-            corpus.count,
-        )
-    return replace(config, pool_size=size)
-
-
-def _label(
-    config: DistillConfig, task: Task, teacher: Teacher, pools: Pools, cache: Path, precision: str
-) -> dict[str, LabelledTexts]:
-    """The pools, and the user's own labelled rows as ``gold``, with the teacher's logits."""
-    labeller = teacher.for_inference(precision, config.compile)  # freed before training starts
-    length = input_length(config)
-    labelled = {
-        name: label_texts(
-            getattr(pools, name),
-            labeller,
-            cache,
-            max_length=length,
-            precision=precision,
-            description=f"teacher labels {name}",
-        )
-        for name in ("transfer", "select", "report")
-    }
-    if config.gold_labels is not None:
-        labelled["gold"] = label_gold(
-            task, config.gold_labels, labeller, cache, pools.transfer, max_length=length, precision=precision
-        )
-    return labelled
-
-
-def _similarities(config: DistillConfig, teacher: Teacher) -> torch.Tensor | None:
-    """Cosines of the classes in the teacher's output layer, ``(num_labels, num_labels)``, where the objective asks."""
-    if config.objective not in NEEDS_COSINES:
-        return None
-    return class_cosines(teacher.output_weights())
-
-
-def _kept(labelled: dict[str, LabelledTexts], selection: Selection) -> Dataset:
-    """The transfer set: what was selected, and the user's own labelled rows."""
-    kept = labelled["transfer"].dataset
-    if not np.array_equal(selection.rows, np.arange(len(kept))):
-        kept = kept.select(selection.rows)
-    return with_gold(kept, labelled["gold"].dataset) if "gold" in labelled else kept
-
-
-def _keep(run: RunFolder, start: InitialStudent, fitted: Fit) -> None:
-    """Write the student and Trainer's log."""
-    with replacing(run.student) as temporary, quiet_transformers():
-        start.model.save_pretrained(temporary)
-        start.tokenizer.save_pretrained(temporary)
-    write_text(run.path / "history.json", json.dumps(fitted.history) + "\n")
-
-
-def _report(run: RunFolder) -> None:
-    """Write the run's report; the run is finished, so whatever goes wrong here is said and costs nothing else."""
-    try:
-        from zskd.report.page import write_report
-
-        write_report([run.path])
-    except Exception as error:
-        logger.warning("the report was not written (%s); try again with `zskd report %s`", error, run.path)
-
-
-def _queries(labelled: dict[str, LabelledTexts]) -> tuple[int, int]:
-    """Inputs whose logits are used, and those of them that the teacher was asked for now."""
-    return sum(part.queries for part in labelled.values()), sum(part.live for part in labelled.values())
+    on_main(lambda: students.write_report(run))
+    return Result(metrics, run.path)

@@ -23,8 +23,10 @@ from transformers import BertConfig, BertForSequenceClassification, PrinterCallb
 from recipes.benchmarks.common import LENGTH, TASK, arguments, default_teacher, inputs, labelled, report
 from recipes.benchmarks.labelling import DTYPES, peak, work
 from recipes.benchmarks.trainer import Clock
+from zskd.config.methods.adversarial import AdversarialOptions
 from zskd.methods.adversarial.generator import build_generator
 from zskd.methods.adversarial.gradient import GradientAdversary
+from zskd.methods.adversarial.method import Adversarial
 from zskd.models.quiet import quiet_transformers
 from zskd.teacher.classifier import Classifier, classifier_from
 from zskd.training.trainer import ZeroShotTrainer
@@ -69,17 +71,18 @@ def rows_per_second(
     clock = Clock()
     precision = large.precision("auto")
     with tempfile.TemporaryDirectory() as folder, quiet_transformers():
-        options = arguments(
-            folder, batch, max_steps=steps, bf16=torch.cuda.is_available(), adversarial_start=0.0, temperature=1.0
-        )
-        adversary = GradientAdversary(build_generator(large), large, options, precision) if adversarial else None
+        options = arguments(folder, batch, max_steps=steps, bf16=torch.cuda.is_available(), temperature=1.0)
+        methods = []
+        if adversarial:
+            settings = AdversarialOptions(adversarial_start=0.0)
+            methods = [Adversarial(GradientAdversary(build_generator(large), large, settings, precision=precision))]
         trainer = ZeroShotTrainer(
             student,
             options,
             train_dataset=rows,
             processing_class=large.tokenizer,
             callbacks=[clock],
-            adversary=adversary,
+            methods=methods,
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()

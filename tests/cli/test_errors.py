@@ -13,7 +13,9 @@ import torch
 import yaml
 from conftest import as_flags, prose, tiny_bert, word_tokenizer
 
-from zskd.config.resolve import DistillConfig, to_dict, with_task_defaults
+from zskd.config.distillation import DistillConfig
+from zskd.config.resolve import to_dict
+from zskd.tasks.defaults import with_task_defaults
 from zskd.tasks.task import TASKS
 
 LABELS = TASKS["sst2"].labels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import subprocess
 import sys
@@ -10,8 +11,10 @@ from dataclasses import fields
 import pytest
 
 from zskd.cli import VERBS
+from zskd.config.distillation import DistillConfig
 from zskd.config.limits import flag
-from zskd.config.resolve import DiagnoseConfig, DistillConfig, EvaluateConfig, FinetuneConfig, PredictConfig
+from zskd.config.methods.table import METHODS
+from zskd.config.verbs import DiagnoseConfig, EvaluateConfig, FinetuneConfig, PredictConfig
 
 NAMES = [module.__name__.rpartition(".")[2] for module in VERBS]
 OPTIONS = {
@@ -22,17 +25,51 @@ OPTIONS = {
     "finetune": FinetuneConfig,
     "predict": PredictConfig,
 }
-HEAVY = ("torch", "transformers", "datasets", "peft", "accelerate", "sklearn", "pandas", "matplotlib", "jinja2")
+TWO_HELPS = [verb for verb, options in OPTIONS.items() if options is DistillConfig]
+HEAVY = (
+    "torch",
+    "numpy",
+    "transformers",
+    "datasets",
+    "peft",
+    "accelerate",
+    "sklearn",
+    "pandas",
+    "matplotlib",
+    "jinja2",
+)
 
 
 def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """What `zskd ARGUMENTS --help` prints."""
+    """What `zskd ARGUMENTS` prints; without a flag in them, what their ``--help`` does."""
     from zskd.cli import main
 
     with pytest.raises(SystemExit) as ended:
-        main([*arguments, "--help"])
+        main([*arguments] if any(word.startswith("-") for word in arguments) else [*arguments, "--help"])
     assert ended.value.code == 0
     return capsys.readouterr().out
+
+
+def whole_help(verb: str) -> str:
+    """The flag that shows every option of a verb."""
+    return "--help-all" if OPTIONS[verb] is DistillConfig else "--help"
+
+
+def sections(text: str) -> dict[str, str]:
+    """Title -> what stands below it in a help."""
+    found, title = {"": ""}, ""
+    for line in text.splitlines():
+        if line.endswith(":") and not line.startswith(" "):
+            title = line[:-1]
+            found[title] = ""
+        else:
+            found[title] += line + "\n"
+    return found
+
+
+def flags_in(text: str) -> list[str]:
+    """The flags that begin a line of a help."""
+    return re.findall(r"^  (?:-h, )?(--[a-z-]+)", text, flags=re.MULTILINE)
 
 
 def test_help_of_all_verbs_imports_nothing_heavy() -> None:
@@ -70,7 +107,8 @@ def test_top_help_names_every_verb(capsys) -> None:
 def test_help_of_a_verb_shows_examples_that_parse(capsys, verb: str) -> None:
     from zskd.cli import parser
 
-    examples = shown(capsys, verb).partition("\nexamples:\n")[2]
+    arguments = [verb, whole_help(verb)] if verb in OPTIONS else [verb]
+    examples = shown(capsys, *arguments).partition("\nexamples:\n")[2]
     commands = [line.split() for line in examples.splitlines() if line.startswith(f"  zskd {verb}")]
     assert commands
     for words in commands:
@@ -79,13 +117,59 @@ def test_help_of_a_verb_shows_examples_that_parse(capsys, verb: str) -> None:
 
 @pytest.mark.parametrize("verb", OPTIONS)
 def test_help_of_a_verb_shows_every_option_with_its_meaning(capsys, verb: str) -> None:
-    text = "".join(shown(capsys, verb).split())  # argparse breaks lines at hyphens too
+    text = "".join(shown(capsys, verb, whole_help(verb)).split())  # argparse breaks lines at hyphens too
     for item in fields(OPTIONS[verb]):
         assert item.metadata.get("positional", flag(item.name)) in text
         assert "".join(item.metadata["help"].split()) in text
         for choice in item.metadata.get("choices", ()):
             assert choice in text
     assert ("--config" in text) == (verb not in ("evaluate", "predict", "diagnose"))
+
+
+@pytest.mark.parametrize("verb", OPTIONS)
+def test_whole_help_shows_each_flag_once(capsys, verb: str) -> None:
+    text = shown(capsys, verb, whole_help(verb)).partition("\nexamples:")[0]
+    flags = flags_in(text)
+    assert len(flags) == len(set(flags))
+    assert {flag(item.name) for item in fields(OPTIONS[verb]) if "positional" not in item.metadata} <= set(flags)
+
+
+@pytest.mark.parametrize("verb", TWO_HELPS)
+def test_short_help_fits_a_terminal(capsys, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    text = shown(capsys, verb, "--help")
+    options = text.partition("\noptions:\n")[2].partition("\n\n")[0].splitlines()
+    assert len(options) <= 24 and len(text.splitlines()) <= 40
+    assert max(map(len, options)) <= 80
+    assert all(line[23] == " " and line[24] != " " for line in options), "flags left, meanings right"
+    for wanted in ("--task", "--teacher", "--corpus", "--perturb", "--method", "--output-dir", "--help-all"):
+        assert wanted in flags_in(text)
+
+
+@pytest.mark.parametrize("verb", TWO_HELPS)
+def test_short_help_shows_flags_of_the_whole_one(capsys, verb: str) -> None:
+    short, whole = flags_in(shown(capsys, verb, "--help")), flags_in(shown(capsys, verb, "--help-all"))
+    assert len(short) == len(set(short)) and set(short) < set(whole)
+    brief = {flag(item.name) for item in fields(DistillConfig) if "brief" in item.metadata}
+    assert brief < set(short)
+    assert not {flag(item.name) for spec in METHODS.values() for item in fields(spec.options)} & set(short)
+
+
+@pytest.mark.parametrize("verb", TWO_HELPS)
+def test_options_of_a_method_stand_under_its_name_alone(capsys, verb: str) -> None:
+    found = sections(shown(capsys, verb, "--help-all").partition("\nexamples:")[0])
+    for spec in METHODS.values():
+        title = f"method {spec.name}: {spec.summary}"
+        own = [flag(item.name) for item in fields(spec.options)]
+        assert flags_in(found.pop(title)) == own
+        assert not set(own) & set(flags_in("".join(found.values())))
+    order = [title for title in found if not title.startswith("method ")]
+    assert order.index("task and models") < order.index("training") < order.index("run")
+
+
+def test_only_verbs_that_distil_have_two_helps(capsys) -> None:
+    for verb in NAMES:
+        assert ("--help-all" in shown(capsys, verb)) == (verb in TWO_HELPS)
 
 
 def test_version(capsys) -> None:

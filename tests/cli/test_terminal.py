@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from conftest import as_flags
 
-from zskd.config.resolve import DistillConfig
+from zskd.config.distillation import DistillConfig
 
 QUICK = {"perturb": "adversarial", "generator_warmup": 2, "student_steps": 5, "generator_steps": 2, "epochs": 1.0}
 

@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 from conftest import as_flags, prose, tiny_bert, word_tokenizer
 
-from zskd.config.resolve import DistillConfig, packaged_configs, resolve, with_task_defaults
+from zskd.config.distillation import DistillConfig
+from zskd.config.methods.table import METHODS
+from zskd.config.resolve import packaged_configs, resolve
 from zskd.models.backbones import BACKBONES
+from zskd.tasks.defaults import with_task_defaults
 from zskd.tasks.task import TASKS
 
 SCORES = ["task", "rows", "accuracy", "f1", "majority", "above_chance"]
@@ -95,12 +98,14 @@ def test_validate_names_every_problem(cli, tmp_path: Path) -> None:
     assert done.out == ""
 
 
-def test_ls_lists_tasks_configurations_backbones_and_the_cache(cli, tmp_path: Path) -> None:
+def test_ls_lists_tasks_methods_configurations_backbones_and_the_cache(cli, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     assert cli("ls", "--cache-dir", cache).out.endswith("empty\n")
     (cache / "labels").mkdir(parents=True)
     (cache / "labels" / "shard.arrow").write_bytes(b"\0" * 2_500_000)
     lines = [line.split() for line in cli("ls", "--cache-dir", cache).out.splitlines()]
-    for name in (*TASKS, *packaged_configs(), *BACKBONES):
+    for name in (*TASKS, *METHODS, *packaged_configs(), *BACKBONES):
         assert any(words[0] == name for words in lines), name
+    for spec in METHODS.values():
+        assert [spec.name, *spec.summary.split()] in lines
     assert lines[-1] == ["labels", "2.5", "MB"]

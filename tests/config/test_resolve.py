@@ -10,18 +10,9 @@ import yaml
 from conftest import as_flags
 
 from zskd import configs
-from zskd.config.resolve import (
-    DistillConfig,
-    EvaluateConfig,
-    FinetuneConfig,
-    cache_root,
-    field_type,
-    packaged_configs,
-    read_yaml,
-    resolve,
-    to_dict,
-    with_task_defaults,
-)
+from zskd.config.distillation import DistillConfig
+from zskd.config.resolve import cache_root, field_type, packaged_configs, read_yaml, resolve, to_dict
+from zskd.config.verbs import EvaluateConfig, FinetuneConfig
 
 PACKAGED = sorted(Path(configs.__path__[0]).glob("*.yaml"))
 
@@ -177,52 +168,6 @@ def test_cache_folder_is_flag_then_environment_then_home(monkeypatch: pytest.Mon
     assert cache_root(None) == Path("~/.cache/zskd").expanduser()
 
 
-# What a task decides where nothing is given: tokens, and inputs in the pool.
-FROM_TASK = {"sst2": (64, 180_000), "mnli": (96, 90_000), "qnli": (128, 90_000), "topics": (32, 180_000)}
-
-
-@pytest.mark.parametrize("name", FROM_TASK)
-def test_defaults_come_from_the_task_unless_given(own_tasks: dict[str, str], name: str, write) -> None:
-    task = own_tasks.get(name, name)
-    found, problems = resolve(DistillConfig, None, {"task": task})
-    assert (found.max_length, found.pool_size) == FROM_TASK[name] and not problems
-    assert with_task_defaults(DistillConfig(task=task)) == found == with_task_defaults(found)
-    found, _ = resolve(DistillConfig, write("max_length: 50\npool_size: 999\n"), {"task": task, "max_length": "40"})
-    assert (found.max_length, found.pool_size) == (40, 999)
-    for cls in (FinetuneConfig, EvaluateConfig):
-        assert resolve(cls, None, {"task": task})[0].max_length == FROM_TASK[name][0]
-
-
-@pytest.mark.parametrize(
-    "options, objective",
-    [
-        ({"task": "sst2"}, "logit-mse"),
-        ({"task": "mrpc"}, "kd"),
-        ({"task": "topics"}, "kd"),  # more than two classes
-        ({"task": "sst2", "objective": "kd"}, "kd"),
-        ({"task": "sst2", "teacher_outputs": "labels"}, "hard-label"),
-        ({"task": "mnli", "teacher_outputs": "labels", "student": "default"}, "hard-label"),
-        ({"task": "sst2", "teacher_outputs": "labels", "objective": "kd"}, "kd"),
-        ({"task": "sst2", "teacher_outputs": "probabilities"}, "logit-mse"),
-        ({"task": "mnli", "objective": "kd-pt"}, "kd-pt"),
-        ({"task": "sst2", "temperature": 2.0}, "kd"),  # logits are matched without one
-        ({"task": "sst2", "gold_labels": "rows.tsv"}, "kd"),
-        ({"task": "sst2", "student": "someone/student"}, "kd"),
-    ],
-)
-def test_the_objective_is_the_one_that_was_measured_unless_given(
-    own_tasks: dict[str, str], options: dict[str, object], objective: str
-) -> None:
-    options["task"] = own_tasks.get(str(options["task"]), options["task"])
-    found, _ = resolve(DistillConfig, "embedded", options)
-    assert found.objective == objective == with_task_defaults(found).objective
-
-
-def test_a_task_that_is_none_fills_in_nothing() -> None:
-    config = DistillConfig(task="sst-2")
-    assert with_task_defaults(config) == config and config.max_length is None
-
-
 def test_validate_shows_what_comes_from_the_task(cli, write, tmp_path: Path) -> None:
     arguments = ("--config", write("teacher: someone/teacher\ncorpus: embedded\n"), "--output-dir", tmp_path / "run")
     shown = yaml.safe_load(cli("validate", "--task", "rte", *arguments).out)
@@ -232,4 +177,4 @@ def test_validate_shows_what_comes_from_the_task(cli, write, tmp_path: Path) -> 
 def test_plain_dictionary_resolves_to_the_same_options(tiny_config: DistillConfig, write) -> None:
     again, problems = resolve(DistillConfig, write(yaml.safe_dump(to_dict(tiny_config))), {})
     assert not problems
-    assert again == with_task_defaults(tiny_config)
+    assert again == tiny_config

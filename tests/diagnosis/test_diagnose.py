@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import Result
 
-from zskd.config.resolve import DistillConfig
+from zskd.config.distillation import DistillConfig
 from zskd.diagnosis.stored import read_diagnosis
 from zskd.pipeline import distill
 

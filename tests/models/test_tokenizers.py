@@ -36,7 +36,7 @@ from transformers import (
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from transformers.utils import import_utils
 
-from zskd.config.resolve import DistillConfig
+from zskd.config.distillation import DistillConfig
 from zskd.errors import InputError
 from zskd.models.loading import Origin, load_tokenizer
 from zskd.pipeline import distill
@@ -419,7 +419,7 @@ def test_text_passes_between_tokenizers(
 
     monkeypatch.setattr("zskd.transfer.rows.encode", watched)
     config = walk(texts, teacher, student)
-    metrics = distill(config)
+    metrics = distill(config).metrics
     saved = run_path(config) / "student"
     reader, model = AutoTokenizer.from_pretrained(saved), AutoModelForSequenceClassification.from_pretrained(saved)
     start = load(folders[teacher if student == "build" else student])

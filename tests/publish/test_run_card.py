@@ -15,11 +15,13 @@ from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
 
 from zskd.cli import parser
-from zskd.config.resolve import DEFAULT_CONFIG, DistillConfig, resolve
+from zskd.config.distillation import DistillConfig
+from zskd.config.resolve import DEFAULT_CONFIG, resolve
 from zskd.publish import Options, plan
 from zskd.publish.metadata import evaluation_entries
 from zskd.publish.run_card import run_card
 from zskd.runs.read import FinishedRun, read_run
+from zskd.tasks.defaults import with_task_defaults
 from zskd.tasks.task import TASKS
 
 
@@ -128,6 +130,7 @@ def test_command_gives_the_same_options(run: FinishedRun, published_run: Path) -
     }
     config, problems = resolve(DistillConfig, getattr(arguments, "config", None) or DEFAULT_CONFIG, flags)
     assert problems == []
+    config = with_task_defaults(config)
     for name, value in run.config.items():
         if name in ("teacher", "glue_dir"):
             assert getattr(config, name) == Path(value).name

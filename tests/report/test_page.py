@@ -213,7 +213,7 @@ def test_changed_words_say_what_the_generator_wrote() -> None:
 def test_a_report_that_fails_costs_no_student(
     finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from zskd.config.resolve import DistillConfig
+    from zskd.config.distillation import DistillConfig
     from zskd.pipeline import distill
     from zskd.report import page
 
@@ -224,7 +224,7 @@ def test_a_report_that_fails_costs_no_student(
     options = yaml.safe_load((finished_run / "config.yaml").read_text(encoding="utf-8"))
     cache = finished_run.parent / "cache"
     small = {"perturb": "none", "epochs": 1.0, "output_dir": str(tmp_path / "run"), "cache_dir": str(cache)}
-    metrics = distill(DistillConfig(**{**options, **small}))
+    metrics = distill(DistillConfig(**{**options, **small})).metrics
     assert json.loads((tmp_path / "run" / "metrics.json").read_text()) == metrics
     assert (tmp_path / "run" / "student" / "model.safetensors").is_file()
     assert not (tmp_path / "run" / "report.html").exists()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from zskd.config.resolve import DistillConfig
+from zskd.config.distillation import DistillConfig
 from zskd.runs.folder import RunFolder, check_run_folder
 
 TASK = "text_columns: [text]\nlabel_column: label\nlabels: [{}]\n"
@@ -41,16 +41,15 @@ def test_a_folder_without_a_record_is_resumed_by_its_options(tmp_path: Path) -> 
     assert check_run_folder(run.path, config) == []
 
 
-def test_an_option_that_an_older_run_lacks_had_its_default(tmp_path: Path) -> None:
+def test_an_option_that_an_older_run_lacks_counts_as_its_default(tmp_path: Path) -> None:
     config = DistillConfig(task="sst2", output_dir=str(tmp_path / "run"), resume=True)
     run = RunFolder(config)
     run.start({}, {})
-    options = yaml.safe_load((run.path / "config.yaml").read_text(encoding="utf-8"))
-    for name in ("teacher_outputs", "epochs"):
-        del options[name]
-    (run.path / "config.yaml").write_text(yaml.safe_dump(options), encoding="utf-8")
+    path = run.path / "config.yaml"
+    held = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for name in ("method", "student_precision"):
+        del held[name]
+    path.write_text(yaml.safe_dump(held), encoding="utf-8")
     assert check_run_folder(run.path, config) == []
-    (problem,) = check_run_folder(run.path, replace(config, teacher_outputs="labels"))
-    assert "teacher_outputs 'logits' there, 'labels' here" in problem
-    (problem,) = check_run_folder(run.path, replace(config, epochs=9.0))
-    assert "epochs 2.0 there, 9.0 here" in problem
+    (problem,) = check_run_folder(run.path, replace(config, method=["adversarial"], student_precision="bf16"))
+    assert "method [] there, ['adversarial'] here" in problem and "student_precision 'fp32' there" in problem

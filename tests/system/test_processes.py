@@ -20,7 +20,7 @@ from labelled_rows import task_file
 from safetensors.numpy import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from zskd.config.resolve import DistillConfig
+from zskd.config.distillation import DistillConfig
 from zskd.pipeline import distill
 from zskd.system.processes import gather, main_first, on_main
 from zskd.teacher.blackbox import BATCH
@@ -68,7 +68,7 @@ def test_two_processes_of_torchrun_leave_the_student_of_one(
     tiny_config: DistillConfig, without_dropout: Path, tmp_path: Path
 ) -> None:
     small = replace(tiny_config, student=str(without_dropout), logging_steps=1, cache_dir=str(tmp_path / "cache"))
-    alone = distill(replace(small, output_dir=str(tmp_path / "alone")))
+    alone = distill(replace(small, output_dir=str(tmp_path / "alone"))).metrics
     both = replace(small, num_processes=2, cache_dir=str(tmp_path / "other"), output_dir=str(tmp_path / "both"))
     done = zskd(*TORCHRUN, "-m", "zskd", "distill", *as_flags(both))
     assert done.returncode == 0, done.stderr
@@ -208,7 +208,7 @@ def test_a_process_killed_while_labelling_ends_the_run_and_finished_shards_are_n
     assert len(before) == 3 * SHARD_ROWS + 4 * BATCH
     # In one process, this one, which is quicker than to start two; they would find the same shards.
     monkeypatch.syspath_prepend(tmp_path)
-    metrics = distill(replace(config, num_processes=None, resume=True))
+    metrics = distill(replace(config, num_processes=None, resume=True)).metrics
     assert len(asked(tmp_path)) - len(before) == metrics["teacher_queries_live"]
     assert metrics["teacher_queries"] - metrics["teacher_queries_live"] == 3 * SHARD_ROWS
     assert all(file.stat().st_mtime_ns == written for file, written in finished.items())

@@ -14,7 +14,7 @@ from conftest import Result, as_flags
 from labelled_rows import glue_folder, rows_for, write_rows
 
 from zskd.checks import check
-from zskd.config.resolve import DistillConfig
+from zskd.config.distillation import DistillConfig
 from zskd.pipeline import distill
 from zskd.system.files import sha256_file
 from zskd.tasks.task import find_task
@@ -34,8 +34,8 @@ def student(config: DistillConfig) -> str:
 @pytest.mark.parametrize("name", ["kd-sim", "kd-topk"])
 def test_an_objective_reaches_the_student(topics: Callable[..., DistillConfig], tmp_path: Path, name: str) -> None:
     plain, other = (topics(objective=o, output_dir=str(tmp_path / o)) for o in ("kd", name))
-    assert distill(plain)["zero_shot"]["enforced"]
-    assert distill(other)["zero_shot"]["enforced"]
+    assert distill(plain).metrics["zero_shot"]["enforced"]
+    assert distill(other).metrics["zero_shot"]["enforced"]
     assert student(plain) != student(other)
 
 
@@ -45,8 +45,8 @@ def test_gold_labels_join_the_transfer_set_and_end_zero_shot(
     task = find_task(topics().task)
     file = write_rows(tmp_path / "gold.tsv", task, rows_for(task, 40, seed=9))
     plain, gold = topics(output_dir=str(tmp_path / "plain")), topics(gold_labels=str(file))
-    queries = distill(plain)["teacher_queries"]
-    metrics = distill(gold)
+    queries = distill(plain).metrics["teacher_queries"]
+    metrics = distill(gold).metrics
     assert not metrics["zero_shot"]["enforced"]
     assert "gold labels (--gold-labels)" in metrics["zero_shot"]["read_before_training"]
     assert metrics["teacher_queries"] == queries + 40
@@ -60,7 +60,9 @@ def test_objective_of_more_classes_says_what_coincides_and_goes_on(
 ) -> None:
     logging.getLogger("zskd").propagate = True
     with caplog.at_level(logging.INFO, "zskd"):
-        metrics = distill(replace(tiny_config, objective="kd-topk", epochs=0.2, pool_size=128, max_class_share=1.0))
+        metrics = distill(
+            replace(tiny_config, objective="kd-topk", epochs=0.2, pool_size=128, max_class_share=1.0)
+        ).metrics
     assert "with two classes kd-pt, kd-topk and kd are the same; going on with kd-topk" in caplog.text
     assert metrics["steps"] > 0
 

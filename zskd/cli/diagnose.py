@@ -6,8 +6,14 @@ import argparse
 import json
 from typing import Any
 
+from zskd.checks import check_cache_dir, check_corpus, check_options, check_outputs
 from zskd.cli.parser import add_options, build_config, set_up_logging
-from zskd.config.resolve import DiagnoseConfig, run_config
+from zskd.config.verbs import DiagnoseConfig
+from zskd.hub.ask import is_callable_name
+from zskd.models.folder_checks import check_classifier
+from zskd.runs.read import run_config
+from zskd.tasks.labelled import check_header
+from zskd.tasks.task import Task, find_task
 
 EPILOG = """examples:
   zskd diagnose embedded --task mnli
@@ -32,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
         for name in _FROM_RUN:
             if not hasattr(arguments, name) and getattr(run, name):
                 setattr(arguments, name, getattr(run, name))
-    config = build_config(arguments, DiagnoseConfig)
+    config = build_config(arguments, DiagnoseConfig, problems)
     set_up_logging()
     from zskd.diagnosis.diagnose import diagnose
     from zskd.diagnosis.printed import as_text
@@ -40,3 +46,29 @@ def run(arguments: argparse.Namespace) -> int:
     found = diagnose(config)
     print(json.dumps(found) if config.json else as_text(found))
     return 0
+
+
+def problems(config: DiagnoseConfig) -> list[str]:
+    """What is wrong with the options, before anything loads."""
+    return check_options(config, lambda task: _problems(config, task))
+
+
+def _problems(config: DiagnoseConfig, task: Task) -> list[str]:
+    found = []
+    if not config.model:
+        found.append("RUN|TEACHER: expected a run folder, a model folder, a Hub id or `embedded`, found none")
+    elif (run := run_config(config.model)) is not None:
+        if find_task(run.task) != task:
+            found.append(f"--task {task.name}: the run in {config.model} is of {run.task}")
+    elif config.model == "default" and not task.teacher:
+        found.append(f"RUN|TEACHER default: {task.name} names no teacher; give a folder or a Hub id")
+    elif not is_callable_name(config.model):
+        found += check_classifier(task, config.model, config.label_map, "TEACHER", config.max_length)
+    if run_config(config.model) is None:
+        found += check_outputs(config.teacher_outputs, is_callable_name(config.model))
+    elif config.teacher_outputs != DiagnoseConfig.teacher_outputs:
+        found.append(f"--teacher-outputs {config.teacher_outputs}: the run in {config.model} says it; leave it out")
+    found += check_corpus(config.corpus)
+    if config.data is not None:
+        found += [f"--data: {problem}" for problem in check_header(task, config.data)]
+    return found + check_cache_dir(config.cache_dir)

@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 from pathlib import Path
 from typing import Any
 
+from zskd.checks import check
 from zskd.cli import publish
 from zskd.cli.launch import is_main, launch, launched, started_by_launcher
-from zskd.cli.parser import add_options, add_quiet, build_config, set_up_logging
-from zskd.config.resolve import DEFAULT_CONFIG, DistillConfig
+from zskd.cli.parser import add_method_options, add_quiet, add_run_options, brief_row, build_config, set_up_logging
+from zskd.config.distillation import DistillConfig
+from zskd.config.methods.table import unused_options
+from zskd.config.resolve import DEFAULT_CONFIG
 from zskd.runs.folder import run_path
 
-EPILOG = """examples:
+logger = logging.getLogger(__name__)
+
+_FIRST = """examples:
   zskd distill --task sst2
       the default with a Hub: BERT-large teacher, BERT-mini student, WikiText-103
   zskd distill --task sst2 --config embedded --output-dir runs/first
       without a Hub: everything comes from Python packages
+  zskd distill --task sst2 --config embedded --teacher my-classifier
+      your own teacher
+"""
+_PRECEDENCE = "Options come from the configuration (--config, default `glue`), flags override it."
+
+EPILOG = f"""{_FIRST}\
   zskd distill --task sst2 --config embedded --corpus my-text.txt --glue-dir glue_data --seed 1
       other text, and the real dev set as the score
-  zskd distill --task sst2 --config embedded --teacher my-classifier --label-map LABEL_0=negative,LABEL_1=positive
-      your own teacher
   zskd distill --task qnli --config embedded
       two texts: question and passage
   zskd distill --task my-task.yaml --config embedded --teacher my-classifier
@@ -35,24 +45,38 @@ EPILOG = """examples:
       and the student on the Hub when it is finished (private, unless --public)
 
 With --json, standard output is metrics.json and nothing else; the log stays on standard error.
-Options come from the configuration (--config, default `glue`), flags override it."""
+{_PRECEDENCE}"""
 
 
 def add_parser(verbs: Any) -> None:
     """Register the verb."""
     parser = verbs.add_parser("distill", help="train a student from a teacher without its data", epilog=EPILOG)
-    add_options(parser, DistillConfig, config_flag=True)
-    publish.add_flags(parser)
-    add_quiet(parser)
-    parser.add_argument("--json", action="store_true", help="print metrics.json instead of the closing table")
+    parser.first_examples = f"{_FIRST}\n{_PRECEDENCE}"
+    add_run_options(parser)
+    as_json = parser.add_argument("--json", action="store_true", help="print metrics.json instead of the closing table")
+    parser.brief += map(brief_row, (publish.add_flags(parser), as_json, add_quiet(parser)))
+    add_method_options(parser)
     parser.set_defaults(run=run)
+
+
+def distill_config(arguments: argparse.Namespace) -> DistillConfig:
+    """The checked options of a distillation; a warning where an option given is one of a method not in use.
+
+    Raises:
+        InputError: all problems found.
+    """
+    config = build_config(arguments, DistillConfig, check, default_config=DEFAULT_CONFIG)
+    if is_main():
+        for line in unused_options(config, vars(arguments)):
+            logger.warning(line)
+    return config
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Distil and print the closing table, or the metrics as JSON and nothing else."""
-    config = build_config(arguments, DistillConfig, default_config=DEFAULT_CONFIG)
     main = is_main()
     set_up_logging(quiet=arguments.quiet or not main)
+    config = distill_config(arguments)
     then = publish.after_run(arguments) if main else None
     if main:
         _check_hub_ids(config)

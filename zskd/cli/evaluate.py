@@ -6,8 +6,13 @@ import argparse
 import json
 from typing import Any
 
+from zskd.checks import check_options, check_outputs
 from zskd.cli.parser import add_options, add_quiet, build_config, set_up_logging
-from zskd.config.resolve import EvaluateConfig
+from zskd.config.verbs import EvaluateConfig
+from zskd.hub.ask import is_callable_name
+from zskd.models.folder_checks import check_classifier
+from zskd.tasks.labelled import check_header
+from zskd.tasks.task import Task
 
 EPILOG = """examples:
   zskd evaluate --model runs/sst2-0/student --task sst2 --data glue_data/SST-2/dev.tsv
@@ -24,10 +29,11 @@ def add_parser(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Score and print a table or JSON."""
-    config = build_config(arguments, EvaluateConfig)
+    config = build_config(arguments, EvaluateConfig, problems)
     set_up_logging(quiet=arguments.quiet)
-    from zskd.config.resolve import cache_root, input_length
+    from zskd.config.resolve import cache_root
     from zskd.evaluation.scoring import evaluate_rows
+    from zskd.tasks.defaults import input_length
     from zskd.tasks.labelled import read_labelled
     from zskd.tasks.task import find_task
     from zskd.teacher.load import load_teacher
@@ -56,3 +62,27 @@ def run(arguments: argparse.Namespace) -> int:
                 continue
             print(f"{name:14}{f'{value:.4f}' if isinstance(value, float) else value}")
     return 0
+
+
+def problems(config: EvaluateConfig) -> list[str]:
+    """What is wrong with the options, before anything loads."""
+    return check_options(config, lambda task: _problems(config, task))
+
+
+def _problems(config: EvaluateConfig, task: Task) -> list[str]:
+    found = []
+    if not config.model:
+        found.append("--model: expected a folder or Hub id, found none")
+    elif not is_callable_name(config.model):
+        found += check_classifier(task, config.model, config.label_map, "--model")
+    found += check_outputs(config.teacher_outputs, is_callable_name(config.model))
+    if not config.data:
+        found.append("--data: expected a labelled file, or `probe`; found none")
+    elif config.data == "probe":
+        if (probe := task.probe_path()) is None:
+            found.append(f"--data probe: no probe for {task.name} is packaged")
+        else:
+            found += [f"--data probe: {problem}" for problem in check_header(task, probe)]
+    else:
+        found += [f"--data: {problem}" for problem in check_header(task, config.data)]
+    return found

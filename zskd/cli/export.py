@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from zskd.cli.parser import add_quiet, set_up_logging
+from zskd.cli.parser import add_cache_dir, add_quiet, set_up_logging
 from zskd.errors import InputError
 
 FORMATS = ("onnx",)
@@ -40,7 +40,7 @@ def add_parser(verbs: Any) -> None:
     )
     parser.add_argument("--task", metavar="TASK", help="the model's task, where it is not the student of a run")
     parser.add_argument("--output-dir", metavar="DIR", help="folder to write; default RUN/onnx")
-    parser.add_argument("--cache-dir", metavar="DIR", help="cache folder; default $ZSKD_CACHE or ~/.cache/zskd")
+    add_cache_dir(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     add_quiet(parser)
     parser.set_defaults(run=run)

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
+from zskd.checks import check_cache_dir, check_options
 from zskd.cli.parser import add_options, add_quiet, build_config, set_up_logging
-from zskd.config.resolve import FinetuneConfig
+from zskd.config.verbs import FinetuneConfig
+from zskd.hub.ask import is_local
+from zskd.models.folder_checks import check_local
+from zskd.runs.folder import blocking_file
+from zskd.tasks.labelled import check_header
+from zskd.tasks.task import Task
 
 EPILOG = """examples:
   zskd finetune --task sst2 --glue-dir glue_data --base embedded --output-dir runs/teacher-sst2
@@ -29,7 +36,7 @@ def add_parser(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train and print the scores."""
-    config = build_config(arguments, FinetuneConfig)
+    config = build_config(arguments, FinetuneConfig, problems)
     set_up_logging(quiet=arguments.quiet)
     from zskd.finetune import finetune
 
@@ -38,3 +45,31 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{name} ({scores['rows']} rows): accuracy {scores['accuracy']:.4f}")
     print(f"teacher: {done.folder}")
     return 0
+
+
+def problems(config: FinetuneConfig) -> list[str]:
+    """What is wrong with the options, before anything loads."""
+    return check_options(config, lambda task: _problems(config, task))
+
+
+def _problems(config: FinetuneConfig, task: Task) -> list[str]:
+    found = []
+    if config.glue_dir is None and not task.hub_config:
+        found.append("--glue-dir: expected the folder that holds train.tsv, found none")
+    if config.glue_dir is not None:
+        train = check_header(task, task.train_file(config.glue_dir))
+        found += [f"--glue-dir {config.glue_dir}: {problem}" for problem in train]
+    if config.base != "embedded" and is_local(config.base):
+        found += check_local(config.base, "--base", config.max_length)
+    if config.adapter is not None:
+        if config.full:
+            found.append(f"--adapter {config.adapter}: an adapter is where an adapter starts from; leave out --full")
+        needed = ("adapter_config.json", "adapter_model.safetensors")
+        if not all((Path(config.adapter).expanduser() / name).is_file() for name in needed):
+            found.append(f"--adapter {config.adapter}: expected a folder with {' and '.join(needed)}, found none")
+    output = Path(config.output_dir or f"runs/teacher-{task.name}")
+    if blocked := blocking_file(output):
+        found.append(f"--output-dir {output}: expected a folder, found the file {blocked}")
+    elif output.exists() and any(output.iterdir()):
+        found.append(f"--output-dir {output}: expected a new or empty folder, found files in it")
+    return found + check_cache_dir(config.cache_dir)

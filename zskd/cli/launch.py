@@ -12,7 +12,8 @@ from pathlib import Path
 
 import yaml
 
-from zskd.config.resolve import DistillConfig, to_dict
+from zskd.config.distillation import DistillConfig
+from zskd.config.resolve import to_dict
 from zskd.errors import RunError
 
 _LAUNCHED = "ZSKD_LAUNCHED"

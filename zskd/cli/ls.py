@@ -1,4 +1,4 @@
-"""`zskd ls`: tasks, configurations, backbones and what the cache holds."""
+"""`zskd ls`: tasks, methods, configurations, backbones and what the cache holds."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from zskd.cli.parser import add_cache_dir
+from zskd.config.methods.table import METHODS
 from zskd.config.resolve import cache_root, packaged_configs
 from zskd.models.backbones import BACKBONES, backbone_folder
 from zskd.tasks.task import TASKS
@@ -17,8 +19,8 @@ EPILOG = """examples:
 
 def add_parser(verbs: Any) -> None:
     """Register the verb."""
-    parser = verbs.add_parser("ls", help="list tasks, configurations, backbones and the cache", epilog=EPILOG)
-    parser.add_argument("--cache-dir", default=None, help="cache folder; default $ZSKD_CACHE or ~/.cache/zskd")
+    parser = verbs.add_parser("ls", help="list tasks, methods, configurations, backbones and the cache", epilog=EPILOG)
+    add_cache_dir(parser)
     parser.set_defaults(run=run)
 
 
@@ -39,6 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
         lines.append(
             f"  {task.name:6}{kinds:21}{task.max_length:>4} tokens  {', '.join(task.labels):40}{', '.join(extras)}"
         )
+    lines.append("methods")
+    lines += [f"  {spec.name:15}{spec.summary}" for spec in METHODS.values()]
     lines.append("configurations")
     for name, path in packaged_configs().items():
         summary = path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")

@@ -8,13 +8,19 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
-from zskd.checks import check
+from zskd.config import shared
+from zskd.config.distillation import DistillConfig
 from zskd.config.limits import flag
+from zskd.config.methods.table import METHODS
+from zskd.config.option import default_of
 from zskd.config.resolve import Config, field_type, resolve
 from zskd.errors import InputError, nearest
+from zskd.tasks.defaults import with_task_defaults
 
+# Titles in the help by group of options, in their order there.
 _TITLES = {
     "models": "task and models",
     "text": "text",
@@ -22,18 +28,27 @@ _TITLES = {
     "data": "data",
     "training": "training",
     "objective": "the objective",
-    "adversary": "the adversary (with --perturb adversarial)",
     "run": "run",
+    "methods": "methods",
 }
+_COLUMN = 24  # where the texts of a short help begin
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse without abbreviations, whose complaint about an unknown flag names the nearest valid one."""
+    """argparse without abbreviations, whose complaint about an unknown flag names the nearest valid one.
+
+    Attributes:
+        brief: (flag with its value, one line about it). Where there are any, ``--help`` shows these alone, and
+            ``--help-all`` everything.
+        first_examples: the end of a short help, in place of `epilog`.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("allow_abbrev", False)
         kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(*args, **kwargs)
+        self.brief: list[tuple[str, str]] = []
+        self.first_examples = ""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse, but a verb's parser does not hand unknown flags back to be reported without a hint."""
@@ -48,38 +63,123 @@ class Parser(argparse.ArgumentParser):
         """Report as every other wrong input is reported."""
         raise InputError(f"{message} (see `{self.prog} --help`)")
 
+    def format_help(self) -> str:
+        """The short help where there is one, else argparse's."""
+        if not self.brief:
+            return super().format_help()
+        rows = [f"  {name:<{_COLUMN - 2}}{text}" for name, text in self.brief]
+        return "\n".join([self.format_usage(), "options:", *rows, "", self.first_examples, ""])
 
-def add_options(parser: argparse.ArgumentParser, cls: type, *, config_flag: bool = False) -> None:
+    def format_help_all(self) -> str:
+        """Every flag with its whole meaning, as argparse shows it."""
+        return super().format_help()
+
+
+class _HelpAll(argparse.Action):
+    def __call__(self, parser: Any, *rest: Any) -> None:
+        """Print the whole help and stop, as ``--help`` does."""
+        print(parser.format_help_all(), end="")
+        parser.exit()
+
+
+def add_options(parser: Parser, cls: type, *, config_flag: bool = False) -> None:
     """One flag per dataclass field; values stay as typed on the command line until `build_config` casts them."""
-    groups: dict[str, Any] = {}
     if config_flag:
-        parser.add_argument("--config", metavar="NAME|PATH", help="YAML options: a packaged name (`zskd ls`) or a file")
-    for item in dataclasses.fields(cls):
-        title = _TITLES[item.metadata["group"]]
-        group = groups.get(title) or groups.setdefault(title, parser.add_argument_group(title))
-        kind, _ = field_type(cls, item.name)
-        default = [] if item.default is dataclasses.MISSING else item.default
-        # argparse expands % in help texts
-        text = item.metadata["help"].replace("%", "%%")
-        if default not in (None, "", [], False):
-            text += f" (default {default})"
-        options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": text}
-        if kind is bool:
-            options["action"] = argparse.BooleanOptionalAction
-        elif kind is list:
-            options |= {"nargs": "+", "metavar": "SOURCE"}
-        elif "choices" in item.metadata:
-            options["metavar"] = "|".join(item.metadata["choices"])
-        else:
-            options["metavar"] = {int: "N", float: "X"}.get(kind, item.name.rpartition("_")[2].upper())
-        if positional := item.metadata.get("positional"):
-            parser.add_argument(item.name, **(options | {"metavar": positional, "nargs": "?", "help": text}))
-            continue
-        group.add_argument(flag(item.name), **options)
+        _add_config_flag(parser)
+    _add_fields(parser, cls, dataclasses.fields(cls))
 
 
-def build_config(arguments: argparse.Namespace, cls: type[Config], *, default_config: str | None = None) -> Config:
-    """Merge YAML and flags, and check the result.
+def add_run_options(parser: Parser) -> None:
+    """The flags of a distillation but for those of its methods, in a short help and in a whole one.
+
+    `add_method_options` comes last, after the verb's own flags.
+    """
+    methods = {item.name for spec in METHODS.values() for item in dataclasses.fields(spec.options)}
+    parser.usage = f"{parser.prog} --task TASK [options]"
+    parser.brief.append(brief_row(_add_config_flag(parser)))
+    own = [item for item in dataclasses.fields(DistillConfig) if item.name not in methods]
+    _add_fields(parser, DistillConfig, own)
+    parser.brief += [_brief_field(item) for item in own if "brief" in item.metadata]
+
+
+def add_method_options(parser: Parser) -> None:
+    """The options of each method under its name, and ``--help-all``, which shows them."""
+    for spec in METHODS.values():
+        group = parser.add_argument_group(f"method {spec.name}: {spec.summary}")
+        for item in dataclasses.fields(spec.options):
+            _add_field(group, spec.options, item)
+    whole = parser.add_argument("--help-all", action=_HelpAll, nargs=0, help="all options, those of each method too")
+    parser.brief += [brief_row(whole), ("-h, --help", "this help")]
+
+
+def brief_row(action: argparse.Action) -> tuple[str, str]:
+    """The row of a short help for a flag whose whole help text is short enough."""
+    return f"{action.option_strings[0]} {action.metavar or ''}".rstrip(), str(action.help)
+
+
+def _add_config_flag(parser: Parser) -> argparse.Action:
+    return parser.add_argument(
+        "--config", metavar="NAME|PATH", help="YAML options: a packaged name (`zskd ls`) or a file"
+    )
+
+
+def _add_fields(parser: Parser, cls: type, items: Iterable[Any]) -> None:
+    """Flags in groups, which come in the order of `_TITLES`."""
+    by_group: dict[str, list[Any]] = {name: [] for name in _TITLES}
+    for item in items:
+        by_group[item.metadata["group"]].append(item)
+    for name, members in by_group.items():
+        group = parser.add_argument_group(_TITLES[name]) if members else parser
+        for item in members:
+            _add_field(parser if "positional" in item.metadata else group, cls, item)
+
+
+def _add_field(group: Any, cls: type, item: Any) -> None:
+    kind, _ = field_type(cls, item.name)
+    default = default_of(item)
+    text = item.metadata["help"].replace("%", "%%")  # argparse expands % in help texts
+    if default not in (None, "", [], False):
+        text += f" (default {default})"
+    options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": text}
+    if positional := item.metadata.get("positional"):
+        group.add_argument(item.name, **options, metavar=positional, nargs="?")
+        return
+    if kind is bool:
+        options["action"] = argparse.BooleanOptionalAction
+    elif "choices" in item.metadata:
+        options["metavar"] = "|".join(item.metadata["choices"])
+    else:
+        options["metavar"] = _metavar(cls, item)
+    if kind is list:
+        options["nargs"] = "+"
+    group.add_argument(flag(item.name), **options)
+
+
+def _metavar(cls: type, item: Any) -> str:
+    kind, _ = field_type(cls, item.name)
+    name = {int: "N", float: "X"}.get(kind, item.name.rpartition("_")[2].upper())
+    return str(item.metadata.get("metavar", name))
+
+
+def _brief_field(item: Any) -> tuple[str, str]:
+    """The row of a field in a short help. Choices stand in its text, where there is room for them."""
+    kind, _ = field_type(DistillConfig, item.name)
+    value = "" if kind is bool else f" {_metavar(DistillConfig, item)}" + (" ..." if kind is list else "")
+    choices = ", ".join(item.metadata.get("choices", ()))
+    return flag(item.name) + value, item.metadata["brief"].format(default=default_of(item), choices=choices)
+
+
+def build_config(
+    arguments: argparse.Namespace,
+    cls: type[Config],
+    check: Callable[[Config], list[str]],
+    *,
+    default_config: str | None = None,
+) -> Config:
+    """Merge YAML and flags, fill in the task's defaults, and check the result.
+
+    Args:
+        check: finds what is wrong with the options.
 
     Raises:
         InputError: all problems found.
@@ -87,14 +187,20 @@ def build_config(arguments: argparse.Namespace, cls: type[Config], *, default_co
     names = {item.name for item in dataclasses.fields(cls)}
     flags = {name: value for name, value in vars(arguments).items() if name in names}
     config, problems = resolve(cls, getattr(arguments, "config", None) or default_config, flags)
+    config = with_task_defaults(config)
     if problems := problems + check(config):
         raise InputError(problems)
     return config
 
 
-def add_quiet(parser: argparse.ArgumentParser) -> None:
+def add_quiet(parser: Parser) -> argparse.Action:
     """``--quiet``, which no result depends on and no configuration holds."""
-    parser.add_argument("--quiet", action="store_true", help="no log lines and no progress bars, only warnings")
+    return parser.add_argument("--quiet", action="store_true", help="no log lines and no progress bars, only warnings")
+
+
+def add_cache_dir(parser: Parser) -> None:
+    """``--cache-dir`` of a verb that has no configuration."""
+    parser.add_argument("--cache-dir", metavar="DIR", help=shared.CACHE_DIR)
 
 
 def set_up_logging(*, quiet: bool = False) -> None:

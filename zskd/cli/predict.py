@@ -9,8 +9,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TextIO
 
+from zskd.checks import check_cache_dir, check_options
 from zskd.cli.parser import add_options, add_quiet, build_config, set_up_logging
-from zskd.config.resolve import PredictConfig
+from zskd.config.limits import limit_problems
+from zskd.config.verbs import PredictConfig
+from zskd.hub.ask import is_callable_name
+from zskd.tasks.task import Task
 
 EPILOG = """examples:
   zskd predict --model runs/first --input reviews.txt --output answers.tsv
@@ -35,7 +39,7 @@ def add_parser(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Answer as lines arrive."""
-    config = build_config(arguments, PredictConfig)
+    config = build_config(arguments, PredictConfig, problems)
     set_up_logging(quiet=arguments.quiet)
     from zskd.inference.predict import predict
     from zskd.inference.saved import load_saved
@@ -80,3 +84,26 @@ def run(arguments: argparse.Namespace) -> int:
             # Whoever reads has enough (`| head`). What is left in the buffer must not be written at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def problems(config: PredictConfig) -> list[str]:
+    """What is wrong with the options, before anything loads. A task is not needed."""
+    if not config.task:
+        return limit_problems(config) + _problems(config, None)
+    return check_options(config, lambda task: _problems(config, task))
+
+
+def _problems(config: PredictConfig, task: Task | None) -> list[str]:
+    found = []
+    if not config.model:
+        found.append("--model: expected a run folder, a model folder or a Hub id, found none")
+    elif task is None:
+        if config.label_map:
+            found.append(f"--label-map {config.label_map}: names a task's labels; name the task with --task")
+        if config.model in ("embedded", "default") or is_callable_name(config.model):
+            found.append(f"--model {config.model}: expected --task beside it, found none")
+    if config.input != "-" and not Path(config.input).is_file():
+        found.append(f"--input {config.input}: expected a file, or - for standard input; found none")
+    if config.output and Path(config.output).is_dir():
+        found.append(f"--output {config.output}: expected a file, found a folder")
+    return found + check_cache_dir(config.cache_dir)

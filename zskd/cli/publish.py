@@ -77,15 +77,16 @@ def _quiet_bars() -> None:
         disable_progress_bars()
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """`--publish` and `--public` of `zskd distill`."""
+def add_flags(parser: argparse.ArgumentParser) -> argparse.Action:
+    """`--publish`, which is returned, and `--public` of `zskd distill`."""
     group = parser.add_argument_group("publishing")
-    group.add_argument(
-        "--publish", metavar="USER/NAME", help="publish the student when the run has finished, as `zskd publish` does"
+    asked = group.add_argument(
+        "--publish", metavar="USER/NAME", help="publish the finished student, as `zskd publish` does"
     )
     group.add_argument(
         "--public", action="store_true", help="publish for everybody; without it the repository is private"
     )
+    return asked
 
 
 class AfterRun:

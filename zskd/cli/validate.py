@@ -7,8 +7,9 @@ from typing import Any
 
 import yaml
 
-from zskd.cli.parser import add_options, build_config
-from zskd.config.resolve import DEFAULT_CONFIG, DistillConfig, to_dict
+from zskd.cli.distill import distill_config
+from zskd.cli.parser import add_method_options, add_run_options, set_up_logging
+from zskd.config.resolve import to_dict
 
 EPILOG = """examples:
   zskd validate --task sst2 --config embedded
@@ -18,12 +19,14 @@ EPILOG = """examples:
 def add_parser(verbs: Any) -> None:
     """Register the verb."""
     parser = verbs.add_parser("validate", help="check the options of a distillation without starting it", epilog=EPILOG)
-    add_options(parser, DistillConfig, config_flag=True)
+    add_run_options(parser)
+    add_method_options(parser)
+    parser.first_examples = EPILOG
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the resolved options; problems are raised by `build_config`."""
-    config = build_config(arguments, DistillConfig, default_config=DEFAULT_CONFIG)
-    print(yaml.safe_dump(to_dict(config), sort_keys=False), end="")
+    """Print the resolved options; problems are raised by `distill_config`."""
+    set_up_logging()
+    print(yaml.safe_dump(to_dict(distill_config(arguments)), sort_keys=False), end="")
     return 0

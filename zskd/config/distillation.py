@@ -9,14 +9,14 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
+from zskd.config import shared
 from zskd.config.methods.adversarial import AdversarialOptions
 from zskd.config.methods.class_balance import ClassBalanceOptions
 from zskd.config.objective import ObjectiveOptions
-from zskd.config.option import MAX_SEED, PRECISIONS, TEACHER_OUTPUTS, option
+from zskd.config.option import option
 
 PERTURBATIONS = ("none", "random", "adversarial")
 STUDENT_PRECISIONS = ("fp32", "bf16")
-POOL_SIZES = {1: 180_000, 2: 90_000}  # by number of input texts; a pair costs more tokens
 
 Part = TypeVar("Part")
 
@@ -26,56 +26,50 @@ class RunOptions:
     """What every distillation run depends on, whatever its objective and its methods."""
 
     # What is distilled into what
-    task: str = option("", "task name (`zskd ls` lists them) or a task file (.yaml)", group="models")
+    task: str = shared.task()
     teacher: str = option(
         "default",
         "Hub id or folder of a fine-tuned classifier; `embedded`: the packaged adapter on its backbone; "
         "`default`: the task's teacher on the Hub",
+        brief="fine-tuned classifier: folder, Hub id or `embedded`",
         group="models",
     )
     teacher_revision: str | None = option(None, "commit or tag of a Hub teacher", group="models")
-    label_map: str | None = option(
-        None,
-        "the teacher's label names in the task's words, for example LABEL_0=negative,LABEL_1=positive",
-        group="models",
-    )
-    teacher_outputs: str = option(
-        "logits",
-        "what a callable teacher returns: logits or probabilities per class, or labels alone, class numbers or names "
-        "(0.999 for that class, the rest shared by the others; the objective is then hard-label unless named)",
-        choices=TEACHER_OUTPUTS,
-        group="models",
-    )
+    label_map: str | None = shared.label_map("the teacher's")
+    teacher_outputs: str = shared.teacher_outputs()
     student: str = option(
         "build",
         "Hub id or folder the student starts from; `build`: made from the teacher under --compression; "
         "`default`: the task's student on the Hub",
+        brief="what it starts from: `build`, a folder or a Hub id",
         group="models",
     )
     student_revision: str | None = option(None, "commit or tag of a Hub student", group="models")
     compression: float = option(
-        30.0, "a built student has at most 1/COMPRESSION of the teacher's parameters", low=1.5, group="models"
+        30.0,
+        "a built student has at most 1/COMPRESSION of the teacher's parameters",
+        brief="at most 1/X of the teacher's parameters (default {default:g})",
+        low=1.5,
+        group="models",
     )
     # Text
-    corpus: list[str] = option(
-        [],
-        "out-of-domain text: files (.txt .txt.gz .jsonl .parquet), folders, Hub data sets "
-        "(ID or ID:CONFIG), or `embedded` (documentation prose already on this machine)",
-        group="text",
-    )
+    corpus: list[str] = shared.corpus([])
     corpus_fraction: float = option(1.0, "share of the source documents to use", low=0.0001, high=1.0, group="text")
     perturb: str = option(
         "random",
         "how the text is changed; adversarial: at random, and later in training by a generator, for as many teacher "
         "queries",
         choices=PERTURBATIONS,
+        brief="how the text is changed: {choices}",
         group="text",
     )
     method: list[str] = option(
         [],
-        "published methods beside the objective, separated by commas (`zskd ls` lists them)",
-        group="methods",
+        "published methods beside the objective, separated by commas or spaces (`zskd ls` lists them)",
+        brief="published methods beside the objective (`zskd ls`)",
+        metavar="NAME",
         separator=",",
+        group="methods",
     )
     pool_size: int | None = option(
         None,
@@ -90,21 +84,9 @@ class RunOptions:
         low=16,
         group="text",
     )
-    max_length: int | None = option(
-        None,
-        "tokens; longer inputs are cut, for teacher and student; default: the task's (`zskd ls`)",
-        low=8,
-        high=512,
-        group="text",
-    )
+    max_length: int | None = shared.max_length("the task's (`zskd ls`); for teacher and student alike", "text")
     # Labelling and selection
-    precision: str = option(
-        "auto",
-        "precision of the teacher; auto: bf16 where the device has it natively, else fp16 on a GPU and fp32 on a CPU, "
-        "where fp16 is mostly slower",
-        choices=PRECISIONS,
-        group="labels",
-    )
+    precision: str = shared.precision("the teacher", group="labels")
     compile: bool = option(
         False,
         "turn the teacher into machine code with torch.compile before it labels (needs a C++ compiler; takes a minute, "
@@ -119,8 +101,14 @@ class RunOptions:
         group="labels",
     )
     # Training
-    epochs: float = option(2.0, "passes over the labelled inputs", low=0.001, group="training")
-    batch_size: int = option(64, "inputs per step, over all processes", low=1, group="training")
+    epochs: float = shared.epochs(2.0, "labelled inputs")
+    batch_size: int = option(
+        64,
+        "inputs per step, over all processes",
+        brief="inputs per step, over all processes (default {default})",
+        low=1,
+        group="training",
+    )
     gradient_accumulation: int = option(1, "steps whose gradients are added up", low=1, group="training")
     learning_rate: float | None = option(
         None,
@@ -128,10 +116,8 @@ class RunOptions:
         low=0.0,
         group="training",
     )
-    warmup: float = option(
-        0.06, "share of the steps in which the learning rate rises", low=0.0, high=1.0, group="training"
-    )
-    weight_decay: float = option(0.01, "decoupled weight decay", low=0.0, group="training")
+    warmup: float = shared.warmup()
+    weight_decay: float = shared.weight_decay()
     checkpoints: int = option(
         10, "checkpoints per run; the one with the lowest loss on held-out text wins", low=1, group="training"
     )
@@ -150,20 +136,31 @@ class RunOptions:
         group="objective",
     )
     # Run
-    seed: int = option(0, "seed of everything random", low=0, high=MAX_SEED, group="run")
+    seed: int = shared.seed()
     glue_dir: str | None = option(
-        None, "GLUE folder (or the task's own) whose dev file is scored after training", group="run"
+        None,
+        "GLUE folder (or the task's own) whose dev file is scored after training",
+        brief="folder whose dev file is scored after training",
+        group="run",
     )
     hub_eval: bool = option(False, "score the dev set of nyu-mll/glue from the Hub after training", group="run")
-    output_dir: str | None = option(None, "run folder; default runs/TASK-SEED", group="run")
-    resume: bool = option(False, "continue the run that the run folder holds", group="run")
+    output_dir: str | None = option(
+        None, "run folder; default runs/TASK-SEED", brief="run folder (default runs/TASK-SEED)", group="run"
+    )
+    resume: bool = option(
+        False,
+        "continue the run that the run folder holds",
+        brief="continue the run that the run folder holds",
+        group="run",
+    )
     num_processes: int | None = option(
         None,
         "processes: that many are started on this machine, or, under torchrun or accelerate, have to be there",
+        brief="processes on this machine",
         low=1,
         group="run",
     )
-    cache_dir: str | None = option(None, "cache folder; default $ZSKD_CACHE or ~/.cache/zskd", group="run")
+    cache_dir: str | None = shared.cache_dir()
 
 
 @dataclass

@@ -5,14 +5,24 @@ from __future__ import annotations
 from dataclasses import field
 from typing import Any
 
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-TEACHER_OUTPUTS = ("logits", "probabilities", "labels")
-MAX_SEED = 2**32 - 1  # NumPy's legacy generator takes no larger one
-
 
 def option(default: Any, help: str, **metadata: Any) -> Any:
-    """A dataclass field with its help text, its group (``group``) and its limits (``low``, ``high``, ``choices``)."""
+    """A dataclass field that `zskd.cli.parser` makes a flag of.
+
+    Args:
+        help: what the option means, for ``--help``, or for ``--help-all`` where there is a ``brief``.
+        metadata: ``group``, the title in the help (none for the options of a method, which stand under its name); the
+            limits ``low``, ``high`` and ``choices``; ``brief``, one line for the short help of a verb that has two, in
+            which ``{default}`` and ``{choices}`` are filled in; ``metavar`` of a list; ``separator`` between a list's
+            values; ``positional``, the name of an argument without a flag; ``model=True`` for the name of a model
+            folder or Hub id.
+    """
     metadata["help"] = help
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
     return field(default=default, metadata=metadata)
+
+
+def default_of(item: Any) -> Any:
+    """The default of a field of `option`."""
+    return item.default_factory() if callable(item.default_factory) else item.default

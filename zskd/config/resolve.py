@@ -1,5 +1,7 @@
 """From YAML files and flags to a configuration. Precedence is default < YAML file < flag; `resolve` applies it.
 
+What a task decides where nothing is given is filled in later, by `zskd.tasks.defaults.with_task_defaults`.
+
 This module imports neither torch nor transformers, so that ``zskd --help`` and the checks stay quick.
 """
 
@@ -15,31 +17,10 @@ from typing import Any, TypeVar
 
 import yaml
 
-from zskd.config.distillation import POOL_SIZES, DistillConfig
+from zskd.config.distillation import DistillConfig
 from zskd.config.limits import flag
 from zskd.config.verbs import DiagnoseConfig, EvaluateConfig, FinetuneConfig, PredictConfig
 from zskd.errors import InputError, nearest
-from zskd.tasks.task import Task, find_task
-
-__all__ = [
-    "DEFAULT_CONFIG",
-    "POOL_SIZES",
-    "Config",
-    "DiagnoseConfig",
-    "DistillConfig",
-    "EvaluateConfig",
-    "FinetuneConfig",
-    "PredictConfig",
-    "cache_root",
-    "field_type",
-    "input_length",
-    "packaged_configs",
-    "read_yaml",
-    "resolve",
-    "run_config",
-    "to_dict",
-    "with_task_defaults",
-]
 
 DEFAULT_CONFIG = "glue"  # of `zskd distill` without --config
 
@@ -98,6 +79,9 @@ def _cast(cls: type, name: str, value: Any) -> Any:
         items = value if isinstance(value, list) else [value]
         if any(item is None or isinstance(item, dict | list) for item in items):
             raise ValueError
+        separator = next(item for item in dataclasses.fields(cls) if item.name == name).metadata.get("separator")
+        if separator:  # or spaces
+            return [part for item in items for part in str(item).replace(separator, " ").split()]
         return [str(item) for item in items]
     if kind is bool:
         if isinstance(value, bool):
@@ -119,8 +103,8 @@ def resolve(cls: type[Config], config: str | None, flags: dict[str, Any]) -> tup
     """Merge defaults, a YAML configuration and flags.
 
     Returns:
-        The config object, and every unknown key and value of a wrong type; such options keep their default, so
-        that the rest can still be checked.
+        The options as they were given, and every unknown key and value of a wrong type; such options keep their
+        default, so that the rest can still be checked.
     """
     problems: list[str] = []
     values: dict[str, Any] = {}
@@ -140,56 +124,7 @@ def resolve(cls: type[Config], config: str | None, flags: dict[str, Any]) -> tup
             except (TypeError, ValueError, OverflowError):
                 kind = field_type(cls, key)[0].__name__
                 problems.append(f"{flag(key)}: expected a value of type {kind}, found {value!r}")
-    return with_task_defaults(cls(**merged)), problems
-
-
-def run_config(name: str) -> DistillConfig | None:
-    """Options of the run in a folder; None where `name` is not the folder of a run.
-
-    Raises:
-        InputError: the run's configuration is not one of this version.
-    """
-    path = Path(name).expanduser() / "config.yaml"
-    if not name or not path.is_file() or not path.with_name("record.json").is_file():
-        return None
-    config, problems = resolve(DistillConfig, str(path), {})
-    if problems:
-        raise InputError(problems)
-    return config
-
-
-def input_length(config: DistillConfig | FinetuneConfig | EvaluateConfig | DiagnoseConfig) -> int:
-    """Tokens of an input, of a configuration that `with_task_defaults` has filled in."""
-    assert config.max_length is not None
-    return config.max_length
-
-
-def _objective(config: DistillConfig, task: Task) -> str:
-    """The objective where none is asked for: what was measured to be best (docs/measurements.md), else KD.
-
-    A temperature or gold labels ask for an objective that heeds them.
-    """
-    if config.teacher_outputs == "labels":
-        return "hard-label"
-    plain = config.temperature == DistillConfig.temperature and config.gold_labels is None
-    measured = config.student == "build" and not task.is_pair and task.num_labels == 2
-    return "logit-mse" if measured and plain else "kd"
-
-
-def with_task_defaults(config: Config) -> Config:
-    """The configuration with the task's own values where none was given; unchanged where there is no such task."""
-    try:
-        task = find_task(config.task or "")
-    except InputError:
-        return config  # `zskd.checks.check` says what is wrong with it
-    defaults: dict[str, Any] = {"max_length": task.max_length, "pool_size": POOL_SIZES[len(task.text_columns)]}
-    if isinstance(config, DistillConfig):
-        defaults["objective"] = _objective(config, task)
-    filled = dataclasses.replace(config)
-    for name, value in defaults.items():
-        if getattr(config, name, value) is None:
-            setattr(filled, name, value)
-    return filled
+    return cls(**merged), problems
 
 
 def to_dict(config: DistillConfig | FinetuneConfig | EvaluateConfig | DiagnoseConfig) -> dict[str, Any]:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zskd.config.option import MAX_SEED, PRECISIONS, TEACHER_OUTPUTS, option
+from zskd.config import shared
+from zskd.config.option import option
 
 
 @dataclass
 class FinetuneConfig:
     """Options of `zskd finetune`: train a teacher from labelled rows in GLUE's layout."""
 
-    task: str = option("", "task name (`zskd ls` lists them) or a task file (.yaml)", group="models")
+    task: str = shared.task()
     base: str = option("embedded", "backbone: `embedded`, a Hub id or a folder", group="models")
     adapter: str | None = option(
         None, "folder of an adapter of the same base and rank to start from, for example MNLI's for RTE", group="models"
@@ -26,30 +27,24 @@ class FinetuneConfig:
     )
     selection_rows: int = option(600, "training rows kept aside to choose the checkpoint", low=16, group="data")
     max_rows: int | None = option(None, "use at most this many training rows", low=32, group="data")
-    max_length: int | None = option(
-        None, "tokens; longer inputs are cut; default: the task's", low=8, high=512, group="data"
-    )
-    epochs: float = option(3.0, "passes over the training rows", low=0.001, group="training")
+    max_length: int | None = shared.max_length("the task's")
+    epochs: float = shared.epochs(3.0, "training rows")
     batch_size: int = option(32, "rows per step", low=1, group="training")
     learning_rate: float = option(
         7.0e-4, "peak learning rate (full weights want about 3.0e-5)", low=0.0, group="training"
     )
-    warmup: float = option(
-        0.06, "share of the steps in which the learning rate rises", low=0.0, high=1.0, group="training"
-    )
-    weight_decay: float = option(0.01, "decoupled weight decay", low=0.0, group="training")
+    warmup: float = shared.warmup()
+    weight_decay: float = shared.weight_decay()
     checkpoints: int = option(
         12,
         "evaluations per run; the best on the kept rows, or a mean of the last ones, wins",
         low=1,
         group="training",
     )
-    precision: str = option(
-        "auto", "precision of training, as in `distill`; fp16 on a GPU only", choices=PRECISIONS, group="training"
-    )
-    seed: int = option(0, "seed of everything random", low=0, high=MAX_SEED, group="run")
+    precision: str = shared.precision("training (fp16 on a GPU only)", group="training")
+    seed: int = shared.seed()
     output_dir: str | None = option(None, "folder of the trained teacher; default runs/teacher-TASK", group="run")
-    cache_dir: str | None = option(None, "cache folder; default $ZSKD_CACHE or ~/.cache/zskd", group="run")
+    cache_dir: str | None = shared.cache_dir()
 
 
 @dataclass
@@ -62,9 +57,7 @@ class PredictConfig:
         "task whose labels and number of texts the model is held to; without it the model's own labels count",
         group="models",
     )
-    label_map: str | None = option(
-        None, "with --task: the model's label names in the task's words, as in `distill`", group="models"
-    )
+    label_map: str | None = shared.label_map("with --task: the model's")
     input: str = option(
         "-", "file with one input a line, two texts separated by a tab; -: standard input", group="data"
     )
@@ -72,16 +65,10 @@ class PredictConfig:
     batch_size: int = option(
         32, "lines that are answered together; fewer where no more have arrived", low=1, group="data"
     )
-    max_length: int | None = option(
-        None,
-        "tokens; longer inputs are cut; default: the task's, the run's or the model's",
-        low=8,
-        high=512,
-        group="data",
-    )
-    precision: str = option("fp32", "precision of the model", choices=PRECISIONS, group="data")
-    json: bool = option(False, "one JSON object a line instead of a table with tabs", group="run")
-    cache_dir: str | None = option(None, "cache folder; default $ZSKD_CACHE or ~/.cache/zskd", group="run")
+    max_length: int | None = shared.max_length("the task's, the run's or the model's")
+    precision: str = shared.precision("the model", "fp32")
+    json: bool = shared.as_json("one JSON object a line instead of a table with tabs")
+    cache_dir: str | None = shared.cache_dir()
 
 
 @dataclass
@@ -89,18 +76,14 @@ class EvaluateConfig:
     """Options of `zskd evaluate`: score a saved classifier on a labelled file."""
 
     model: str = option("", "folder or Hub id of the classifier", group="models")
-    task: str = option("", "task name (`zskd ls` lists them) or a task file (.yaml)", group="models")
-    label_map: str | None = option(None, "the model's label names in the task's words, as in `distill`", group="models")
-    teacher_outputs: str = option(
-        "logits", "what a callable returns, as in `distill`", choices=TEACHER_OUTPUTS, group="models"
-    )
+    task: str = shared.task()
+    label_map: str | None = shared.label_map("the model's")
+    teacher_outputs: str = shared.teacher_outputs()
     data: str = option("", "labelled file in GLUE's columns, or `probe`", group="data")
-    max_length: int | None = option(
-        None, "tokens; longer inputs are cut; default: the task's", low=8, high=512, group="data"
-    )
-    precision: str = option("fp32", "precision of the model", choices=PRECISIONS, group="data")
-    json: bool = option(False, "print one JSON object instead of a table", group="run")
-    cache_dir: str | None = option(None, "cache folder; default $ZSKD_CACHE or ~/.cache/zskd", group="run")
+    max_length: int | None = shared.max_length("the task's")
+    precision: str = shared.precision("the model", "fp32")
+    json: bool = shared.as_json()
+    cache_dir: str | None = shared.cache_dir()
 
 
 @dataclass
@@ -113,26 +96,16 @@ class DiagnoseConfig:
         group="models",
         positional="RUN|TEACHER",
     )
-    task: str = option(
-        "", "task name (`zskd ls` lists them) or a task file (.yaml); default: the run's", group="models"
-    )
-    label_map: str | None = option(
-        None, "the teacher's label names in the task's words, as in `distill`", group="models"
-    )
-    teacher_outputs: str = option(
-        "logits", "what a callable teacher returns, as in `distill`", choices=TEACHER_OUTPUTS, group="models"
-    )
-    corpus: list[str] = option(
-        ["embedded"], "out-of-domain text, as in `distill`; default: the run's, else `embedded`", group="text"
-    )
+    task: str = shared.task("; default: the run's")
+    label_map: str | None = shared.label_map("the teacher's")
+    teacher_outputs: str = shared.teacher_outputs()
+    corpus: list[str] = shared.corpus(["embedded"], "; default: the run's, else `embedded`")
     texts: int = option(4_096, "inputs made of the text", low=64, group="text")
-    max_length: int | None = option(
-        None, "tokens; longer inputs are cut; default: the run's or the task's", low=8, high=512, group="text"
-    )
+    max_length: int | None = shared.max_length("the run's or the task's", "text")
     data: str | None = option(
         None, "labelled file in the task's columns, for the calibration; default: the task's probe", group="data"
     )
-    precision: str = option("auto", "precision of the teacher, as in `distill`", choices=PRECISIONS, group="run")
-    seed: int = option(0, "seed of the inputs", low=0, high=MAX_SEED, group="run")
-    json: bool = option(False, "print one JSON object instead of text", group="run")
-    cache_dir: str | None = option(None, "cache folder; default $ZSKD_CACHE or ~/.cache/zskd", group="run")
+    precision: str = shared.precision("the teacher", group="run")
+    seed: int = shared.seed("the inputs")
+    json: bool = shared.as_json("print one JSON object instead of text")
+    cache_dir: str | None = shared.cache_dir()

@@ -9,12 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from zskd.config.resolve import DiagnoseConfig, DistillConfig, cache_root, input_length, run_config
+from zskd.config.distillation import DistillConfig
+from zskd.config.resolve import cache_root
+from zskd.config.verbs import DiagnoseConfig
 from zskd.diagnosis.findings import advise, find
 from zskd.diagnosis.signals import measure
 from zskd.diagnosis.stored import FILE
 from zskd.errors import InputError
+from zskd.runs.read import run_config
 from zskd.system.files import write_text
+from zskd.tasks.defaults import input_length
 from zskd.tasks.labelled import read_labelled
 from zskd.tasks.task import Task, find_task
 from zskd.teacher.base import Teacher

@@ -1,4 +1,4 @@
-"""The last room: evaluation files are opened here, once, and the results are put together."""
+"""The results of a run. Evaluation files are opened here, once, after training."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
-from zskd.config.resolve import DistillConfig, input_length
+from zskd.config.distillation import DistillConfig
+from zskd.config.methods.table import METHODS
 from zskd.errors import InputError
 from zskd.evaluation.analysis import latency
 from zskd.evaluation.scoring import evaluate_rows
@@ -17,13 +18,13 @@ from zskd.hub.glue_rows import hub_rows
 from zskd.metrics.scores import above_chance, compare, score_predictions
 from zskd.runs.folder import RunFolder
 from zskd.runs.read import read_part
+from zskd.tasks.defaults import input_length
 from zskd.tasks.labelled import Labelled, read_labelled
 from zskd.tasks.task import Task
 from zskd.teacher.base import Teacher
 from zskd.teacher.classifier import Classifier
 from zskd.text.shaping import text_columns
 from zskd.training.fit import Fit
-from zskd.transfer.selection import Selection
 from zskd.transfer.transfer_report import overlap
 
 logger = logging.getLogger(__name__)
@@ -37,11 +38,6 @@ def finished(run: RunFolder) -> dict[str, Any] | None:
     if metrics is not None:
         logger.info("%s holds the finished run; nothing to resume", run.path)
     return metrics
-
-
-def class_line(selection: Selection) -> str:
-    """Teacher's classes in the transfer set, in one line."""
-    return ", ".join(f"{name} {100 * entry['share']:.0f} %" for name, entry in selection.report.items())
 
 
 def _evaluation_sets(config: DistillConfig, task: Task) -> dict[str, Labelled]:
@@ -190,7 +186,13 @@ def metrics(config: DistillConfig, task: Task, outcome: Outcome, run: RunFolder,
     record, scores, agreed, fitted = outcome.record, outcome.scores, outcome.agreed, outcome.fitted
     teacher, student = outcome.teacher, outcome.student
     raw, above = retention(scores)
-    written = fitted.trainer.phase2.queries if fitted.trainer.phase2 is not None else 0
+    methods = fitted.trainer.seam.methods
+    by_use = {spec.use: 0 for spec in METHODS.values() if spec.use is not None}
+    for method in methods:
+        use = METHODS[method.name].use if method.name in METHODS else None
+        if use is not None:
+            by_use[use] = method.queries
+    asked = sum(method.queries for method in methods)
     return {
         "task": task.name,
         "seed": config.seed,
@@ -207,13 +209,9 @@ def metrics(config: DistillConfig, task: Task, outcome: Outcome, run: RunFolder,
         "agreement": agreed["raw"],
         "agreement_majority": agreed["majority"],
         "agreement_above_chance": agreed["above_chance"],
-        "teacher_queries": outcome.queries + outcome.single_tokens + written,
-        "teacher_queries_live": outcome.live + written,
-        "teacher_queries_by_use": {
-            "texts": outcome.queries,
-            "single_tokens": outcome.single_tokens,
-            "generator": written,
-        },
+        "teacher_queries": outcome.queries + outcome.single_tokens + asked,
+        "teacher_queries_live": outcome.live + asked,
+        "teacher_queries_by_use": {"texts": outcome.queries, "single_tokens": outcome.single_tokens, **by_use},
         "transfer_set": record["transfer_set"],
         "steps": fitted.steps,
         "best_step": fitted.best_step,

@@ -8,11 +8,13 @@ import shlex
 from pathlib import PurePath
 from typing import Any
 
+from zskd.config.distillation import DistillConfig
 from zskd.config.limits import flag
-from zskd.config.resolve import DEFAULT_CONFIG, DistillConfig, packaged_configs, resolve
+from zskd.config.resolve import DEFAULT_CONFIG, packaged_configs, resolve
 from zskd.hub.ask import is_callable_name, is_local
 from zskd.models.backbones import EMBEDDED
 from zskd.runs.read import FinishedRun
+from zskd.tasks.defaults import with_task_defaults
 
 # Options that say where a run keeps its files and what it prints, not what it does.
 _ELSEWHERE = ("resume", "output_dir", "cache_dir", "report_to", "logging_steps")
@@ -75,7 +77,7 @@ def reproducing_command(run: FinishedRun) -> str:
     wanted = _public_options(run)
     best: tuple[int, str, dict[str, Any]] | None = None
     for name in sorted(packaged_configs(), key=lambda name: name != DEFAULT_CONFIG):
-        base, _ = resolve(DistillConfig, name, {"task": run.config["task"]})
+        base = with_task_defaults(resolve(DistillConfig, name, {"task": run.config["task"]})[0])
         different = {key: value for key, value in wanted.items() if getattr(base, key) != value}
         if any(value in (None, []) for value in different.values()):
             continue  # no flag takes an option back

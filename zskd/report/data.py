@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from zskd.config.distillation import DistillConfig
+from zskd.config.methods.adversarial import AdversarialOptions
 from zskd.diagnosis.stored import read_diagnosis
 from zskd.errors import InputError
 from zskd.runs.folder import FREE_OPTIONS
@@ -18,7 +18,7 @@ from zskd.runs.read import FinishedRun, read_part, read_run
 # Options that say where and how a run was made, not what it is.
 _CIRCUMSTANCES = ("seed", *FREE_OPTIONS)
 
-_ADVERSARY = {item.name for item in fields(DistillConfig) if item.metadata["group"] == "adversary"}
+_ADVERSARY = {item.name for item in fields(AdversarialOptions)}
 
 _OPTIONAL = {
     "record.json": "corpus, fingerprints and label names",

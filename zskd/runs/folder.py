@@ -27,7 +27,8 @@ from typing import Any
 
 import yaml
 
-from zskd.config.resolve import DistillConfig, to_dict
+from zskd.config.distillation import DistillConfig
+from zskd.config.resolve import to_dict
 from zskd.errors import InputError
 from zskd.runs.read import read_part
 from zskd.system.files import write_text
@@ -100,8 +101,7 @@ def check_run_folder(path: Path, config: DistillConfig) -> list[str]:
     held = _held_options(path)
     if held is None:
         return [f"{shown}: expected an empty or new folder, found other files in it"]
-    wanted = to_dict(config)
-    held = to_dict(DistillConfig()) | held  # an option that came later had its default
+    wanted, held = to_dict(config), to_dict(DistillConfig()) | held  # an older run lacks what was the only way then
     different = [key for key in wanted if key not in FREE_OPTIONS and held[key] != wanted[key]]
     if different:
         changes = ", ".join(f"{key} {held[key]!r} there, {wanted[key]!r} here" for key in different[:4])

@@ -11,7 +11,10 @@ from typing import Any
 
 import yaml
 
+from zskd.config.distillation import DistillConfig
+from zskd.config.resolve import resolve
 from zskd.errors import InputError
+from zskd.tasks.defaults import with_task_defaults
 
 # What a file holds, for messages, and the keys that nothing can be done without.
 _CONTENT = {"config.yaml": "the options of a distillation", "metrics.json": "the results of a run"}
@@ -127,3 +130,18 @@ def read_run(path: str | Path, needs: Sequence[str] = ()) -> FinishedRun:
         analysis=read_part(folder, "analysis.json"),
         transfer_set=read_part(folder, "transfer_set.json"),
     )
+
+
+def run_config(name: str) -> DistillConfig | None:
+    """Options of the run in a folder; None where `name` is not the folder of a run.
+
+    Raises:
+        InputError: the run's configuration is not one of this version.
+    """
+    path = Path(name).expanduser() / "config.yaml"
+    if not name or not path.is_file() or not path.with_name("record.json").is_file():
+        return None
+    config, problems = resolve(DistillConfig, str(path), {})
+    if problems:
+        raise InputError(problems)
+    return with_task_defaults(config)

@@ -75,14 +75,15 @@ def _key(sources: list[Source], fraction: float) -> str:
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
 
 
-def build_corpus(sources: list[Source], fraction: float, cache: Path) -> Corpus:
+def build_corpus(sources: list[Source], fraction: float, cache: Path, *, least: int | None = None) -> Corpus:
     """Read, clean and deduplicate the sources, or open the copy that the cache holds; a damaged one is written anew.
 
     Args:
         fraction: share of the passages to use, chosen by their hash.
+        least: sentences that have to remain; None: `MIN_SENTENCES`.
 
     Raises:
-        InputError: a source is unusable, or fewer than `MIN_SENTENCES` sentences remain.
+        InputError: a source is unusable, or too few sentences remain.
     """
     folder = cache / "corpora" / _key(sources, fraction)[:32]
     rows, record = folder / "sentences.arrow", folder / "corpus.json"
@@ -92,9 +93,10 @@ def build_corpus(sources: list[Source], fraction: float, cache: Path) -> Corpus:
         write_arrow(rows, _batches(sources, fraction, counts, digest), _SCHEMA)
         write_text(record, json.dumps({**counts, "fingerprint": digest.hexdigest()}))
     found = json.loads(record.read_text(encoding="utf-8"))
-    if found["sentences"] < MIN_SENTENCES:
+    least = MIN_SENTENCES if least is None else least
+    if found["sentences"] < least:
         raise InputError(
-            f"--corpus {' '.join(source.name for source in sources)}: expected at least {MIN_SENTENCES} distinct "
+            f"--corpus {' '.join(source.name for source in sources)}: expected at least {least} distinct "
             f"sentences, found {found['sentences']}; add text or raise --corpus-fraction"
         )
     return Corpus(

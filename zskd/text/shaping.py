@@ -20,6 +20,7 @@ from zskd.errors import InputError
 from zskd.system.arrow import ROWS, is_sound, open_arrow, write_arrow
 from zskd.system.files import sha256_file
 from zskd.system.progress import bar
+from zskd.system.seeds import Stream, generator
 from zskd.text.corpus import Corpus, hash64
 from zskd.text.pairs import PERTURBED_SHARE, pair_texts, perturbed_share
 from zskd.text.words import as_question, corpus_words, perturb_words, question_starter, sub_span
@@ -32,7 +33,6 @@ PAIR_FORMAT = 6
 INPUTS_PER_SENTENCE = 40
 SENTENCE_SHARE = 1 / 6  # of a pool of single texts; the rest are sub-spans
 HELDOUT_LIMIT = 0.2  # held-out documents are at most this share of all
-STREAM = 1  # first word of every random generator's seed
 
 TEXT_COLUMNS = ("text", "text_b")
 _ONE_TEXT = pa.schema({"text": pa.string(), "family": pa.string()})
@@ -93,7 +93,7 @@ def _transfer_texts(
     for start in range(0, len(whole), ROWS):
         for text in corpus[whole[start : start + ROWS]]["text"]:
             yield text, "sentence"
-    rng = np.random.default_rng([STREAM, seed])
+    rng = generator(Stream.SHAPING, seed)
     table: Iterator[str] = iter(())
     if perturb == "random":
         table = corpus_words(corpus, rows, rng)
@@ -110,7 +110,7 @@ def _transfer_texts(
 
 def _heldout_texts(corpus: Dataset, rows: np.ndarray, size: int, kind: str, part: int) -> Iterator[tuple[str, str]]:
     """Each sentence and one sub-span of it, unperturbed, until there are `size`."""
-    rng = np.random.default_rng([STREAM, part])
+    rng = generator(Stream.SHAPING, part)
     sentences = corpus[rows[: (size + 1) // 2]]["text"]
     for text in sentences:
         yield text, "sentence"
@@ -124,7 +124,7 @@ def _heldout_pairs(
 ) -> Iterator[tuple[str, str, str]]:
     """Pairs of every family, perturbed ones too: without them the pairs of one text with its copy would be missing."""
     size = min(size, 2 * len(rows))
-    return pair_texts(corpus, rows, size, kinds, PERTURBED_SHARE, np.random.default_rng([STREAM, part]))
+    return pair_texts(corpus, rows, size, kinds, PERTURBED_SHARE, generator(Stream.SHAPING, part))
 
 
 def _batches(rows: Iterator[tuple[str, ...]], schema: pa.Schema, progress: tqdm) -> Iterator[pa.RecordBatch]:
@@ -180,9 +180,7 @@ def build_pools(
             made = {
                 "select": _heldout_pairs(sentences, rows[1], heldout // 2, kinds, 1),
                 "report": _heldout_pairs(sentences, rows[2], heldout // 2, kinds, 2),
-                "transfer": pair_texts(
-                    sentences, rows[0], size, kinds, perturbed, np.random.default_rng([STREAM, seed])
-                ),
+                "transfer": pair_texts(sentences, rows[0], size, kinds, perturbed, generator(Stream.SHAPING, seed)),
             }
         else:
             schema = _ONE_TEXT

@@ -1,7 +1,8 @@
-"""The student learns the teacher's output distribution: on the transfer set, later also where a generator leads."""
+"""The student learns the teacher's output distribution on the transfer set."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,12 @@ from datasets import Dataset
 from transformers import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-from zskd.config.distillation import optimizer_steps
+from zskd.config.distillation import DistillConfig, optimizer_steps
 from zskd.config.objective import ObjectiveOptions
-from zskd.config.resolve import DistillConfig
-from zskd.methods.adversarial.collapse import CollapseStop
-from zskd.methods.adversarial.setup import MakeAdversary
+from zskd.methods.method import Method
 from zskd.models.quiet import keep_stdout_clean, quiet_transformers
 from zskd.system import progress
+from zskd.teacher.base import Teacher
 from zskd.training.arguments import ZeroShotArguments
 from zskd.training.log import EvaluationLog
 from zskd.training.trainer import ZeroShotTrainer, last_checkpoint, repoint_best
@@ -105,7 +105,8 @@ def fit(
     folder: Path,
     *,
     rows: int | None = None,
-    make_adversary: MakeAdversary | None = None,
+    methods: Sequence[Method] = (),
+    teacher: Teacher | None = None,
     cosines: torch.Tensor | None = None,
 ) -> Fit:
     """Train `student` in place, from the newest whole checkpoint in `folder` where ``config.resume`` is set.
@@ -116,21 +117,22 @@ def fit(
             checkpoint to the next by chance alone.
         folder: where checkpoints go.
         rows: over which there are ``config.epochs`` passes; default: those of `train`. All inputs that were labelled,
-            and with an adversary those of its random control, so that runs that are compared have as many updates.
-        make_adversary: the adversary, with ``--perturb adversarial``.
+            and with a method that asks the teacher those of its control, so that runs that are compared have as many
+            updates.
+        methods: published methods beside the objective.
+        teacher: for the methods that ask it while training.
         cosines: between the teacher's classes, for the objectives that need them.
     """
-    arguments = training_arguments(config, folder, rows or len(train))
-    stop = CollapseStop()
     trainer = ZeroShotTrainer(
         student,
-        arguments,
-        adversary=make_adversary(arguments) if make_adversary else None,
+        training_arguments(config, folder, rows or len(train)),
+        methods=methods,
+        teacher=teacher,
         cosines=cosines,
         train_dataset=train,
         eval_dataset=select.sort("length"),
         processing_class=tokenizer,
-        callbacks=[EvaluationLog(), *([stop] if make_adversary else [])],
+        callbacks=[EvaluationLog(), *(callback for method in methods for callback in method.callbacks())],
     )
     keep_stdout_clean(trainer)
     checkpoint = last_checkpoint(folder) if config.resume else None
@@ -145,5 +147,5 @@ def fit(
         best_step=int(trainer.state.best_global_step or trainer.state.global_step),
         resumed_from=int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0,
         history=trainer.state.log_history,
-        collapse=stop.reason,
+        collapse=next((method.stopped for method in methods if method.stopped), None),
     )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from torch.utils.data import Sampler
+
+from zskd.system.seeds import row_order
+
+EpochRows = Callable[[int, int], np.ndarray | None]
 
 
 class LengthGroupedSampler(Sampler[int]):
@@ -17,14 +21,17 @@ class LengthGroupedSampler(Sampler[int]):
     Args:
         lengths: ``(rows,)``, tokens of each row.
         batch_size: rows per batch, over all processes.
+        rows: gives the indices ``(rows,)`` of an epoch, from its number and how many there have to be; None, or where
+            it gives None: every row once.
     """
 
     GROUP = 64  # batches that are sorted together
 
-    def __init__(self, lengths: np.ndarray, batch_size: int, seed: int) -> None:
+    def __init__(self, lengths: np.ndarray, batch_size: int, seed: int, rows: EpochRows | None = None) -> None:
         self.lengths = np.asarray(lengths)
         self.batch_size = batch_size
         self.seed = seed
+        self.rows = rows
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -35,8 +42,10 @@ class LengthGroupedSampler(Sampler[int]):
         return len(self.lengths)
 
     def __iter__(self) -> Iterator[int]:
-        rng = np.random.default_rng([self.seed, self.epoch])
+        rng = row_order(self.seed, self.epoch)
         order = rng.permutation(len(self.lengths))
+        if self.rows is not None and (chosen := self.rows(self.epoch, len(order))) is not None:
+            order = chosen[order]
         size = self.GROUP * self.batch_size
         groups = (order[start : start + size] for start in range(0, len(order), size))
         order = np.concatenate([group[np.argsort(self.lengths[group], kind="stable")] for group in groups])

@@ -4,54 +4,55 @@ from __future__ import annotations
 
 import functools
 import json
-from dataclasses import fields
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import accelerate.optimizer
 import numpy as np
 import torch
-from accelerate.utils import DistributedType
-from datasets import Dataset
 from huggingface_hub import HfApi
-from transformers import EvalPrediction, Trainer
+from transformers import EvalPrediction
 from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput
 
 from zskd.hub.upload import CARD
-from zskd.methods.adversarial.phase2 import AdversarialPhase
-from zskd.methods.adversarial.writer import Writer
-from zskd.metrics.divergence import kl_divergence
+from zskd.methods.method import Method, Run, Training
 from zskd.system.files import write_text
+from zskd.teacher.base import Teacher
+from zskd.teacher.live import live_teacher
 from zskd.training.arguments import ZeroShotArguments
+from zskd.training.forward import model_inputs, student_forward
 from zskd.training.objective import Objective
+from zskd.training.private import PrivateTrainer, asked_once
 from zskd.training.push import push_model
-from zskd.training.sampler import LengthGroupedSampler
+from zskd.training.seam import FinishFirst, Seam
 from zskd.training.trainer_card import trainer_card
 from zskd.transfer.collator import TransferCollator
 
-ADVERSARY_FOLDER = "adversary"  # of a checkpoint
-_NOT_FOR_THE_MODEL = ("teacher_logits", "gold_label", "row_kind")
-# Accelerate asks twice in every step whether this package is installed, which searches the file system.
-accelerate.optimizer.is_lomo_available = functools.cache(accelerate.optimizer.is_lomo_available)
-_WHOLE_GRADIENTS = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)  # in every process
 
-
-class ZeroShotTrainer(Trainer):
+class ZeroShotTrainer(PrivateTrainer):
     """Trains a sequence classifier on rows that carry ``teacher_logits`` ``(num_labels,)`` beside their inputs.
 
-    Everything of `transformers.Trainer` works: checkpoints, resuming, callbacks, trackers, accelerate. Evaluation
-    reports the loss and ``eval_agreement``, the share of rows on which teacher and student choose the same class.
+    Everything of `transformers.Trainer` works: checkpoints, resuming, callbacks, trackers, hyperparameter search,
+    accelerate. Evaluation reports the loss and ``eval_agreement``, the share of rows on which teacher and student
+    choose the same class. The objective's options are read from ``args`` whenever a loss is computed.
 
     Args:
-        adversary: rewrites rows of the batches from ``args.adversarial_start`` on (see
-            `zskd.methods.adversarial.phase2`); its generator is trained, saved with the checkpoints and restored from
-            them. None for the transfer set alone.
+        args: `ZeroShotArguments`; the other arguments are those of `transformers.Trainer`.
+        methods: published methods beside the objective (`zskd.methods`), in the order in which their hooks are called.
+        teacher: for the methods that ask it while training; a `zskd.Teacher` with weights.
         cosines: ``(num_labels, num_labels)`` between the rows of the teacher's output layer, in the logits' order;
-            needed by the objectives ``kd-sim`` and ``kd-pt+sim`` (see `zskd.models.output_layer`).
+            needed by the objectives ``kd-sim`` and ``kd-pt+sim`` (`zskd.training.objective.class_cosines`).
 
     Rows may have gold labels in a column ``gold_label`` (class index, `UNKNOWN` where there is none): the true class of
-    an objective is then the label, and its cross-entropy has a share of ``args.gold_weight``.
+    an objective is then the label, and its cross-entropy has a share of ``args.gold_weight``. Further columns of
+    numbers reach the methods, never the student.
+
+    Raises:
+        ValueError: arguments contradict each other, or a method cannot work with how a batch is split.
+
+    Example: ``examples/trainer.py``.
     """
 
     args: ZeroShotArguments
@@ -61,17 +62,69 @@ class ZeroShotTrainer(Trainer):
     loss_is_scaled_for_ga = False
 
     def __init__(
-        self, *args: Any, adversary: Writer | None = None, cosines: torch.Tensor | None = None, **kwargs: Any
+        self,
+        *args: Any,
+        methods: Sequence[Method] = (),
+        teacher: Teacher | None = None,
+        cosines: torch.Tensor | None = None,
+        **kwargs: Any,
     ) -> None:
         kwargs.setdefault("compute_metrics", _agreement)
         if kwargs.get("data_collator") is None:
             kwargs["data_collator"] = TransferCollator.of(kwargs.get("processing_class"))
+        self.cosines = cosines
         super().__init__(*args, **kwargs)
-        names = (item.name for item in fields(Objective) if item.name not in ("name", "cosines"))
-        settings = {name: getattr(self.args, name) for name in names}
-        self.objective = Objective(self.args.objective, **settings, cosines=cosines)
-        self.phase2 = AdversarialPhase(adversary, self.args, self.accelerator) if adversary is not None else None
-        self._clipped: tuple[torch.nn.Module, list[torch.nn.Parameter]] | None = None
+        self.distillation_loss()  # what cannot be computed is said now
+        self.seam = self._seam(methods, teacher)
+        if self.seam:
+            self.callback_handler.callbacks.insert(0, FinishFirst(self.seam))
+
+    def _seam(self, methods: Sequence[Method], teacher: Teacher | None) -> Seam:
+        live = None
+        if teacher is not None and any(method.wants_live_teacher for method in methods):
+            live = live_teacher(teacher)
+        run = Run(
+            seed=self.args.seed,
+            student=self.model,
+            tokenizer=self.processing_class,
+            teacher=teacher,
+            temperature=self.args.temperature,
+        )
+        training = Training(
+            accelerator=self.accelerator,
+            seed=self.args.seed,
+            batch_size=self.args.per_device_train_batch_size,
+            accumulation=self.args.gradient_accumulation_steps,
+            temperature=self.args.temperature,
+            learning_rate=self.args.learning_rate,
+        )
+        return Seam(methods, run, training, live)
+
+    def distillation_loss(self) -> Objective:
+        """The objective, with its options as they are now."""
+        return Objective(self.args, cosines=self.cosines)
+
+    def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
+        """As `transformers.Trainer.train`."""
+        with asked_once():
+            return super().train(*args, **kwargs)
+
+    def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
+        """Trainer's optimizer, with a group of parameters for each method that trains modules."""
+        made = self.optimizer is None
+        optimizer = super().create_optimizer(model)
+        if made:
+            for group in self.seam.parameter_groups():
+                optimizer.add_param_group(group)
+        return optimizer
+
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> Any:
+        """The micro-batches of a step, which methods may look at together first."""
+        batches, count = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if self.seam and batches:
+            student = self.accelerator.unwrap_model(self.model)
+            self.seam.begin_step(batches, self.state.global_step, self.state.max_steps, student)
+        return batches, count
 
     def training_step(
         self,
@@ -79,16 +132,16 @@ class ZeroShotTrainer(Trainer):
         inputs: dict[str, Any],
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
-        """Trainer's step; in phase 2 on adversarial rows too, and with one step of the generator per optimizer step."""
-        if self.phase2 is None:
+        """Trainer's step on a micro-batch as the methods make it; they end their step before the optimizer does."""
+        if not self.seam:
             return super().training_step(model, inputs, num_items_in_batch)
-        step, steps = self.state.global_step, self.state.max_steps
-        # The generator needs the student's function, not its gradients, so nothing is to be averaged by DDP here.
+        # A method needs the student's function, not its gradients, so nothing is to be averaged by DDP here.
         student = self.accelerator.unwrap_model(model)
-        inputs = self._prepare_inputs(inputs)
-        inputs = self.phase2.mix(student, inputs, step, steps, self.current_gradient_accumulation_steps)
-        loss = super().training_step(model, inputs, num_items_in_batch)
-        if self.accelerator.sync_gradients and (report := self.phase2.end_step(student, step, steps)):
+        batch = self._prepare_inputs(inputs)
+        step, steps = self.state.global_step, self.state.max_steps
+        batch = self.seam.batch(batch, step, steps, self.current_gradient_accumulation_steps, student)
+        loss = super().training_step(model, batch, num_items_in_batch)
+        if self.accelerator.sync_gradients and (report := self.seam.end_step()):
             self.log(report)
         return loss
 
@@ -99,14 +152,33 @@ class ZeroShotTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """The loss of ``args.objective`` (see `zskd.training.objective`), averaged over the micro-batch."""
-        teacher_logits, kinds = inputs["teacher_logits"], inputs.get("row_kind")
-        outputs = model(**{name: value for name, value in inputs.items() if name not in _NOT_FOR_THE_MODEL})
-        loss = self.objective(teacher_logits, outputs.logits, inputs.get("gold_label"))
-        if kinds is not None and self.phase2 is not None:
-            with torch.no_grad():
-                self.phase2.note_student(kinds, kl_divergence(teacher_logits, outputs.logits, self.args.temperature))
-        return (loss, {"loss": loss, "logits": outputs.logits}) if return_outputs else loss
+        """The loss of ``args.objective`` (see `zskd.training.objective`), averaged over the micro-batch, and the
+        methods' terms."""
+        student = self.accelerator.unwrap_model(model)
+        output = student_forward(
+            model, student, inputs, self._names(student), want_states=self.seam.wants_states and not self.seam.finished
+        )
+        logits, term = output.logits, None
+        if self.seam and not self.seam.finished:
+            step = self.seam.step if model.training else None
+            if step is None:
+                rows = len(inputs["input_ids"])
+                step = self.seam.evaluation_step(rows, self.state.global_step, self.state.max_steps, student)
+            logits = self.seam.logits(output, step)
+            if step.training:
+                term = self.seam.loss(inputs, replace(output, logits=logits), step)
+        loss = self.distillation_loss()(inputs["teacher_logits"], logits, inputs.get("gold_label"))
+        if term is not None:
+            loss = loss + term
+        return (loss, {"loss": loss, "logits": logits}) if return_outputs else loss
+
+    def _names(self, student: torch.nn.Module) -> tuple[str, ...]:
+        """What the student may be shown."""
+        if self._shown is None or self._shown[0] is not student:
+            self._shown = (student, model_inputs(student, self.processing_class))
+        return self._shown[1]
+
+    _shown: tuple[torch.nn.Module, tuple[str, ...]] | None = None
 
     @functools.cached_property
     def _parameters(self) -> int:
@@ -116,14 +188,6 @@ class ZeroShotTrainer(Trainer):
         """Of a step, as Trainer counts them, which would walk through the whole model in every step."""
         return 6 * inputs["input_ids"].numel() * self._parameters
 
-    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> torch.utils.data.Sampler | None:
-        dataset = self.train_dataset if train_dataset is None else train_dataset
-        if not isinstance(dataset, Dataset) or "length" not in dataset.column_names:
-            return super()._get_train_sampler(train_dataset)
-        lengths = dataset.with_format("numpy", columns=["length"])["length"][:]
-        whole = self.args.train_batch_size * self.args.world_size * self.args.gradient_accumulation_steps
-        return LengthGroupedSampler(lengths, whole, self.args.seed)
-
     def create_model_card(self, model_name: str | None = None, **metadata: Any) -> None:
         """Write ``README.md`` into ``args.output_dir``: `trainer_card`, whose metadata it takes."""
         if self.is_world_process_zero():
@@ -132,7 +196,8 @@ class ZeroShotTrainer(Trainer):
 
     def _card(self, repo_id: str, **metadata: Any) -> Any:
         model = self.accelerator.unwrap_model(self.model)
-        return trainer_card(self.args, self.state, model, repo_id, adversarial=self.phase2 is not None, **metadata)
+        sentences = [sentence for method in self.seam.methods if (sentence := method.card())]
+        return trainer_card(self.args, self.state, model, repo_id, methods=sentences, **metadata)
 
     def push_to_hub(
         self,
@@ -177,36 +242,6 @@ class ZeroShotTrainer(Trainer):
             revision=revision or self.args.hub_revision,
         )
         return send() if blocking else HfApi().run_as_future(send)
-
-    # These four are private names of Trainer, held by tests.
-
-    # A finished run whose end lies within an epoch would go on for one step when it is resumed.
-    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
-        if self.state.global_step < self.state.max_steps:
-            super()._run_epoch(*args, **kwargs)
-
-    # Accelerate's own method walks through the model and looks for sharded parameters in every step.
-    def _clip_grad_norm(self, model: torch.nn.Module) -> torch.Tensor:
-        if self._clipped is None or self._clipped[0] is not model:
-            parameters = list(model.parameters())
-            sharded = any(hasattr(parameter, "device_mesh") for parameter in parameters)
-            whole = self.accelerator.distributed_type in _WHOLE_GRADIENTS and not sharded
-            self._clipped = (model, parameters if whole else [])
-        if not (parameters := self._clipped[1]):
-            return super()._clip_grad_norm(model)
-        self.accelerator.unscale_gradients()
-        return torch.nn.utils.clip_grad_norm_(parameters, self.args.max_grad_norm)
-
-    # `on_save` of a callback would be too late: by then a checkpoint has been pushed and older ones removed.
-    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        super()._save_optimizer_and_scheduler(output_dir)
-        if self.phase2 is not None and self.args.should_save:
-            self.phase2.save(Path(output_dir) / ADVERSARY_FOLDER)
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)
-        if self.phase2 is not None and checkpoint is not None:
-            self.phase2.load(Path(checkpoint) / ADVERSARY_FOLDER)
 
 
 def _agreement(prediction: EvalPrediction) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import huggingface_hub
@@ -32,7 +33,7 @@ def trainer_card(
     model: PreTrainedModel,
     repo_id: str,
     *,
-    adversarial: bool = False,
+    methods: Sequence[str] = (),
     language: str | None = None,
     license: str | None = None,
     tags: list[str] | str | None = None,
@@ -43,7 +44,7 @@ def trainer_card(
 
     Args:
         repo_id: where the model will be found, ``USER/NAME``.
-        adversarial: a generator rewrote rows.
+        methods: what each method did, as words that go on from ``trained with zskd``.
         language, license, tags, dataset: metadata of that name.
         finetuned_from: Hub id of the model that the student started from.
 
@@ -52,8 +53,9 @@ def trainer_card(
     """
     from zskd import __version__
 
-    logged = [entry for entry in state.log_history if "eval_agreement" in entry]
-    best = max(logged, key=lambda entry: entry["eval_agreement"]) if logged else None
+    best = state.best_global_step if args.load_best_model_at_end else None
+    step = best or state.global_step  # whose weights these are
+    scored = [entry for entry in state.log_history if "eval_agreement" in entry and entry["step"] == step]
     more = [tags] if isinstance(tags, str) else list(tags or [])
     data = ModelCardData(
         base_model=finetuned_from,
@@ -70,8 +72,8 @@ def trainer_card(
         "parameters": count_parameters(model),
         "steps": state.global_step,
         "arguments": {name: getattr(args, name) for name in _SHOWN if hasattr(args, name)},
-        "adversarial": adversarial,
-        "agreement": best,
+        "methods": list(methods),
+        "agreement": scored[-1] if scored else None,
         "versions": {"zskd": __version__, "huggingface_hub": huggingface_hub.__version__},
     }
     return render_card(packaged_template(TEMPLATE), data, **values)

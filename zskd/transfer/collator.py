@@ -10,6 +10,8 @@ import torch
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 ID_COLUMNS = ("input_ids", "token_type_ids")
+VIEW = "view_"  # how the columns of a second view of a row begin
+_NOT_IN_BATCHES = ("length", "attention_mask")
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,10 @@ class TransferCollator:
     """Pads token ids to the longest of a batch.
 
     Gives ``input_ids``, ``attention_mask`` and, for pairs, ``token_type_ids`` as int64 ``(batch, tokens)``, and
-    ``teacher_logits`` as float32 ``(batch, num_labels)``; with a column ``gold_label`` also that, int64 ``(batch,)``.
+    ``teacher_logits`` as float32 ``(batch, num_labels)``. All other columns of numbers are kept: those called ``view_*``
+    are padded like token ids (``view_input_ids`` with an attention mask of its own), the others are stacked, whole
+    numbers as int64 and others as float32. The student is shown none of them (`zskd.training.forward`). ``length`` is
+    for the sampler and left out.
     """
 
     pad_token_id: int
@@ -29,12 +34,26 @@ class TransferCollator:
         return cls(pad_token_id=0 if pad is None else pad)
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        """Pad and stack the rows of one batch."""
+        """Pad and stack the rows of one batch.
+
+        Raises:
+            ValueError: a column holds lists of several lengths and is not called ``view_*``.
+        """
+        tensors = self._padded([{name: row[name] for name in ID_COLUMNS if name in row} for row in rows])
+        if f"{VIEW}input_ids" in rows[0]:
+            views = [{name: row[VIEW + name] for name in ID_COLUMNS if VIEW + name in row} for row in rows]
+            tensors |= {VIEW + name: tensor for name, tensor in self._padded(views).items()}
+        for name in rows[0]:
+            if name not in ID_COLUMNS and name not in tensors and name not in _NOT_IN_BATCHES:
+                tensors |= _stacked(name, [row[name] for row in rows])
+        return tensors
+
+    def _padded(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """Token ids and segments of one view, with their attention mask."""
         longest = max(len(row["input_ids"]) for row in rows)
         batch = {
             name: np.full((len(rows), longest), self.pad_token_id if name == "input_ids" else 0, dtype=np.int64)
-            for name in ID_COLUMNS
-            if name in rows[0]
+            for name in rows[0]
         }
         mask = np.zeros((len(rows), longest), dtype=np.int64)
         for i, row in enumerate(rows):
@@ -44,12 +63,20 @@ class TransferCollator:
                 target[i, :length] = row[name]
         tensors = {name: torch.from_numpy(value) for name, value in batch.items()}
         tensors["attention_mask"] = torch.from_numpy(mask)
-        tensors["teacher_logits"] = torch.from_numpy(
-            np.asarray([row["teacher_logits"] for row in rows], dtype=np.float32)
-        )
-        if "gold_label" in rows[0]:
-            tensors["gold_label"] = torch.tensor([row["gold_label"] for row in rows], dtype=torch.int64)
         return tensors
+
+
+def _stacked(name: str, values: list[Any]) -> dict[str, torch.Tensor]:
+    """A column as a tensor by its name; nothing for text and what else is no number."""
+    try:
+        array = np.asarray(values, dtype=np.float32 if name == "teacher_logits" else None)
+    except ValueError as error:
+        raise ValueError(
+            f"column {name}: expected as many numbers in every row, found {error}; call it {VIEW}... to have it padded"
+        ) from error
+    if array.dtype.kind not in "biuf":
+        return {}
+    return {name: torch.from_numpy(array.astype(np.float32 if array.dtype.kind == "f" else np.int64))}
 
 
 def unpadded_rows(inputs: dict[str, torch.Tensor]) -> list[dict[str, Any]]:

@@ -23,20 +23,22 @@ def encode(labelled: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: in
     """Tokenize labelled texts into an Arrow file at `path`.
 
     Args:
-        labelled: columns ``text``, for pairs ``text_b``, and ``teacher_logits``; may have ``gold_label``.
+        labelled: columns ``text``, for pairs ``text_b``, ``family`` and ``teacher_logits``; further columns of numbers,
+            such as ``gold_label``, are kept.
         max_length: tokens.
 
     Returns:
-        Columns ``input_ids``, ``token_type_ids`` (pairs only), ``length`` (tokens), ``teacher_logits`` and, where
-        `labelled` has it, ``gold_label``.
+        Columns ``input_ids``, ``token_type_ids`` (pairs only), ``length`` (tokens), ``teacher_logits`` and the further
+        ones.
     """
     columns = text_columns(labelled)
     num_labels = len(labelled[0]["teacher_logits"])
+    more = [name for name in labelled.column_names if name not in (*columns, "family", "teacher_logits")]
     names = ID_COLUMNS[: 2 if len(columns) == 2 and "token_type_ids" in tokenizer.model_input_names else 1]
     schema = pa.schema(
         [(name, pa.list_(pa.int32())) for name in names]
         + [("length", pa.int32()), ("teacher_logits", pa.list_(pa.float32(), num_labels))]
-        + ([("gold_label", pa.int64())] if "gold_label" in labelled.column_names else [])
+        + [(name, labelled.features.arrow_schema.field(name).type) for name in more]
     )
 
     def batches() -> Iterator[pa.RecordBatch]:
@@ -47,8 +49,7 @@ def encode(labelled: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: in
             arrays = [pa.array(encoded[name], schema.field(name).type) for name in names]
             arrays.append(pa.array([len(ids) for ids in encoded["input_ids"]], pa.int32()))
             arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(logits.ravel()), num_labels))
-            if "gold_label" in schema.names:
-                arrays.append(pa.array(rows["gold_label"], pa.int64()))
+            arrays += [pa.array(rows[name], schema.field(name).type) for name in more]
             yield pa.record_batch(arrays, schema=schema)
 
     write_arrow(path, batches(), schema)

@@ -13,7 +13,8 @@ import pytest
 import torch
 from test_resume import SCRIPT, student
 
-from zskd.config.resolve import DistillConfig, to_dict
+from zskd.config.distillation import DistillConfig
+from zskd.config.resolve import to_dict
 from zskd.pipeline import distill
 from zskd.system.files import sha256_file
 
@@ -40,7 +41,7 @@ def whole(
         cache_dir=str(shared_cache), output_dir=str(tmp_path_factory.mktemp("whole") / "run"),
         max_class_share=1.0,  # the teacher is random
     )  # fmt: skip
-    assert distill(config)["steps"] == STEPS
+    assert distill(config).metrics["steps"] == STEPS
     return config
 
 
@@ -61,7 +62,7 @@ def test_killed_and_resumed(moment: str, whole: DistillConfig, tmp_path: Path) -
     todo = json.dumps({moment: to_dict(config)})
     subprocess.run([sys.executable, "-c", SCRIPT], input=todo, text=True, capture_output=True, check=True)
     assert not (tmp_path / "run" / "metrics.json").exists()
-    metrics = distill(replace(config, resume=True))
+    metrics = distill(replace(config, resume=True)).metrics
     step = int(moment.split(",")[0].split()[1])
     assert 0 < metrics["resumed_from"] <= step and step - metrics["resumed_from"] <= EVERY
     assert student(tmp_path / "run") == student(whole.output_dir)

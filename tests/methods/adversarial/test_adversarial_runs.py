@@ -13,8 +13,7 @@ import torch
 from conftest import Result, as_flags
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertConfig, BertForMaskedLM
 
-from zskd.config.distillation import optimizer_steps
-from zskd.config.resolve import DistillConfig
+from zskd.config.distillation import DistillConfig, optimizer_steps
 from zskd.methods.adversarial.setup import adversarial_queries
 from zskd.pipeline import distill
 from zskd.system.files import sha256_file
@@ -34,8 +33,8 @@ def config(tiny_config: DistillConfig) -> DistillConfig:
 
 
 def test_a_run_asks_the_teacher_no_more_than_its_random_control(config: DistillConfig, tmp_path: Path) -> None:
-    control = distill(replace(config, perturb="random", output_dir=str(tmp_path / "random")))
-    found = distill(config)
+    control = distill(replace(config, perturb="random", output_dir=str(tmp_path / "random"))).metrics
+    found = distill(config).metrics
     uses = found["teacher_queries_by_use"]
     # The last batches of both epochs are short and have a fresh row less each.
     assert adversarial_queries(config) == 4 * (28 + 6) and uses["generator"] == adversarial_queries(config) - 2
@@ -91,7 +90,7 @@ def test_a_student_is_trained_in_bfloat16_and_scored_in_float32(
     whole = Objective.__call__
     monkeypatch.setattr(Objective, "__call__", objective)
     monkeypatch.setattr("zskd.pipeline.classifier_from", classifier)
-    found = distill(replace(config, perturb=perturb, epochs=1.0, student_precision="bf16"))
+    found = distill(replace(config, perturb=perturb, epochs=1.0, student_precision="bf16")).metrics
     assert all(rounded[: found["steps"]]) and not rounded[-1]  # the last are those of the held-out texts
     saved = AutoModelForSequenceClassification.from_pretrained(Path(str(config.output_dir)) / "student").eval()
     assert {weight.dtype for weight in saved.parameters()} == {torch.float32}
@@ -102,7 +101,7 @@ def test_a_student_is_trained_in_bfloat16_and_scored_in_float32(
 
 @pytest.mark.parametrize("task", ["qqp", "mnli"])
 def test_pairs_work_too(task: str, config_for: Callable[..., DistillConfig]) -> None:
-    found = distill(config_for(task, **QUICK, batch_size=16))
+    found = distill(config_for(task, **QUICK, batch_size=16)).metrics
     assert found["teacher_queries_by_use"]["generator"] > 0
 
 
@@ -120,7 +119,9 @@ def test_the_same_seed_gives_the_same_student_from_a_cold_and_a_warm_cache(
 
 def test_a_generator_of_the_users_own(config: DistillConfig, teacher_folder: Path, tmp_path: Path) -> None:
     own = own_generator(tmp_path / "generator", teacher_folder)
-    assert distill(replace(config, generator=own, generator_warmup=0))["teacher_queries_by_use"]["generator"] > 0
+    assert (
+        distill(replace(config, generator=own, generator_warmup=0)).metrics["teacher_queries_by_use"]["generator"] > 0
+    )
 
 
 def test_a_generator_with_another_vocabulary_is_refused(
@@ -146,7 +147,7 @@ def test_a_teacher_with_another_vocabulary(config: DistillConfig, student_folder
     own = own_generator(tmp_path / "generator", student_folder)
     found = distill(
         replace(config, student=str(student_folder), adversary="candidates", row_candidates=2, generator=own)
-    )
+    ).metrics
     budget = adversarial_queries(replace(config, adversary="candidates", row_candidates=2))
     # The last batch of an epoch is short, so that a little of the budget may be left.
     assert 0.95 * budget < found["teacher_queries_by_use"]["generator"] <= budget == 2 * 4 * (28 + 6)
@@ -164,7 +165,7 @@ def test_a_black_box_teacher(config: DistillConfig, teacher_folder: Path, studen
             return model(**tokenizer(texts, padding=True, truncation=True, max_length=32, return_tensors="pt")).logits
 
     changes = {"student": str(student_folder), "adversary": "candidates", "row_candidates": 2, "generator": own}
-    found = distill(replace(config, **changes), teacher=ask)
+    found = distill(replace(config, **changes), teacher=ask).metrics
     assert found["teacher_queries_by_use"]["generator"] > 0
     assert sum(asked) >= found["teacher_queries"]
 

@@ -18,13 +18,13 @@ from datasets import Dataset
 from test_candidates import Judge
 from test_gradient import LABELS, TEXTS, decided_teacher
 from transformers import TrainerCallback
+from zskd.methods.adversarial.phase2 import AdversarialPhase
 
 from zskd import ZeroShotArguments, ZeroShotTrainer
 from zskd.config.methods.adversarial_schedule import Kind, Schedule
 from zskd.methods.adversarial.candidates import CandidateAdversary
 from zskd.methods.adversarial.generator import build_generator
 from zskd.methods.adversarial.gradient import GradientAdversary
-from zskd.methods.adversarial.phase2 import AdversarialPhase
 from zskd.methods.adversarial.replay import ReplayBuffer
 from zskd.methods.adversarial.writer import Writer
 from zskd.models.loading import model_fingerprint

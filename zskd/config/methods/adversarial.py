@@ -25,70 +25,51 @@ class AdversarialOptions:
         "gradient: the generator learns through teacher and student, which share one vocabulary; candidates: from the "
         "ranks of several rewritings, for any teacher",
         choices=ADVERSARIES,
-        group="adversary",
     )
-    row_candidates: int = option(
-        4, "rewritings of a row that the teacher judges, with --adversary candidates", low=2, group="adversary"
-    )
+    row_candidates: int = option(4, "rewritings of a row that the teacher judges, with --adversary candidates", low=2)
     generator: str = option(
         "build",
         "masked language model that writes adversarial text: a Hub id or folder; `build`: made of the teacher's first "
         "layers",
-        group="adversary",
+        model=True,
     )
-    generator_revision: str | None = option(None, "commit or tag of a Hub generator", group="adversary")
-    generator_warmup: int = option(
-        150, "steps of masked-LM training on the corpus before anything else; cached", low=0, group="adversary"
-    )
-    generator_learning_rate: float = option(1.0e-4, "learning rate of the generator", low=0.0, group="adversary")
-    generator_clip: float = option(1.0, "largest norm of the generator's gradient", low=0.0, group="adversary")
+    generator_revision: str | None = option(None, "commit or tag of a Hub generator")
+    generator_warmup: int = option(150, "steps of masked-LM training on the corpus before anything else; cached", low=0)
+    generator_learning_rate: float = option(1.0e-4, "learning rate of the generator", low=0.0)
+    generator_clip: float = option(1.0, "largest norm of the generator's gradient", low=0.0)
     adversarial_start: float = option(
-        0.3, "share of the steps after which batches have adversarial rows", low=0.0, high=1.0, group="adversary"
+        0.3, "share of the steps after which batches have adversarial rows", low=0.0, high=1.0
     )
-    generator_steps: int = option(
-        10, "steps of a round in which the generator learns, once per step", low=0, group="adversary"
-    )
-    student_steps: int = option(50, "steps of a round; the student learns in each", low=1, group="adversary")
-    fresh_share: float = option(
-        0.125, "share of a batch that the generator just wrote", low=0.001, high=1.0, group="adversary"
-    )
-    replay_share: float = option(
-        0.25, "share of a batch that the generator wrote earlier", low=0.0, high=1.0, group="adversary"
-    )
-    replay_size: int = option(20_000, "rows kept for replay; the oldest leave", low=1, group="adversary")
+    generator_steps: int = option(10, "steps of a round in which the generator learns, once per step", low=0)
+    student_steps: int = option(50, "steps of a round; the student learns in each", low=1)
+    fresh_share: float = option(0.125, "share of a batch that the generator just wrote", low=0.001, high=1.0)
+    replay_share: float = option(0.25, "share of a batch that the generator wrote earlier", low=0.0, high=1.0)
+    replay_size: int = option(20_000, "rows kept for replay; the oldest leave", low=1)
     hard_share: float = option(
         0.25,
         "the generator rewrites rows out of this share of the transfer rows, those on which student and teacher differ "
         "most; 1: any row",
         low=0.01,
         high=1.0,
-        group="adversary",
     )
     mask_rate: float = option(
         0.3,
         "share of a text's tokens that the generator rewrites; of a pair, at most so many of one text",
         low=0.01,
         high=1.0,
-        group="adversary",
     )
     token_candidates: int = option(
-        64, "the generator's likeliest tokens it chooses from; 0: the whole vocabulary", low=0, group="adversary"
+        64, "the generator's likeliest tokens it chooses from; 0: the whole vocabulary", low=0
     )
     sampling_temperature: float = option(
-        1.0, "the generator's logits are divided by it before a token is drawn", low=0.01, group="adversary"
+        1.0, "the generator's logits are divided by it before a token is drawn", low=0.01
     )
-    gumbel_start: float = option(1.0, "temperature of the Gumbel-softmax at first", low=0.01, group="adversary")
-    gumbel_end: float = option(0.5, "temperature of the Gumbel-softmax at the end", low=0.01, group="adversary")
-    anchor_weight: float = option(
-        0.1, "weight of the masked-LM loss that keeps the generator near the corpus", low=0.0, group="adversary"
-    )
-    confidence_weight: float = option(
-        1.0, "weight of the penalty on rows that the teacher is unsure of", low=0.0, group="adversary"
-    )
-    balance_weight: float = option(
-        1.0, "weight of the penalty on an uneven mean prediction of the teacher", low=0.0, group="adversary"
-    )
-    diversity_weight: float = option(0.1, "weight of the penalty on repeated tokens", low=0.0, group="adversary")
+    gumbel_start: float = option(1.0, "temperature of the Gumbel-softmax at first", low=0.01)
+    gumbel_end: float = option(0.5, "temperature of the Gumbel-softmax at the end", low=0.01)
+    anchor_weight: float = option(0.1, "weight of the masked-LM loss that keeps the generator near the corpus", low=0.0)
+    confidence_weight: float = option(1.0, "weight of the penalty on rows that the teacher is unsure of", low=0.0)
+    balance_weight: float = option(1.0, "weight of the penalty on an uneven mean prediction of the teacher", low=0.0)
+    diversity_weight: float = option(0.1, "weight of the penalty on repeated tokens", low=0.0)
 
 
 def problems(options: AdversarialOptions) -> list[str]:
@@ -151,6 +132,7 @@ SPEC = MethodSpec(
     summary="a generator rewrites inputs on which student and teacher differ (Rashid et al. 2021)",
     options=AdversarialOptions,
     asked_for=lambda config: config.perturb == "adversarial",
+    flag="--perturb adversarial",
     problems=run_problems,
     queries=queries,
     use="generator",

@@ -12,7 +12,7 @@ import numpy as np
 _EPSILON = 1e-9  # 0.1 + 0.2 should still make three of ten
 
 
-class Kind(IntEnum):
+class Origin(IntEnum):
     """Where a row of a batch comes from."""
 
     TRANSFER = 0
@@ -22,7 +22,7 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True)
 class Schedule:
-    """Phase 2 in rounds: the generator learns in the first steps of a round, the student in all of them.
+    """Adversarial training in rounds: the generator learns in the first steps of a round, the student in all of them.
 
     Attributes:
         start: first optimizer step (from 0) with adversarial rows.
@@ -54,8 +54,8 @@ class Schedule:
         """True for the last step of a round."""
         return self.active(step) and (step - self.start) % self.student_steps == self.student_steps - 1
 
-    def kinds(self, first: int, count: int) -> np.ndarray:
-        """The `Kind` of rows ``first`` to ``first + count`` of a step's whole batch, ``(count,)`` int.
+    def origins(self, first: int, count: int) -> np.ndarray:
+        """The `Origin` of rows ``first`` to ``first + count`` of a step's whole batch, ``(count,)`` int.
 
         It depends on a row's place in the whole batch alone, so that accumulation and processes change nothing; both
         shares are spread evenly over the batch.
@@ -66,7 +66,7 @@ class Schedule:
         adversarial = np.floor((place + 1) * share + _EPSILON) > number
         part = self.fresh / share if share else 0.0
         fresh = np.floor((number + 1) * part + _EPSILON) > np.floor(number * part + _EPSILON)
-        return np.where(adversarial, np.where(fresh, Kind.FRESH, Kind.REPLAYED), Kind.TRANSFER)
+        return np.where(adversarial, np.where(fresh, Origin.FRESH, Origin.REPLAYED), Origin.TRANSFER)
 
     def queries(self, steps: int, batch_size: int, per_row: int = 1) -> int:
         """Texts the teacher is asked for live in a run of `steps` steps.
@@ -77,7 +77,7 @@ class Schedule:
         Args:
             batch_size: rows per optimizer step, over all processes and accumulation steps.
         """
-        fresh = int((self.kinds(0, batch_size) == Kind.FRESH).sum()) * per_row
+        fresh = int((self.origins(0, batch_size) == Origin.FRESH).sum()) * per_row
         active = max(0, steps - self.start)
         rounds = -(-active // self.student_steps) if self.generator_steps else 0
         return fresh * (active + rounds)

@@ -18,7 +18,6 @@ class ClassBalanceOptions:
         "1 repeats none",
         low=0.01,
         high=1.0,
-        group="labels",
     )
 
 

@@ -31,6 +31,7 @@ class MethodSpec:
         options: dataclass whose fields are the method's flags; `zskd.config.distillation.DistillConfig` has it as a
             base.
         asked_for: whether a run uses the method although ``--method`` does not name it.
+        flag: the flag that `asked_for` looks at; empty where there is none but ``--method``.
         problems: what in a run's options does not go together with the method.
         queries: texts of ``--pool-size`` that the method asks the teacher for in place of shaped ones. May raise
             `zskd.errors.InputError`.
@@ -42,6 +43,7 @@ class MethodSpec:
     summary: str
     options: type
     asked_for: Callable[[DistillConfig], bool] = lambda config: False
+    flag: str = ""
     problems: RunProblems = _no_problems
     queries: Callable[[DistillConfig], int] = lambda config: 0
     use: str | None = None

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
+from zskd.config.limits import flag
 from zskd.config.methods import adversarial, class_balance
 from zskd.config.methods.spec import MethodSpec
+from zskd.config.option import default_of
+from zskd.errors import nearest
 
 if TYPE_CHECKING:
     from zskd.config.distillation import DistillConfig
@@ -13,9 +19,41 @@ if TYPE_CHECKING:
 METHODS: dict[str, MethodSpec] = {spec.name: spec for spec in (class_balance.SPEC, adversarial.SPEC)}
 
 
+def name_problems(names: list[str]) -> list[str]:
+    """What is wrong with the values of ``--method``."""
+    unknown = [
+        f"--method {name}: expected one of {', '.join(METHODS)}, found {name!r}; {nearest(name, METHODS)}"
+        for name in dict.fromkeys(names)
+        if name not in METHODS
+    ]
+    return unknown + [
+        f"--method {name}: expected each method once, found it {count} times"
+        for name, count in Counter(names).items()
+        if count > 1
+    ]
+
+
 def used_methods(config: DistillConfig) -> list[MethodSpec]:
     """The methods of a run, in the table's order: those that ``--method`` names, or that their own options ask for."""
     return [spec for spec in METHODS.values() if spec.name in config.method or spec.asked_for(config)]
+
+
+def unused_options(config: DistillConfig, given: Collection[str]) -> list[str]:
+    """A line for each method that the run does not use although options of it are among those `given`.
+
+    An option that turns its own method off is used.
+    """
+    lines = []
+    for spec in METHODS.values():
+        changed = {
+            item.name: default_of(item)
+            for item in fields(spec.options)
+            if item.name in given and getattr(config, item.name) != default_of(item)
+        }
+        if changed and spec not in used_methods(config) and spec not in used_methods(replace(config, **changed)):
+            flags = ", ".join(map(flag, changed))
+            lines.append(f"{flags}: no effect without {spec.flag or f'--method {spec.name}'}")
+    return lines
 
 
 def method_queries(config: DistillConfig) -> int:

@@ -10,7 +10,9 @@ import torch
 from torch.utils.data import Dataset
 from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from zskd.methods.adversarial.writer import Place, Scope, Writer
+from zskd.methods.adversarial.writer import Writer
+from zskd.methods.step import Step
+from zskd.system.seeds import Stream, generator
 from zskd.transfer.collator import ID_COLUMNS, TransferCollator, unpadded_rows
 
 
@@ -61,9 +63,16 @@ class AdversarialBatches(TrainerCallback):
             for name, tensor in self.collate([self.originals[i] for i in chosen]).items()
             if name != "teacher_logits"
         }
-        place = Place(state.global_step, chosen, self.seed, state.global_step / max(1, state.max_steps))
+        step = Step(
+            number=state.global_step,
+            total=state.max_steps,
+            seed=self.seed,
+            places=chosen,
+            whole=len(chosen),
+            progress=state.global_step / max(1, state.max_steps),
+        )
         student = getattr(model, "module", model)
-        written = self.writer.rewrite(student, batch, place, Scope(len(chosen)), learn=True)
+        written = self.writer.rewrite(student, batch, step, learn=True)
         model.train(was_training)
         assert written.loss is not None and written.divergence is not None
         gradients = torch.autograd.grad(written.loss, self.writer.trainable(), allow_unused=True)
@@ -77,7 +86,7 @@ class AdversarialBatches(TrainerCallback):
         """The rows of a turn: through a new order of all rows after each time around."""
         count = min(self.count, len(self.originals))
         around, start = divmod(turn * count, len(self.originals) - len(self.originals) % count)
-        order = np.random.default_rng([6, self.seed, around]).permutation(len(self.originals))
+        order = generator(Stream.TURNS, self.seed, around).permutation(len(self.originals))
         chosen: np.ndarray = order[start : start + count]
         return chosen
 

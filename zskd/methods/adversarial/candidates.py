@@ -12,11 +12,12 @@ import torch
 from transformers import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
+from zskd.config.methods.adversarial import AdversarialOptions
 from zskd.methods.adversarial.losses import imbalance, unsureness
-from zskd.methods.adversarial.writer import Inputs, Place, Rewritten, Scope, Writer
+from zskd.methods.adversarial.writer import Inputs, Rewritten, Writer
+from zskd.methods.step import Step
 from zskd.metrics.divergence import kl_divergence
 from zskd.models.soft_tokens import Choice
-from zskd.training.arguments import ZeroShotArguments
 
 # One list of texts, or two for pairs, to logits (texts, num_labels) in the task's order.
 Judge = Callable[[tuple[list[str], ...]], np.ndarray]
@@ -40,31 +41,32 @@ class CandidateAdversary(Writer):
         generator: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         judge: Judge,
-        arguments: ZeroShotArguments,
+        options: AdversarialOptions | None = None,
+        *,
+        temperature: float = 1.0,
         precision: str = "fp32",
     ) -> None:
-        super().__init__(generator, tokenizer, arguments, precision)
+        super().__init__(generator, tokenizer, options, temperature=temperature, precision=precision)
         self.judge = judge
 
     def queries_per_row(self) -> int:
         """All candidates."""
-        return self.arguments.row_candidates
+        return self.options.row_candidates
 
     def rewrite(
         self,
         student: PreTrainedModel,
         inputs: Inputs,
-        place: Place,
-        scope: Scope,
+        step: Step,
         *,
         learn: bool,
         compare: bool = True,
     ) -> Rewritten:
         """See `Writer.rewrite`. The student is always asked: its answers choose among the candidates."""
         student.eval()
-        options, count = self.arguments, self.arguments.row_candidates
+        options, count = self.options, self.options.row_candidates
         with torch.set_grad_enabled(learn):
-            choices, anchor = self.fill(inputs, place, count)
+            choices, anchor = self.fill(inputs, step, count)
         written = [{**inputs, "input_ids": choice.write_into(inputs["input_ids"])} for choice in choices]
         device = inputs["input_ids"].device
         with torch.no_grad():
@@ -72,12 +74,12 @@ class CandidateAdversary(Writer):
             everything = [self.texts(each) for each in written]
             texts = tuple([t for part in side for t in part] for side in zip(*everything, strict=True))
             teacher_logits = torch.from_numpy(np.asarray(self.judge(texts), dtype=np.float32)).to(device)
-            with scope.autocast():
+            with step.autocast():
                 student_logits = torch.cat([student(**each).logits.float() for each in written])
-            divergence = kl_divergence(teacher_logits, student_logits, options.temperature)
+            divergence = kl_divergence(teacher_logits, student_logits, self.temperature)
             unsure = unsureness(teacher_logits)
             p = teacher_logits.softmax(dim=-1)
-            mean = scope.mean(p.mean(dim=0))
+            mean = step.mean(p.mean(dim=0))
             slope = (p * mean.clamp(min=1e-9).log()).sum(dim=-1)
             score = divergence - options.confidence_weight * unsure - options.balance_weight * slope
             score = score.view(count, -1)
@@ -86,7 +88,7 @@ class CandidateAdversary(Writer):
         loss = None
         terms = {"divergence": divergence, "anchor": anchor, "unsureness": unsure, "imbalance": imbalance(mean)}
         if learn:
-            loss = self._loss(choices, score, anchor, scope, terms)
+            loss = self._loss(choices, score, anchor, step, terms)
         ids = torch.stack([each["input_ids"] for each in written])[best, torch.arange(len(best), device=device)]
         return Rewritten(
             inputs={**inputs, "input_ids": ids},
@@ -104,20 +106,20 @@ class CandidateAdversary(Writer):
         choices: list[Choice],
         score: torch.Tensor,
         anchor: torch.Tensor,
-        scope: Scope,
+        step: Step,
         terms: dict[str, torch.Tensor],
     ) -> torch.Tensor:
         ranks = score.argsort(dim=0).argsort(dim=0).float()
         advantage = (ranks - ranks.mean(dim=0)) / ranks.std(dim=0).clamp(min=1e-6)
-        loss = self.arguments.anchor_weight * anchor
+        loss = self.options.anchor_weight * anchor
         for choice, weight in zip(choices, advantage, strict=True):
             assert choice.log_probabilities is not None
             taken = choice.log_probabilities.gather(1, choice.index[:, None])[:, 0]
             loss = loss - weight * torch.zeros_like(anchor).index_add(0, choice.rows, taken) / len(choices)
-        total = loss.sum() / scope.divisor
-        if self.arguments.diversity_weight and len(choices[0].rows):
-            terms["repetition"] = self.spread(choices[0], scope)
-            total = total + self.arguments.diversity_weight * terms["repetition"]
+        total = loss.sum() / step.divisor
+        if self.options.diversity_weight and len(choices[0].rows):
+            terms["repetition"] = self.spread(choices[0], step)
+            total = total + self.options.diversity_weight * terms["repetition"]
         return total
 
     def texts(self, inputs: Inputs) -> tuple[list[str], ...]:

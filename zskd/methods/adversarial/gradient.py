@@ -9,14 +9,15 @@ from __future__ import annotations
 import torch
 from transformers import PreTrainedModel
 
+from zskd.config.methods.adversarial import AdversarialOptions
 from zskd.methods.adversarial.losses import imbalance, unsureness
-from zskd.methods.adversarial.writer import Inputs, Place, Rewritten, Scope, Writer
+from zskd.methods.adversarial.writer import Inputs, Rewritten, Writer
+from zskd.methods.step import Step
 from zskd.metrics.divergence import kl_divergence
 from zskd.models.frozen import use_short_attention, with_half_weights
 from zskd.models.soft_tokens import Choice, forward_choice
 from zskd.system.precision import HALVES, autocast
 from zskd.teacher.classifier import Classifier
-from zskd.training.arguments import ZeroShotArguments
 
 
 class GradientAdversary(Writer):
@@ -37,9 +38,15 @@ class GradientAdversary(Writer):
     """
 
     def __init__(
-        self, generator: PreTrainedModel, teacher: Classifier, arguments: ZeroShotArguments, precision: str = "fp32"
+        self,
+        generator: PreTrainedModel,
+        teacher: Classifier,
+        options: AdversarialOptions | None = None,
+        *,
+        temperature: float = 1.0,
+        precision: str = "fp32",
     ) -> None:
-        super().__init__(generator, teacher.tokenizer, arguments, precision)
+        super().__init__(generator, teacher.tokenizer, options, temperature=temperature, precision=precision)
         frozen = teacher.model.requires_grad_(False).eval()
         half = HALVES.get(self.precision)
         self.teacher = with_half_weights(frozen, half) if half else frozen
@@ -60,8 +67,7 @@ class GradientAdversary(Writer):
         self,
         student: PreTrainedModel,
         inputs: Inputs,
-        place: Place,
-        scope: Scope,
+        step: Step,
         *,
         learn: bool,
         compare: bool = True,
@@ -71,14 +77,14 @@ class GradientAdversary(Writer):
         device = inputs["input_ids"].device.type
         with torch.set_grad_enabled(learn):
             with autocast(device, self.precision):
-                (choice,), anchor = self.fill(inputs, place)
+                (choice,), anchor = self.fill(inputs, step)
                 teacher_logits = self.in_task_order(forward_choice(self.teacher, inputs, choice).float())
             student_logits = divergence = None
             if compare or learn:
-                with scope.autocast():
+                with step.autocast():
                     student_logits = forward_choice(student, inputs, choice).float()
-                divergence = kl_divergence(teacher_logits, student_logits, self.arguments.temperature)
-            loss, terms = self._loss(teacher_logits, divergence, choice, anchor, scope)
+                divergence = kl_divergence(teacher_logits, student_logits, self.temperature)
+            loss, terms = self._loss(teacher_logits, divergence, choice, anchor, step)
         return Rewritten(
             inputs={**inputs, "input_ids": choice.write_into(inputs["input_ids"])},
             teacher_logits=teacher_logits.detach(),
@@ -96,21 +102,21 @@ class GradientAdversary(Writer):
         divergence: torch.Tensor | None,
         choice: Choice,
         anchor: torch.Tensor,
-        scope: Scope,
+        step: Step,
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        options = self.arguments
+        options = self.options
         unsure = unsureness(teacher_logits)
         per_row = options.anchor_weight * anchor + options.confidence_weight * unsure
-        even = imbalance(scope.mean(teacher_logits.softmax(dim=-1).mean(dim=0)))
+        even = imbalance(step.mean(teacher_logits.softmax(dim=-1).mean(dim=0)))
         terms = {"anchor": anchor, "unsureness": unsure, "imbalance": even}
         if divergence is not None:
             per_row = per_row - divergence
             terms["divergence"] = divergence
-        loss = per_row.sum() / scope.divisor
+        loss = per_row.sum() / step.divisor
         if options.balance_weight:
             loss = loss + options.balance_weight * even
         if options.diversity_weight and len(choice.rows):
-            repeated = self.spread(choice, scope)
+            repeated = self.spread(choice, step)
             loss = loss + options.diversity_weight * repeated
             terms["repetition"] = repeated
         return loss, {name: value.detach().mean() for name, value in terms.items()}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,37 +10,17 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
+from zskd.config.limits import limit_problems
+from zskd.config.methods.adversarial import AdversarialOptions, problems
 from zskd.methods.adversarial.generator import check_generator, masked_logits, usable_tokens
 from zskd.methods.adversarial.losses import repetition
+from zskd.methods.step import Step
 from zskd.models.frozen import use_short_attention
 from zskd.models.soft_tokens import Choice
 from zskd.system.precision import HALVES, autocast, gradient_precision
-from zskd.training.arguments import ZeroShotArguments
-
-STREAM = 4  # first word of every random generator's seed
+from zskd.system.seeds import Stream
 
 Inputs = dict[str, torch.Tensor]
-
-
-@dataclass(frozen=True)
-class Place:
-    """Which rows of which step are rewritten; everything random about them is a function of it.
-
-    Attributes:
-        step: optimizer step.
-        rows: places in the step's whole batch, over accumulation steps and processes.
-        seed: the run's.
-        progress: how much of phase 2 is over, 0 to 1.
-    """
-
-    step: int
-    rows: np.ndarray
-    seed: int
-    progress: float = 0.0
-
-    def generators(self) -> list[np.random.Generator]:
-        """One random generator per row."""
-        return [np.random.default_rng([STREAM, self.seed, self.step, int(row)]) for row in self.rows]
 
 
 @dataclass(frozen=True)
@@ -70,22 +48,6 @@ class Rewritten:
     queries: int
 
 
-@dataclass
-class Scope:
-    """How one process and one micro-batch relate to the whole batch.
-
-    Attributes:
-        divisor: rows that the generator rewrites in the whole batch, divided by micro-batches and processes: a sum
-            over this micro-batch's rows divided by it is the micro-batch's share of the mean over all.
-        mean: the mean of a tensor over processes. Its gradient is that of this process's own part.
-        autocast: what the student computes in.
-    """
-
-    divisor: float
-    mean: Callable[[torch.Tensor], torch.Tensor] = field(default=lambda tensor: tensor)
-    autocast: Callable[[], AbstractContextManager[object]] = nullcontext
-
-
 class Writer:
     """A generator and how it fills masked places: a share ``mask_rate`` of the ordinary tokens of a text.
 
@@ -98,27 +60,35 @@ class Writer:
     Args:
         generator: masked language model; trained, but for its word embeddings.
         tokenizer: whose ids the generator reads and writes.
+        options: None for the defaults.
+        temperature: of the divergence.
         precision: the teacher's. With ``bf16`` the generator computes in bfloat16, with any other in float32
             (`zskd.system.precision.gradient_precision`).
 
     Raises:
         InputError: the generator cannot be used.
+        ValueError: options beyond their limits, or that contradict each other.
     """
 
     def __init__(
         self,
         generator: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
-        arguments: ZeroShotArguments,
+        options: AdversarialOptions | None = None,
+        *,
+        temperature: float = 1.0,
         precision: str = "fp32",
     ) -> None:
+        options = options or AdversarialOptions()
+        if wrong := limit_problems(options) + problems(options):
+            raise ValueError("; ".join(wrong))
         check_generator(generator, tokenizer, shown="the generator")
         self.generator = generator.requires_grad_(True).eval()
         self.precision = gradient_precision(precision)
         # The table is shared with the output layer; training it would double a step's cost.
         self.generator.get_input_embeddings().weight.requires_grad_(False)
         self.tokenizer = tokenizer
-        self.arguments = arguments
+        self.options, self.temperature = options, temperature
         self.special = torch.tensor(sorted(tokenizer.all_special_ids))
         self.usable = usable_tokens(tokenizer, generator.config.vocab_size)
 
@@ -136,7 +106,7 @@ class Writer:
     def make_optimizer(self) -> torch.optim.Optimizer:
         """An optimizer for them."""
         return torch.optim.AdamW(
-            self.trainable(), lr=self.arguments.generator_learning_rate, weight_decay=0.0, fused=True
+            self.trainable(), lr=self.options.generator_learning_rate, weight_decay=0.0, fused=True
         )
 
     def step(self, optimizer: torch.optim.Optimizer, gradients: list[torch.Tensor | None]) -> torch.Tensor:
@@ -146,7 +116,7 @@ class Writer:
             weight.grad = gradient
             if gradient is not None:
                 used.append(weight)
-        norm = torch.nn.utils.clip_grad_norm_(used, self.arguments.generator_clip)
+        norm = torch.nn.utils.clip_grad_norm_(used, self.options.generator_clip)
         optimizer.step()
         optimizer.zero_grad()
         return norm
@@ -159,8 +129,7 @@ class Writer:
         self,
         student: PreTrainedModel,
         inputs: Inputs,
-        place: Place,
-        scope: Scope,
+        step: Step,
         *,
         learn: bool,
         compare: bool = True,
@@ -170,23 +139,24 @@ class Writer:
         Args:
             student: not wrapped; set to evaluation mode here.
             inputs: ``input_ids``, ``attention_mask``, for pairs ``token_type_ids``, ``(rows, tokens)``.
+            step: of these rows alone (`Step.at`), with their progress through the adversarial part of the run.
             compare: whether the divergence is wanted; without it the student is asked only where the rows or the
                 loss depend on it.
         """
         raise NotImplementedError
 
-    def fill(self, inputs: Inputs, place: Place, draws: int = 1) -> tuple[list[Choice], torch.Tensor]:
+    def fill(self, inputs: Inputs, step: Step, draws: int = 1) -> tuple[list[Choice], torch.Tensor]:
         """Mask places and choose tokens for them, ``draws`` times the same places.
 
         Returns:
             The choices, and each row's masked-LM loss of its original tokens, ``(rows,)``.
         """
         ids, device = inputs["input_ids"], inputs["input_ids"].device
-        rngs = place.generators()
+        rngs = [step.rng(place, Stream.WRITER) for place in step.places]
         ordinary = (inputs["attention_mask"].bool() & ~torch.isin(ids, self.special)).cpu().numpy()
         # How many separators stand before a place: the same for all of one text.
         sides = (ids == self.tokenizer.sep_token_id).cumsum(dim=1).cpu().numpy()
-        rate = self.arguments.mask_rate
+        rate = self.options.mask_rate
         places = [_draw_places(row, side, rate, rng) for row, side, rng in zip(ordinary, sides, rngs, strict=True)]
         counts = [len(of_row) for of_row in places]
         rows = torch.tensor(np.repeat(np.arange(len(places)), counts), device=device)
@@ -198,14 +168,14 @@ class Writer:
         sizes = torch.tensor(counts, device=device).clamp(min=1)
         anchor = torch.zeros(len(ids), device=device).index_add(0, rows, missed) / sizes
         logits = logits.masked_fill(~self.usable, float("-inf"))
-        width = self.arguments.token_candidates or logits.shape[1]
+        width = self.options.token_candidates or logits.shape[1]
         if width < logits.shape[1]:
             scores, candidates = logits.topk(width)
         else:
             scores, candidates = logits, torch.arange(logits.shape[1], device=device).expand(len(logits), -1)
-        scores = scores / self.arguments.sampling_temperature
-        start, end = self.arguments.gumbel_start, self.arguments.gumbel_end
-        softness = start + (end - start) * place.progress
+        scores = scores / self.options.sampling_temperature
+        start, end = self.options.gumbel_start, self.options.gumbel_end
+        softness = start + (end - start) * step.progress
         choices = []
         for _ in range(draws):
             noisy = scores + _gumbel(rngs, counts, candidates)
@@ -213,12 +183,12 @@ class Writer:
             choices.append(Choice(rows, columns, candidates, soft, noisy.argmax(dim=-1), scores.log_softmax(dim=-1)))
         return choices, anchor
 
-    def spread(self, choice: Choice, scope: Scope) -> torch.Tensor:
-        """`zskd.methods.adversarial.losses.repetition` of the tokens of a batch, over all processes; a scalar."""
+    def spread(self, choice: Choice, step: Step) -> torch.Tensor:
+        """`repetition` of the tokens of a batch, over all processes; a scalar."""
         tokens = torch.zeros(self.generator.config.vocab_size, device=choice.rows.device).index_add(
             0, choice.candidates.reshape(-1), choice.probabilities.reshape(-1)
         )
-        return repetition(scope.mean(tokens / max(1, len(choice.rows))), len(choice.rows))
+        return repetition(step.mean(tokens / max(1, len(choice.rows))), len(choice.rows))
 
 
 def _draw_places(ordinary: np.ndarray, sides: np.ndarray, rate: float, rng: np.random.Generator) -> np.ndarray:

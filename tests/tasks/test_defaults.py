@@ -1,0 +1,56 @@
+"""What a task decides where nothing is given."""
+
+from __future__ import annotations
+
+import pytest
+
+from zskd.config.distillation import DistillConfig
+from zskd.config.verbs import DiagnoseConfig, EvaluateConfig, FinetuneConfig, PredictConfig
+from zskd.tasks.defaults import input_length, with_task_defaults
+
+# What a task decides where nothing is given: tokens, and inputs in the pool.
+FROM_TASK = {"sst2": (64, 180_000), "mnli": (96, 90_000), "qnli": (128, 90_000), "topics": (32, 180_000)}
+
+
+@pytest.mark.parametrize("name", FROM_TASK)
+def test_defaults_come_from_the_task_unless_given(own_tasks: dict[str, str], name: str) -> None:
+    task = own_tasks.get(name, name)
+    given = DistillConfig(task=task)
+    found = with_task_defaults(given)
+    assert (found.max_length, found.pool_size) == FROM_TASK[name] and input_length(found) == FROM_TASK[name][0]
+    assert given == DistillConfig(task=task), "what was given is not changed"
+    assert with_task_defaults(found) == found
+    found = with_task_defaults(DistillConfig(task=task, max_length=40, pool_size=999))
+    assert (found.max_length, found.pool_size) == (40, 999)
+    for cls in (FinetuneConfig, EvaluateConfig, DiagnoseConfig, PredictConfig):
+        assert with_task_defaults(cls(task=task)).max_length == FROM_TASK[name][0]
+
+
+@pytest.mark.parametrize(
+    "options, objective",
+    [
+        ({"task": "sst2"}, "logit-mse"),
+        ({"task": "sst2", "teacher_outputs": "labels"}, "hard-label"),
+        ({"task": "mnli", "teacher_outputs": "labels", "student": "default"}, "hard-label"),
+        ({"task": "sst2", "teacher_outputs": "labels", "objective": "kd"}, "kd"),
+        ({"task": "sst2", "teacher_outputs": "probabilities"}, "logit-mse"),
+        ({"task": "mrpc"}, "kd"),
+        ({"task": "topics"}, "kd"),  # more than two classes
+        ({"task": "sst2", "objective": "kd"}, "kd"),
+        ({"task": "mnli", "objective": "kd-pt"}, "kd-pt"),
+        ({"task": "sst2", "temperature": 2.0}, "kd"),  # logits are matched without one
+        ({"task": "sst2", "gold_labels": "rows.tsv"}, "kd"),
+        ({"task": "sst2", "student": "someone/student"}, "kd"),
+    ],
+)
+def test_the_objective_is_the_one_that_was_measured_unless_given(
+    own_tasks: dict[str, str], options: dict[str, object], objective: str
+) -> None:
+    options["task"] = own_tasks.get(str(options["task"]), options["task"])
+    found = with_task_defaults(DistillConfig(**options))
+    assert found.objective == objective == with_task_defaults(found).objective
+
+
+def test_a_task_that_is_none_fills_in_nothing() -> None:
+    config = DistillConfig(task="sst-2")
+    assert with_task_defaults(config) == config and config.max_length is None

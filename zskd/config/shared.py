@@ -1,0 +1,103 @@
+"""Options that mean the same to several verbs, each written once. Each call gives one dataclass field."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zskd.config.option import option
+
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+TEACHER_OUTPUTS = ("logits", "probabilities", "labels")
+MAX_SEED = 2**32 - 1  # NumPy's legacy generator takes no larger one
+CACHE_DIR = "cache folder; default $ZSKD_CACHE or ~/.cache/zskd"
+
+
+def task(more: str = "") -> Any:
+    """``--task``."""
+    return option(
+        "",
+        "task name (`zskd ls` lists them) or a task file (.yaml)" + more,
+        brief="name of a task (`zskd ls` lists them) or a task file",
+        group="models",
+    )
+
+
+def label_map(of: str) -> Any:
+    """``--label-map``, for a model whose labels have names of its own."""
+    return option(
+        None,
+        f"{of} label names in the task's words, for example LABEL_0=negative,LABEL_1=positive",
+        brief=f"{of} label names in the task's words, A=B,C=D",
+        group="models",
+    )
+
+
+def teacher_outputs() -> Any:
+    """``--teacher-outputs``."""
+    return option(
+        "logits",
+        "what a callable teacher returns: logits or probabilities per class, or labels alone, class numbers or names "
+        "(0.999 for that class, the rest shared by the others; the objective is then hard-label unless named)",
+        choices=TEACHER_OUTPUTS,
+        group="models",
+    )
+
+
+def corpus(default: list[str], more: str = "") -> Any:
+    """``--corpus``."""
+    return option(
+        default,
+        "out-of-domain text: files (.txt .txt.gz .jsonl .parquet), folders, Hub data sets "
+        "(ID or ID:CONFIG), or `embedded` (documentation prose already on this machine)" + more,
+        brief="text files, folders, Hub data sets or `embedded`",
+        metavar="SOURCE",
+        group="text",
+    )
+
+
+def max_length(default: str, group: str = "data") -> Any:
+    """``--max-length``; `default`: whose it is."""
+    return option(None, f"tokens; longer inputs are cut; default: {default}", low=8, high=512, group=group)
+
+
+def precision(of: str, default: str = "auto", group: str = "data") -> Any:
+    """``--precision`` of a model in use."""
+    return option(
+        default,
+        f"precision of {of}; auto: bf16 where the device has it natively, else fp16 on a GPU and fp32 on a CPU, where "
+        "fp16 is mostly slower",
+        choices=PRECISIONS,
+        group=group,
+    )
+
+
+def epochs(default: float, over: str) -> Any:
+    """``--epochs``."""
+    text = f"passes over the {over}"
+    return option(default, text, brief=text + " (default {default:g})", low=0.001, group="training")
+
+
+def warmup() -> Any:
+    """``--warmup``."""
+    return option(0.06, "share of the steps in which the learning rate rises", low=0.0, high=1.0, group="training")
+
+
+def weight_decay() -> Any:
+    """``--weight-decay``."""
+    return option(0.01, "decoupled weight decay", low=0.0, group="training")
+
+
+def seed(of: str = "everything random") -> Any:
+    """``--seed``."""
+    text = f"seed of {of}"
+    return option(0, text, brief=text + " (default {default})", low=0, high=MAX_SEED, group="run")
+
+
+def as_json(text: str = "print one JSON object instead of a table") -> Any:
+    """``--json``."""
+    return option(False, text, group="run")
+
+
+def cache_dir() -> Any:
+    """``--cache-dir``."""
+    return option(None, CACHE_DIR, group="run")

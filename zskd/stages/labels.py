@@ -1,0 +1,109 @@
+"""The teacher's part: it passes the gate, labels all inputs, and the transfer set is chosen."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+
+from zskd.evaluation.gate import check_teacher
+from zskd.methods.method import Method
+from zskd.stages.inputs import Setting
+from zskd.system.processes import main_first, on_main
+from zskd.teacher.base import Teacher
+from zskd.teacher.labelling import LabelledTexts, label_texts
+from zskd.teacher.load import AnyTeacher, load_teacher
+from zskd.text.shaping import Pools
+from zskd.transfer.gold import label_gold
+from zskd.transfer.selection import teacher_logits
+from zskd.transfer.transfer_report import report_table, transfer_report
+from zskd.transfer.transfer_set import TransferSet
+
+logger = logging.getLogger(__name__)
+
+
+def meet_teacher(
+    setting: Setting, handed_over: AnyTeacher | None = None, tokenizer: PreTrainedTokenizerBase | None = None
+) -> tuple[Teacher, dict[str, Any] | None]:
+    """The teacher, and what the gate found: that it does its task.
+
+    Args:
+        handed_over: a teacher in place of ``config.teacher``.
+        tokenizer: of a model object.
+    """
+    config = setting.config
+
+    def load() -> Teacher:
+        return load_teacher(
+            setting.task,
+            config.teacher if handed_over is None else handed_over,
+            setting.cache,
+            config.teacher_revision,
+            config.label_map,
+            tokenizer=tokenizer,
+            outputs=config.teacher_outputs,
+        )
+
+    teacher = main_first(load)
+    return teacher, on_main(lambda: check_teacher(setting.task, teacher, setting.length))
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """The pools with the teacher's logits.
+
+    Attributes:
+        parts: ``transfer``, ``select``, ``report``, and the user's own labelled rows as ``gold``.
+        precision: in which the teacher has answered.
+    """
+
+    parts: dict[str, LabelledTexts]
+    precision: str
+
+    @property
+    def queries(self) -> int:
+        """Inputs whose logits are used."""
+        return sum(part.queries for part in self.parts.values())
+
+    @property
+    def live(self) -> int:
+        """Those of them that the teacher was asked for now."""
+        return sum(part.live for part in self.parts.values())
+
+
+def label(setting: Setting, teacher: Teacher, pools: Pools) -> Labelled:
+    """Let the teacher label all inputs."""
+    config = setting.config
+    precision = teacher.precision(config.precision)
+    labeller = teacher.for_inference(precision, config.compile)  # freed before training starts
+    options: dict[str, Any] = {"max_length": setting.length, "precision": precision}
+    parts = {
+        name: label_texts(
+            getattr(pools, name), labeller, setting.cache, description=f"teacher labels {name}", **options
+        )
+        for name in ("transfer", "select", "report")
+    }
+    if config.gold_labels is not None:
+        parts["gold"] = label_gold(setting.task, config.gold_labels, labeller, setting.cache, pools.transfer, **options)
+    found = Labelled(parts, precision)
+    cached = found.queries - found.live
+    logger.info("labelling: %d inputs, %d asked now (%s), %d cached", found.queries, found.live, precision, cached)
+    return found
+
+
+def select(setting: Setting, labelled: Labelled, methods: Sequence[Method]) -> tuple[TransferSet, dict[str, Any]]:
+    """The transfer set: what stays of the labelled inputs; and what the teacher says to every family of inputs."""
+    config, labels = setting.config, setting.task.labels
+    inputs = labelled.parts["transfer"].dataset
+    logits = teacher_logits(inputs)
+    report = on_main(lambda: transfer_report(inputs, logits, labels))
+    logger.info("%s", report_table(report, labels))
+    chosen = TransferSet.of(inputs, logits, labels, config.seed).confident(config.min_confidence)
+    for method in methods:
+        chosen = method.transfer_set(chosen)
+    shares = ", ".join(f"{name} {100 * entry['share']:.0f} %" for name, entry in chosen.report().items())
+    logger.info("selection: %d inputs stay, in %d rows; %s", chosen.distinct, len(chosen.rows), shares)
+    return chosen, report

@@ -1,0 +1,227 @@
+"""The student's part: what it starts from, its training, its scores."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+
+from zskd.config.methods.table import method_queries
+from zskd.evaluation import results
+from zskd.methods.method import Method, Run
+from zskd.metrics.scores import agreement
+from zskd.models.quiet import quiet_transformers
+from zskd.runs.folder import RunFolder, versions
+from zskd.stages.inputs import Setting
+from zskd.stages.labels import Labelled
+from zskd.student.initial import InitialStudent, initial_student
+from zskd.system.files import replacing, sha256_file, write_text
+from zskd.system.processes import main_first, on_main
+from zskd.teacher.base import Teacher
+from zskd.teacher.classifier import classifier_from
+from zskd.text.corpus import Corpus
+from zskd.text.shaping import Pools
+from zskd.training.fit import Fit, fit
+from zskd.training.objective import NEEDS_COSINES, class_cosines
+from zskd.transfer.gold import with_gold
+from zskd.transfer.rows import encode_parts
+from zskd.transfer.transfer_set import TransferSet
+
+logger = logging.getLogger(__name__)
+
+
+def start_student(setting: Setting, teacher: Teacher, precision: str) -> InitialStudent:
+    """The student before it has learned anything."""
+    config = setting.config
+    return main_first(
+        lambda: initial_student(
+            setting.task,
+            config.student,
+            config.student_revision,
+            teacher,
+            compression=config.compression,
+            precision=precision,
+            seed=config.seed,
+            cache=setting.cache,
+        )
+    )
+
+
+def prepare(
+    setting: Setting,
+    methods: Sequence[Method],
+    teacher: Teacher,
+    initial: InitialStudent,
+    corpus: Corpus | None,
+    precision: str,
+) -> None:
+    """Let the methods prepare themselves, each in a phase of its own where that takes time."""
+    run = Run(
+        seed=setting.config.seed,
+        student=initial.model,
+        tokenizer=initial.tokenizer,
+        teacher=teacher,
+        task=setting.task,
+        corpus=corpus,
+        cache=setting.cache,
+        precision=precision,
+        max_length=setting.length,
+        temperature=setting.config.temperature,
+    )
+    for method in methods:
+        if method.phase is None:
+            method.prepare(run)
+        else:
+            with setting.folder.phase(method.phase):
+                method.prepare(run)
+        method.prepared = True
+
+
+def record(
+    setting: Setting,
+    corpus: Corpus | None,
+    pools: Pools,
+    teacher: Teacher,
+    gate: dict[str, Any] | None,
+    labelled: Labelled,
+    chosen: TransferSet,
+    initial: InitialStudent,
+) -> dict[str, Any]:
+    """Content of ``record.json``: versions, fingerprints and revisions."""
+    config = setting.config
+    found: dict[str, Any] = {
+        "versions": versions(),
+        "seed": config.seed,
+        "corpus": {
+            "fingerprint": corpus.fingerprint if corpus else pools.fingerprint,
+            "sources": corpus.sources if corpus else {},
+            "sentences": corpus.count if corpus else 0,
+        },
+        "pools": {"fingerprint": pools.fingerprint, "size": len(pools.transfer) + method_queries(config)},
+        "teacher": {"name": teacher.name, "revision": teacher.revision, "fingerprint": teacher.fingerprint},
+        "student": {"name": config.student, "revision": initial.revision},
+        "transfer_set": {"texts": chosen.distinct, "rows": len(chosen.rows), "classes": chosen.report()},
+        "precision": labelled.precision,
+        "gate": gate,
+        "processes": setting.processes,
+    }
+    if config.gold_labels is not None:
+        rows = labelled.parts["gold"].queries
+        found["gold_labels"] = {"rows": rows, "sha256": sha256_file(Path(config.gold_labels))}
+    return found
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained student.
+
+    Attributes:
+        rows: the transfer set with the user's own labelled rows.
+        report: the held-out inputs that report agreement, encoded.
+    """
+
+    fitted: Fit
+    rows: Dataset
+    report: Dataset
+
+
+def train(
+    setting: Setting,
+    methods: Sequence[Method],
+    teacher: Teacher,
+    initial: InitialStudent,
+    labelled: Labelled,
+    chosen: TransferSet,
+) -> Trained:
+    """Train the student and keep it."""
+    config, folder, asked = setting.config, setting.folder, method_queries(setting.config)
+    rows = chosen.dataset()
+    if "gold" in labelled.parts:
+        rows = with_gold(rows, labelled.parts["gold"].dataset)
+    parts = {"transfer": rows, **{name: labelled.parts[name].dataset for name in ("select", "report")}}
+    encoded = encode_parts(parts, initial.tokenizer, setting.length, folder.path / "_cache")
+    gold = len(rows) - len(chosen.rows)
+    fitted = fit(
+        config,
+        initial.model,
+        initial.tokenizer,
+        encoded["transfer"],
+        encoded["select"],
+        folder.checkpoints,
+        # As many updates whatever selection made of the transfer set, and whatever methods ask the teacher for.
+        rows=round((gold + len(chosen.logits)) * setting.pool_size / (setting.pool_size - asked)),
+        methods=methods,
+        teacher=teacher,
+        cosines=class_cosines(teacher.output_weights()) if config.objective in NEEDS_COSINES else None,
+    )
+    on_main(lambda: _keep(folder, initial, fitted))
+    logger.info("training: %d steps, student of step %d kept in %s", fitted.steps, fitted.best_step, folder.student)
+    return Trained(fitted, rows, encoded["report"])
+
+
+def _keep(folder: RunFolder, initial: InitialStudent, fitted: Fit) -> None:
+    """Write the student and Trainer's log."""
+    with replacing(folder.student) as temporary, quiet_transformers():
+        initial.model.save_pretrained(temporary)
+        initial.tokenizer.save_pretrained(temporary)
+    write_text(folder.path / "history.json", json.dumps(fitted.history) + "\n")
+
+
+def score(
+    setting: Setting,
+    teacher: Teacher,
+    initial: InitialStudent,
+    labelled: Labelled,
+    pools: Pools,
+    trained: Trained,
+    recorded: dict[str, Any],
+) -> results.Outcome:
+    """Open the evaluation files, for the first time, and write what they give beside the scores."""
+    config, task, folder = setting.config, setting.task, setting.folder
+    prediction = trained.fitted.trainer.predict(trained.report)
+    predicted = np.asarray(prediction.label_ids), np.asarray(prediction.predictions)
+    student = classifier_from(task, initial.model, initial.tokenizer, name=str(folder.student), frozen=False)
+
+    def write() -> results.Scores:
+        scores = results.score(config, task, teacher, student, recorded["gate"], trained.rows, folder)
+        details = results.analysis(task, teacher, student, pools.report, predicted, scores, setting.length)
+        files = {"analysis.json": details}
+        for method in trained.fitted.trainer.seam.methods:
+            files |= method.files()
+        for name, content in files.items():
+            write_text(folder.path / name, json.dumps(content, indent=1) + "\n")
+        return scores
+
+    return results.Outcome(
+        record=recorded,
+        teacher=teacher,
+        student=student,
+        scores=on_main(write).by_model,
+        agreed=agreement(*predicted),
+        fitted=trained.fitted,
+        queries=labelled.queries,
+        single_tokens=initial.tokens,
+        live=labelled.live + initial.asked,
+    )
+
+
+def metrics(setting: Setting, outcome: results.Outcome, *, zero_shot: bool) -> dict[str, Any]:
+    """Content of ``metrics.json``; when all phases are over, so that their times are among it."""
+    zero_shot = zero_shot and setting.config.gold_labels is None
+    return results.metrics(setting.config, setting.task, outcome, setting.folder, zero_shot=zero_shot)
+
+
+def write_report(folder: RunFolder) -> None:
+    """Write the run's report; the run is finished, so whatever goes wrong here is said and costs nothing else."""
+    try:
+        from zskd.report import page
+
+        page.write_report([folder.path])
+    except Exception as error:
+        logger.warning("the report was not written (%s); try again with `zskd report %s`", error, folder.path)
