@@ -232,14 +232,6 @@ def test_only_a_callable_answers_with_other_than_logits(tiny_config: DistillConf
     assert check(replace(callable_teacher, teacher_outputs="probabilities", temperature=2.0), black_box=True) == []
 
 
-def test_outputs_of_a_model_to_evaluate_or_diagnose(tiny_config: DistillConfig) -> None:
-    for cls, options in ((EvaluateConfig, {"data": "probe"}), (DiagnoseConfig, {"corpus": tiny_config.corpus})):
-        config = cls(task="sst2", model=tiny_config.teacher, **options)
-        assert check(config) == []
-        only(check(replace(config, teacher_outputs="labels")), "--teacher-outputs labels", "with weights")
-        assert check(replace(config, model="module:ask", teacher_outputs="labels")) == []
-
-
 def test_a_model_that_is_handed_over_takes_the_place_of_the_option(tiny_config: DistillConfig, tmp_path: Path) -> None:
     gone = replace(tiny_config, teacher=str(tmp_path / "gone"))
     assert len(check(gone)) == 1 and check(gone, model=True) == []

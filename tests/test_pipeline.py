@@ -236,10 +236,10 @@ def test_a_callable_may_answer_with_probabilities_or_with_labels_alone(
     def words(texts: list[str]) -> list[str]:
         return [labels[i] for i in np.array(logits(texts)).argmax(axis=1)]
 
-    plain = distill(black_box)
+    plain = distill(black_box).metrics
     for outputs, ask in (("probabilities", shares), ("labels", words)):
         config = replace(black_box, teacher="default", teacher_outputs=outputs, output_dir=str(tmp_path / outputs))
-        found = distill(config, teacher=ask)
+        found = distill(config, teacher=ask).metrics
         assert found["teacher"]["scores"] == plain["teacher"]["scores"]
         assert found["teacher_queries"] == plain["teacher_queries"]
         options = yaml.safe_load((tmp_path / outputs / "config.yaml").read_text(encoding="utf-8"))
@@ -256,7 +256,7 @@ def test_a_model_object_is_distilled_like_its_folder(tiny_config: DistillConfig,
     model = AutoModelForSequenceClassification.from_pretrained(tiny_config.teacher)
     tokenizer = AutoTokenizer.from_pretrained(tiny_config.teacher)
     run = replace(tiny_config, teacher="default", output_dir=str(tmp_path / "object"))
-    found = distill(run, teacher=model, tokenizer=tokenizer)
+    found = distill(run, teacher=model, tokenizer=tokenizer).metrics
     assert weights(run) == weights(tiny_config)
     assert found["teacher_queries_live"] == 0  # the same weights are known by the same key
 

@@ -90,3 +90,11 @@ def test_evaluate_problems_name_their_flags(own_tasks: dict[str, str]) -> None:
     topics, answers = (EvaluateConfig(task=own_tasks[name], model="x", data="probe") for name in ("topics", "answers"))
     assert evaluate.problems(topics) == [], "its file names a probe"
     only(evaluate.problems(answers), "--data probe", "answers")
+
+
+def test_only_a_callable_answers_with_other_than_logits(teacher_folder: Path, corpus_file: Path) -> None:
+    for cls, options in ((EvaluateConfig, {"data": "probe"}), (DiagnoseConfig, {"corpus": [str(corpus_file)]})):
+        config = cls(task="sst2", model=str(teacher_folder), **options)
+        assert PROBLEMS[cls](config) == []
+        only(PROBLEMS[cls](replace(config, teacher_outputs="labels")), "--teacher-outputs labels", "with weights")
+        assert PROBLEMS[cls](replace(config, model="module:ask", teacher_outputs="labels")) == []
