@@ -30,6 +30,9 @@ from zskd.methods.adversarial.gradient import GradientAdversary
 from zskd.methods.adversarial.method import Adversarial
 from zskd.methods.adversarial.replay import ReplayBuffer
 from zskd.methods.adversarial.writer import Writer
+from zskd.methods.method import Training
+from zskd.methods.step import Step
+from zskd.metrics.divergence import kl_divergence
 from zskd.models.loading import model_fingerprint
 from zskd.teacher.classifier import Classifier
 from zskd.transfer.collator import TransferCollator
