@@ -77,7 +77,7 @@ def plant_labels(monkeypatch: pytest.MonkeyPatch, task: Task, path: Path) -> Non
         first = [task.file_labels[label] == task.labels[0] for (label,) in rows_of(path, (task.label_column,))]
         return build_pools(*args, seed=seed + sum(i for i, found in enumerate(first) if found), **kwargs)
 
-    monkeypatch.setattr("zskd.pipeline.build_pools", planted)
+    monkeypatch.setattr("zskd.stages.inputs.build_pools", planted)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def pools_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Disti
         made.append(build_pools(*args, **kwargs))
         raise Shaped
 
-    monkeypatch.setattr("zskd.pipeline.build_pools", shaped)
+    monkeypatch.setattr("zskd.stages.inputs.build_pools", shaped)
 
     def pools_of(config: DistillConfig) -> Pools:
         with pytest.raises(Shaped):

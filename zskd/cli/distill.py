@@ -80,16 +80,16 @@ def run(arguments: argparse.Namespace) -> int:
     then = publish.after_run(arguments) if main else None
     if main:
         _check_hub_ids(config)
+    from zskd.pipeline import Result, distill
+
     if config.num_processes and config.num_processes > 1 and not started_by_launcher():
         if code := launch(config, config.num_processes, quiet=arguments.quiet):
             return code
-        metrics = json.loads((run_path(config) / "metrics.json").read_text(encoding="utf-8"))
+        result = Result.read(run_path(config))
     else:
-        from zskd.pipeline import distill
-
-        metrics = distill(config)
+        result = distill(config)
     if main and not launched():
-        _show(metrics, run_path(config), as_json=arguments.json)
+        _show(result.metrics, result.run_dir, as_json=arguments.json)
     if then is not None:
         print(f"published: {then.publish(str(run_path(config)))}", file=sys.stderr if arguments.json else sys.stdout)
     return 0

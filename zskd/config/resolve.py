@@ -8,6 +8,7 @@ This module imports neither torch nor transformers, so that ``zskd --help`` and 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import types
 import typing
@@ -61,9 +62,12 @@ def read_yaml(name_or_path: str) -> dict[str, Any]:
     return loaded
 
 
+_hints = functools.cache(typing.get_type_hints)  # asked for with every flag, for every verb
+
+
 def field_type(cls: type, name: str) -> tuple[type, bool]:
     """Plain type of a field and whether None is allowed; a list field answers (list, False)."""
-    hint = typing.get_type_hints(cls)[name]
+    hint = _hints(cls)[name]
     if typing.get_origin(hint) is types.UnionType:
         inner = [part for part in typing.get_args(hint) if part is not type(None)]
         return inner[0], True

@@ -236,7 +236,7 @@ def _with_pairs(
     if len(sets["transfer"]) < MIN_ROWS or not len(sets["select"]) or not len(sets["report"]):
         raise InputError(f"texts: expected more different pairs, found {len(distinct)}; {MIN_ROWS} have to be left")
     logger.info(
-        "texts: %d pairs, %d of them repeated; %d to learn from; held out: %d to choose the checkpoint, %d for agreement",
+        "texts: %d pairs, %d of them repeated; %d to learn from, held out %d to choose the checkpoint and %d to report",
         len(columns[0]),
         len(columns[0]) - len(distinct),
         *(len(sets[name]) for name in ("transfer", "select", "report")),

@@ -19,9 +19,9 @@ class TransferCollator:
     """Pads token ids to the longest of a batch.
 
     Gives ``input_ids``, ``attention_mask`` and, for pairs, ``token_type_ids`` as int64 ``(batch, tokens)``, and
-    ``teacher_logits`` as float32 ``(batch, num_labels)``. All other columns of numbers are kept: those called ``view_*``
+    ``teacher_logits`` as float32 ``(batch, num_labels)``. Other columns of numbers are kept: those called ``view_*``
     are padded like token ids (``view_input_ids`` with an attention mask of its own), the others are stacked, whole
-    numbers as int64 and others as float32. The student is shown none of them (`zskd.training.forward`). ``length`` is
+    numbers as int64, others as float32. The student is shown none of them (`zskd.training.forward`). ``length`` is
     for the sampler and left out.
     """
 

@@ -18,11 +18,11 @@ from zskd.config.resolve import to_dict
 from zskd.pipeline import distill
 from zskd.system.files import sha256_file
 
-STEPS, EVERY, START = 40, 5, 20  # of the whole run, between checkpoints, of phase 2
+STEPS, EVERY, START = 40, 5, 20  # of the whole run, between checkpoints, of the adversary
 _draw = random.Random(0)
 MOMENTS = [
-    *(f"step {step}, in phase 1" for step in sorted(_draw.sample(range(EVERY + 1, START), 3))),
-    *(f"step {step}, in phase 2" for step in sorted(_draw.sample(range(START + 1, STEPS), 3))),
+    *(f"step {step}, before the adversary" for step in sorted(_draw.sample(range(EVERY + 1, START), 3))),
+    *(f"step {step}, with the adversary" for step in sorted(_draw.sample(range(START + 1, STEPS), 3))),
     "save 30, before the checkpoint's state is written",
 ]
 ORDINARY = MOMENTS[4]  # the one of the ordinary tests

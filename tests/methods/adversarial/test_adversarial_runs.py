@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,11 @@ from conftest import Result, as_flags
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertConfig, BertForMaskedLM
 
 from zskd.config.distillation import DistillConfig, optimizer_steps
-from zskd.methods.adversarial.setup import adversarial_queries
+from zskd.config.methods.table import method_queries
 from zskd.pipeline import distill
 from zskd.system.files import sha256_file
 from zskd.teacher.classifier import classifier_from
 from zskd.text.shaping import INPUTS_PER_SENTENCE
-from zskd.training.arguments import ZeroShotArguments
 from zskd.training.objective import Objective
 
 RUN_FILES = ("record.json", "transfer_set.json", "metrics.json")
@@ -37,10 +36,10 @@ def test_a_run_asks_the_teacher_no_more_than_its_random_control(config: DistillC
     found = distill(config).metrics
     uses = found["teacher_queries_by_use"]
     # The last batches of both epochs are short and have a fresh row less each.
-    assert adversarial_queries(config) == 4 * (28 + 6) and uses["generator"] == adversarial_queries(config) - 2
+    assert method_queries(config) == 4 * (28 + 6) and uses["generator"] == method_queries(config) - 2
     assert uses["single_tokens"] == control["teacher_queries_by_use"]["single_tokens"]
     assert found["teacher_queries"] == control["teacher_queries"] - 2 and found["steps"] == control["steps"] == 40
-    assert found["transfer_set"]["texts"] == config.pool_size - adversarial_queries(config)
+    assert found["transfer_set"]["texts"] == config.pool_size - method_queries(config)
     run = Path(str(config.output_dir))
     AutoModelForSequenceClassification.from_pretrained(run / "student")
     shown = json.loads((run / "adversarial.json").read_text(encoding="utf-8"))
@@ -56,7 +55,7 @@ def test_little_text_limits_the_inputs_of_both(
     (tmp_path / "little.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     config = replace(config, corpus=[str(tmp_path / "little.txt")], pool_size=180_000, epochs=0.08)
     size = 220 * INPUTS_PER_SENTENCE
-    for perturb, written in (("random", 0), ("adversarial", adversarial_queries(replace(config, pool_size=size)))):
+    for perturb, written in (("random", 0), ("adversarial", method_queries(replace(config, pool_size=size)))):
         run = tmp_path / perturb
         flags = as_flags(replace(config, perturb=perturb, output_dir=str(run)))
         done = cli("distill", *flags, "--quiet")
@@ -89,7 +88,7 @@ def test_a_student_is_trained_in_bfloat16_and_scored_in_float32(
 
     whole = Objective.__call__
     monkeypatch.setattr(Objective, "__call__", objective)
-    monkeypatch.setattr("zskd.pipeline.classifier_from", classifier)
+    monkeypatch.setattr("zskd.stages.students.classifier_from", classifier)
     found = distill(replace(config, perturb=perturb, epochs=1.0, student_precision="bf16")).metrics
     assert all(rounded[: found["steps"]]) and not rounded[-1]  # the last are those of the held-out texts
     saved = AutoModelForSequenceClassification.from_pretrained(Path(str(config.output_dir)) / "student").eval()
@@ -148,7 +147,7 @@ def test_a_teacher_with_another_vocabulary(config: DistillConfig, student_folder
     found = distill(
         replace(config, student=str(student_folder), adversary="candidates", row_candidates=2, generator=own)
     ).metrics
-    budget = adversarial_queries(replace(config, adversary="candidates", row_candidates=2))
+    budget = method_queries(replace(config, adversary="candidates", row_candidates=2))
     # The last batch of an epoch is short, so that a little of the budget may be left.
     assert 0.95 * budget < found["teacher_queries_by_use"]["generator"] <= budget == 2 * 4 * (28 + 6)
 
@@ -194,13 +193,3 @@ def test_a_student_with_another_vocabulary_is_refused(
 ) -> None:
     result = cli("distill", *as_flags(config, student=str(student_folder)))
     assert result.code == 2 and "expected the generator and the student to share" in result.err
-
-
-def test_configuration_and_trainer_agree_on_names_and_defaults() -> None:
-    """One setting is one name, whether it comes from a flag or from a program."""
-    ours = {item.name: item.default for item in fields(DistillConfig)}
-    assert ours.pop("objective") is None  # the task's; a trainer knows no task
-    for item in fields(ZeroShotArguments):
-        if item.name in ZeroShotArguments.__annotations__ and item.name != "objective":
-            assert ours[item.name] == item.default, item.name
-    assert optimizer_steps(DistillConfig(epochs=2.0, batch_size=64), 180_000) == 5_626

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 from conftest import tiny_bert, word_tokenizer
-from test_gradient import LABELS, decided_teacher, inputs, options, place
+from test_gradient import LABELS, decided_teacher, inputs, place
 from transformers import PreTrainedModel
 
+from zskd.config.methods.adversarial import AdversarialOptions
 from zskd.methods.adversarial.candidates import CandidateAdversary
 from zskd.methods.adversarial.generator import build_generator
-from zskd.methods.adversarial.writer import Scope
 from zskd.metrics.divergence import kl_divergence
 from zskd.models.frozen import SHORT
 from zskd.teacher.classifier import Classifier
@@ -42,7 +42,7 @@ class Judge:
 
 def candidate_adversary(teacher: Classifier, judge: Any, **changes: Any) -> CandidateAdversary:
     torch.manual_seed(0)
-    return CandidateAdversary(build_generator(teacher), teacher.tokenizer, judge, options(**changes))
+    return CandidateAdversary(build_generator(teacher), teacher.tokenizer, judge, AdversarialOptions(**changes))
 
 
 def student_for(teacher: Classifier) -> PreTrainedModel:
@@ -54,7 +54,7 @@ def test_the_candidate_with_the_largest_divergence_is_kept(teacher: Classifier, 
     judge = Judge(teacher)
     made, student = candidate_adversary(teacher, judge, row_candidates=5, **ONLY), student_for(teacher)
     batch = inputs(teacher, pairs=pairs)
-    written = made.rewrite(student, batch, place(), Scope(16), learn=False)
+    written = made.rewrite(student, batch, place(), learn=False)
     (texts,) = judge.asked
     assert len(texts) == 1 + pairs and len(texts[0]) == 5 * 16 == written.queries and made.queries_per_row() == 5
     choices, _ = made.fill(batch, place(), 5)
@@ -81,7 +81,7 @@ def test_the_teacher_reads_the_text_that_the_ids_stand_for(teacher: Classifier, 
 def test_unknown_words_do_not_divide_a_text() -> None:
     tokenizer = word_tokenizer(["one two"])
     one = Classifier("t", tiny_bert(len(tokenizer), LABELS), tokenizer, (0, 1, 2), 1, "", "")
-    made = CandidateAdversary(build_generator(one), tokenizer, Judge(one), options())
+    made = CandidateAdversary(build_generator(one), tokenizer, Judge(one), AdversarialOptions())
     encoded = tokenizer(["one \u4e2d two"], ["two"], return_tensors="pt")
     assert made.texts(dict(encoded)) == (["one [UNK] two"], ["two"])
 
@@ -106,7 +106,7 @@ def test_learning_from_ranks_makes_better_candidates_likelier(teacher: Classifie
 
     before = share(100)
     for step in range(15):
-        written = made.rewrite(student, batch, place(32, step=step), Scope(32), learn=True)
+        written = made.rewrite(student, batch, place(32, step=step), learn=True)
         assert written.loss is not None
         found = torch.autograd.grad(written.loss, weights, allow_unused=True)
         for weight, gradient in zip(weights, found, strict=True):
@@ -117,7 +117,9 @@ def test_learning_from_ranks_makes_better_candidates_likelier(teacher: Classifie
 
 def test_in_bfloat16_the_generator_learns_with_finite_gradients(teacher: Classifier) -> None:
     torch.manual_seed(0)
-    made = CandidateAdversary(build_generator(teacher), teacher.tokenizer, Judge(teacher), options(), precision="bf16")
+    made = CandidateAdversary(
+        build_generator(teacher), teacher.tokenizer, Judge(teacher), AdversarialOptions(), precision="bf16"
+    )
     made.to(torch.device("cpu"))
     assert made.generator.config._attn_implementation == SHORT
     exact = candidate_adversary(teacher, Judge(teacher))
@@ -125,7 +127,7 @@ def test_in_bfloat16_the_generator_learns_with_finite_gradients(teacher: Classif
     rounded, wanted = (each.fill(batch, place())[1] for each in (made, exact))
     assert not torch.equal(rounded, wanted)
     torch.testing.assert_close(rounded, wanted, rtol=0.02, atol=0.02)
-    written = made.rewrite(student_for(teacher), batch, place(), Scope(16), learn=True)
+    written = made.rewrite(student_for(teacher), batch, place(), learn=True)
     found = torch.autograd.grad(written.loss, made.trainable(), allow_unused=True)
     learned = torch.cat([gradient.ravel() for gradient in found if gradient is not None])
     assert learned.dtype == torch.float32 and learned.isfinite().all() and learned.any()
@@ -136,7 +138,7 @@ def test_an_unsure_teacher_and_a_common_class_count_against_a_candidate(teacher:
 
     def kept(**changes: Any) -> torch.Tensor:
         made = candidate_adversary(teacher, Judge(teacher), row_candidates=8, **{**ONLY, **changes})
-        return made.rewrite(student, batch, place(), Scope(16), learn=False).teacher_logits
+        return made.rewrite(student, batch, place(), learn=False).teacher_logits
 
     def unevenness(logits: torch.Tensor) -> float:
         return float(logits.softmax(-1).mean(0).max())
@@ -146,9 +148,9 @@ def test_an_unsure_teacher_and_a_common_class_count_against_a_candidate(teacher:
 
 def test_places_and_parts_are_those_of_the_gradient_adversary(teacher: Classifier) -> None:
     made, student, batch = candidate_adversary(teacher, Judge(teacher)), student_for(teacher), inputs(teacher)
-    whole = made.rewrite(student, batch, place(), Scope(16), learn=False)
+    whole = made.rewrite(student, batch, place(), learn=False)
     half = {name: value[8:] for name, value in batch.items()}
-    made.arguments.balance_weight = 0.0  # its slope is the batch's
-    part = made.rewrite(student, half, place(8, first=8), Scope(16), learn=False)
-    whole = made.rewrite(student, batch, place(), Scope(16), learn=False)
+    made.options.balance_weight = 0.0  # its slope is the batch's
+    part = made.rewrite(student, half, place(8, first=8, whole=16), learn=False)
+    whole = made.rewrite(student, batch, place(), learn=False)
     assert torch.equal(part.inputs["input_ids"], whole.inputs["input_ids"][8:])

@@ -11,16 +11,17 @@ import torch
 from conftest import tiny_bert, word_tokenizer
 from labelled_rows import prose
 
+from zskd.config.methods.adversarial import AdversarialOptions
 from zskd.errors import InputError
 from zskd.methods.adversarial.generator import build_generator, usable_tokens
 from zskd.methods.adversarial.gradient import GradientAdversary
 from zskd.methods.adversarial.losses import imbalance, repetition, unsureness
-from zskd.methods.adversarial.writer import Place, Rewritten, Scope
+from zskd.methods.adversarial.writer import Rewritten
+from zskd.methods.step import Step
 from zskd.metrics.divergence import entropy, kl_divergence
 from zskd.models.frozen import SHORT
 from zskd.models.loading import count_parameters, model_fingerprint
 from zskd.teacher.classifier import Classifier
-from zskd.training.arguments import ZeroShotArguments
 from zskd.transfer.collator import TransferCollator
 
 TEXTS = prose(64)
@@ -48,13 +49,9 @@ def teacher() -> Classifier:
     return decided_teacher()
 
 
-def options(folder: Any = "/nowhere", **changes: Any) -> ZeroShotArguments:
-    return ZeroShotArguments(output_dir=str(folder), use_cpu=True, report_to="none", **changes)
-
-
 def adversary(teacher: Classifier, **changes: Any) -> GradientAdversary:
     torch.manual_seed(0)
-    return GradientAdversary(build_generator(teacher), teacher, options(**changes))
+    return GradientAdversary(build_generator(teacher), teacher, AdversarialOptions(**changes))
 
 
 def inputs(teacher: Classifier, count: int = 16, *, pairs: bool = False) -> dict[str, torch.Tensor]:
@@ -66,13 +63,13 @@ def inputs(teacher: Classifier, count: int = 16, *, pairs: bool = False) -> dict
     return {name: value for name, value in batch.items() if name != "teacher_logits"}
 
 
-def place(count: int = 16, step: int = 0, first: int = 0) -> Place:
-    return Place(step, np.arange(first, first + count), 0)
+def place(count: int = 16, step: int = 0, first: int = 0, whole: int | None = None, micros: int = 1) -> Step:
+    return Step(step, 100, 0, np.arange(first, first + count), whole=count if whole is None else whole, micros=micros)
 
 
 def rewrite(made: GradientAdversary, student: Any, batch: dict, *, learn: bool = True, **where: int) -> Rewritten:
     count = len(batch["input_ids"])
-    return made.rewrite(student, batch, place(count, **where), Scope(count), learn=learn)
+    return made.rewrite(student, batch, place(count, **where), learn=learn)
 
 
 def gradients(made: GradientAdversary, loss: torch.Tensor) -> list[torch.Tensor]:
@@ -131,12 +128,12 @@ def test_a_student_that_is_not_asked_changes_nothing_that_is_written(teacher: Cl
     student = tiny_bert(len(teacher.tokenizer), LABELS)
     student.register_forward_hook(lambda *_: asked.append(1))
     whole = rewrite(made, student, batch, learn=False)
-    part = made.rewrite(student, batch, place(16), Scope(16), learn=False, compare=False)
+    part = made.rewrite(student, batch, place(16), learn=False, compare=False)
     assert asked == [1] and part.divergence is None and part.student_logits is None
     assert torch.equal(part.inputs["input_ids"], whole.inputs["input_ids"])
     assert torch.equal(part.teacher_logits, whole.teacher_logits)
     assert set(whole.terms) - set(part.terms) == {"divergence"}
-    learnt = made.rewrite(student, batch, place(16), Scope(16), learn=True, compare=False)
+    learnt = made.rewrite(student, batch, place(16), learn=True, compare=False)
     assert learnt.loss is not None and learnt.divergence is not None
 
 
@@ -175,7 +172,7 @@ def test_logits_are_in_the_order_of_the_task_and_are_those_of_the_rewritten_ids(
 def test_in_bfloat16_the_answers_are_float32_and_gradients_finite(teacher: Classifier) -> None:
     batch = inputs(teacher)
     torch.manual_seed(0)
-    made = GradientAdversary(build_generator(teacher), teacher, options(), precision="bf16")
+    made = GradientAdversary(build_generator(teacher), teacher, precision="bf16")
     made.to(torch.device("cpu"))
     student = tiny_bert(len(teacher.tokenizer), LABELS, seed=2)
     written = rewrite(made, student, batch)
@@ -190,7 +187,7 @@ def test_no_gradient_goes_through_float16(teacher: Classifier) -> None:
     found = []
     for precision in ("fp32", "fp16"):
         torch.manual_seed(0)
-        made = GradientAdversary(build_generator(teacher), teacher, options(), precision=precision)
+        made = GradientAdversary(build_generator(teacher), teacher, precision=precision)
         written = rewrite(made, student, batch)
         found.append((written.teacher_logits, written.loss, *gradients(made, written.loss)))
     assert all(map(torch.equal, *found))
@@ -272,7 +269,7 @@ def test_parts_of_a_batch_add_up_to_the_whole(teacher: Classifier) -> None:
     parts = []
     for start, end in ((0, 3), (3, 16)):
         part = {name: value[start:end] for name, value in batch.items()}
-        written = made.rewrite(student, part, place(end - start, first=start), Scope(16 / 2), learn=True)
+        written = made.rewrite(student, part, place(end - start, first=start, whole=16, micros=2), learn=True)
         parts.append(gradients(made, written.loss))
     for one, left, right in zip(whole, *parts, strict=True):
         assert ((left + right) / 2 - one).norm() <= 1e-5 * one.norm() + 1e-9

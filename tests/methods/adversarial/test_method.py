@@ -1,11 +1,13 @@
-"""Phase 2 in a Trainer: the same training however a batch is split, resumed bit for bit, with any callback."""
+"""The adversary in a Trainer: the same training however a batch is split, resumed bit for bit, with any callback."""
 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,19 +20,29 @@ from datasets import Dataset
 from test_candidates import Judge
 from test_gradient import LABELS, TEXTS, decided_teacher
 from transformers import TrainerCallback
-from zskd.methods.adversarial.phase2 import AdversarialPhase
 
 from zskd import ZeroShotArguments, ZeroShotTrainer
-from zskd.config.methods.adversarial_schedule import Kind, Schedule
+from zskd.config.methods.adversarial import AdversarialOptions
+from zskd.config.methods.adversarial_schedule import Origin, Schedule
 from zskd.methods.adversarial.candidates import CandidateAdversary
 from zskd.methods.adversarial.generator import build_generator
 from zskd.methods.adversarial.gradient import GradientAdversary
+from zskd.methods.adversarial.method import Adversarial
 from zskd.methods.adversarial.replay import ReplayBuffer
 from zskd.methods.adversarial.writer import Writer
+from zskd.methods.method import Training
+from zskd.methods.step import Step
+from zskd.metrics.divergence import kl_divergence
 from zskd.models.loading import model_fingerprint
 from zskd.teacher.classifier import Classifier
-from zskd.training.trainer import ADVERSARY_FOLDER
 from zskd.transfer.collator import TransferCollator
+
+OPTIONS = {item.name for item in fields(AdversarialOptions)}
+
+
+def adversarial(made: ZeroShotTrainer) -> Any:
+    """The adversary of a trainer."""
+    return made.seam.methods[0]
 
 
 def without_dropout(model: torch.nn.Module) -> Any:
@@ -52,30 +64,33 @@ def transfer_set(teacher: Classifier, *, length: bool = True) -> Dataset:
 def trainer(
     folder: Path, *, ranks: bool = False, dropout: bool = False, callbacks: Any = None, **changes: Any
 ) -> ZeroShotTrainer:
-    """A trainer whose phase 2 starts at step 4, in rounds of four; with `ranks` its adversary learns from them."""
+    """A trainer whose adversary starts at step 4, in rounds of four; with `ranks` its adversary learns from them."""
     teacher = decided_teacher()
     student = tiny_bert(len(teacher.tokenizer), LABELS, hidden=16, seed=2)
     torch.manual_seed(3)
     generator = build_generator(teacher)
     options = {
-        "max_steps": 20, "per_device_train_batch_size": 16, "learning_rate": 1e-3, "generator_learning_rate": 1e-3,
-        "adversarial_start": 0.2, "generator_steps": 2, "student_steps": 4, "replay_size": 24, "logging_steps": 1,
-        "fresh_share": 0.25, "hard_share": 0.5,
-        "save_strategy": "no", "report_to": "none", "use_cpu": True, "disable_tqdm": True,
+        "max_steps": 20, "per_device_train_batch_size": 16, "learning_rate": 1e-3,
+        "logging_steps": 1, "save_strategy": "no", "report_to": "none", "use_cpu": True, "disable_tqdm": True,
         "lr_scheduler_type": "constant",
-        **changes,
+        **{name: value for name, value in changes.items() if name not in OPTIONS},
     }  # fmt: skip
+    settings = AdversarialOptions(
+        generator_learning_rate=1e-3, adversarial_start=0.2, generator_steps=2, student_steps=4, replay_size=24,
+        fresh_share=0.25,
+        **{"hard_share": 0.5, **{name: value for name, value in changes.items() if name in OPTIONS}},
+    )  # fmt: skip
     arguments = ZeroShotArguments(output_dir=str(folder), **options)
     data = transfer_set(teacher)
     adversary: Writer
     if ranks:
-        adversary = CandidateAdversary(generator, teacher.tokenizer, Judge(teacher), arguments)
+        adversary = CandidateAdversary(generator, teacher.tokenizer, Judge(teacher), settings)
     else:
-        adversary = GradientAdversary(generator, teacher, arguments)
+        adversary = GradientAdversary(generator, teacher, settings)
     return ZeroShotTrainer(
         student if dropout else without_dropout(student),
         arguments,
-        adversary=adversary,
+        methods=[Adversarial(adversary)],
         train_dataset=data,
         data_collator=TransferCollator(0),
         callbacks=callbacks,
@@ -88,18 +103,17 @@ def curve(made: ZeroShotTrainer, *names: str) -> np.ndarray:
 
 def prints(made: ZeroShotTrainer) -> dict[str, Any]:
     """Everything a run leaves, in comparable form."""
-    assert made.phase2 is not None
-    optimizers = {"student": made.optimizer, "generator": made.phase2.optimizer}
+    optimizers = {"student": made.optimizer, "generator": adversarial(made).optimizer}
     states = {
         name: [v.sum().item() for s in o.state_dict()["state"].values() for v in s.values() if torch.is_tensor(v)]
         for name, o in optimizers.items()
     }
     return {
         "student": model_fingerprint(made.model),
-        "generator": model_fingerprint(made.phase2.adversary.generator),
-        "buffer": {name: tensor.tolist() for name, tensor in made.phase2.buffer.state().items()},
-        "hard": {name: tensor.tolist() for name, tensor in made.phase2.hard.state().items()},
-        "queries": made.phase2.queries,
+        "generator": model_fingerprint(adversarial(made).writer.generator),
+        "buffer": {name: tensor.tolist() for name, tensor in adversarial(made).buffer.state().items()},
+        "hard": {name: tensor.tolist() for name, tensor in adversarial(made).hard.state().items()},
+        "queries": adversarial(made).queries,
         "random": torch.get_rng_state().sum().item(),
         **states,
     }
@@ -125,14 +139,14 @@ def assert_parts_train_like_the_whole(folder: Path, **changes: Any) -> None:
             diversity_weight=0.0,
             **changes,
         )
-        before = model_fingerprint(made.phase2.adversary.generator)
+        before = model_fingerprint(adversarial(made).writer.generator)
         made.train()
-        assert model_fingerprint(made.phase2.adversary.generator) != before
+        assert model_fingerprint(adversarial(made).writer.generator) != before
         found[batch] = (
             curve(made, "loss", "grad_norm"),
             curve(made, "adversarial/generator_gradient", "adversarial/teacher_queries"),
-            made.phase2.buffer.state()["input_ids"],
-            made.phase2.hard.state()["input_ids"],
+            adversarial(made).buffer.state()["input_ids"],
+            adversarial(made).hard.state()["input_ids"],
         )
     assert found[16][0].shape == (20, 2) and found[16][1].shape == (4, 2)
     for one, other in zip(found[16][:2], found[4][:2], strict=True):
@@ -165,12 +179,12 @@ import json, sys
 import torch
 sys.path[:0] = json.loads(sys.argv[1])
 from pathlib import Path
-from test_phase2 import curve, trainer
+from test_method import adversarial, curve, trainer
 made = trainer(Path(sys.argv[2]), per_device_train_batch_size=8)
 world = torch.distributed.get_world_size()
 made.train()
 if made.args.process_index == 0:
-    ids = made.phase2.buffer.state()["input_ids"].tolist()
+    ids = adversarial(made).buffer.state()["input_ids"].tolist()
     curves = [curve(made, "loss", "grad_norm").tolist(), curve(made, "adversarial/generator_gradient",
         "adversarial/teacher_queries", "adversarial/divergence_after_step").tolist()]
     Path(sys.argv[2], "found.json").write_text(json.dumps([world, ids, curves]))
@@ -189,7 +203,7 @@ def test_two_processes_train_like_one(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     world, ids, (losses, rounds) = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
     assert world == 2
-    assert ids == one.phase2.buffer.state()["input_ids"].tolist()
+    assert ids == adversarial(one).buffer.state()["input_ids"].tolist()
     np.testing.assert_allclose(losses, curve(one, "loss", "grad_norm"), rtol=1e-4)
     names = ("generator_gradient", "teacher_queries", "divergence_after_step")
     np.testing.assert_allclose(rounds, curve(one, *(f"adversarial/{name}" for name in names)), rtol=1e-4)
@@ -211,7 +225,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one(tmp_path: Path) -> None:
         resumed.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{start}"))
         assert steps[0] == start and steps[-1] == 19
         assert prints(resumed) == prints(whole)
-        assert resumed.phase2.examples == whole.phase2.examples
+        assert adversarial(resumed).rounds.examples == adversarial(whole).rounds.examples
 
 
 def test_without_the_adversarys_state_a_resumed_run_is_another(tmp_path: Path) -> None:
@@ -219,7 +233,7 @@ def test_without_the_adversarys_state_a_resumed_run_is_another(tmp_path: Path) -
     whole = trainer(tmp_path, **saving)
     whole.train()
     resumed = trainer(tmp_path, **saving)
-    resumed.phase2.load = lambda folder: None  # type: ignore[method-assign]
+    adversarial(resumed).load = lambda folder, device: None  # type: ignore[method-assign]
     resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-10"))
     assert prints(resumed) != prints(whole)
 
@@ -230,7 +244,7 @@ def test_the_state_is_in_a_checkpoint_before_it_counts_as_whole(tmp_path: Path) 
 
     class Watch(TrainerCallback):
         def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            folder = tmp_path / f"checkpoint-{state.global_step}" / ADVERSARY_FOLDER
+            folder = tmp_path / f"checkpoint-{state.global_step}" / "adversary"
             seen.append(sorted(path.name for path in folder.iterdir()))
 
     made = trainer(tmp_path, save_strategy="steps", save_steps=10, callbacks=[Watch()])
@@ -240,21 +254,21 @@ def test_the_state_is_in_a_checkpoint_before_it_counts_as_whole(tmp_path: Path) 
 
 def test_the_teacher_stays_as_it_is_and_only_phase_2_asks_it(tmp_path: Path) -> None:
     made = trainer(tmp_path)
-    before = model_fingerprint(made.phase2.adversary.teacher)
+    before = model_fingerprint(adversarial(made).writer.teacher)
     asked: list[tuple[int, int]] = []
-    forward = made.phase2.adversary.teacher.forward
+    forward = adversarial(made).writer.teacher.forward
 
     def spy(**kwargs: Any) -> Any:
         asked.append((made.state.global_step, len(kwargs["attention_mask"])))
         return forward(**kwargs)
 
-    made.phase2.adversary.teacher.forward = spy
+    adversarial(made).writer.teacher.forward = spy
     made.train()
-    del made.phase2.adversary.teacher.forward
-    assert model_fingerprint(made.phase2.adversary.teacher) == before
+    del adversarial(made).writer.teacher.forward
+    assert model_fingerprint(adversarial(made).writer.teacher) == before
     assert min(step for step, _ in asked) == 4
-    planned = made.phase2.schedule(20).queries(20, 16)
-    assert sum(rows for _, rows in asked) == made.phase2.queries == planned == 4 * 16 + 4 * 4
+    planned = adversarial(made).schedule(20).queries(20, 16)
+    assert sum(rows for _, rows in asked) == adversarial(made).queries == planned == 4 * 16 + 4 * 4
 
 
 def test_a_round_says_what_happened(tmp_path: Path) -> None:
@@ -270,41 +284,44 @@ def test_a_round_says_what_happened(tmp_path: Path) -> None:
         }  # fmt: skip
         assert 0 < values["changed"] <= 0.4 and 0 < values["distinct_1"] <= 1 and values["replay_age"] >= 1
         assert sum(values[f"class_{i}"] for i in range(3)) == pytest.approx(1)
-    assert len(made.phase2.examples) == 4 * 3
-    for example in made.phase2.examples:
+    assert len(adversarial(made).rounds.examples) == 4 * 3
+    for example in adversarial(made).rounds.examples:
         assert example["before"] != example["after"] or example["step"]
         assert sum(example["teacher"]) == pytest.approx(1, abs=1e-3)
 
 
 def test_the_generator_rewrites_what_the_student_has_most_wrong(tmp_path: Path) -> None:
-    def seen(share: float) -> tuple[AdversarialPhase, dict[int, list[tuple[float, list[int]]]], dict[int, list]]:
+    def seen(share: float) -> tuple[Adversarial, dict[int, list[tuple[float, list[int]]]], dict[int, list]]:
         made = trainer(tmp_path, hard_share=share)
-        phase = made.phase2
+        method = adversarial(made)
         losses: dict[int, list[tuple[float, list[int]]]] = {}  # of the transfer rows of every step
         sources: dict[int, list[list[int]]] = {}  # what was rewritten in it
-        note, rewrite = phase.note_student, phase.adversary.rewrite
+        note, rewrite = method.loss, method.writer.rewrite
 
-        def noted(kinds: torch.Tensor, divergence: torch.Tensor) -> None:
-            rows = [row["input_ids"].tolist() for _, row in phase._transfer]
-            losses[made.state.global_step] = list(zip(divergence[kinds == Kind.TRANSFER].tolist(), rows, strict=False))
-            note(kinds, divergence)
+        def noted(batch: Any, output: Any, step: Step) -> None:
+            if "origin" in batch:
+                divergence = kl_divergence(batch["teacher_logits"], output.logits.detach())
+                rows = [row["input_ids"].tolist() for _, row in method._transfer]
+                own = divergence[batch["origin"] == Origin.TRANSFER].tolist()
+                losses[step.number] = list(zip(own, rows, strict=False))
+            note(batch, output, step)
 
         def rewritten(student: Any, inputs: Any, *args: Any, learn: bool, **kwargs: Any) -> Any:
             whole = zip(inputs["input_ids"].tolist(), inputs["attention_mask"].sum(1).tolist(), strict=True)
             sources.setdefault(made.state.global_step, [ids[:length] for ids, length in whole])
             return rewrite(student, inputs, *args, learn=learn, **kwargs)
 
-        phase.note_student, phase.adversary.rewrite = noted, rewritten
+        method.loss, method.writer.rewrite = noted, rewritten
         made.train()
-        return phase, losses, sources
+        return method, losses, sources
 
-    phase, losses, sources = seen(0.25)
+    method, losses, sources = seen(0.25)
     kept: list[list[int]] = []
     for step, rows in losses.items():
         hardest = sorted(rows, reverse=True)[: -(-len(rows) // 4)]
         assert step == 4 or all(source in kept for source in sources[step])
         kept += [ids for _, ids in hardest]
-    assert sorted(kept) == sorted(row["input_ids"].tolist() for row in phase.hard.rows)
+    assert sorted(kept) == sorted(row["input_ids"].tolist() for row in method.hard.rows)
     assert len(kept) == 3 + 15 * 2, "a quarter of 12 rows at first, then, with replay, of 8"
     any_row, _, _ = seen(1.0)
     assert not len(any_row.hard)
@@ -313,18 +330,17 @@ def test_the_generator_rewrites_what_the_student_has_most_wrong(tmp_path: Path) 
 def test_processes_whose_batches_hold_no_fresh_row_are_refused_before_they_wait_for_each_other(tmp_path: Path) -> None:
     teacher, two = decided_teacher(), SimpleNamespace(num_processes=2, device=torch.device("cpu"))
 
-    def phase(size: int, accelerator: Any) -> AdversarialPhase:
-        arguments = ZeroShotArguments(
-            str(tmp_path), per_device_train_batch_size=size, fresh_share=0.25, replay_share=0.25, use_cpu=True
-        )
-        return AdversarialPhase(GradientAdversary(build_generator(teacher), teacher, arguments), arguments, accelerator)
+    def begin(size: int, accelerator: Any) -> None:
+        settings = AdversarialOptions(fresh_share=0.25, replay_share=0.25)
+        method = Adversarial(GradientAdversary(build_generator(teacher), teacher, settings))
+        method.begin(Training(accelerator, 0, size, 1, temperature=1.0, learning_rate=1e-3))
 
-    phase(8, two)
-    phase(2, SimpleNamespace(num_processes=1, device=torch.device("cpu")))
+    begin(8, two)
+    begin(2, SimpleNamespace(num_processes=1, device=torch.device("cpu")))
     with pytest.raises(
         ValueError, match=r"fresh_share 0\.25: expected at least one fresh row in every batch of 2 rows"
     ):
-        phase(2, two)
+        begin(2, two)
 
 
 # The schedule and the buffer.
@@ -333,13 +349,13 @@ def test_processes_whose_batches_hold_no_fresh_row_are_refused_before_they_wait_
 @pytest.mark.parametrize(("fresh", "replayed"), [(0.25, 0.25), (0.1, 0.2), (1.0, 0.0), (0.3, 0.7), (1 / 3, 1 / 3)])
 def test_kinds_of_rows_have_their_shares_and_do_not_depend_on_how_a_batch_is_cut(fresh: float, replayed: float) -> None:
     schedule = Schedule(0, 1, 1, fresh, replayed)
-    whole = schedule.kinds(0, 60)
+    whole = schedule.origins(0, 60)
     shares = np.bincount(whole, minlength=3) / 60
     np.testing.assert_allclose(shares, [1 - fresh - replayed, fresh, replayed], atol=1 / 60 + 1e-9)
     for size in (1, 4, 15):
-        parts = [schedule.kinds(first, size) for first in range(0, 60, size)]
+        parts = [schedule.origins(first, size) for first in range(0, 60, size)]
         assert np.concatenate(parts).tolist() == whole.tolist()
-    halves = [int((half == Kind.FRESH).sum()) for half in (whole[:30], whole[30:])]
+    halves = [int((half == Origin.FRESH).sum()) for half in (whole[:30], whole[30:])]
     assert abs(halves[0] - halves[1]) <= 1, "spread evenly"
 
 
@@ -381,13 +397,13 @@ def test_the_buffer_keeps_the_newest_rows_and_comes_back_from_its_state() -> Non
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"fresh_share": 0.8, "replay_share": 0.3}, "fresh_share and replay_share"),
-        ({"fresh_share": 0.0}, "fresh_share and replay_share"),
-        ({"generator_steps": 6, "student_steps": 5}, "generator_steps and student_steps"),
-        ({"hard_share": 0.0}, "hard_share"),
-        ({"temperature": 0.0}, "temperature"),
+        ({"fresh_share": 0.8, "replay_share": 0.3}, "--fresh-share 0.8 and --replay-share 0.3"),
+        ({"fresh_share": 0.0}, "--fresh-share: expected at least 0.001, found 0.0"),
+        ({"generator_steps": 6, "student_steps": 5}, "--generator-steps 6: expected at most the 5 steps"),
+        ({"hard_share": 0.0}, "--hard-share: expected at least 0.01, found 0.0"),
     ],
 )
-def test_arguments_that_contradict_each_other_are_refused(changes: dict, message: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=message):
-        ZeroShotArguments(output_dir=str(tmp_path), **changes)
+def test_options_that_contradict_each_other_are_refused(changes: dict, message: str) -> None:
+    teacher = decided_teacher()
+    with pytest.raises(ValueError, match=re.escape(message)):
+        GradientAdversary(build_generator(teacher), teacher, AdversarialOptions(**changes))
