@@ -43,9 +43,8 @@ def texts(corpus_file: Path) -> list[str]:
     return corpus_file.read_text(encoding="utf-8").splitlines()[:96]
 
 
-def writer(folder: Path, teacher: Classifier, **changes: Any) -> Any:
-    settings = zskd.ZeroShotArguments(**arguments(folder, **changes))
-    return zskd.GradientAdversary(build_generator(teacher), teacher, settings)
+def writer(teacher: Classifier) -> Any:
+    return zskd.GradientAdversary(build_generator(teacher), teacher)
 
 
 def student_for(teacher: Classifier) -> Any:
@@ -54,7 +53,7 @@ def student_for(teacher: Classifier) -> Any:
 
 def test_a_plain_trainer_is_fed_with_adversarial_rows(teacher: Classifier, texts: list[str], tmp_path: Path) -> None:
     rows = list(transfer_rows(teacher, (texts,), max_length=32))
-    made = writer(tmp_path, teacher)
+    made = writer(teacher)
     before = model_fingerprint(made.generator)
     feed = zskd.AdversarialBatches(made, rows, every=3, count=16)
     seen: list[dict[str, Any]] = []
@@ -87,7 +86,7 @@ def test_a_plain_trainer_is_fed_with_adversarial_rows(teacher: Classifier, texts
 
 
 def test_our_trainer_can_be_fed_the_same_way(teacher: Classifier, texts: list[str], tmp_path: Path) -> None:
-    feed = zskd.AdversarialBatches(writer(tmp_path, teacher), list(transfer_rows(teacher, (texts,))), every=4)
+    feed = zskd.AdversarialBatches(writer(teacher), list(transfer_rows(teacher, (texts,))), every=4)
     trainer = zskd.ZeroShotTrainer(
         student_for(teacher),
         zskd.ZeroShotArguments(**arguments(tmp_path)),
@@ -184,7 +183,7 @@ def test_the_program_of_the_documentation(
         code = code.replace(old, new)
     found: dict[str, Any] = {}
     exec(compile(code, str(DOCUMENT), "exec"), found)
-    assert found["trainer"].state.global_step == 20 and found["trainer"].phase2.queries > 0
+    assert found["trainer"].state.global_step == 20 and found["trainer"].seam.methods[0].queries > 0
     assert (tmp_path / "my-distilled-student" / "model.safetensors").is_file()
 
 
@@ -200,7 +199,7 @@ def test_third_party_callbacks_work_with_our_trainer(teacher: Classifier, texts:
     trainer = zskd.ZeroShotTrainer(
         student_for(teacher),
         settings,
-        adversary=zskd.GradientAdversary(build_generator(teacher), teacher, settings),
+        methods=[zskd.Adversarial(writer(teacher))],
         train_dataset=transfer_rows(teacher, (texts,)),
         callbacks=[Everything()],
     )

@@ -1,5 +1,6 @@
 """zskd: zero-shot knowledge distillation of text classifiers.
 
+`zskd.distill` is the whole walk; `ZeroShotTrainer`, the methods and the callbacks are for programs of one's own.
 Importing this package is cheap: torch and transformers load with the first name that needs them.
 """
 
@@ -14,54 +15,109 @@ if TYPE_CHECKING:
     from zskd.callbacks import CollapseStop as CollapseStop
     from zskd.callbacks import PublishCallback as PublishCallback
     from zskd.config.distillation import DistillConfig as DistillConfig
+    from zskd.config.methods.adversarial import AdversarialOptions as AdversarialOptions
+    from zskd.config.methods.class_balance import ClassBalanceOptions as ClassBalanceOptions
+    from zskd.errors import InputError as InputError
+    from zskd.errors import RunError as RunError
+    from zskd.errors import ZskdError as ZskdError
     from zskd.methods.adversarial.candidates import CandidateAdversary as CandidateAdversary
     from zskd.methods.adversarial.generator import build_generator as build_generator
     from zskd.methods.adversarial.gradient import GradientAdversary as GradientAdversary
+    from zskd.methods.adversarial.method import Adversarial as Adversarial
+    from zskd.methods.class_balance import ClassBalance as ClassBalance
+    from zskd.methods.method import Method as Method
+    from zskd.methods.method import StudentOutput as StudentOutput
+    from zskd.methods.step import Step as Step
+    from zskd.pipeline import Result as Result
+    from zskd.pipeline import distill as distill
     from zskd.tasks.task import TASKS as TASKS
     from zskd.tasks.task import Task as Task
+    from zskd.tasks.task import find_task as find_task
+    from zskd.teacher.base import Teacher as Teacher
     from zskd.teacher.load import load_teacher as load_teacher
     from zskd.training.arguments import ZeroShotArguments as ZeroShotArguments
+    from zskd.training.objective import Objective as Objective
+    from zskd.training.objective import class_cosines as class_cosines
     from zskd.training.objective import kd_loss as kd_loss
     from zskd.training.trainer import ZeroShotTrainer as ZeroShotTrainer
     from zskd.transfer.collator import TransferCollator as TransferCollator
     from zskd.transfer.rows import transfer_rows as transfer_rows
+    from zskd.transfer.transfer_set import TransferSet as TransferSet
 
 __version__ = "0.1.0"
 
+# Where each public name is defined.
 _PUBLIC = {
+    "Adversarial": "zskd.methods.adversarial.method",
     "AdversarialBatches": "zskd.callbacks",
+    "AdversarialOptions": "zskd.config.methods.adversarial",
     "AgreementCallback": "zskd.callbacks",
     "CandidateAdversary": "zskd.methods.adversarial.candidates",
+    "ClassBalance": "zskd.methods.class_balance",
+    "ClassBalanceOptions": "zskd.config.methods.class_balance",
     "CollapseStop": "zskd.callbacks",
     "DistillConfig": "zskd.config.distillation",
-    "PublishCallback": "zskd.callbacks",
     "GradientAdversary": "zskd.methods.adversarial.gradient",
+    "InputError": "zskd.errors",
+    "Method": "zskd.methods.method",
+    "Objective": "zskd.training.objective",
+    "PublishCallback": "zskd.callbacks",
+    "Result": "zskd.pipeline",
+    "RunError": "zskd.errors",
+    "Step": "zskd.methods.step",
+    "StudentOutput": "zskd.methods.method",
     "TASKS": "zskd.tasks.task",
     "Task": "zskd.tasks.task",
+    "Teacher": "zskd.teacher.base",
+    "TransferCollator": "zskd.transfer.collator",
+    "TransferSet": "zskd.transfer.transfer_set",
     "ZeroShotArguments": "zskd.training.arguments",
     "ZeroShotTrainer": "zskd.training.trainer",
-    "kd_loss": "zskd.training.objective",
+    "ZskdError": "zskd.errors",
     "build_generator": "zskd.methods.adversarial.generator",
+    "class_cosines": "zskd.training.objective",
+    "distill": "zskd.pipeline",
+    "find_task": "zskd.tasks.task",
+    "kd_loss": "zskd.training.objective",
     "load_teacher": "zskd.teacher.load",
     "transfer_rows": "zskd.transfer.rows",
-    "TransferCollator": "zskd.transfer.collator",
 }
 
 __all__ = [
     "TASKS",
+    "Adversarial",
     "AdversarialBatches",
+    "AdversarialOptions",
     "AgreementCallback",
     "CandidateAdversary",
+    "ClassBalance",
+    "ClassBalanceOptions",
     "CollapseStop",
     "DistillConfig",
     "GradientAdversary",
+    "InputError",
+    "Method",
+    "Objective",
     "PublishCallback",
+    "Result",
+    "RunError",
+    "Step",
+    "StudentOutput",
     "Task",
+    "Teacher",
     "TransferCollator",
+    "TransferSet",
     "ZeroShotArguments",
     "ZeroShotTrainer",
+    "ZskdError",
     "__version__",
+    "build_generator",
+    "class_cosines",
+    "distill",
+    "find_task",
     "kd_loss",
+    "load_teacher",
+    "transfer_rows",
 ]
 
 
@@ -69,3 +125,7 @@ def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
         return getattr(importlib.import_module(_PUBLIC[name]), name)
     raise AttributeError(f"module 'zskd' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PUBLIC})

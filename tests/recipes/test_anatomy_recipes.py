@@ -15,6 +15,7 @@ from recipes import anatomy_report, kd_anatomy_text
 from recipes.kd_anatomy import CONDITIONS, Settings, blocks, make_world, permuted, study
 from recipes.stacked import StackedMLP, train
 from recipes.topics import write_topic_task
+from zskd.pipeline import Result
 from zskd.tasks.labelled import read_labelled
 from zskd.tasks.task import find_task
 from zskd.training.objective import class_cosines
@@ -123,11 +124,12 @@ def test_topic_task_is_one_that_can_be_read(tmp_path: Path) -> None:
 def test_text_cell_is_kept_until_its_options_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs: list[str] = []
 
-    def distill(config: Any) -> dict[str, Any]:
+    def distill(config: Any) -> Result:
         runs.append(config.objective)
         Path(config.output_dir).mkdir(parents=True)
         scores = {"scores": {"probe": {"accuracy": 0.5}, "glue": {"accuracy": 0.7}}}
-        return dict.fromkeys(kd_anatomy_text.KEPT, 0.25) | {"teacher": {"name": "/a/b", **scores}, "student": scores}
+        found = dict.fromkeys(kd_anatomy_text.KEPT, 0.25) | {"teacher": {"name": "/a/b", **scores}, "student": scores}
+        return Result(found, Path(config.output_dir))
 
     monkeypatch.setattr(kd_anatomy_text, "distill", distill)
     (tmp_path / "labelled").mkdir()

@@ -18,6 +18,7 @@ from recipes.cells import Cell, bootstrap_draws, interval, pack, unpack
 from recipes.choice_bound import CHOICES, choose
 from recipes.glue_table import mean_above_chance, spread, write_table
 from recipes.in_domain import in_domain_pools
+from zskd.pipeline import Result
 from zskd.student.initial import InitialStudent
 from zskd.tasks.task import TASKS
 from zskd.teacher.classifier import Classifier
@@ -92,10 +93,10 @@ def test_cell_is_kept_until_something_it_depends_on_changes(
 ) -> None:
     runs: list[int] = []
 
-    def distill(config, *, pools, zero_shot) -> dict:
+    def distill(config, *, pools, zero_shot) -> Result:
         runs.append(config.seed)
         Path(config.output_dir).mkdir(parents=True)
-        return dict.fromkeys(cells.KEPT, config.seed)
+        return Result(dict.fromkeys(cells.KEPT, config.seed), Path(config.output_dir))
 
     monkeypatch.setattr(cells, "distill", distill)
     monkeypatch.setattr(cells, "load_classifier", lambda *arguments: None)

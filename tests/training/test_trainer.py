@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-import inspect
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import accelerate.optimizer
 import numpy as np
 import pytest
 import torch
-from accelerate.optimizer import AcceleratedOptimizer
 from conftest import tiny_bert
 from datasets import Dataset
 from transformers import Trainer, TrainerCallback
@@ -253,10 +249,3 @@ def test_the_model_that_is_given_is_clipped_and_not_one_from_before(tmp_path: Pa
         assert made._clip_grad_norm(model) > 0.5
         norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in model.parameters()])
         torch.testing.assert_close(norm, torch.tensor(0.5), rtol=1e-4, atol=0)
-
-
-def test_accelerate_looks_for_a_package_once_and_not_in_every_step() -> None:
-    """`accelerate` asks by this name; one that it renames would be as slow as before, without a word."""
-    source = inspect.getsource(AcceleratedOptimizer.step)
-    assert "is_lomo_available()" in source and accelerate.optimizer.is_lomo_available.cache_info().maxsize is None
-    assert bool(accelerate.optimizer.is_lomo_available()) == (importlib.util.find_spec("lomo_optim") is not None)
