@@ -19,7 +19,7 @@ from zskd.metrics.scores import agreement
 from zskd.models.quiet import quiet_transformers
 from zskd.runs.folder import RunFolder, versions
 from zskd.stages.inputs import Setting
-from zskd.stages.labels import Labelled
+from zskd.stages.teachers import Labelled
 from zskd.student.initial import InitialStudent, initial_student
 from zskd.system.files import replacing, sha256_file, write_text
 from zskd.system.processes import main_first, on_main

@@ -24,10 +24,10 @@ from transformers import TrainerCallback
 from zskd import ZeroShotArguments, ZeroShotTrainer
 from zskd.config.methods.adversarial import AdversarialOptions
 from zskd.config.methods.adversarial_schedule import Origin, Schedule
+from zskd.methods.adversarial.adversary import Adversarial
 from zskd.methods.adversarial.candidates import CandidateAdversary
 from zskd.methods.adversarial.generator import build_generator
 from zskd.methods.adversarial.gradient import GradientAdversary
-from zskd.methods.adversarial.method import Adversarial
 from zskd.methods.adversarial.replay import ReplayBuffer
 from zskd.methods.adversarial.writer import Writer
 from zskd.methods.method import Training
@@ -179,7 +179,7 @@ import json, sys
 import torch
 sys.path[:0] = json.loads(sys.argv[1])
 from pathlib import Path
-from test_method import adversarial, curve, trainer
+from test_adversary import adversarial, curve, trainer
 made = trainer(Path(sys.argv[2]), per_device_train_batch_size=8)
 world = torch.distributed.get_world_size()
 made.train()
