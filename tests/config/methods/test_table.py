@@ -74,16 +74,6 @@ def test_a_method_that_needs_weights_refuses_a_callable_teacher(
     assert check(replace(config, method=[]), black_box=True) == []
 
 
-def test_problems_come_from_the_method_s_own_options(tiny_config: DistillConfig, tmp_path: Path) -> None:
-    wrong = {"fresh_share": 0.7, "replay_share": 0.7, "generator_steps": 60, "generator": str(tmp_path / "no")}
-    assert check(replace(tiny_config, **wrong)) == [], "nothing uses them"
-    for asked in ({"perturb": "adversarial"}, {"method": ["adversarial"]}):
-        problems = check(replace(tiny_config, **wrong, **asked))
-        assert [p.split()[0] for p in problems] == ["--fresh-share", "--generator-steps", "--generator"]
-        assert "no such folder" in problems[-1]
-    assert check(replace(tiny_config, perturb="adversarial", generator="someone/model")) == [], "the Hub knows"
-
-
 def test_options_without_effect_are_named(cli, tiny_config: DistillConfig) -> None:
     given = {"fresh_share": "", "mask_rate": "", "epochs": ""}
     config = replace(tiny_config, fresh_share=0.5, mask_rate=0.1, epochs=9.0)
