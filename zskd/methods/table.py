@@ -11,7 +11,7 @@ from zskd.methods.method import Method
 # Name -> module:class. Every class takes ``options=``, the values of its dataclass in `zskd.config.methods`.
 CODE = {
     "class-balance": "zskd.methods.class_balance:ClassBalance",
-    "adversarial": "zskd.methods.adversarial.method:Adversarial",
+    "adversarial": "zskd.methods.adversarial.adversary:Adversarial",
 }
 
 

@@ -19,9 +19,10 @@ from zskd.metrics.scores import agreement
 from zskd.models.quiet import quiet_transformers
 from zskd.runs.folder import RunFolder, versions
 from zskd.stages.inputs import Setting
-from zskd.stages.labels import Labelled
+from zskd.stages.teachers import Labelled
 from zskd.student.initial import InitialStudent, initial_student
 from zskd.system.files import replacing, sha256_file, write_text
+from zskd.system.machine import machine
 from zskd.system.processes import main_first, on_main
 from zskd.teacher.base import Teacher
 from zskd.teacher.classifier import classifier_from
@@ -93,10 +94,11 @@ def record(
     chosen: TransferSet,
     initial: InitialStudent,
 ) -> dict[str, Any]:
-    """Content of ``record.json``: versions, fingerprints and revisions."""
+    """Content of ``record.json``: versions, the kind of machine, fingerprints and revisions."""
     config = setting.config
     found: dict[str, Any] = {
         "versions": versions(),
+        "machine": machine(),
         "seed": config.seed,
         "corpus": {
             "fingerprint": corpus.fingerprint if corpus else pools.fingerprint,
