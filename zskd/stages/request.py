@@ -235,7 +235,7 @@ def _with_pairs(
     }
     if len(sets["transfer"]) < MIN_ROWS or not len(sets["select"]) or not len(sets["report"]):
         raise InputError(
-            f"texts: expected at least {MIN_ROWS} different pairs beside the held-out ones, found {len(distinct)} in all"
+            f"texts: expected at least {MIN_ROWS} different pairs beside those held out, found {len(distinct)} in all"
         )
     logger.info(
         "texts: %d pairs (%d repeated); %d to learn from, %d held out to choose the checkpoint, %d held out to report",
