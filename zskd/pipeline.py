@@ -1,4 +1,4 @@
-"""The walk through all stages: text, teacher, transfer set, student, training, scores, report."""
+"""`distill`, which runs all stages in order: text, teacher, transfer set, student, training, scores, report."""
 
 from __future__ import annotations
 

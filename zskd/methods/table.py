@@ -1,4 +1,4 @@
-"""From a run's options to its methods; their code is imported when it is needed."""
+"""Make the methods that a run's options ask for; their code is imported only when it is needed."""
 
 from __future__ import annotations
 
