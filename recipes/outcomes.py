@@ -13,7 +13,7 @@ from typing import Any
 
 RUNS = ("old", "new", "handed", "resumed")  # see `recipes.same_student`
 CACHES = ("corpora", "pools", "labels", "words", "generators")
-COUNTS = ("steps", "best_step", "teacher_queries", "transfer_set.texts", "transfer_set.rows")
+COUNTS = ("steps", "best_step", "collapse", "teacher_queries", "transfer_set.texts", "transfer_set.rows")
 
 
 @dataclass(frozen=True)

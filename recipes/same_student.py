@@ -65,18 +65,19 @@ TASKS = {
 # steps lies within a round of the generator, where a run that is killed has most to restore.
 OPTIONS = {
     "compression": 2.0,
-    "pool_size": 768,
-    "heldout": 64,
+    "pool_size": 800,
+    "heldout": 128,
     "max_length": 32,
     "epochs": 2.0,
+    "learning_rate": 0.01,
     "batch_size": 32,
-    "checkpoints": 4,
+    "checkpoints": 5,
     "logging_steps": 5,
     "precision": "fp32",
     "row_candidates": 3,
     "generator_warmup": 2,
     "generator_steps": 2,
-    "student_steps": 5,
+    "student_steps": 8,
     "hub_eval": False,
 }
 METHODS = {
