@@ -242,9 +242,8 @@ def main(arguments: list[str] | None = None) -> int:
     print(table(results))
     for name, case in results.items():
         print(*(f"{name}: {line}\n" for line in case["differences"]), sep="", end="")
-    print(
-        f"same student: {'equal' if equal else 'DIFFERENT'} in {len(results)} cases, {seconds} s ({cpu_seconds} s of CPU)"
-    )
+    found = "equal" if equal else "DIFFERENT"
+    print(f"same student: {found} in {len(results)} cases, {seconds} s ({cpu_seconds} s of CPU)")
     return 0 if equal else 1
 
 
