@@ -12,6 +12,7 @@ from zskd.config.distillation import DistillConfig
 from zskd.config.methods.table import method_queries
 from zskd.errors import InputError
 from zskd.stages.inputs import begin, limit_pool, read_corpus, shape
+from zskd.stages.request import make_request
 from zskd.tasks.defaults import with_task_defaults
 from zskd.text.shaping import INPUTS_PER_SENTENCE
 
@@ -21,7 +22,7 @@ def ready(config: DistillConfig, **changes: object) -> DistillConfig:
 
 
 def test_a_setting_is_that_of_the_options(tiny_config: DistillConfig) -> None:
-    setting = begin(ready(tiny_config))
+    setting = begin(make_request(tiny_config).config)
     assert (setting.task.name, setting.length, setting.pool_size, setting.processes) == ("sst2", 32, 640, 1)
     assert str(setting.folder.path) == tiny_config.output_dir and not setting.folder.path.exists()
 

@@ -17,6 +17,7 @@ from zskd.config.methods import table
 from zskd.config.methods.spec import MethodSpec
 from zskd.config.methods.table import METHODS, name_problems, unused_options, used_methods
 from zskd.config.resolve import resolve
+from zskd.methods.table import CODE, make_methods
 
 
 def used(**options: object) -> list[str]:
@@ -104,3 +105,14 @@ def test_the_table_loads_neither_torch_nor_numpy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_every_method_has_code_that_takes_its_options() -> None:
+    assert set(CODE) == set(METHODS)
+    made = make_methods(DistillConfig(method=list(METHODS), max_class_share=0.7, fresh_share=0.3))
+    assert [method.name for method in made] == list(METHODS)
+    by_name = {method.name: method for method in made}
+    for name, spec in METHODS.items():
+        assert type(by_name[name].options) is spec.options
+    assert by_name["class-balance"].options.max_class_share == 0.7 and by_name["adversarial"].options.fresh_share == 0.3
+    assert make_methods(DistillConfig(max_class_share=1.0)) == []
