@@ -64,9 +64,9 @@ class PrivateTrainer(Trainer):
             sharded = any(hasattr(parameter, "device_mesh") for parameter in parameters)
             whole = self.accelerator.distributed_type in _WHOLE_GRADIENTS and not sharded
             self._clipped = (model, parameters if whole else [])
-        if self.seam.parameters:  # apart: how large they are says nothing of the student
+        if self.seam.parameters:
             self.accelerator.unscale_gradients()
-            torch.nn.utils.clip_grad_norm_(self.seam.parameters, self.args.max_grad_norm)
+            self.seam.modules.clip(self.args.max_grad_norm)
         if not (parameters := self._clipped[1]):
             return super()._clip_grad_norm(model)
         self.accelerator.unscale_gradients()
@@ -84,6 +84,8 @@ class PrivateTrainer(Trainer):
             self.seam.load(Path(checkpoint))
 
     def _load_best_model(self) -> None:
+        # The best may be the last, which the first process is still writing.
+        self.accelerator.wait_for_everyone()
         super()._load_best_model()
         if self.state.best_model_checkpoint is not None:
             self.seam.load_modules(Path(self.state.best_model_checkpoint))
