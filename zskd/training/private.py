@@ -39,6 +39,7 @@ class PrivateTrainer(Trainer):
 
     seam: Seam
     _clipped: tuple[torch.nn.Module, list[torch.nn.Parameter]] | None = None
+    _sampler: LengthGroupedSampler | None = None
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> torch.utils.data.Sampler | None:
         dataset = self.train_dataset if train_dataset is None else train_dataset
@@ -47,15 +48,19 @@ class PrivateTrainer(Trainer):
             return super()._get_train_sampler(train_dataset)
         lengths = dataset.with_format("numpy", columns=["length"])["length"][:]
         whole = self.args.train_batch_size * self.args.world_size * self.args.gradient_accumulation_steps
-        return LengthGroupedSampler(lengths, whole, self.args.seed, rows=self._epoch_rows)
+        self._sampler = LengthGroupedSampler(lengths, whole, self.args.seed, rows=self._epoch_rows)
+        return self._sampler
 
     def _epoch_rows(self, epoch: int, count: int) -> Any:
         return self.seam.epoch_rows(epoch, self.accelerator.unwrap_model(self.model), count)
 
-    # A finished run whose end lies within an epoch would go on for one step when it is resumed.
-    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+    # A finished run whose end lies within an epoch would go on for one step when it is resumed. And where several
+    # processes resume within an epoch, the sampler stands too deep in what skips batches to be told the epoch.
+    def _run_epoch(self, *args: Any, epoch: int, **kwargs: Any) -> None:
+        if self._sampler is not None:
+            self._sampler.set_epoch(epoch)
         if self.state.global_step < self.state.max_steps:
-            super()._run_epoch(*args, **kwargs)
+            super()._run_epoch(*args, epoch=epoch, **kwargs)
 
     # Accelerate's own method walks through the model and looks for sharded parameters in every step.
     def _clip_grad_norm(self, model: torch.nn.Module) -> torch.Tensor:

@@ -236,8 +236,11 @@ class Seam:
 
     def load(self, checkpoint: Path) -> None:
         """Take over what `save` wrote."""
+        device = self.training.accelerator.device
+        if device.type == "cpu":
+            device = torch.device("cpu")  # among several processes it is called cpu:0, which `torch.load` does not know
         for method in self.methods:
-            method.load(checkpoint / (method.folder or method.name), self.training.accelerator.device)
+            method.load(checkpoint / (method.folder or method.name), device)
         self.load_modules(checkpoint)
         if (checkpoint / EPOCH).is_file():
             held = load_file(checkpoint / EPOCH)
