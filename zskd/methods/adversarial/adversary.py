@@ -259,7 +259,9 @@ class Adversarial(Method):
             again = self.writer.rewrite(step.student, old, writing, learn=False)
             assert written.divergence is not None and again.divergence is not None
             seen += zip(written.divergence.tolist(), again.divergence.tolist(), strict=True)
-        before, after = zip(*step.gather(seen), strict=True)
+        if not (found := step.gather(seen)):
+            return  # batches so small, or a share so low, that no row of a batch is fresh
+        before, after = zip(*found, strict=True)
         self._queries += len(before) * self.writer.queries_per_row()
         self.rounds.note("divergence_before_step", statistics.fmean(before))
         self.rounds.note("divergence_after_step", statistics.fmean(after))
