@@ -109,6 +109,20 @@ class ZeroShotTrainer(PrivateTrainer):
         with asked_once():
             return super().train(*args, **kwargs)
 
+    def hyperparameter_search(self, *args: Any, **kwargs: Any) -> Any:
+        """As `transformers.Trainer.hyperparameter_search`; every option of the objective can be searched.
+
+        Raises:
+            ValueError: the trainer has methods.
+        """
+        if self.seam.methods:
+            names = ", ".join(method.name or type(method).__name__ for method in self.seam.methods)
+            raise ValueError(
+                f"methods: a method keeps what it has learned from one trial to the next; search without {names}, or "
+                "make a trainer for each trial"
+            )
+        return super().hyperparameter_search(*args, **kwargs)
+
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
         """Trainer's optimizer, with a group of parameters for each method that trains modules."""
         made = self.optimizer is None
