@@ -15,7 +15,8 @@ from zskd.methods.table import make_methods
 from zskd.runs.read import read_part
 from zskd.stages import inputs, students
 from zskd.stages import labels as labels_stage
-from zskd.stages.request import Inputs, make_request
+from zskd.stages.request import in_words_of_python, make_request
+from zskd.stages.texts import Inputs
 from zskd.system.processes import on_main
 from zskd.tasks.task import Task
 from zskd.teacher.load import AnyTeacher
@@ -60,15 +61,16 @@ class Result:
         return load_tokenizer(Origin(str(self.run_dir / "student")), flag="run_dir")
 
 
+@in_words_of_python
 def distill(
     config: DistillConfig | str | None = None,
     *,
-    teacher: AnyTeacher | None = None,
+    teacher: AnyTeacher | Path | None = None,
     tokenizer: PreTrainedTokenizerBase | None = None,
-    task: Task | str | None = None,
+    task: Task | str | Path | None = None,
     labels: Sequence[str] | None = None,
     texts: Inputs | None = None,
-    corpus: Sequence[str] | str | None = None,
+    corpus: Sequence[str | Path] | str | Path | None = None,
     run_dir: str | Path | None = None,
     pools: Pools | None = None,
     zero_shot: bool = True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import TypeAlias
 
@@ -26,7 +27,7 @@ AnyTeacher: TypeAlias = str | Ask | PreTrainedModel | Teacher
 
 def load_teacher(
     task: Task,
-    teacher: AnyTeacher,
+    teacher: AnyTeacher | Path,
     cache: Path | None = None,
     revision: str | None = None,
     label_map: str | None = None,
@@ -50,6 +51,8 @@ def load_teacher(
     Raises:
         InputError: it cannot be loaded, its labels are not the task's, or an argument is given that it has no use for.
     """
+    if isinstance(teacher, os.PathLike):
+        teacher = os.fspath(teacher)
     if isinstance(teacher, PreTrainedModel):
         found: Teacher = _from_model(task, teacher, tokenizer, label_map, flag)
     elif tokenizer is not None:
@@ -57,6 +60,11 @@ def load_teacher(
     elif isinstance(teacher, Teacher):
         if label_map:
             raise InputError(f"--label-map {label_map}: a teacher that is ready has its labels; leave it out")
+        if teacher.num_labels != task.num_labels:
+            raise InputError(
+                f"{flag} {teacher.name}: expected {task.num_labels} classes ({', '.join(task.labels)}), found "
+                f"{teacher.num_labels}"
+            )
         found = teacher
     elif not isinstance(teacher, str) or is_callable_name(teacher):
         found = load_black_box(task, teacher, label_map=label_map, outputs=outputs, flag=flag)
