@@ -305,16 +305,18 @@ def test_pairs_and_a_teacher_that_is_ready_are_distilled(
         return ["yes" if len(a) > len(b) else "no" for a, b in pairs]
 
     rows = {"text": prose(150), "text_b": prose(150, seed=3)}
+    teacher = zskd.load_teacher(task, ask, outputs="labels")
     result = zskd.distill(
-        teacher=zskd.load_teacher(task, ask, outputs="labels"), teacher_outputs="labels", task=task, run_dir=tmp_path / "run",
+        teacher=teacher, task=task, run_dir=tmp_path / "run",
         texts=Dataset.from_dict(rows), student=student_folder, **{**SMALL, "max_class_share": 1.0},
     )  # fmt: skip
     assert result.run_dir == tmp_path / "run" and set(zip(*rows.values(), strict=True)) <= seen
     report = json.loads((result.run_dir / "transfer_set.json").read_text(encoding="utf-8"))
     assert {group["family"] for group in report["groups"]} == {"given"}
     with pytest.raises(InputError, match=r"expected 3 classes \(a, b, c\), found 2"):
-        zskd.distill(teacher=zskd.load_teacher(task, ask, outputs="labels"), labels=["a", "b", "c"],
-                     teacher_outputs="labels", texts=Dataset.from_dict(rows), student=student_folder)  # fmt: skip
+        zskd.distill(teacher=teacher, labels=["a", "b", "c"], texts=Dataset.from_dict(rows), student=student_folder)
+    options = yaml.safe_load((result.run_dir / "config.yaml").read_text(encoding="utf-8"))
+    assert (options["teacher_outputs"], options["objective"]) == ("labels", "hard-label")
 
 
 @pytest.fixture

@@ -52,7 +52,9 @@ def test_a_teacher_as_an_object(ask: Callable[..., Request], teacher: Classifier
     made = ask(teacher=model, tokenizer=teacher.tokenizer)
     assert made.teacher is model and made.tokenizer is teacher.tokenizer and made.config.teacher == "default"
     assert ask(teacher=teacher).teacher is teacher
-    for box in (label_it, load_teacher(TASKS["sst2"], label_it, outputs="labels")):
+    ready = load_teacher(TASKS["sst2"], label_it, outputs="labels")
+    assert ask(teacher=ready, student=student_folder).config.teacher_outputs == "labels"
+    for box in (label_it, ready):
         made = ask(teacher=box, student=student_folder, teacher_outputs="labels")
         assert made.teacher is box and made.config.student == str(student_folder)
         with pytest.raises(InputError, match="student build: a callable teacher shows no weights"):

@@ -30,14 +30,15 @@ class Run:
     """What `Method.prepare` may use. A trainer that is used alone knows only some of it.
 
     Attributes:
-        teacher: None where the trainer was given none.
+        seed: the run's.
         student: not trained yet.
-        tokenizer: the student's.
-        corpus: the out-of-domain text.
-        cache: folder of what other runs may use again.
+        tokenizer: the student's; None where the trainer was given none (``processing_class``).
+        teacher: None where the trainer was given none.
+        task: None in a trainer that is used alone, as are
+        corpus: the out-of-domain text, and
+        cache: the folder of what other runs may use again.
         precision: in which the teacher answers.
         max_length: tokens of an input.
-        seed: the run's.
         temperature: of the objective.
     """
 
@@ -58,8 +59,11 @@ class Training:
     """What `Method.begin` may use: the trainer's parts that decide how a batch is split.
 
     Attributes:
+        accelerator: the trainer's.
+        seed: the run's.
         batch_size: rows of a micro-batch in one process.
         accumulation: micro-batches of an optimizer step.
+        temperature: of the objective.
         learning_rate: of the student.
     """
 
@@ -73,13 +77,19 @@ class Training:
 
 @dataclass(frozen=True)
 class StudentOutput:
-    """What the student answers to a micro-batch.
+    """What the student answers to a micro-batch; `Method.logits` and `Method.loss` receive it.
 
     Attributes:
         logits: ``(batch, num_labels)``.
         states: hidden states of all layers, each ``(batch, tokens, hidden)``; None unless `Method.wants_states`.
         mask: ``(batch, tokens)``, the attention mask of what was read.
         view: the answer to the second view of the rows (batch keys ``view_*``), where there is one.
+
+    Example:
+        >>> import torch
+        >>> output = StudentOutput(torch.tensor([[2.0, 0.0]]))
+        >>> output.logits.argmax(dim=-1).tolist(), output.view
+        ([0], None)
     """
 
     logits: torch.Tensor
@@ -103,6 +113,17 @@ class Method:
         folder: of a checkpoint; `name` unless set.
         prepared: whether `prepare` has been called.
         phase: what the time of `prepare` is called in ``metrics.json``; None where it takes none.
+
+    Example:
+        A term that keeps the student's logits small, for ``ZeroShotTrainer(..., methods=[SmallLogits()])``:
+
+        >>> class SmallLogits(Method):
+        ...     name = "small-logits"
+        ...
+        ...     def loss(self, batch, output, step):
+        ...         return 0.01 * output.logits.square().mean()
+        >>> SmallLogits().coupling
+        'rows'
     """
 
     name: ClassVar[str] = ""

@@ -111,6 +111,8 @@ def make_request(
     """
     if isinstance(teacher, os.PathLike):
         teacher = os.fspath(teacher)
+    if isinstance(teacher, Teacher):
+        options = {"teacher_outputs": teacher.outputs, **options}
     made, problems = _options(config, options)
     problems += _argument_problems(made, teacher, task, labels, texts, corpus)
     if problems:
