@@ -242,8 +242,8 @@ def main(arguments: list[str] | None = None) -> int:
     print(table(results))
     for name, case in results.items():
         print(*(f"{name}: {line}\n" for line in case["differences"]), sep="", end="")
-    found = "equal" if equal else "DIFFERENT"
-    print(f"same student: {found} in {len(results)} cases, {seconds} s ({cpu_seconds} s of CPU)")
+    verdict = "equal" if equal else "DIFFERENT"
+    print(f"same student: {verdict} in {len(results)} cases, {seconds} s ({cpu_seconds} s of CPU)")
     return 0 if equal else 1
 
 

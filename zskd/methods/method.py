@@ -31,15 +31,16 @@ class Run:
     """What `Method.prepare` may use. A trainer that is used alone provides only part of it; the rest is None.
 
     Attributes:
-        teacher: None if the trainer has no teacher.
-        student: the student before training.
-        tokenizer: the student's tokenizer.
-        corpus: the out-of-domain text.
-        cache: folder for files that other runs can reuse.
-        precision: precision in which the teacher answers.
-        max_length: maximum length of an input, in tokens.
-        seed: seed of the run.
-        temperature: temperature of the objective.
+        seed: the run's.
+        student: not trained yet.
+        tokenizer: the student's; None where the trainer was given none (``processing_class``).
+        teacher: None where the trainer was given none.
+        task: None in a trainer that is used alone, as are
+        corpus: the out-of-domain text, and
+        cache: the folder of what other runs may use again.
+        precision: in which the teacher answers.
+        max_length: tokens of an input.
+        temperature: of the objective.
     """
 
     seed: int
@@ -59,9 +60,12 @@ class Training:
     """What `Method.begin` may use: how the trainer splits a batch.
 
     Attributes:
+        accelerator: the trainer's.
+        seed: the run's.
         batch_size: rows of a micro-batch in one process.
-        accumulation: micro-batches per optimizer step.
-        learning_rate: peak learning rate of the student.
+        accumulation: micro-batches of an optimizer step.
+        temperature: of the objective.
+        learning_rate: of the student.
     """
 
     accelerator: Accelerator
@@ -74,13 +78,19 @@ class Training:
 
 @dataclass(frozen=True)
 class StudentOutput:
-    """What the student answers to a micro-batch.
+    """What the student answers to a micro-batch; `Method.logits` and `Method.loss` receive it.
 
     Attributes:
         logits: ``(batch, num_labels)``.
         states: hidden states of all layers, each ``(batch, tokens, hidden)``; None unless `Method.wants_states`.
         mask: ``(batch, tokens)``, the attention mask of what was read.
         view: the answer to the second view of the rows (batch keys ``view_*``), where there is one.
+
+    Example:
+        >>> import torch
+        >>> output = StudentOutput(torch.tensor([[2.0, 0.0]]))
+        >>> output.logits.argmax(dim=-1).tolist(), output.view
+        ([0], None)
     """
 
     logits: torch.Tensor
@@ -124,6 +134,17 @@ class Method:
         folder: of a checkpoint; `name` unless set.
         prepared: whether `prepare` has been called.
         phase: what the time of `prepare` is called in ``metrics.json``; None where it takes none.
+
+    Example:
+        A term that keeps the student's logits small, for ``ZeroShotTrainer(..., methods=[SmallLogits()])``:
+
+        >>> class SmallLogits(Method):
+        ...     name = "small-logits"
+        ...
+        ...     def loss(self, batch, output, step):
+        ...         return 0.01 * output.logits.square().mean()
+        >>> SmallLogits().coupling
+        'rows'
     """
 
     name: ClassVar[str] = ""

@@ -44,7 +44,12 @@ class Adversarial(Method):
 
     Args:
         writer: a `GradientAdversary` or `CandidateAdversary`; None: made of `options` when `prepare` is called.
-        options: those of `writer` where there is one.
+        options: None for the defaults; those of `writer` where there is one.
+
+    Raises:
+        ValueError: of several processes one would have a batch without a fresh row (`begin`).
+
+    Source: Rashid et al. (2021), "Towards Zero-Shot Knowledge Distillation for NLP".
 
     Attributes:
         buffer: what was written before, the same in every process.
