@@ -1,4 +1,4 @@
-"""Where methods join training: their hooks in order, their modules in the optimizer, their state in checkpoints."""
+"""The seam where methods join training: hooks in order, modules in the optimizer, state in checkpoints."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from zskd.methods.step import Step
 from zskd.system import seeds
 from zskd.teacher.live import LiveTeacher
 
-MODULES = "modules.safetensors"  # of a method's folder in a checkpoint
-EPOCH = "epoch.safetensors"  # of a checkpoint: the rows of the epoch that is going on
+MODULES = "modules.safetensors"  # in a method's folder in a checkpoint
+EPOCH = "epoch.safetensors"  # in a checkpoint: the rows of the current epoch
 
 
 class Seam:
@@ -27,11 +27,11 @@ class Seam:
 
     Args:
         methods: in the order in which their hooks are called.
-        teacher: for the methods that want it live; None where there is none.
+        teacher: the live teacher, for methods that need it; None if there is none.
 
     Raises:
-        ValueError: two methods of one name, a method that wants a teacher without one, or a batch that is split in a
-            way that a method cannot work with.
+        ValueError: two methods have the same name, a method needs a teacher and there is none, or a method cannot work
+            with the way a batch is split.
     """
 
     def __init__(self, methods: Sequence[Method], run: Run, training: Training, teacher: LiveTeacher | None) -> None:
@@ -42,7 +42,7 @@ class Seam:
         self.finished = False
         self.step: Step | None = None
         self._micro = 0
-        self._rows: tuple[int, np.ndarray] | None = None  # of the epoch that is going on
+        self._rows: tuple[int, np.ndarray] | None = None  # number and rows of the current epoch
         if teacher is not None:
             teacher.to(training.accelerator.device)
         self.modules: dict[str, dict[str, torch.nn.Module]] = {}
@@ -72,7 +72,7 @@ class Seam:
             )
         if method.coupling == MICRO and not method.splits and (accumulation > 1 or world > 1):
             raise ValueError(
-                f"{method.name}: its rows depend on all others of a batch, so a batch cannot be split; found "
+                f"{method.name}: its rows depend on all other rows of a batch, so a batch cannot be split; found "
                 f"{accumulation} accumulation steps and {world} processes; use one of each"
             )
 
@@ -92,14 +92,14 @@ class Seam:
 
     @functools.cached_property
     def parameters(self) -> list[torch.nn.Parameter]:
-        """All weights of the methods' modules that are trained."""
+        """All trainable weights of the methods' modules."""
         return [weight for method in self.methods for weight in self._weights(method)]
 
     def _weights(self, method: Method) -> list[torch.nn.Parameter]:
         return [w for module in self.modules[method.name].values() for w in module.parameters() if w.requires_grad]
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """A group for the optimizer for each method with modules."""
+        """One parameter group for the optimizer per method with modules."""
         groups = []
         for method in self.methods:
             if weights := self._weights(method):
@@ -108,7 +108,7 @@ class Seam:
         return groups
 
     def begin_step(self, batches: list[Batch], number: int, total: int, student: PreTrainedModel) -> None:
-        """Before the first forward pass of an optimizer step."""
+        """Call `Method.whole` before the first forward pass of an optimizer step."""
         self._micro = 0
         for weight in self.parameters:
             weight.grad = None
@@ -137,7 +137,7 @@ class Seam:
         )
 
     def batch(self, batch: Batch, number: int, total: int, micros: int, student: PreTrainedModel) -> Batch:
-        """A micro-batch as the methods make it; `step` says from now on where it stands."""
+        """Pass a micro-batch through the methods, and set `step` to its place in the run."""
         self.step = self._step(len(batch["input_ids"]), number, total, micros, student)
         self._micro += 1
         for method in self.methods:
@@ -145,19 +145,19 @@ class Seam:
         return batch
 
     def logits(self, output: StudentOutput, step: Step) -> torch.Tensor:
-        """The student's logits after all methods that replace them."""
+        """The student's logits, after the methods that replace them."""
         logits = output.logits
         for method in self.methods:
             logits = method.logits(StudentOutput(logits, output.states, output.mask, output.view), step)
         return logits
 
     def loss(self, batch: Batch, output: StudentOutput, step: Step) -> torch.Tensor | None:
-        """The sum of the methods' terms; None where none has one."""
+        """The sum of the methods' loss terms; None if there are none."""
         terms = [term for method in self.methods if (term := method.loss(batch, output, step)) is not None]
         return torch.stack(terms).sum() if terms else None
 
     def end_step(self) -> dict[str, float]:
-        """After the last backward pass of a step: what is to be logged."""
+        """Call `Method.end_step` after the last backward pass of a step. Returns the numbers to log."""
         assert self.step is not None
         report: dict[str, float] = {}
         for method in self.methods:
@@ -169,7 +169,7 @@ class Seam:
         return report
 
     def evaluation_step(self, rows: int, number: int, total: int, student: PreTrainedModel) -> Step:
-        """Where an evaluated batch stands; places count from 0 in every batch."""
+        """The step of an evaluation batch; places count from 0 in every batch."""
         return Step(
             number, total, self.training.seed, np.arange(rows), training=False, student=student, teacher=self.teacher
         )
@@ -177,9 +177,9 @@ class Seam:
     # Epochs
 
     def epoch_rows(self, number: int, student: PreTrainedModel, count: int) -> np.ndarray | None:
-        """Indices ``(count,)`` of the rows of an epoch; None for all in their order.
+        """Indices ``(count,)`` of the rows of an epoch; None for all rows.
 
-        A method's choice is gone through again until there are `count`, so that the updates stay as many.
+        A method's choice is repeated until there are `count` indices, so that the number of updates does not change.
         """
         if self._rows is not None and self._rows[0] == number:
             return self._rows[1]
@@ -195,15 +195,15 @@ class Seam:
             raise ValueError("methods: expected at least one row for an epoch, found none")
         shared = [np.resize(chosen, count)]
         if self.training.accelerator.num_processes > 1:
-            broadcast_object_list(shared)  # rounding may differ between processes
+            broadcast_object_list(shared)  # processes may differ by rounding, and then choose other rows
         self._rows = (number, shared[0])
         return shared[0]
 
     def refuse_epochs(self) -> None:
-        """Without lengths, rows come in an order that no method can choose.
+        """Check that no method chooses the rows of an epoch; without a column ``length`` none can.
 
         Raises:
-            ValueError: a method chooses them.
+            ValueError: a method does.
         """
         for method in self.methods:
             if type(method).epoch is not Method.epoch:
@@ -215,7 +215,7 @@ class Seam:
     # Checkpoints and the end
 
     def save(self, checkpoint: Path) -> None:
-        """Write the state of all methods, and their modules."""
+        """Write the state and the modules of all methods into a checkpoint."""
         for method in self.methods:
             folder = checkpoint / (method.folder or method.name)
             method.save(folder)
@@ -230,7 +230,7 @@ class Seam:
             save_file({"number": torch.tensor(number), "rows": torch.from_numpy(rows)}, checkpoint / EPOCH)
 
     def load(self, checkpoint: Path) -> None:
-        """Take over what `save` wrote."""
+        """Restore what `save` wrote."""
         for method in self.methods:
             method.load(checkpoint / (method.folder or method.name), self.training.accelerator.device)
         self.load_modules(checkpoint)
@@ -239,7 +239,7 @@ class Seam:
             self._rows = (int(held["number"]), held["rows"].numpy())
 
     def load_modules(self, checkpoint: Path) -> None:
-        """Take over the modules alone, as those of the best step."""
+        """Restore only the modules, for example those of the best step."""
         for method in self.methods:
             path = checkpoint / (method.folder or method.name) / MODULES
             for name, module in self.modules[method.name].items():
@@ -248,7 +248,7 @@ class Seam:
                 module.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
 
     def finish(self, student: PreTrainedModel) -> None:
-        """Let the methods leave a stock student; from now on their hooks have no part in evaluation."""
+        """Call `Method.finish`, which leaves a stock student. After that, no hook takes part in evaluation."""
         if not self.finished:
             for method in self.methods:
                 method.finish(student)
@@ -256,7 +256,7 @@ class Seam:
 
 
 class FinishFirst(TrainerCallback):
-    """Finishes the student before any other callback sees the end of training, such as one that publishes it."""
+    """Calls `Seam.finish` before any other callback runs at the end of training, such as one that publishes."""
 
     def __init__(self, seam: Seam) -> None:
         self.seam = seam
@@ -269,5 +269,5 @@ class FinishFirst(TrainerCallback):
         model: PreTrainedModel | None = None,
         **kwargs: Any,
     ) -> None:
-        """The best weights are loaded by now."""
+        """Finish the methods; the best weights have been loaded by now."""
         self.seam.finish(getattr(model, "module", model))
