@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from zskd.errors import InputError as InputError
     from zskd.errors import RunError as RunError
     from zskd.errors import ZskdError as ZskdError
+    from zskd.methods.adversarial.adversary import Adversarial as Adversarial
     from zskd.methods.adversarial.candidates import CandidateAdversary as CandidateAdversary
     from zskd.methods.adversarial.generator import build_generator as build_generator
     from zskd.methods.adversarial.gradient import GradientAdversary as GradientAdversary
-    from zskd.methods.adversarial.method import Adversarial as Adversarial
     from zskd.methods.class_balance import ClassBalance as ClassBalance
     from zskd.methods.method import Method as Method
     from zskd.methods.method import StudentOutput as StudentOutput
@@ -48,7 +48,7 @@ __version__ = "0.1.0"
 
 # Where each public name is defined.
 _PUBLIC = {
-    "Adversarial": "zskd.methods.adversarial.method",
+    "Adversarial": "zskd.methods.adversarial.adversary",
     "AdversarialBatches": "zskd.callbacks",
     "AdversarialOptions": "zskd.config.methods.adversarial",
     "AgreementCallback": "zskd.callbacks",

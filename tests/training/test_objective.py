@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from zskd.config.objective import OBJECTIVES
+from zskd.config.objective_options import OBJECTIVES
 from zskd.metrics.divergence import kl_divergence
 from zskd.training.objective import (
     NEEDS_COSINES,

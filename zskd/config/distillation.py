@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from zskd.config import shared
 from zskd.config.methods.adversarial import AdversarialOptions
 from zskd.config.methods.class_balance import ClassBalanceOptions
-from zskd.config.objective import ObjectiveOptions
+from zskd.config.objective_options import ObjectiveOptions
 from zskd.config.option import option
 
 PERTURBATIONS = ("none", "random", "adversarial")

@@ -1,4 +1,4 @@
-"""What a method is: a published technique beside the objective, whose hooks a run calls in a fixed order."""
+"""The protocol of methods. A method is a published technique beside the objective; a run calls its hooks in order."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from zskd.transfer.transfer_set import TransferSet
 
 Batch = dict[str, torch.Tensor]
 
-# How a row depends on the others of its batch. An int G says: on those of its group of G neighbouring places alone.
+# How a row depends on the other rows of its batch. An int G means: only on the rows in its group of G adjacent places.
 ROWS, MICRO = "rows", "micro"
 STATE = "state.pt"  # of a method's folder in a checkpoint
 
 
 @dataclass(frozen=True)
 class Run:
-    """What `Method.prepare` may use. A trainer that is used alone knows only some of it.
+    """What `Method.prepare` may use. A trainer that is used alone provides only part of it; the rest is None.
 
     Attributes:
-        teacher: None where the trainer was given none.
-        student: not trained yet.
-        tokenizer: the student's.
+        teacher: None if the trainer has no teacher.
+        student: the student before training.
+        tokenizer: the student's tokenizer.
         corpus: the out-of-domain text.
-        cache: folder of what other runs may use again.
-        precision: in which the teacher answers.
-        max_length: tokens of an input.
-        seed: the run's.
-        temperature: of the objective.
+        cache: folder for files that other runs can reuse.
+        precision: precision in which the teacher answers.
+        max_length: maximum length of an input, in tokens.
+        seed: seed of the run.
+        temperature: temperature of the objective.
     """
 
     seed: int
@@ -55,12 +55,12 @@ class Run:
 
 @dataclass(frozen=True)
 class Training:
-    """What `Method.begin` may use: the trainer's parts that decide how a batch is split.
+    """What `Method.begin` may use: how the trainer splits a batch.
 
     Attributes:
         batch_size: rows of a micro-batch in one process.
-        accumulation: micro-batches of an optimizer step.
-        learning_rate: of the student.
+        accumulation: micro-batches per optimizer step.
+        learning_rate: peak learning rate of the student.
     """
 
     accelerator: Accelerator

@@ -1,4 +1,4 @@
-"""Where the rows of a micro-batch stand in a run: what a method's hooks are told of a step."""
+"""`Step`, which tells the hooks of a method where the rows of a micro-batch stand in a run."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The run folder: which run it holds, what that run recorded, and what it leaves behind.
 
 RUN/config.yaml      the resolved configuration; usable with --config
-RUN/record.json      versions, fingerprints and revisions, written before training
+RUN/record.json      versions, the kind of machine, fingerprints and revisions, written before training
 RUN/checkpoints/     Trainer's checkpoints
 RUN/history.json     Trainer's log
 RUN/student/         the finished student

@@ -1,4 +1,4 @@
-"""From what a caller has in hand (objects, lists, a data set) to the options of a run."""
+"""Turn the arguments of `zskd.distill` (objects, lists, a data set) into the options of a run."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ from zskd.transfer.transfer_set import MIN_ROWS
 
 logger = logging.getLogger(__name__)
 
-MIN_TEXTS = 100  # that are handed over as a list
-HELD_OUT = 0.2  # share of pairs that are handed over; half of it chooses the checkpoint, half reports agreement
-FAMILY = "given"  # of inputs that are handed over
+MIN_TEXTS = 100  # smallest list of texts that is accepted
+HELD_OUT = 0.2  # share of the given pairs that is held out: half selects the checkpoint, half reports agreement
+FAMILY = "given"  # family name of pairs that the caller gives
 
 Inputs: TypeAlias = Sequence[str] | Sequence[tuple[str, str]] | Dataset
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a run is asked for.
+    """Checked options, and objects that no option can hold.
 
     Attributes:
-        config: checked, the task's defaults filled in.
-        teacher: an object in place of ``config.teacher``; None for that.
-        tokenizer: of a model object.
-        pools: inputs in place of those shaped from the corpus; None for these.
-        least: sentences that the corpus has to have; None for as many as any corpus.
+        config: checked options, with the task's defaults filled in.
+        teacher: a teacher object; None to load ``config.teacher``.
+        tokenizer: the tokenizer, if `teacher` is a model object.
+        pools: ready inputs; None to shape them from the corpus.
+        least: smallest number of sentences in the corpus; None for the usual minimum.
     """
 
     config: DistillConfig
@@ -74,7 +74,7 @@ def make_request(
     """See `zskd.pipeline.distill`.
 
     Raises:
-        InputError: whatever can be found wrong before a weight is loaded; all of it together.
+        InputError: everything that can be found wrong before weights are loaded, in one error.
     """
     made, problems = _options(config, options)
     if problems:
@@ -100,7 +100,7 @@ def make_request(
 
 
 def _options(config: DistillConfig | str | None, options: dict[str, Any]) -> tuple[DistillConfig, list[str]]:
-    """A configuration with options by keyword, which have the names of its fields."""
+    """A configuration, with keyword options merged in. Returns it with the problems found."""
     if isinstance(config, DistillConfig):
         held = {item.name: getattr(config, item.name) for item in dataclasses.fields(config)}
         return resolve(DistillConfig, None, {**held, **options}) if options else (config, [])
@@ -108,7 +108,7 @@ def _options(config: DistillConfig | str | None, options: dict[str, Any]) -> tup
 
 
 def _has_two_texts(task: Task | str | None, config: DistillConfig) -> bool | None:
-    """Whether an input of the task has two texts; None where only the inputs say so."""
+    """Whether an input of the task has two texts; None if no task is known yet."""
     if task is None and not config.task:
         return None
     return (task if isinstance(task, Task) else find_task(task or config.task)).is_pair
@@ -124,11 +124,11 @@ def _named(
     *,
     two: bool,
 ) -> dict[str, Any]:
-    """Options that stand for the arguments that have names of their own."""
+    """Options that correspond to the named arguments of `make_request`."""
     found: dict[str, Any] = {}
     if labels is not None:
         if task is not None or config.task:
-            raise InputError("labels: a task has its own labels; give either `task` or `labels`")
+            raise InputError("labels: a task already has labels; give either `task` or `labels`")
         if isinstance(labels, str) or len(set(labels)) < 2 or len(set(labels)) < len(labels):
             raise InputError(f"labels: expected at least two different names, found {labels!r}")
         columns = ("text", "text_b") if two else ("text",)
@@ -165,7 +165,7 @@ def _columns(texts: Inputs, two: bool | None) -> tuple[list[str], ...]:
     """One or two lists of texts.
 
     Raises:
-        InputError: fewer than `MIN_TEXTS`, something that is no text, or another number of texts than the task's.
+        InputError: there are fewer than `MIN_TEXTS`, an entry is not text, or the task has another number of texts.
     """
     if isinstance(texts, str):
         raise InputError("texts: expected a list of texts, found one text; give files as `corpus`")
@@ -195,7 +195,7 @@ def _columns(texts: Inputs, two: bool | None) -> tuple[list[str], ...]:
 
 
 def _keep_texts(columns: tuple[list[str], ...], cache: Path) -> Path:
-    """The texts as a file of the cache, which a run's record can name and a resumed run finds again."""
+    """Write the texts to a file in the cache, so that the run's record can name it and a resumed run finds it."""
     names = ("text", "text_b")
     lines = [json.dumps(dict(zip(names, row, strict=False))) for row in zip(*columns, strict=True)]
     content = "\n".join(lines) + "\n"
@@ -208,14 +208,14 @@ def _keep_texts(columns: tuple[list[str], ...], cache: Path) -> Path:
 def _with_pairs(
     config: DistillConfig, columns: tuple[list[str], ...], given: str | None
 ) -> tuple[DistillConfig, Pools]:
-    """Pairs as they are, in place of shaped ones: those held out are chosen by a hash of the first text.
+    """Use the given pairs as they are. A hash of the first text decides which pairs are held out.
 
     Raises:
-        InputError: perturbation was asked for, or too few are left.
+        InputError: perturbation was asked for, or there are too few distinct pairs.
     """
     if given not in (None, "none"):
         raise InputError(
-            f"perturb {given}: pairs that are handed over are used as they are; leave it out, or give a corpus"
+            f"perturb {given}: given pairs are used as they are; leave perturb out, or give a corpus instead"
         )
     distinct = list(dict.fromkeys(zip(*columns, strict=True)))
     documents = np.array(
@@ -234,9 +234,11 @@ def _with_pairs(
         for number, name in enumerate(("transfer", "select", "report"))
     }
     if len(sets["transfer"]) < MIN_ROWS or not len(sets["select"]) or not len(sets["report"]):
-        raise InputError(f"texts: expected more different pairs, found {len(distinct)}; {MIN_ROWS} have to be left")
+        raise InputError(
+            f"texts: expected at least {MIN_ROWS} different pairs beside those held out, found {len(distinct)} in all"
+        )
     logger.info(
-        "texts: %d pairs, %d of them repeated; %d to learn from, held out %d to choose the checkpoint and %d to report",
+        "texts: %d pairs (%d repeated); %d to learn from, %d held out to choose the checkpoint, %d held out to report",
         len(columns[0]),
         len(columns[0]) - len(distinct),
         *(len(sets[name]) for name in ("transfer", "select", "report")),

@@ -8,12 +8,12 @@ from transformers import TrainingArguments
 from transformers.trainer_utils import HubStrategy
 
 from zskd.config.limits import limit_problems
-from zskd.config.objective import ObjectiveOptions
+from zskd.config.objective_options import ObjectiveOptions
 
 
 @dataclass
 class ZeroShotArguments(ObjectiveOptions, TrainingArguments):
-    """`transformers.TrainingArguments`, and the options of the objective (`zskd.config.objective`).
+    """`transformers.TrainingArguments`, and the options of the objective (`zskd.config.objective_options`).
 
     Without an ``objective`` the Trainer uses ``kd``. Models are pushed to the Hub at the end only; a new repository is
     private unless ``hub_private_repo`` is False. The options of a method are the method's own (`zskd.methods`).

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.config.distillation import DistillConfig, optimizer_steps
-from zskd.config.objective import ObjectiveOptions
+from zskd.config.objective_options import ObjectiveOptions
 from zskd.methods.method import Method
 from zskd.models.quiet import keep_stdout_clean, quiet_transformers
 from zskd.system import progress

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from zskd.config.objective import ObjectiveOptions
+from zskd.config.objective_options import ObjectiveOptions
 from zskd.metrics.divergence import kl_divergence
 from zskd.transfer.gold import UNKNOWN
 

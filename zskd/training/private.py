@@ -18,6 +18,7 @@ from accelerate.utils import DistributedType
 from datasets import Dataset
 from transformers import Trainer
 
+from zskd.system.machine import warn_of_another_machine, write_machine
 from zskd.training.sampler import LengthGroupedSampler
 
 if TYPE_CHECKING:
@@ -77,11 +78,13 @@ class PrivateTrainer(Trainer):
         super()._save_optimizer_and_scheduler(output_dir)
         if self.args.should_save:
             self.seam.save(Path(output_dir))
+            write_machine(Path(output_dir))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None:
             self.seam.load(Path(checkpoint))
+            warn_of_another_machine(Path(checkpoint))
 
     def _load_best_model(self) -> None:
         super()._load_best_model()

@@ -54,7 +54,7 @@ class Adversarial(Method):
 
     Example:
         >>> from zskd.config.methods.adversarial import AdversarialOptions
-        >>> from zskd.methods.adversarial.method import Adversarial
+        >>> from zskd.methods.adversarial.adversary import Adversarial
         >>> Adversarial(options=AdversarialOptions(balance_weight=0.0, diversity_weight=0.0)).coupling
         'rows'
     """

@@ -16,7 +16,7 @@ from zskd.cli import parser
 from zskd.config.distillation import DistillConfig, RunOptions
 from zskd.config.limits import flag
 from zskd.config.methods.table import METHODS
-from zskd.config.objective import ObjectiveOptions
+from zskd.config.objective_options import ObjectiveOptions
 from zskd.config.option import default_of
 from zskd.config.resolve import resolve, to_dict
 from zskd.training.arguments import ZeroShotArguments
