@@ -37,10 +37,10 @@ MATCHING_SCALE = 2.5  # scale of the first layer's query and key maps in a stude
 def match_tokens(model: ElectraForSequenceClassification) -> None:
     """Initialise the first attention layer as a comparison of the two texts, using the global generator.
 
-    The first layer's query and key maps become the same multiple of one rotation, so that a token attends to tokens with
-    a similar embedding: itself, and its counterpart in the other text if there is one. The segment embeddings of the two
-    texts become opposites, so that the attended values show whether a token was matched. A student of this size does not
-    learn that comparison from random maps on shaped pairs (docs/measurements.md).
+    The first layer's query and key maps become the same multiple of one rotation, so that a token attends to tokens
+    with a similar embedding: itself, and its counterpart in the other text if there is one. The segment embeddings of
+    the two texts become opposites, so that the attended values show whether a token was matched. A student of this size
+    does not learn that comparison from random maps on shaped pairs (docs/measurements.md).
     """
     with torch.no_grad():
         attention = model.electra.encoder.layer[0].attention.self

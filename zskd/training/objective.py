@@ -137,7 +137,7 @@ def target_divergence(target: torch.Tensor, student_logits: torch.Tensor, temper
 
 
 def logit_mse(teacher_logits: torch.Tensor, student_logits: torch.Tensor) -> torch.Tensor:
-    """Half the mean squared difference of centred logits of each row, ``(batch,)``: the limit of distillation for large T.
+    """Half the mean squared difference of centred logits of each row, ``(batch,)``: distillation's limit for large T.
 
     Centring removes the constant per row that a softmax ignores.
     """

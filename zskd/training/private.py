@@ -1,7 +1,7 @@
 """The private names of `transformers.Trainer` that zskd overrides, all in one place.
 
-They exist in transformers 5.20 to 5.23. Private names may change without notice; tests/training/test_private.py fails if
-one of them is gone or no longer called.
+They exist in transformers 5.20 to 5.23. Private names may change without notice; tests/training/test_private.py fails
+if one of them is gone or no longer called.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _WHOLE_GRADIENTS = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedTy
 
 
 class PrivateTrainer(Trainer):
-    """A Trainer whose checkpoints include the state of methods, and which skips work that Trainer repeats in each step."""
+    """A Trainer whose checkpoints include the state of methods, and which skips work that Trainer repeats every step."""
 
     seam: Seam
     _clipped: tuple[torch.nn.Module, list[torch.nn.Parameter]] | None = None

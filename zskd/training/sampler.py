@@ -15,8 +15,8 @@ EpochRows = Callable[[int, int], np.ndarray | None]
 class LengthGroupedSampler(Sampler[int]):
     """Samples rows so that each batch of `batch_size` consecutive rows has similar lengths.
 
-    The order depends on seed and epoch only, so a resumed run sees the same rows as an uninterrupted one. (Trainer's own
-    grouped sampler draws from the global generator.)
+    The order depends on seed and epoch only, so a resumed run sees the same rows as an uninterrupted one. (Trainer's
+    own grouped sampler draws from the global generator.)
 
     Args:
         lengths: ``(rows,)``, tokens of each row.
