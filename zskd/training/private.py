@@ -36,7 +36,7 @@ _WHOLE_GRADIENTS = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedTy
 
 
 class PrivateTrainer(Trainer):
-    """A Trainer whose checkpoints include the state of methods, and which skips work that Trainer repeats every step."""
+    """A Trainer whose checkpoints include the state of methods, and which avoids repeated work in every step."""
 
     seam: Seam
     _clipped: tuple[torch.nn.Module, list[torch.nn.Parameter]] | None = None
