@@ -70,14 +70,14 @@ def test_results_table_has_the_runs_numbers(run: FinishedRun) -> None:
     expected: dict[str, list[str]] = {}
     for key, name in (("probe", "probe of sst2"), ("glue", "GLUE sst2, dev.tsv")):
         majority = percent(student[key]["majority"])
-        expected[f"accuracy in percent, {name} ({student[key]['rows']} rows; always the larger class: {majority})"] = [
+        expected[f"accuracy in percent, {name} ({student[key]['rows']} rows; majority class: {majority})"] = [
             percent(teacher[key]["accuracy"]),
             percent(student[key]["accuracy"]),
             percent(metrics["retention"][key]),
             percent(metrics["retention_above_chance"][key]),
         ]
     larger = percent(metrics["agreement_majority"])
-    expected[f"agreement with the teacher in percent, held-out text (always its larger class: {larger})"] = [
+    expected[f"agreement with the teacher in percent, held-out text (teacher's majority class: {larger})"] = [
         "",
         percent(metrics["agreement"]),
         "",
@@ -123,7 +123,7 @@ def test_labelled_data_is_stated(run: FinishedRun) -> None:
 
 
 def test_command_gives_the_same_options(run: FinishedRun, published_run: Path) -> None:
-    command = run_card(run, "me/small").text.partition("The same again")[2].split("```")[1].strip()
+    command = run_card(run, "me/small").text.partition("To reproduce this run")[2].split("```")[1].strip()
     arguments = parser().parse_args(shlex.split(command)[1:])
     flags = {
         item.name: getattr(arguments, item.name) for item in dataclasses.fields(DistillConfig) if item.name in arguments

@@ -48,9 +48,10 @@ class ZeroShotArguments(ObjectiveOptions, TrainingArguments):
 
 
 def _push_safely(arguments: TrainingArguments) -> None:
-    """Push at the end, to private repositories.
+    """Allow pushes at the end only, and make new repositories private by default.
 
-    Pushes while training send whole folders, with the optimizer's state and the token that `training_args.bin` holds.
+    A push during training sends whole folders, including the optimizer's state and ``training_args.bin``, which holds
+    the token.
     """
     if arguments.push_to_hub and arguments.hub_strategy in (HubStrategy.CHECKPOINT, HubStrategy.ALL_CHECKPOINTS):
         raise ValueError(

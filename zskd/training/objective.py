@@ -1,13 +1,13 @@
-"""What a student can learn from a teacher's logits: the levels of Tang et al. (2020), each as a target.
+"""The objectives: what a student learns from a teacher's logits, after the levels of Tang et al. (2020).
 
-"Understanding and Improving Knowledge Distillation" splits what a teacher gives into the universe level (smoothing),
-the domain level (which classes are alike) and the instance level (how hard an input is). All functions are pure
-functions of logits, and for the domain level of the cosines between the rows of the teacher's output layer. Where a
-target has a true class, the teacher's own class stands in unless gold labels are given.
+"Understanding and Improving Knowledge Distillation" separates three levels of a teacher's output: universe (smoothing),
+domain (which classes are similar) and instance (how hard an input is). All functions are pure functions of logits; the
+domain level also uses the cosines between the rows of the teacher's output layer. Where a target needs a true class, it
+is the gold label if there is one, otherwise the teacher's class.
 
-A target made of the teacher's tempered probabilities is compared with the student's tempered probabilities and the
-loss is scaled by T squared, as in `kd_loss`. Label smoothing, ``kd-sim`` and ``hard-label`` hold no
-tempered probability of the teacher, so the student is not tempered for them either.
+A target made of tempered teacher probabilities is compared with tempered student probabilities, and the loss is scaled
+by T squared, as in `kd_loss`. Label smoothing, ``kd-sim`` and ``hard-label`` use no tempered teacher probabilities, so
+the student is not tempered for them either.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from zskd.transfer.gold import UNKNOWN
 
 
 def tempered(logits: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
-    """Probabilities ``(batch, num_labels)`` of logits at a temperature, in float32."""
+    """Probabilities ``(batch, num_labels)`` float32 of logits at a temperature."""
     return functional.softmax(logits.float() / temperature, dim=-1)
 
 
 def true_classes(teacher_logits: torch.Tensor, gold: torch.Tensor | None = None) -> torch.Tensor:
-    """The class ``(batch,)`` int64 that counts as true: the gold label, or the teacher's class where there is none.
+    """The true class ``(batch,)`` int64 of each row: its gold label, or the teacher's class if it has none.
 
     Args:
-        teacher_logits: ``(batch, num_labels)``; of equal largest logits the first counts.
-        gold: ``(batch,)`` int64, `UNKNOWN` for rows without a label; None for no labels at all.
+        teacher_logits: ``(batch, num_labels)``; the first of equal largest logits counts.
+        gold: ``(batch,)`` int64, `UNKNOWN` for rows without a label; None if no row has one.
     """
     classes = _ranked(teacher_logits)[:, 0]
     return classes if gold is None else torch.where(gold == UNKNOWN, classes, gold)
 
 
 def _ranked(logits: torch.Tensor) -> torch.Tensor:
-    # Stable, so that ties are broken alike wherever classes are ranked.
+    # A stable sort, so that ties are broken in the same way everywhere.
     return logits.float().argsort(dim=-1, descending=True, stable=True)
 
 
@@ -50,13 +50,13 @@ def smoothed_target(classes: torch.Tensor, num_labels: int, smoothing: float) ->
 
     Args:
         classes: ``(batch,)`` int64.
-        smoothing: the share s; 0 gives the plain cross-entropy's target.
+        smoothing: the share s; 0 gives the target of plain cross-entropy.
     """
     return (1 - smoothing) * functional.one_hot(classes, num_labels).float() + smoothing / num_labels
 
 
 def pt_target(teacher_logits: torch.Tensor, gold: torch.Tensor | None = None, temperature: float = 1.0) -> torch.Tensor:
-    """Instance level (KD-pt): the teacher's probability of the true class, the rest shared evenly by the others.
+    """Instance level (KD-pt): the teacher's probability of the true class; the other classes share the rest evenly.
 
     Returns:
         ``(batch, num_labels)``, rows sum to one.
@@ -66,9 +66,9 @@ def pt_target(teacher_logits: torch.Tensor, gold: torch.Tensor | None = None, te
 
 
 def topk_target(teacher_logits: torch.Tensor, k: int, temperature: float = 1.0) -> torch.Tensor:
-    """KD-topk: the k largest probabilities as they are, the rest shared evenly by the other classes.
+    """KD-topk: the k largest probabilities as they are; the other classes share the rest evenly.
 
-    With k of K or K - 1 nothing is left to share, and the target is the teacher's own distribution.
+    If k is K or K - 1, the target is the teacher's own distribution.
 
     Returns:
         ``(batch, num_labels)``, rows sum to one.
@@ -87,7 +87,7 @@ def topk_target(teacher_logits: torch.Tensor, k: int, temperature: float = 1.0) 
 
 
 def _share_rest(p: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
-    # The rest is added up, not taken from 1: for a sure teacher that difference would be rounding alone.
+    # The rest is summed, not subtracted from 1: if the teacher is certain, that difference would be rounding error.
     rest = p.masked_fill(kept, 0.0).sum(dim=-1, keepdim=True) / (~kept).sum(dim=-1, keepdim=True)
     return torch.where(kept, p, rest)
 
@@ -115,13 +115,13 @@ def class_cosines(weights: torch.Tensor) -> torch.Tensor:
 def sim_target(
     cosines: torch.Tensor, classes: torch.Tensor, power: float = 0.5, temperature: float = 0.3
 ) -> torch.Tensor:
-    """Domain level (KD-sim): the softmax over classes of cos^power / T with the true class, alike for all its inputs.
+    """Domain level (KD-sim): softmax over classes of cos^power / T with the true class; equal for all of its inputs.
 
     Args:
         cosines: ``(num_labels, num_labels)``, see `class_cosines`.
         classes: ``(batch,)`` int64.
-        power: of the cosine's size; its sign stays.
-        temperature: this target's own, which has nothing to do with that of the logits.
+        power: exponent of the cosine's absolute value; the sign is kept.
+        temperature: temperature of the cosines, unrelated to that of the logits.
 
     Returns:
         ``(batch, num_labels)``, rows sum to one.
@@ -131,13 +131,13 @@ def sim_target(
 
 
 def equal_smoothing(cosine: float, power: float = 0.5, temperature: float = 0.3) -> float:
-    """The share with which label smoothing of two classes, whose cosine is given, has the target of `sim_target`."""
+    """The smoothing share that gives the target of `sim_target` for two classes with a given cosine."""
     powered = math.copysign(abs(cosine) ** power, cosine)
     return 2 / (1 + math.exp((1 - powered) / temperature))
 
 
 def target_divergence(target: torch.Tensor, student_logits: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
-    """T² KL(target ‖ student) of each row: the cross-entropy less the target's entropy, which has no gradient.
+    """T² KL(target ‖ student) of each row: the cross-entropy minus the target's entropy, which has no gradient.
 
     Args:
         target: ``(batch, num_labels)``, rows sum to one; zeros are allowed.
@@ -153,7 +153,7 @@ def target_divergence(target: torch.Tensor, student_logits: torch.Tensor, temper
 def logit_mse(teacher_logits: torch.Tensor, student_logits: torch.Tensor) -> torch.Tensor:
     """Half the mean squared difference of centred logits of each row, ``(batch,)``: distillation's limit for large T.
 
-    Centring leaves out the constant per row that no softmax sees.
+    Centring removes the constant per row that a softmax ignores.
     """
     difference = student_logits.float() - teacher_logits.float()
     return 0.5 * (difference - difference.mean(dim=-1, keepdim=True)).square().mean(dim=-1)
@@ -162,10 +162,10 @@ def logit_mse(teacher_logits: torch.Tensor, student_logits: torch.Tensor) -> tor
 def gradient_rescaling(
     teacher_logits: torch.Tensor, student_logits: torch.Tensor, classes: torch.Tensor, weight: float = 1.0
 ) -> torch.Tensor:
-    """Proposition 1: the gradient in the true logit with distillation over that of cross-entropy alone, at T = 1.
+    """Proposition 1: the gradient of the true logit with distillation, divided by that of cross-entropy, at T = 1.
 
-    It is (1 - λ) + λ (p_y - q_y) / (1 - q_y) with teacher p, student q and the weight λ of distillation: inputs that
-    the teacher is sure of count more, and where it is less sure than the student the sign turns.
+    It is (1 - λ) + λ (p_y - q_y) / (1 - q_y) with teacher p, student q and distillation weight λ. Inputs that the
+    teacher is certain of count more; the sign flips where the teacher is less certain than the student.
 
     Args:
         classes: the true class y, ``(batch,)`` int64.
@@ -177,7 +177,7 @@ def gradient_rescaling(
     at = classes[:, None]
     log_p = functional.log_softmax(teacher_logits.float(), dim=-1)
     log_q = functional.log_softmax(student_logits.float(), dim=-1)
-    # 1 - q_y as the sum of the others, and p_y - q_y as (1 - q_y) - (1 - p_y): exact for a sure student too.
+    # 1 - q_y is the sum of the others, and p_y - q_y is (1 - q_y) - (1 - p_y): accurate for a certain student too.
     p_rest, q_rest = (log.exp().scatter(-1, at, 0.0).sum(dim=-1) for log in (log_p, log_q))
     return (1 - weight) + weight * (q_rest - p_rest) / q_rest
 
@@ -295,10 +295,10 @@ def default_top_k(num_labels: int) -> int:
 
 
 def coinciding(name: str, num_labels: int, top_k: int | None = None, *, gold: bool = False) -> str | None:
-    """What an objective comes down to for so many classes, as a sentence; None where it is one of its own.
+    """A sentence that says which other objective this one equals for a number of classes; None if it equals none.
 
     Args:
-        gold: some rows have gold labels, so that the true class is not always the teacher's.
+        gold: whether some rows have gold labels, so that the true class is not always the teacher's.
     """
     k = top_k or default_top_k(num_labels)
     if num_labels == 2:

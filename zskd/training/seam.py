@@ -1,4 +1,4 @@
-"""Where methods join training: their hooks in order, their modules in the optimizer, their state in checkpoints."""
+"""The seam where methods join training: hooks in order, modules in the optimizer, state in checkpoints."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Seam:
 
     Args:
         methods: in the order in which their hooks are called.
-        teacher: for the methods that want it live; None where there is none.
+        teacher: the live teacher, for methods that need it; None if there is none.
 
     Raises:
         ValueError: two methods of one name or folder, or one without a name; a method that wants a teacher without
@@ -75,7 +75,7 @@ class Seam:
             )
         if coupling == MICRO and not method.splits and (accumulation > 1 or world > 1):
             raise ValueError(
-                f"{method.name}: its rows depend on all others of a batch, so a batch cannot be split; found "
+                f"{method.name}: its rows depend on all other rows of a batch, so a batch cannot be split; found "
                 f"{accumulation} accumulation steps and {world} processes; use one of each"
             )
 
@@ -166,7 +166,7 @@ class Seam:
         return torch.stack(terms).sum() if terms else None
 
     def end_step(self) -> dict[str, float]:
-        """After the last backward pass of a step: what is to be logged."""
+        """Call `Method.end_step` after the last backward pass of a step. Returns the numbers to log."""
         assert self.step is not None
         self.modules.average_gradients()
         report: dict[str, float] = {}
@@ -175,7 +175,7 @@ class Seam:
         return report
 
     def evaluation_step(self, rows: int, number: int, total: int, student: PreTrainedModel) -> Step:
-        """Where an evaluated batch stands; places count from 0 in every batch."""
+        """The step of an evaluation batch; places count from 0 in every batch."""
         return Step(
             number, total, self.training.seed, np.arange(rows), training=False, student=student, teacher=self.teacher
         )
@@ -183,9 +183,9 @@ class Seam:
     # Epochs
 
     def epoch_rows(self, number: int, student: PreTrainedModel, count: int) -> np.ndarray | None:
-        """Indices ``(count,)`` of the rows of an epoch; None for all in their order.
+        """Indices ``(count,)`` of the rows of an epoch; None for all rows.
 
-        A method's choice is gone through again until there are `count`, so that the updates stay as many.
+        A method's choice is repeated until there are `count` indices, so that the number of updates does not change.
         """
         self._asked = True
         if self._rows is not None and self._rows[0] == number:
@@ -205,15 +205,15 @@ class Seam:
             return None
         shared = [np.resize(chosen, count)]
         if self.training.accelerator.num_processes > 1:
-            broadcast_object_list(shared)  # rounding may differ between processes
+            broadcast_object_list(shared)  # processes may differ by rounding, and then choose other rows
         self._rows = (number, shared[0])
         return shared[0]
 
     def refuse_epochs(self) -> None:
-        """Without lengths, rows come in an order that no method can choose.
+        """Check that no method chooses the rows of an epoch; without a column ``length`` none can.
 
         Raises:
-            ValueError: a method chooses them.
+            ValueError: a method does.
         """
         for method in self.methods:
             if type(method).epoch is not Method.epoch:
@@ -225,7 +225,7 @@ class Seam:
     # Checkpoints and the end
 
     def save(self, checkpoint: Path) -> None:
-        """Write the state of all methods, and their modules."""
+        """Write the state and the modules of all methods into a checkpoint."""
         for method in self.methods:
             folder = checkpoint / (method.folder or method.name)
             method.save(folder)
@@ -275,7 +275,7 @@ class Seam:
         self.finished = False
 
     def finish(self, student: PreTrainedModel) -> None:
-        """Let the methods leave a stock student; from now on their hooks have no part in evaluation."""
+        """Call `Method.finish`, which leaves a stock student. After that, no hook takes part in evaluation."""
         if not self.finished:
             self.modules.set_mode(False)
             with torch.no_grad():
@@ -306,7 +306,7 @@ def _checked_rows(found: np.ndarray, count: int, name: str) -> np.ndarray:
 
 
 class FinishFirst(TrainerCallback):
-    """Finishes the student before any other callback sees the end of training, such as one that publishes it."""
+    """Calls `Seam.finish` before any other callback runs at the end of training, such as one that publishes."""
 
     def __init__(self, seam: Seam) -> None:
         self.seam = seam
@@ -325,5 +325,5 @@ class FinishFirst(TrainerCallback):
         model: PreTrainedModel | None = None,
         **kwargs: Any,
     ) -> None:
-        """The best weights are loaded by now."""
+        """Finish the methods; the best weights have been loaded by now."""
         self.seam.finish(getattr(model, "module", model))
