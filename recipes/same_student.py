@@ -28,6 +28,7 @@ import itertools
 import json
 import platform
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -224,6 +225,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"--cases: expected some of {', '.join(case.name for case in CASES)}, found {options.cases}")
     if options.new == "HEAD" and (changed := git("status", "--porcelain")):
         print(f"same student: HEAD is compared, without what is not committed:\n{changed}", file=sys.stderr)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the worktrees are removed then too
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         work = Path(folder).resolve()
