@@ -29,7 +29,8 @@ from contract import (
 from everything import Everything, EverythingOptions
 
 from zskd.config.methods.table import METHODS
-from zskd.methods.method import MICRO, ROWS, Batch, StudentOutput
+from zskd.methods.context import Batch, StudentOutput
+from zskd.methods.method import MICRO, ROWS
 from zskd.methods.step import Step
 from zskd.methods.table import CODE
 
