@@ -6,6 +6,7 @@ import re
 import runpy
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -63,21 +64,16 @@ def test_two_texts(example: Callable, tmp_path: Path) -> None:
     program = example("two_texts.py")
     task = program["TASK"]
     folder = fit_teacher(tmp_path / "teacher", task, rows_for(task, 40), steps=3)
-    answer = program["main"](str(folder), "my-text.txt", run_dir=tmp_path / "run", compression=2.0, **SMALL)
+    options = {"run_dir": tmp_path / "run", "compression": 2.0, "max_class_share": 1.0, **SMALL}
+    answer = program["main"](str(folder), "my-text.txt", **options)
     assert answer in task.labels
 
 
 def test_black_box(example: Callable, student_folder: Path, tmp_path: Path, capsys: Any) -> None:
     program = example("black_box.py")
     assert program["ask"](["It never works", "a fine day"]) == ["complaint", "other"]
-    result = program["main"](
-        "my-text.txt",
-        str(student_folder),
-        run_dir=tmp_path / "run",
-        max_class_share=1.0,
-        cache_dir=str(tmp_path),
-        **SMALL,
-    )
+    options = {"run_dir": tmp_path / "run", "cache_dir": str(tmp_path), "max_class_share": 1.0, **SMALL}
+    result = program["main"]("my-text.txt", str(student_folder), **options)
     assert result.metrics["teacher_queries_live"] > 320 and "the service was asked" in capsys.readouterr().out
 
 
@@ -92,7 +88,7 @@ def test_own_method(example: Callable, teacher_folder: Path, student: str) -> No
     trainer = program["main"](str(teacher_folder), student, "my-text.txt", steps=3)
     assert trainer.state.global_step == 3 and trainer.seam.methods[0].name == "token-dropout"
     # What is hidden: only ordinary tokens, about the share asked for, the same however a batch is split.
-    method = program["TokenDropout"](mask=4, special=[0, 2, 3], share=0.25)
+    method = program["TokenDropout"](SimpleNamespace(mask_token_id=4, all_special_ids=[0, 2, 3]), share=0.25)
     ids = torch.tensor([[2, *range(10, 50), 3, 0, 0]] * 8)
     step = zskd.Step(number=3, total=9, seed=1, places=np.arange(8))
     whole = method.batch({"input_ids": ids}, step)["input_ids"]
