@@ -167,7 +167,15 @@ class RunOptions:
 class DistillConfig(AdversarialOptions, ClassBalanceOptions, ObjectiveOptions, RunOptions):
     """Everything a distillation run depends on. Each field's help text says what it means.
 
-    The options of every method are among them, so that a run's ``config.yaml`` is flat and complete.
+    The options of every method are among them, so that a run's ``config.yaml`` is flat and complete. Limits are
+    checked by `zskd.distill`, all together.
+
+    Example:
+        >>> config = DistillConfig(task="sst2", teacher="my-classifier", corpus=["my-text.txt"], epochs=1.0)
+        >>> config.shaping, config.seed
+        ('random', 0)
+        >>> config.part(ClassBalanceOptions)
+        ClassBalanceOptions(max_class_share=0.5)
     """
 
     @property

@@ -11,7 +11,12 @@ OBJECTIVES = ("kd", "label-smoothing", "kd-pt", "kd-sim", "kd-topk", "kd-pt+sim"
 
 @dataclass
 class ObjectiveOptions:
-    """The loss (see `zskd.training.objective`)."""
+    """The loss (see `zskd.training.objective`).
+
+    Example:
+        >>> ObjectiveOptions(objective="kd-topk", top_k=2).temperature
+        1.0
+    """
 
     temperature: float = option(
         1.0, "temperature of the distillation loss: kd, kd-pt, kd-topk and kd-pt+sim", low=0.01, group="training"

@@ -21,6 +21,10 @@ class ClassBalance(Method):
     """Where the teacher predicts one class for more than ``max_class_share`` of the rows, the others are repeated.
 
     All inputs of a class are repeated about equally often, until the share holds. Neutral with ``max_class_share=1``.
+    It works on a transfer set, so `zskd.distill` uses it; a trainer, which is given its rows, has nothing for it to do.
+
+    Args:
+        options: None for the defaults.
 
     Example:
         >>> from zskd.config.methods.class_balance import ClassBalanceOptions

@@ -39,11 +39,17 @@ class Task:
         metrics: names that the shipped metric module reports; the first is the main score.
         max_length: tokens of an input; longer ones are cut, unless ``--max-length`` says otherwise.
         teacher: the default teacher on the Hub, or a folder.
+        student: the default student on the Hub, or a folder.
         teacher_labels: label names of the default teacher when its configuration says LABEL_i.
         hub_config: configuration of `HUB_DATA` on the Hub; empty where the task is not one of GLUE's.
         hub_splits: evaluation set name -> Hub split.
         hub_columns: text columns on the Hub.
         probe: labelled file for the teacher gate, for a task that has no packaged one.
+
+    Example:
+        >>> task = Task(name="desk", text_columns=("mail",), label_column="desk", labels=("billing", "sales"))
+        >>> task.num_labels, task.is_pair, task.file_labels["1"]
+        (2, False, 'sales')
     """
 
     name: str
@@ -139,6 +145,7 @@ def _glue(
 _TWO_WAY = ("entailment", "not_entailment")
 _THREE_WAY = ("entailment", "neutral", "contradiction")
 
+# The presets by name: sst2, mnli, qqp, qnli, mrpc, rte.
 TASKS: dict[str, Task] = {
     task.name: task
     for task in (
@@ -201,8 +208,15 @@ TASKS: dict[str, Task] = {
 def find_task(name: str) -> Task:
     """The preset of that name, or the task that a YAML file defines.
 
+    Args:
+        name: of a preset in `TASKS`, or the path of a ``.yaml`` file with `Task`'s attributes as keys.
+
     Raises:
         InputError: neither; or a task file that is not one (`read_task`).
+
+    Example:
+        >>> find_task("mnli").labels
+        ('entailment', 'neutral', 'contradiction')
     """
     if name in TASKS:
         return TASKS[name]

@@ -36,17 +36,28 @@ def student_forward(
 ) -> StudentOutput:
     """Run the wrapped model once, on a micro-batch and its second view together.
 
+    What is computed may be changed by the batch's ``partner``, ``share`` and ``offset``, and ``view_*`` are the inputs
+    of the second view: see `zskd.methods.method.Method.batch`.
+
     Args:
-        model: the student as wrapped by the trainer.
-        student: the student without a wrapper; ``offset`` and ``partner`` change its word embeddings.
-        names: result of `model_inputs`.
-        want_states: also return hidden states.
+        model: as the trainer has wrapped it.
+        student: not wrapped; its word embeddings are where ``offset`` is added and ``partner`` mixed in.
+        names: of `model_inputs`.
+
+    Raises:
+        ValueError: the second view has other inputs than the rows, a partner has no share, or an offset has another
+            shape than the word embeddings.
     """
     inputs = {name: batch[name] for name in names if name in batch}
     rows = len(batch["input_ids"])
     views = {name: batch[VIEW + name] for name in names if VIEW + name in batch}
     if views:
-        inputs = {name: _below(inputs[name], views[name]) for name in inputs if name in views}
+        if inputs.keys() != views.keys():
+            raise ValueError(
+                f"batch: expected the inputs {', '.join(inputs)} in the second view too (each called {VIEW}...), "
+                f"found {', '.join(views)}"
+            )
+        inputs = {name: _below(inputs[name], views[name]) for name in inputs}
     more = {"output_hidden_states": True} if want_states else {}
     with _changed_embeddings(student, batch):
         output = model(**inputs, **more)
@@ -72,6 +83,10 @@ def _below(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     return torch.cat([functional.pad(part, (0, width - part.shape[1])) for part in (one, other)])
 
 
+def _shapes(batch: Batch, *names: str) -> str:
+    return ", ".join(f"{name} {tuple(batch[name].shape) if name in batch else 'missing'}" for name in names)
+
+
 @contextlib.contextmanager
 def _changed_embeddings(student: PreTrainedModel, batch: Batch) -> Iterator[None]:
     """During a forward pass, add ``offset`` to the word embeddings of a batch, or mix those of two rows.
@@ -82,9 +97,19 @@ def _changed_embeddings(student: PreTrainedModel, batch: Batch) -> Iterator[None
     if offset is None and partner is None:
         yield
         return
+    count, tokens = batch["input_ids"].shape
+    if partner is not None and ("share" not in batch or len(partner) != count or len(batch["share"]) != count):
+        raise ValueError(
+            f"batch: expected partner and share of {count} rows, found {_shapes(batch, 'partner', 'share')}"
+        )
+    width = student.get_input_embeddings().weight.shape[1]
+    if offset is not None and (offset.shape[::2] != (count, width) or offset.shape[1] > tokens):
+        raise ValueError(
+            f"batch: expected an offset of shape ({count}, at most {tokens}, {width}), found {_shapes(batch, 'offset')}"
+        )
 
     def changed(module: torch.nn.Module, arguments: Any, found: torch.Tensor) -> torch.Tensor:
-        rows = found[: len(batch["input_ids"])]
+        rows = found[:count]
         if partner is not None:
             share = batch["share"].to(rows.dtype).view(-1, 1, 1)
             rows = share * rows + (1 - share) * rows[partner]

@@ -93,7 +93,21 @@ def _share_rest(p: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
 
 
 def class_cosines(weights: torch.Tensor) -> torch.Tensor:
-    """Cosines ``(num_labels, num_labels)`` between the rows of an output layer ``(num_labels, hidden)``."""
+    """Which classes are alike: the cosines between the rows of a teacher's output layer.
+
+    Args:
+        weights: ``(num_labels, hidden)``, such as ``teacher.output_weights()``.
+
+    Returns:
+        ``(num_labels, num_labels)`` float32, from -1 to 1.
+
+    Source: Tang et al. (2020), "Understanding and Improving Knowledge Distillation".
+
+    Example:
+        >>> import torch
+        >>> class_cosines(torch.tensor([[3.0, 0.0], [0.0, 2.0], [-1.0, 0.0]])).tolist()
+        [[1.0, 0.0, -1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 1.0]]
+    """
     rows = functional.normalize(weights.float(), dim=-1)
     return (rows @ rows.T).clamp(-1.0, 1.0)
 
@@ -169,7 +183,9 @@ def gradient_rescaling(
 
 
 class Objective:
-    """A student's loss.
+    """A student's loss: what it learns of the teacher's logits (docs/anatomy.md has all objectives).
+
+    Source: Tang et al. (2020), "Understanding and Improving Knowledge Distillation".
 
     Args:
         options: which objective, and its settings; None for the defaults.
@@ -306,8 +322,16 @@ def kd_loss(teacher_logits: torch.Tensor, student_logits: torch.Tensor, temperat
     Args:
         teacher_logits: ``(batch, num_labels)``; detached by the caller where no gradient may reach the teacher.
         student_logits: ``(batch, num_labels)``.
+        temperature: T, by which both are divided before the softmax.
 
     Returns:
         A scalar in float32.
+
+    Source: Hinton et al. (2015), "Distilling the Knowledge in a Neural Network".
+
+    Example:
+        >>> import torch
+        >>> round(float(kd_loss(torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 0.0]]))), 4)
+        0.3278
     """
     return temperature**2 * kl_divergence(teacher_logits, student_logits, temperature).mean()

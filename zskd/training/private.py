@@ -40,6 +40,7 @@ class PrivateTrainer(Trainer):
 
     seam: Seam
     _clipped: tuple[torch.nn.Module, list[torch.nn.Parameter]] | None = None
+    _sampler: LengthGroupedSampler | None = None
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> torch.utils.data.Sampler | None:
         dataset = self.train_dataset if train_dataset is None else train_dataset
@@ -48,15 +49,19 @@ class PrivateTrainer(Trainer):
             return super()._get_train_sampler(train_dataset)
         lengths = dataset.with_format("numpy", columns=["length"])["length"][:]
         whole = self.args.train_batch_size * self.args.world_size * self.args.gradient_accumulation_steps
-        return LengthGroupedSampler(lengths, whole, self.args.seed, rows=self._epoch_rows)
+        self._sampler = LengthGroupedSampler(lengths, whole, self.args.seed, rows=self._epoch_rows)
+        return self._sampler
 
     def _epoch_rows(self, epoch: int, count: int) -> Any:
         return self.seam.epoch_rows(epoch, self.accelerator.unwrap_model(self.model), count)
 
-    # Without this, resuming a finished run that ended within an epoch would take one more step.
-    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+    # A finished run whose end lies within an epoch would go on for one step when it is resumed. And where several
+    # processes resume within an epoch, the sampler stands too deep in what skips batches to be told the epoch.
+    def _run_epoch(self, *args: Any, epoch: int, **kwargs: Any) -> None:
+        if self._sampler is not None:
+            self._sampler.set_epoch(epoch)
         if self.state.global_step < self.state.max_steps:
-            super()._run_epoch(*args, **kwargs)
+            super()._run_epoch(*args, epoch=epoch, **kwargs)
 
     # Accelerate's method walks through the whole model in every step to look for sharded parameters.
     def _clip_grad_norm(self, model: torch.nn.Module) -> torch.Tensor:
@@ -65,9 +70,9 @@ class PrivateTrainer(Trainer):
             sharded = any(hasattr(parameter, "device_mesh") for parameter in parameters)
             whole = self.accelerator.distributed_type in _WHOLE_GRADIENTS and not sharded
             self._clipped = (model, parameters if whole else [])
-        if self.seam.parameters:  # clipped apart, so that the size of their gradients does not affect the student's
+        if self.seam.parameters:
             self.accelerator.unscale_gradients()
-            torch.nn.utils.clip_grad_norm_(self.seam.parameters, self.args.max_grad_norm)
+            self.seam.modules.clip(self.args.max_grad_norm)
         if not (parameters := self._clipped[1]):
             return super()._clip_grad_norm(model)
         self.accelerator.unscale_gradients()
@@ -87,6 +92,8 @@ class PrivateTrainer(Trainer):
             warn_of_another_machine(Path(checkpoint))
 
     def _load_best_model(self) -> None:
+        # The best may be the last, which the first process is still writing.
+        self.accelerator.wait_for_everyone()
         super()._load_best_model()
         if self.state.best_model_checkpoint is not None:
             self.seam.load_modules(Path(self.state.best_model_checkpoint))

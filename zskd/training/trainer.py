@@ -40,10 +40,10 @@ class ZeroShotTrainer(PrivateTrainer):
 
     Args:
         args: `ZeroShotArguments`; the other arguments are those of `transformers.Trainer`.
-        methods: published methods beside the objective (`zskd.methods`), in the order in which their hooks are called.
-        teacher: for the methods that ask it while training; a `zskd.Teacher` with weights.
+        methods: published methods beside the objective, in the order in which their hooks are called (`zskd.Method`).
+        teacher: a `zskd.Teacher` with weights, for the methods that ask it while training; default None.
         cosines: ``(num_labels, num_labels)`` between the rows of the teacher's output layer, in the logits' order;
-            needed by the objectives ``kd-sim`` and ``kd-pt+sim`` (`zskd.training.objective.class_cosines`).
+            needed by the objectives ``kd-sim`` and ``kd-pt+sim`` (`zskd.class_cosines`).
 
     Rows may have gold labels in a column ``gold_label`` (class index, `UNKNOWN` where there is none): the true class of
     an objective is then the label, and its cross-entropy has a share of ``args.gold_weight``. Further columns of
@@ -52,7 +52,18 @@ class ZeroShotTrainer(PrivateTrainer):
     Raises:
         ValueError: arguments contradict each other, or a method cannot work with how a batch is split.
 
-    Example: ``examples/trainer.py``.
+    Example:
+        ``examples/trainer.py`` is a complete program. Here `teacher`, `student` and `texts` are there already:
+
+        >>> import zskd
+        >>> arguments = zskd.ZeroShotArguments("runs/mine", max_steps=2, report_to="none", use_cpu=True)
+        >>> rows = zskd.transfer_rows(teacher, (texts,), max_length=32)
+        >>> trainer = zskd.ZeroShotTrainer(student, arguments, train_dataset=rows, eval_dataset=rows)
+        >>> trainer.train().global_step
+        {'train_runtime': ...}
+        2
+        >>> 0 <= trainer.evaluate()["eval_agreement"] <= 1
+        True
     """
 
     args: ZeroShotArguments
@@ -108,6 +119,20 @@ class ZeroShotTrainer(PrivateTrainer):
         """As `transformers.Trainer.train`."""
         with asked_once():
             return super().train(*args, **kwargs)
+
+    def hyperparameter_search(self, *args: Any, **kwargs: Any) -> Any:
+        """As `transformers.Trainer.hyperparameter_search`; every option of the objective can be searched.
+
+        Raises:
+            ValueError: the trainer has methods.
+        """
+        if self.seam.methods:
+            names = ", ".join(method.name or type(method).__name__ for method in self.seam.methods)
+            raise ValueError(
+                f"methods: a method keeps what it has learned from one trial to the next; search without {names}, or "
+                "make a trainer for each trial"
+            )
+        return super().hyperparameter_search(*args, **kwargs)
 
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
         """Trainer's optimizer, with a group of parameters for each method that trains modules."""

@@ -23,6 +23,15 @@ class TransferCollator:
     are padded like token ids (``view_input_ids`` with an attention mask of its own), the others are stacked, whole
     numbers as int64, others as float32. The student is shown none of them (`zskd.training.forward`). ``length`` is
     for the sampler and left out.
+
+    Args:
+        pad_token_id: of the student's tokenizer; `of` reads it from there.
+
+    Example:
+        >>> rows = [{"input_ids": ids, "teacher_logits": [0.5, 1.0]} for ids in ([2, 9, 3], [2, 3])]
+        >>> batch = TransferCollator(pad_token_id=0)(rows)
+        >>> batch["input_ids"].tolist(), batch["attention_mask"].tolist()
+        ([[2, 9, 3], [2, 3, 0]], [[1, 1, 1], [1, 1, 0]])
     """
 
     pad_token_id: int

@@ -79,14 +79,23 @@ def transfer_rows(
     """Texts with a teacher's logits as rows for `zskd.ZeroShotTrainer`, in memory.
 
     Args:
-        texts: one list of texts, or two for pairs.
+        teacher: asked for every text.
+        texts: one list of texts, or two of equal length for pairs.
         tokenizer: the student's; default: the teacher's.
+        max_length: tokens of an input, for teacher and student alike; longer ones are cut.
 
     Returns:
         Columns ``input_ids``, ``token_type_ids`` (pairs only), ``length`` (tokens) and ``teacher_logits``.
 
     Raises:
         InputError: no tokenizer is given and a callable teacher has none.
+
+    Example:
+        `teacher` is a loaded teacher of two classes.
+
+        >>> rows = transfer_rows(teacher, (["a fine film", "a dull film"],), max_length=32)
+        >>> rows.column_names, len(rows[0]["teacher_logits"])
+        (['input_ids', 'length', 'teacher_logits'], 2)
     """
     tokenizer = tokenizer or teacher.tokenizer
     if tokenizer is None:

@@ -17,8 +17,7 @@ import pytest
 import torch
 from conftest import tiny_bert
 from datasets import Dataset
-from test_candidates import Judge
-from test_gradient import LABELS, TEXTS, decided_teacher
+from decided import LABELS, TEXTS, Judge, decided_teacher
 from transformers import TrainerCallback
 
 from zskd import ZeroShotArguments, ZeroShotTrainer

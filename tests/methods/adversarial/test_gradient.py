@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import tiny_bert, word_tokenizer
-from labelled_rows import prose
+from decided import LABELS, TEXTS, decided_teacher
 
 from zskd.config.methods.adversarial import AdversarialOptions
 from zskd.errors import InputError
@@ -19,27 +19,9 @@ from zskd.methods.adversarial.writer import Rewritten
 from zskd.methods.step import Step
 from zskd.metrics.divergence import kl_divergence
 from zskd.models.frozen import SHORT
-from zskd.models.loading import count_parameters, model_fingerprint
+from zskd.models.loading import model_fingerprint
 from zskd.teacher.classifier import Classifier
 from zskd.transfer.collator import TransferCollator
-
-TEXTS = prose(64)
-LABELS = ("a", "b", "c")
-
-
-def decided_teacher() -> Classifier:
-    """A random teacher with decided opinions on every class, whose columns are not in the task's order."""
-    tokenizer = word_tokenizer(TEXTS)
-    model = tiny_bert(len(tokenizer), LABELS, seed=1)
-    with torch.no_grad():
-        for name, weight in model.bert.named_parameters():
-            if weight.dim() == 2 and "position" not in name:
-                weight.mul_(6)
-        # Spread and centred on these texts, so that no class is everybody's.
-        batch = tokenizer(TEXTS, padding=True, return_tensors="pt")
-        model.classifier.weight.mul_(2 / model(**batch).logits.std(dim=0).mean())
-        model.classifier.bias.sub_(model(**batch).logits.mean(dim=0))
-    return Classifier("teacher", model, tokenizer, (2, 0, 1), count_parameters(model), "t", "t")
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,12 @@ MIN_TRANSFER = 64  # smallest transfer set that remains beside the generator's q
 
 @dataclass
 class AdversarialOptions:
-    """Shares are of a batch, steps are optimizer steps."""
+    """Options of `zskd.Adversarial` and its generator. Shares are of a batch, steps are optimizer steps.
+
+    Example:
+        >>> AdversarialOptions(adversarial_start=0.5).fresh_share
+        0.125
+    """
 
     adversary: str = option(
         "gradient",

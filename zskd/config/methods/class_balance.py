@@ -10,7 +10,12 @@ from zskd.config.option import option
 
 @dataclass
 class ClassBalanceOptions:
-    """Neutral at 1."""
+    """Options of `zskd.ClassBalance`; neutral at 1.
+
+    Example:
+        >>> ClassBalanceOptions(max_class_share=0.8)
+        ClassBalanceOptions(max_class_share=0.8)
+    """
 
     max_class_share: float = option(
         0.5,

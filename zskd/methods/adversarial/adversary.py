@@ -44,7 +44,12 @@ class Adversarial(Method):
 
     Args:
         writer: a `GradientAdversary` or `CandidateAdversary`; None: made of `options` when `prepare` is called.
-        options: those of `writer` where there is one.
+        options: None for the defaults; those of `writer` where there is one.
+
+    Raises:
+        ValueError: of several processes one would have a batch without a fresh row (`begin`).
+
+    Source: Rashid et al. (2021), "Towards Zero-Shot Knowledge Distillation for NLP".
 
     Attributes:
         buffer: what was written before, the same in every process.
@@ -259,7 +264,9 @@ class Adversarial(Method):
             again = self.writer.rewrite(step.student, old, writing, learn=False)
             assert written.divergence is not None and again.divergence is not None
             seen += zip(written.divergence.tolist(), again.divergence.tolist(), strict=True)
-        before, after = zip(*step.gather(seen), strict=True)
+        if not (found := step.gather(seen)):
+            return  # batches so small, or a share so low, that no row of a batch is fresh
+        before, after = zip(*found, strict=True)
         self._queries += len(before) * self.writer.queries_per_row()
         self.rounds.note("divergence_before_step", statistics.fmean(before))
         self.rounds.note("divergence_after_step", statistics.fmean(after))

@@ -29,7 +29,22 @@ class AdversarialBatches(TrainerCallback):
             `zskd.methods.adversarial.candidates.CandidateAdversary`.
         rows: mappings with ``input_ids``, for pairs ``token_type_ids``, and ``teacher_logits`` ``(num_labels,)`` in
             the order of the model's labels.
+        every: optimizer steps between two turns.
+        count: rows of a turn.
         seed: of the order of rows, of masks and of noise.
+
+    Attributes:
+        rows: the rows in their present form.
+        divergences: the mean divergence of each turn's rows.
+
+    Example:
+        `teacher` is a loaded teacher with weights.
+
+        >>> import zskd
+        >>> writer = zskd.GradientAdversary(zskd.build_generator(teacher), teacher)
+        >>> feed = zskd.AdversarialBatches(writer, list(zskd.transfer_rows(teacher, (texts,))), every=5, count=16)
+        >>> len(feed.rows) == len(texts), sorted(feed.rows[0])
+        (True, ['attention_mask', 'input_ids', 'labels', 'teacher_logits'])
     """
 
     def __init__(

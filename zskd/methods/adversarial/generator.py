@@ -16,7 +16,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from zskd.errors import InputError
 from zskd.models.loading import find_model, load_tokenizer
 from zskd.models.quiet import quiet_transformers
-from zskd.teacher.classifier import Classifier
+from zskd.teacher.base import Teacher
 
 LAYERS = 2  # of the teacher, for a built generator
 
@@ -49,25 +49,37 @@ def check_generator(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, 
         raise InputError(f"{shown}: expected a tokenizer with a mask token, found none")
 
 
-def build_generator(teacher: Classifier, layers: int = LAYERS) -> PreTrainedModel:
+def build_generator(teacher: Teacher, layers: int = LAYERS) -> PreTrainedModel:
     """A masked language model of the teacher's embeddings and first layers, with a head that starts at random.
 
-    Its output layer shares the embedding table. It needs `zskd.methods.adversarial.warmup` before its words make sense.
+    Its output layer shares the embedding table. It needs `zskd.methods.adversarial.warmup` before its words make sense;
+    ``zskd.Adversarial(options=...)`` in `zskd.distill` builds and warms up its own.
+
+    Args:
+        teacher: one with weights.
+        layers: how many of its first layers are copied.
 
     Returns:
         The model in float32.
 
     Raises:
-        InputError: the teacher's architecture has no masked language model here.
+        InputError: the teacher has no weights, or its architecture has no masked language model here.
+
+    Example:
+        `teacher` is a loaded BERT classifier.
+
+        >>> build_generator(teacher, layers=1).config.num_hidden_layers
+        1
     """
-    check_generator(teacher.model, teacher.tokenizer, shown="a generator built from the teacher")
-    config = AutoConfig.for_model(**teacher.model.config.to_dict())
+    classifier = teacher.require_weights("generator build")
+    check_generator(classifier.model, classifier.tokenizer, shown="a generator built from the teacher")
+    config = AutoConfig.for_model(**classifier.model.config.to_dict())
     config.num_hidden_layers = min(layers, config.num_hidden_layers)
     with quiet_transformers(), torch.random.fork_rng():
         torch.manual_seed(0)  # the same head whatever the run's seed, so that its warm-up is found in the cache
         model: PreTrainedModel = AutoModelForMaskedLM.from_config(config)
     kept = model.base_model.state_dict()
-    weights = teacher.model.base_model.state_dict()
+    weights = classifier.model.base_model.state_dict()
     missing = sorted(set(kept) - set(weights))
     if missing:
         raise InputError(f"a generator built from the teacher: the teacher has no weights {', '.join(missing[:4])}")
