@@ -108,7 +108,7 @@ def test_limits_have_the_confusions_numbers(run: FinishedRun) -> None:
         found = [glue[who]["confusion"][i][i] / sum(glue[who]["confusion"][i]) for who in ("teacher", "student")]
         counts = str(sum(heldout[i])), str(sum(glue["student"]["confusion"][i]))
         assert rows[label] == [counts[0], percent(recalls[label]), counts[1], *map(percent, found)]
-    assert f"weakest on `{min(recalls, key=recalls.__getitem__)}`" in card.text
+    assert f"weakest class is `{min(recalls, key=recalls.__getitem__)}`" in card.text
     assert percent(run.analysis["heldout"]["reliability"]["ece"]) + " points" in card.text
 
 
@@ -202,7 +202,7 @@ def test_embedded_teacher_and_text(run: FinishedRun) -> None:
 
 def test_a_run_without_analysis_says_so(run: FinishedRun) -> None:
     card = run_card(dataclasses.replace(run, analysis=None, transfer_set=None), "me/small")
-    assert "Latency was not measured" in card.text and "each class was not measured" in card.text
+    assert "Latency was not measured" in card.text and "Scores per class were not measured" in card.text
 
 
 def test_names_cannot_break_the_card(run: FinishedRun) -> None:
