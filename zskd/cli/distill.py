@@ -88,11 +88,19 @@ def run(arguments: argparse.Namespace) -> int:
         result = Result.read(run_path(config))
     else:
         result = distill(config)
+        _leave_the_other_processes()
     if main and not launched():
         _show(result.metrics, result.run_dir, as_json=arguments.json)
     if then is not None:
         print(f"published: {then.publish(str(run_path(config)))}", file=sys.stderr if arguments.json else sys.stdout)
     return 0
+
+
+def _leave_the_other_processes() -> None:
+    """Close the connection to them: its threads, still running when Python ends, would abort the process."""
+    from accelerate import PartialState
+
+    PartialState().destroy_process_group()
 
 
 def _show(metrics: dict[str, Any], run_folder: Path, *, as_json: bool) -> None:
