@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -11,11 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from conftest import as_flags
-from labelled_rows import TOPIC_WORDS, glue_folder, task_file
+from datasets import Dataset
+from labelled_rows import TOPIC_WORDS, glue_folder, prose, task_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+import zskd
 from zskd.config.distillation import DistillConfig
 from zskd.errors import InputError
 from zskd.pipeline import distill
@@ -259,6 +263,60 @@ def test_a_model_object_is_distilled_like_its_folder(tiny_config: DistillConfig,
     found = distill(run, teacher=model, tokenizer=tokenizer).metrics
     assert weights(run) == weights(tiny_config)
     assert found["teacher_queries_live"] == 0  # the same weights are known by the same key
+
+
+SMALL: dict[str, Any] = {
+    "compression": 2.0, "pool_size": 320, "heldout": 32, "max_length": 32, "epochs": 1.0, "batch_size": 32,
+    "checkpoints": 1, "precision": "fp32",
+}  # fmt: skip
+
+
+def test_what_one_has_in_hand_is_distilled(
+    teacher_folder: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("ZSKD_CACHE", str(shared_cache))
+    model = AutoModelForSequenceClassification.from_pretrained(teacher_folder)
+    tokenizer = AutoTokenizer.from_pretrained(teacher_folder)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    labels = ["positive", "negative"]  # in another order than the model's
+    with caplog.at_level("INFO", logger="zskd"):
+        result = zskd.distill(teacher=model, tokenizer=tokenizer, labels=labels, texts=prose(150), **SMALL)
+    try:
+        assert "held out: 16 inputs to choose the checkpoint, 1" in caplog.text and "run folder: " in caplog.text
+        assert not result.student.training and result.student.dtype == torch.float32
+        assert list(result.student.config.id2label.values()) == labels
+        assert result.student(**result.tokenizer("a film", return_tensors="pt")).logits.shape == (1, 2)
+        assert 0.0 <= result.metrics["agreement"] <= 1.0
+        assert zskd.Result.read(result.run_dir).metrics == result.metrics
+        assert all(map(torch.equal, before.values(), model.state_dict().values())), "the teacher is left alone"
+    finally:
+        shutil.rmtree(result.run_dir)
+
+
+def test_pairs_and_a_teacher_that_is_ready_are_distilled(
+    student_folder: Path, shared_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZSKD_CACHE", str(shared_cache))
+    task = zskd.Task(name="same", text_columns=("a", "b"), label_column="same", labels=("no", "yes"))
+    seen: set[tuple[str, str]] = set()
+
+    def ask(pairs: list[tuple[str, str]]) -> list[str]:
+        seen.update(pairs)
+        return ["yes" if len(a) > len(b) else "no" for a, b in pairs]
+
+    rows = {"text": prose(150), "text_b": prose(150, seed=3)}
+    teacher = zskd.load_teacher(task, ask, outputs="labels")
+    result = zskd.distill(
+        teacher=teacher, task=task, run_dir=tmp_path / "run",
+        texts=Dataset.from_dict(rows), student=student_folder, **{**SMALL, "max_class_share": 1.0},
+    )  # fmt: skip
+    assert result.run_dir == tmp_path / "run" and set(zip(*rows.values(), strict=True)) <= seen
+    report = json.loads((result.run_dir / "transfer_set.json").read_text(encoding="utf-8"))
+    assert {group["family"] for group in report["groups"]} == {"given"}
+    with pytest.raises(InputError, match=r"expected 3 classes \(a, b, c\), found 2"):
+        zskd.distill(teacher=teacher, labels=["a", "b", "c"], texts=Dataset.from_dict(rows), student=student_folder)
+    options = yaml.safe_load((result.run_dir / "config.yaml").read_text(encoding="utf-8"))
+    assert (options["teacher_outputs"], options["objective"]) == ("labels", "hard-label")
 
 
 @pytest.fixture

@@ -35,9 +35,23 @@ class AgreementCallback(TrainerCallback):
     ``history`` and appended to the Trainer's ``state.log_history``.
 
     Args:
-        texts: one list of texts, or two for pairs.
-        labels: gold classes, in the task's order.
+        task: whose labels and metrics are meant.
+        teacher: asked once, when the callback is made.
+        texts: one list of texts, or two of equal length for pairs.
+        labels: gold classes ``(texts,)``, in the task's order; None for agreement alone.
         max_length: tokens; default: the task's.
+
+    Attributes:
+        history: one report for each evaluation and for the end.
+
+    Example:
+        `teacher`, `student`, `tokenizer` and `texts` are there already.
+
+        >>> import zskd
+        >>> callback = zskd.AgreementCallback(zskd.TASKS["sst2"], teacher, (texts,), labels=[0] * len(texts))
+        >>> report = callback.report(student, tokenizer)
+        >>> 0 <= report["agreement"] <= 1 and 0 <= report["accuracy"] <= 1
+        True
     """
 
     def __init__(
@@ -101,6 +115,12 @@ class PublishCallback(TrainerCallback):
     Raises:
         InputError: a wrong name, no token, one that cannot write, or no Hub. At the end of training also RunError; the
             model is then still in the Trainer.
+
+    Example:
+        >>> PublishCallback("no repository")
+        Traceback (most recent call last):
+        ...
+        zskd.errors.InputError: repo_id no repository: ...
     """
 
     def __init__(self, repo_id: str, *, public: bool = False, token: str | None = None, **metadata: Any) -> None:

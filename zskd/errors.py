@@ -7,7 +7,16 @@ from collections.abc import Iterable, Sequence
 
 
 class ZskdError(Exception):
-    """Base of every error that zskd reports without a traceback."""
+    """Base of every error that zskd reports without a traceback.
+
+    Example:
+        >>> import zskd
+        >>> try:
+        ...     zskd.find_task("sst3")
+        ... except zskd.ZskdError as error:
+        ...     print(error.exit_code, type(error).__name__)
+        2 InputError
+    """
 
     exit_code = 1
 
@@ -17,6 +26,13 @@ class InputError(ZskdError):
 
     Args:
         problems: one message, or all the problems that were found together.
+
+    Attributes:
+        problems: the messages, one for each problem.
+
+    Example:
+        >>> InputError(["epochs: expected ...", "seed: expected ..."]).problems
+        ['epochs: expected ...', 'seed: expected ...']
     """
 
     exit_code = 2
@@ -27,7 +43,12 @@ class InputError(ZskdError):
 
 
 class RunError(ZskdError):
-    """The input was fine but the run failed (download, disk, collapse). Exit code 1."""
+    """The input was fine but the run failed (download, disk, collapse). Exit code 1.
+
+    Example:
+        >>> RunError("the download broke off").exit_code
+        1
+    """
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""The walk through all stages: text, teacher, transfer set, student, training, scores, report."""
+"""`distill`, which runs all stages in order: text, teacher, transfer set, student, training, scores, report."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from zskd.config.distillation import DistillConfig
 from zskd.evaluation.results import finished
 from zskd.methods.table import make_methods
 from zskd.runs.read import read_part
-from zskd.stages import inputs, students
-from zskd.stages import labels as labels_stage
-from zskd.stages.request import Inputs, make_request
+from zskd.stages import inputs, students, teachers
+from zskd.stages.request import in_words_of_python, make_request
+from zskd.stages.texts import Inputs
 from zskd.system.processes import on_main
 from zskd.tasks.task import Task
 from zskd.teacher.load import AnyTeacher
@@ -33,8 +33,16 @@ class Result:
     """What a run leaves.
 
     Attributes:
-        metrics: the content of ``metrics.json``.
+        metrics: the content of ``metrics.json``: ``agreement`` (share of held-out inputs on which student and teacher
+            predict the same class), ``compression``, the scores, the teacher's queries, seconds per stage.
         run_dir: the run folder.
+
+    Example:
+        `run_dir` is the folder of a finished run.
+
+        >>> result = Result.read(run_dir)
+        >>> result.student.config.id2label, 0 <= result.metrics["agreement"] <= 1
+        ({0: 'negative', 1: 'positive'}, True)
     """
 
     metrics: dict[str, Any]
@@ -42,7 +50,11 @@ class Result:
 
     @classmethod
     def read(cls, run_dir: str | Path) -> Result:
-        """The result of a finished run."""
+        """The result of a finished run.
+
+        Raises:
+            InputError: no run folder, or a run that is not finished.
+        """
         return cls(read_part(Path(run_dir), "metrics.json"), Path(run_dir))
 
     @cached_property
@@ -60,15 +72,16 @@ class Result:
         return load_tokenizer(Origin(str(self.run_dir / "student")), flag="run_dir")
 
 
+@in_words_of_python
 def distill(
     config: DistillConfig | str | None = None,
     *,
-    teacher: AnyTeacher | None = None,
+    teacher: AnyTeacher | Path | None = None,
     tokenizer: PreTrainedTokenizerBase | None = None,
-    task: Task | str | None = None,
+    task: Task | str | Path | None = None,
     labels: Sequence[str] | None = None,
     texts: Inputs | None = None,
-    corpus: Sequence[str] | str | None = None,
+    corpus: Sequence[str | Path] | str | Path | None = None,
     run_dir: str | Path | None = None,
     pools: Pools | None = None,
     zero_shot: bool = True,
@@ -79,15 +92,17 @@ def distill(
     Args:
         config: a configuration, the name of a packaged one (``"embedded"``), or a YAML file; None for the defaults.
             The arguments below win over it.
-        teacher: a Hub id, a folder, ``"embedded"`` or ``module:function``; a model object (see `tokenizer`); or a
-            callable that turns a list of texts (of pairs) into logits ``(rows, num_labels)``, in the order of the
-            labels. A student cannot be built from a callable: name one with ``student=``.
-        tokenizer: of a model object.
+        teacher: a Hub id, a folder, ``"embedded"`` or ``module:function``; a model object (see `tokenizer`), which is
+            frozen and put into evaluation mode; a `Teacher`; or a callable that turns a list of texts (of pairs) into
+            logits ``(rows, num_labels)``, in the order of the labels (with ``teacher_outputs="probabilities"`` or
+            ``"labels"`` into these). A student cannot be built from a callable: name one with ``student=``.
+        tokenizer: of a model object; default: the one in the folder that the model was loaded from.
         task: a `Task`, the name of a preset (`TASKS`), or a task file.
-        labels: label names in the order of the classes, in place of a task.
+        labels: label names in place of a task; the student's classes are in this order. They are matched with the
+            teacher's by name; ``label_map={"LABEL_0": "negative", ...}`` says which is which where names differ.
         texts: text that has nothing to do with the task: at least 100 texts, or a `datasets.Dataset` with a column
-            ``text``, which are split into sentences and shaped into inputs; or pairs (columns ``text`` and
-            ``text_b``), which are used as they are.
+            ``text``, which are split into sentences and shaped into inputs; or at least 100 pairs (columns ``text`` and
+            ``text_b``), which are used as they are, a fifth of them held out.
         corpus: files, folders, Hub data sets or ``embedded``, as ``--corpus`` takes them; with `texts`, more text.
         run_dir: the run folder; default ``runs/TASK-SEED`` where `config` names a task, else a new temporary one.
         pools: inputs made elsewhere, in place of those shaped from the text.
@@ -96,13 +111,15 @@ def distill(
         options: any option of `DistillConfig` by its name, such as ``epochs=1.0`` or ``perturb="none"``.
 
     Returns:
-        The student, its tokenizer, the metrics and the run folder.
+        The student (a stock sequence classifier in float32 and evaluation mode), its tokenizer, the metrics and the run
+        folder.
 
     Raises:
         InputError: the input is wrong; nothing was written to the run folder, or the student was kept.
         RunError: a download failed.
 
-    Example: ``examples/own_teacher.py``.
+    Example:
+        ``examples/own_teacher.py`` is a complete program. What is wrong is said at once:
 
         >>> import zskd
         >>> zskd.distill(teacher="my-classifier", labels=["negative", "positive"], texts=["too few"])
@@ -125,11 +142,11 @@ def distill(
             setting = inputs.limit_pool(setting, corpus_read)
         pools = asked.pools or inputs.shape(setting, corpus_read)
     with run.phase("teacher"):
-        known_teacher, gate = labels_stage.meet_teacher(setting, asked.teacher, asked.tokenizer)
+        known_teacher, gate = teachers.meet_teacher(setting, asked.teacher, asked.tokenizer)
     with run.phase("labelling"):
-        labelled = labels_stage.label(setting, known_teacher, pools)
+        labelled = teachers.label(setting, known_teacher, pools)
     with run.phase("selection"):
-        chosen, families = labels_stage.select(setting, labelled, methods)
+        chosen, families = teachers.select(setting, labelled, methods)
     with run.phase("student"):
         initial = students.start_student(setting, known_teacher, labelled.precision)
     students.prepare(setting, methods, known_teacher, initial, corpus_read, labelled.precision)

@@ -29,10 +29,10 @@ from zskd.config.methods import adversarial, class_balance
 from zskd.config.methods.adversarial import AdversarialOptions
 from zskd.config.methods.class_balance import ClassBalanceOptions
 from zskd.config.methods.spec import MethodSpec
+from zskd.methods.adversarial.adversary import Adversarial
 from zskd.methods.adversarial.candidates import CandidateAdversary
 from zskd.methods.adversarial.generator import build_generator
 from zskd.methods.adversarial.gradient import GradientAdversary
-from zskd.methods.adversarial.method import Adversarial
 from zskd.methods.class_balance import ClassBalance
 from zskd.methods.method import ROWS, Method
 from zskd.models.loading import model_fingerprint

@@ -33,7 +33,8 @@ from decided import decided_teacher
 from everything import Everything, EverythingOptions
 
 from zskd.config.methods.table import METHODS
-from zskd.methods.method import MICRO, ROWS, Batch, Method, StudentOutput
+from zskd.methods.context import Batch, StudentOutput
+from zskd.methods.method import MICRO, ROWS, Method
 from zskd.methods.step import Step
 from zskd.methods.table import CODE
 from zskd.transfer.transfer_set import TransferSet

@@ -14,8 +14,10 @@ from test_trainer import rows
 from transformers import TrainerCallback
 
 from zskd import ZeroShotArguments, ZeroShotTrainer
-from zskd.methods.method import MICRO, Batch, Method, Run, StudentOutput, Training
+from zskd.methods.context import Batch, Run, StudentOutput, Training
+from zskd.methods.method import MICRO, Method
 from zskd.methods.step import Step
+from zskd.training.finish import FinishFirst
 from zskd.training.seam import EPOCH, Seam
 from zskd.transfer.collator import TransferCollator
 
@@ -47,7 +49,7 @@ def micro(count: int) -> Batch:
     return {"input_ids": torch.ones(count, 3, dtype=torch.int64), "teacher_logits": torch.zeros(count, 3)}
 
 
-# What is refused before anything is trained
+# What is refused before anything is trained (zskd.training.seam_checks)
 
 
 @pytest.mark.parametrize(
@@ -273,6 +275,7 @@ def test_a_student_is_finished_once_and_before_any_callback_sees_the_end(tmp_pat
 
     one = method(finish=finish, logits=lambda self, output, step: calls.append("logits") or output.logits)
     made = trainer(tmp_path, one, callbacks=[AtTheEnd(calls)])
+    assert isinstance(made.callback_handler.callbacks[0], FinishFirst)
     made.train()
     assert calls == ["logits"] * 2 + ["finish", "callback"]
     made.evaluate()

@@ -1,92 +1,22 @@
-"""What a method is: a published technique beside the objective, whose hooks a run calls in a fixed order."""
+"""The protocol of methods. A method is a published technique beside the objective; a run calls its hooks in order."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from transformers import PreTrainedModel, TrainerCallback
-from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
+from zskd.methods.context import Batch, Run, StudentOutput, Training
 from zskd.methods.step import Step
-from zskd.tasks.task import Task
-from zskd.teacher.base import Teacher
-from zskd.text.corpus import Corpus
 from zskd.transfer.transfer_set import TransferSet
 
-Batch = dict[str, torch.Tensor]
-
-# How a row depends on the others of its batch. An int G says: on those of its group of G neighbouring places alone.
+# How a row depends on the other rows of its batch. An int G means: only on the rows in its group of G adjacent places.
 ROWS, MICRO = "rows", "micro"
 STATE = "state.pt"  # of a method's folder in a checkpoint
-
-
-@dataclass(frozen=True)
-class Run:
-    """What `Method.prepare` may use. A trainer that is used alone knows only some of it.
-
-    Attributes:
-        teacher: None where the trainer was given none.
-        student: not trained yet.
-        tokenizer: the student's.
-        corpus: the out-of-domain text.
-        cache: folder of what other runs may use again.
-        precision: in which the teacher answers.
-        max_length: tokens of an input.
-        seed: the run's.
-        temperature: of the objective.
-    """
-
-    seed: int
-    student: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase | None = None
-    teacher: Teacher | None = None
-    task: Task | None = None
-    corpus: Corpus | None = None
-    cache: Path | None = None
-    precision: str = "fp32"
-    max_length: int = 128
-    temperature: float = 1.0
-
-
-@dataclass(frozen=True)
-class Training:
-    """What `Method.begin` may use: the trainer's parts that decide how a batch is split.
-
-    Attributes:
-        batch_size: rows of a micro-batch in one process.
-        accumulation: micro-batches of an optimizer step.
-        learning_rate: of the student.
-    """
-
-    accelerator: Accelerator
-    seed: int
-    batch_size: int
-    accumulation: int
-    temperature: float
-    learning_rate: float
-
-
-@dataclass(frozen=True)
-class StudentOutput:
-    """What the student answers to a micro-batch.
-
-    Attributes:
-        logits: ``(batch, num_labels)``.
-        states: hidden states of all layers, each ``(batch, tokens, hidden)``; None unless `Method.wants_states`.
-        mask: ``(batch, tokens)``, the attention mask of what was read.
-        view: the answer to the second view of the rows (batch keys ``view_*``), where there is one.
-    """
-
-    logits: torch.Tensor
-    states: tuple[torch.Tensor, ...] | None = None
-    mask: torch.Tensor | None = None
-    view: StudentOutput | None = None
 
 
 class Method:
@@ -124,6 +54,17 @@ class Method:
         folder: of a checkpoint; `name` unless set.
         prepared: whether `prepare` has been called.
         phase: what the time of `prepare` is called in ``metrics.json``; None where it takes none.
+
+    Example:
+        A term that keeps the student's logits small, for ``ZeroShotTrainer(..., methods=[SmallLogits()])``:
+
+        >>> class SmallLogits(Method):
+        ...     name = "small-logits"
+        ...
+        ...     def loss(self, batch, output, step):
+        ...         return 0.01 * output.logits.square().mean()
+        >>> SmallLogits().coupling
+        'rows'
     """
 
     name: ClassVar[str] = ""

@@ -1,4 +1,4 @@
-"""Where the rows of a micro-batch stand in a run: what a method's hooks are told of a step."""
+"""`Step`, which tells the hooks of a method where the rows of a micro-batch stand in a run."""
 
 from __future__ import annotations
 
@@ -36,6 +36,14 @@ class Step:
         student: not wrapped, in training mode while training; None where a method works without one.
         teacher: the live teacher, where the trainer was given one with weights.
         accelerator: of the trainer; None outside of one.
+
+    Example:
+        What is drawn for a row depends on where it stands in the whole batch, not on how that is split:
+
+        >>> whole = Step(number=7, total=100, seed=0, places=np.arange(4))
+        >>> second = Step(number=7, total=100, seed=0, places=np.array([2, 3]), micro=1, micros=2)
+        >>> bool(whole.rng(whole.places[2]).random() == second.rng(second.places[0]).random()), second.last
+        (True, True)
     """
 
     number: int

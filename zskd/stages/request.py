@@ -1,20 +1,21 @@
-"""From what a caller has in hand (objects, lists, a data set) to the options of a run."""
+"""Turn the arguments of `zskd.distill` (objects, lists, a data set) into the options of a run."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
-import json
 import logging
+import os
+import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, ParamSpec, TypeVar
 
-import numpy as np
+import torch
 import yaml
-from datasets import Dataset
 from transformers import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
@@ -22,33 +23,65 @@ from zskd.checks import check
 from zskd.config.distillation import DistillConfig
 from zskd.config.resolve import cache_root, resolve
 from zskd.errors import InputError
+from zskd.stages.texts import FOLDER, MIN_TEXTS, Inputs, keep_texts, text_columns, with_pairs
 from zskd.system.files import write_text
 from zskd.tasks.defaults import with_task_defaults
 from zskd.tasks.task import TASKS, Task, find_task
-from zskd.teacher.classifier import Classifier
-from zskd.teacher.load import AnyTeacher
-from zskd.text.shaping import Pools, split_documents
-from zskd.transfer.transfer_set import MIN_ROWS
+from zskd.teacher.base import Teacher
+from zskd.teacher.load import AnyTeacher, shows_weights
+from zskd.text.shaping import Pools
 
 logger = logging.getLogger(__name__)
 
-MIN_TEXTS = 100  # that are handed over as a list
-HELD_OUT = 0.2  # share of pairs that are handed over; half of it chooses the checkpoint, half reports agreement
-FAMILY = "given"  # of inputs that are handed over
+P = ParamSpec("P")
+R = TypeVar("R")
 
-Inputs: TypeAlias = Sequence[str] | Sequence[tuple[str, str]] | Dataset
+# What an option of `zskd distill` is called as an argument, where that is not its own name.
+_ARGUMENTS = {"output_dir": "run_dir"}
+_KEPT_TEXTS = re.compile(rf"--corpus \S*{FOLDER}/[0-9a-f]{{16}}\.jsonl")
+_LABEL_MAP = re.compile(r"--label-map (\S+=\S+)")
+_OPTION = re.compile(r"--([a-z][a-z0-9-]*)")
+
+
+def in_words_of_python(function: Callable[P, R]) -> Callable[P, R]:
+    """For a function that takes a configuration and keyword arguments: errors name arguments, not flags.
+
+    Where it is called with a configuration alone, as the command line does, they name flags.
+    """
+
+    @functools.wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except InputError as error:
+            if kwargs:
+                error.problems = [_in_words_of_python(problem) for problem in error.problems]
+                error.args = ("\n".join(error.problems),)
+            raise
+
+    return wrapped
+
+
+def _in_words_of_python(problem: str) -> str:
+    known = {item.name for item in dataclasses.fields(DistillConfig)} | {"config"}
+
+    def argument(found: re.Match[str]) -> str:
+        name = found[1].replace("-", "_")
+        return _ARGUMENTS.get(name, name) if name in known else found[0]
+
+    return _OPTION.sub(argument, _LABEL_MAP.sub(r'label_map="\1"', _KEPT_TEXTS.sub("texts", problem)))
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a run is asked for.
+    """Checked options, and objects that no option can hold.
 
     Attributes:
-        config: checked, the task's defaults filled in.
-        teacher: an object in place of ``config.teacher``; None for that.
-        tokenizer: of a model object.
-        pools: inputs in place of those shaped from the corpus; None for these.
-        least: sentences that the corpus has to have; None for as many as any corpus.
+        config: checked options, with the task's defaults filled in.
+        teacher: a teacher object; None to load ``config.teacher``.
+        tokenizer: the tokenizer, if `teacher` is a model object.
+        pools: ready inputs; None to shape them from the corpus.
+        least: smallest number of sentences in the corpus; None for the usual minimum.
     """
 
     config: DistillConfig
@@ -61,12 +94,12 @@ class Request:
 def make_request(
     config: DistillConfig | str | None = None,
     *,
-    teacher: AnyTeacher | None = None,
+    teacher: AnyTeacher | Path | None = None,
     tokenizer: PreTrainedTokenizerBase | None = None,
-    task: Task | str | None = None,
+    task: Task | str | Path | None = None,
     labels: Sequence[str] | None = None,
     texts: Inputs | None = None,
-    corpus: Sequence[str] | str | None = None,
+    corpus: Sequence[str | Path] | str | Path | None = None,
     run_dir: str | Path | None = None,
     pools: Pools | None = None,
     **options: Any,
@@ -74,73 +107,111 @@ def make_request(
     """See `zskd.pipeline.distill`.
 
     Raises:
-        InputError: whatever can be found wrong before a weight is loaded; all of it together.
+        InputError: everything that can be found wrong before weights are loaded, in one error.
     """
+    if isinstance(teacher, os.PathLike):
+        teacher = os.fspath(teacher)
+    if isinstance(teacher, Teacher):
+        options = {"teacher_outputs": teacher.outputs, **options}
     made, problems = _options(config, options)
+    problems += _argument_problems(made, teacher, task, labels, texts, corpus)
     if problems:
         raise InputError(problems)
     pairs = None
     if texts is not None:
-        columns = _columns(texts, two=_has_two_texts(task, made))
+        columns = text_columns(texts, two=_has_two_texts(task, made))
         pairs = columns if len(columns) == 2 else None
     made = replace(made, **_named(made, teacher, task, labels, corpus, run_dir, two=pairs is not None))
     cache, least = cache_root(made.cache_dir), None
     if texts is not None:
         least = MIN_TEXTS
-        made = replace(made, corpus=[str(_keep_texts(columns, cache)), *([] if corpus is None else made.corpus)])
+        made = replace(made, corpus=[str(keep_texts(columns, cache)), *([] if corpus is None else made.corpus)])
     if pairs is not None:
-        made, pools = _with_pairs(made, pairs, given=options.get("perturb"))
+        made, pools = with_pairs(made, pairs, given=options.get("perturb"))
     made = with_task_defaults(made)
     handed_over = None if isinstance(teacher, str) else teacher
-    shows_weights = isinstance(handed_over, PreTrainedModel | Classifier)
-    given = handed_over is not None
-    if problems := check(made, black_box=given and not shows_weights, model=shows_weights):
+    model = handed_over is not None and shows_weights(handed_over)
+    if problems := check(made, black_box=handed_over is not None and not model, model=model):
         raise InputError(problems)
     return Request(made, handed_over, tokenizer, pools, least)
 
 
 def _options(config: DistillConfig | str | None, options: dict[str, Any]) -> tuple[DistillConfig, list[str]]:
     """A configuration with options by keyword, which have the names of its fields."""
+    if isinstance(options.get("label_map"), Mapping):
+        options = {**options, "label_map": ",".join(f"{own}={label}" for own, label in options["label_map"].items())}
+    objects = {name: value for name, value in options.items() if isinstance(value, torch.nn.Module | Task)}
+    problems = [f"{name}: expected a name or a path, found a {type(value).__name__}" for name, value in objects.items()]
+    options = {name: value for name, value in options.items() if name not in objects}
     if isinstance(config, DistillConfig):
         held = {item.name: getattr(config, item.name) for item in dataclasses.fields(config)}
-        return resolve(DistillConfig, None, {**held, **options}) if options else (config, [])
-    return resolve(DistillConfig, config, options)
+        made, found = resolve(DistillConfig, None, {**held, **options}) if options else (config, [])
+    else:
+        made, found = resolve(DistillConfig, config if config is None else str(config), options)
+    return made, problems + [problem.removeprefix("flag: ") for problem in found]
 
 
-def _has_two_texts(task: Task | str | None, config: DistillConfig) -> bool | None:
+def _argument_problems(
+    config: DistillConfig, teacher: Any, task: Any, labels: Any, texts: Any, corpus: Any
+) -> list[str]:
+    """What is missing, or none of the things that can stand there."""
+    problems = []
+    if not isinstance(task, Task | str | os.PathLike | None):
+        problems.append(
+            f"task: expected a zskd.Task, the name of a preset ({', '.join(TASKS)}) or a task file, found {task!r}"
+        )
+    if task is None and labels is None and not config.task:
+        problems.append(
+            'labels: expected the label names, such as ["negative", "positive"], or a `task`; found neither'
+        )
+    if texts is None and corpus is None and not config.corpus:
+        problems.append("texts: expected texts that have nothing to do with the task, or a `corpus`; found neither")
+    if teacher is None and labels is not None and config.teacher == "default":
+        problems.append("teacher: expected a model, a folder, a Hub id or a callable, found none")
+    other_module = isinstance(teacher, torch.nn.Module) and not isinstance(teacher, PreTrainedModel)
+    if other_module or not (teacher is None or isinstance(teacher, str | Teacher) or callable(teacher)):
+        problems.append(
+            f"teacher: expected a transformers model, a folder, a Hub id or a callable that turns texts into logits, "
+            f"found a {type(teacher).__name__}"
+        )
+    return problems
+
+
+def _has_two_texts(task: Task | str | Path | None, config: DistillConfig) -> bool | None:
     """Whether an input of the task has two texts; None where only the inputs say so."""
     if task is None and not config.task:
         return None
-    return (task if isinstance(task, Task) else find_task(task or config.task)).is_pair
+    return (task if isinstance(task, Task) else find_task(str(task or config.task))).is_pair
 
 
 def _named(
     config: DistillConfig,
     teacher: AnyTeacher | None,
-    task: Task | str | None,
+    task: Task | str | Path | None,
     labels: Sequence[str] | None,
-    corpus: Sequence[str] | str | None,
+    corpus: Sequence[str | Path] | str | Path | None,
     run_dir: str | Path | None,
     *,
     two: bool,
 ) -> dict[str, Any]:
-    """Options that stand for the arguments that have names of their own."""
+    """Options that correspond to the named arguments of `make_request`."""
     found: dict[str, Any] = {}
     if labels is not None:
         if task is not None or config.task:
             raise InputError("labels: a task has its own labels; give either `task` or `labels`")
-        if isinstance(labels, str) or len(set(labels)) < 2 or len(set(labels)) < len(labels):
+        names = [] if isinstance(labels, str) else [str(label) for label in labels]
+        if len(set(names)) < max(2, len(names)):
             raise InputError(f"labels: expected at least two different names, found {labels!r}")
         columns = ("text", "text_b") if two else ("text",)
-        task = Task(name="classification", text_columns=columns, label_column="label", labels=tuple(labels))
+        task = Task(name="classification", text_columns=columns, label_column="label", labels=tuple(names))
     if isinstance(task, Task):
         found["task"] = _task_name(task, cache_root(config.cache_dir))
     elif task is not None:
-        found["task"] = task
+        found["task"] = str(task)
     if isinstance(teacher, str):
         found["teacher"] = teacher
     if corpus is not None:
-        found["corpus"] = [corpus] if isinstance(corpus, str) else [str(source) for source in corpus]
+        found["corpus"] = [str(corpus)] if isinstance(corpus, str | os.PathLike) else [str(source) for source in corpus]
     if run_dir is not None:
         found["output_dir"] = str(run_dir)
     elif config.output_dir is None and not config.task:
@@ -159,87 +230,3 @@ def _task_name(task: Task, cache: Path) -> str:
     if not path.is_file():
         write_text(path, text)
     return str(path)
-
-
-def _columns(texts: Inputs, two: bool | None) -> tuple[list[str], ...]:
-    """One or two lists of texts.
-
-    Raises:
-        InputError: fewer than `MIN_TEXTS`, something that is no text, or another number of texts than the task's.
-    """
-    if isinstance(texts, str):
-        raise InputError("texts: expected a list of texts, found one text; give files as `corpus`")
-    if isinstance(texts, Dataset):
-        names = [name for name in ("text", "text_b") if name in texts.column_names]
-        if "text" not in names:
-            raise InputError(
-                f"texts: expected a column `text`, for pairs also `text_b`, found {', '.join(texts.column_names)}; "
-                "rename them with `rename_column`"
-            )
-        found: tuple[list[Any], ...] = tuple(list(texts[name][:]) for name in names)
-    else:
-        rows = list(texts)
-        widths = {1 if isinstance(row, str) else len(row) if isinstance(row, list | tuple) else 0 for row in rows}
-        if len(widths) > 1 or not widths <= {1, 2}:
-            raise InputError("texts: expected texts, or pairs of two texts, found rows of several kinds")
-        found = tuple(list(column) for column in zip(*rows, strict=True)) if widths == {2} else (rows,)
-    for column in found:
-        wrong = next((i for i, text in enumerate(column) if not isinstance(text, str) or not text.strip()), None)
-        if wrong is not None:
-            raise InputError(f"texts, row {wrong}: expected text, found {column[wrong]!r}")
-    if len(found[0]) < MIN_TEXTS:
-        raise InputError(f"texts: expected at least {MIN_TEXTS}, found {len(found[0])}; add text, or give a corpus")
-    if two is False and len(found) == 2:
-        raise InputError("texts: expected one text a row, found pairs; the task reads one text")
-    return found
-
-
-def _keep_texts(columns: tuple[list[str], ...], cache: Path) -> Path:
-    """The texts as a file of the cache, which a run's record can name and a resumed run finds again."""
-    names = ("text", "text_b")
-    lines = [json.dumps(dict(zip(names, row, strict=False))) for row in zip(*columns, strict=True)]
-    content = "\n".join(lines) + "\n"
-    path = cache / "texts" / f"{hashlib.sha256(content.encode()).hexdigest()[:16]}.jsonl"
-    if not path.is_file():
-        write_text(path, content)
-    return path
-
-
-def _with_pairs(
-    config: DistillConfig, columns: tuple[list[str], ...], given: str | None
-) -> tuple[DistillConfig, Pools]:
-    """Pairs as they are, in place of shaped ones: those held out are chosen by a hash of the first text.
-
-    Raises:
-        InputError: perturbation was asked for, or too few are left.
-    """
-    if given not in (None, "none"):
-        raise InputError(
-            f"perturb {given}: pairs that are handed over are used as they are; leave it out, or give a corpus"
-        )
-    distinct = list(dict.fromkeys(zip(*columns, strict=True)))
-    documents = np.array(
-        [int.from_bytes(hashlib.blake2b(one.encode(), digest_size=8).digest(), "little") for one, _ in distinct],
-        dtype=np.uint64,
-    )
-    parts = split_documents(documents, HELD_OUT)
-    sets = {
-        name: Dataset.from_dict(
-            {
-                "text": [one for (one, _), at in zip(distinct, parts, strict=True) if at == number],
-                "text_b": [other for (_, other), at in zip(distinct, parts, strict=True) if at == number],
-                "family": [FAMILY] * int((parts == number).sum()),
-            }
-        )
-        for number, name in enumerate(("transfer", "select", "report"))
-    }
-    if len(sets["transfer"]) < MIN_ROWS or not len(sets["select"]) or not len(sets["report"]):
-        raise InputError(f"texts: expected more different pairs, found {len(distinct)}; {MIN_ROWS} have to be left")
-    logger.info(
-        "texts: %d pairs, %d of them repeated; %d to learn from, held out %d to choose the checkpoint and %d to report",
-        len(columns[0]),
-        len(columns[0]) - len(distinct),
-        *(len(sets[name]) for name in ("transfer", "select", "report")),
-    )
-    fingerprint = hashlib.sha256(json.dumps(distinct).encode()).hexdigest()
-    return replace(config, perturb="none", pool_size=len(sets["transfer"])), Pools(fingerprint=fingerprint, **sets)

@@ -1,7 +1,7 @@
-"""Tasks as data: what a classifier reads, what it answers, and where labelled files of the task lie.
+"""Tasks as data: what a classifier reads, what it answers, and where labelled files of the task are.
 
-A `Task` holds names only; `zskd.tasks.labelled` reads files. The six GLUE tasks are values below, and a YAML file with
-`Task`'s attributes as keys defines any other (`find_task`).
+A `Task` contains names only; `zskd.tasks.labelled` reads files. The six GLUE tasks are defined below. A YAML file with
+`Task`'s attributes as keys defines any other task (`find_task`).
 """
 
 from __future__ import annotations
@@ -39,11 +39,17 @@ class Task:
         metrics: names that the shipped metric module reports; the first is the main score.
         max_length: tokens of an input; longer ones are cut, unless ``--max-length`` says otherwise.
         teacher: the default teacher on the Hub, or a folder.
+        student: the default student on the Hub, or a folder.
         teacher_labels: label names of the default teacher when its configuration says LABEL_i.
         hub_config: configuration of `HUB_DATA` on the Hub; empty where the task is not one of GLUE's.
         hub_splits: evaluation set name -> Hub split.
         hub_columns: text columns on the Hub.
         probe: labelled file for the teacher gate, for a task that has no packaged one.
+
+    Example:
+        >>> task = Task(name="desk", text_columns=("mail",), label_column="desk", labels=("billing", "sales"))
+        >>> task.num_labels, task.is_pair, task.file_labels["1"]
+        (2, False, 'sales')
     """
 
     name: str
@@ -139,6 +145,7 @@ def _glue(
 _TWO_WAY = ("entailment", "not_entailment")
 _THREE_WAY = ("entailment", "neutral", "contradiction")
 
+# The presets by name: sst2, mnli, qqp, qnli, mrpc, rte.
 TASKS: dict[str, Task] = {
     task.name: task
     for task in (
@@ -201,8 +208,15 @@ TASKS: dict[str, Task] = {
 def find_task(name: str) -> Task:
     """The preset of that name, or the task that a YAML file defines.
 
+    Args:
+        name: of a preset in `TASKS`, or the path of a ``.yaml`` file with `Task`'s attributes as keys.
+
     Raises:
         InputError: neither; or a task file that is not one (`read_task`).
+
+    Example:
+        >>> find_task("mnli").labels
+        ('entailment', 'neutral', 'contradiction')
     """
     if name in TASKS:
         return TASKS[name]
@@ -213,7 +227,7 @@ def find_task(name: str) -> Task:
 
 
 def task_name(name: str) -> str:
-    """What a task is called in folder names: the preset's name, or the task file's without its ending."""
+    """Name of a task in folder names: the preset's name, or the task file's name without its suffix."""
     return Path(name).stem
 
 
@@ -221,7 +235,7 @@ def read_task(path: Path) -> Task:
     """A task from a YAML file whose keys are `Task`'s attributes; paths in it are relative to the file.
 
     Raises:
-        InputError: not a readable YAML mapping, unknown keys, or values that make no task; all are named.
+        InputError: the file is not a readable YAML mapping, or has unknown keys or wrong values; all of them are named.
     """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -1,7 +1,7 @@
-"""What every teacher can do: a model with weights, an adapter, a compiled copy, or a callable behind a service.
+"""`Teacher`, the interface of every teacher: a model with weights, an adapter, a compiled copy, or a callable.
 
-Answers are kept in the teacher's own class order (in the label cache) and handed out in the task's. Only this package
-knows the difference.
+The label cache keeps answers in the teacher's own class order; every function outside this package receives them in the
+task's order.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ Texts = tuple[list[str], ...]  # one list of texts, or two of equal length for p
 class Teacher(ABC):
     """A classifier for one task that is asked and never trained; a finished student that is scored is one as well.
 
+    `zskd.load_teacher` makes one of a folder, a Hub id, a model or a callable.
+
     Attributes:
         name: as it is shown to people.
         parameters: number of parameters, None where it is not known.
@@ -34,6 +36,13 @@ class Teacher(ABC):
         fingerprint: hex SHA-256 of what decides the answers; it names the folder in the label cache.
         tokenizer: None where the texts are read elsewhere.
         order: for each task label, the column of the teacher's own logits that belongs to it.
+        outputs: what it answers with before that is made logits of (`zskd.teacher.outputs`).
+
+    Example:
+        `teacher` is a loaded teacher of two classes.
+
+        >>> teacher.logits((["a fine film", "a dull film"],), max_length=32).shape
+        (2, 2)
     """
 
     name: str
@@ -42,6 +51,7 @@ class Teacher(ABC):
     fingerprint: str
     tokenizer: PreTrainedTokenizerBase | None
     order: tuple[int, ...]
+    outputs: str = "logits"
 
     @property
     @abstractmethod

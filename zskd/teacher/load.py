@@ -1,8 +1,9 @@
-"""Loading whatever the user calls a teacher: a name, a model in memory, or a callable."""
+"""Loading a teacher from a name, a model in memory, or a callable."""
 
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import TypeAlias
 
@@ -26,7 +27,7 @@ AnyTeacher: TypeAlias = str | Ask | PreTrainedModel | Teacher
 
 def load_teacher(
     task: Task,
-    teacher: AnyTeacher,
+    teacher: AnyTeacher | Path,
     cache: Path | None = None,
     revision: str | None = None,
     label_map: str | None = None,
@@ -38,18 +39,30 @@ def load_teacher(
     """The teacher, or any model to be scored, frozen and on the device where models run.
 
     Args:
+        task: whose labels and texts are meant.
         teacher: a name that `zskd.teacher.classifier.load_classifier` takes; a model object, which is used as it is,
             frozen and not copied; a callable or ``module:function`` (see `zskd.teacher.blackbox.load_black_box`); or a
             teacher that is ready and comes back as it is.
         cache: zskd's cache folder; default: ``$ZSKD_CACHE`` or ``~/.cache/zskd``.
         revision: commit or tag of a Hub teacher.
-        label_map: as `--label-map`.
+        label_map: which of the model's labels is which of the task's: ``LABEL_0=negative,LABEL_1=positive``.
         tokenizer: of a model object; default: the one in the local folder that the model was loaded from.
         outputs: what a callable answers with: ``logits``, ``probabilities`` or ``labels``.
+        flag: how messages name the model.
 
     Raises:
         InputError: it cannot be loaded, its labels are not the task's, or an argument is given that it has no use for.
+
+    Example:
+        >>> import zskd
+        >>> def ask(texts):
+        ...     return ["positive" if "fine" in text else "negative" for text in texts]
+        >>> teacher = zskd.load_teacher(zskd.TASKS["sst2"], ask, outputs="labels")
+        >>> teacher.logits((["a fine film", "a dull film"],), max_length=32).argmax(axis=1).tolist()
+        [1, 0]
     """
+    if isinstance(teacher, os.PathLike):
+        teacher = os.fspath(teacher)
     if isinstance(teacher, PreTrainedModel):
         found: Teacher = _from_model(task, teacher, tokenizer, label_map, flag)
     elif tokenizer is not None:
@@ -57,6 +70,11 @@ def load_teacher(
     elif isinstance(teacher, Teacher):
         if label_map:
             raise InputError(f"--label-map {label_map}: a teacher that is ready has its labels; leave it out")
+        if teacher.num_labels != task.num_labels:
+            raise InputError(
+                f"{flag} {teacher.name}: expected {task.num_labels} classes ({', '.join(task.labels)}), found "
+                f"{teacher.num_labels}"
+            )
         found = teacher
     elif not isinstance(teacher, str) or is_callable_name(teacher):
         found = load_black_box(task, teacher, label_map=label_map, outputs=outputs, flag=flag)
@@ -65,7 +83,7 @@ def load_teacher(
     else:
         cache = cache or cache_root(None)
         found = load_classifier(task, teacher, cache, revision=revision, label_map=label_map, flag=flag)
-    if outputs != "logits":
+    if outputs not in ("logits", found.outputs):
         raise InputError(
             f"--teacher-outputs {outputs}: expected a callable teacher, which alone answers with anything but logits; "
             f"found {found.name}"
@@ -77,7 +95,7 @@ def load_teacher(
 
 
 def shows_weights(teacher: AnyTeacher) -> bool:
-    """Whether a teacher has weights here, before it is loaded; a callable has none."""
+    """Whether a teacher will have weights in this process, known before it is loaded; a callable has none."""
     if isinstance(teacher, Teacher):
         return teacher.device_type is not None
     return isinstance(teacher, PreTrainedModel) or (isinstance(teacher, str) and not is_callable_name(teacher))

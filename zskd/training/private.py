@@ -1,7 +1,7 @@
 """The private names of `transformers.Trainer` that zskd overrides, all in one place.
 
-Seen in transformers 5.20 to 5.23. A name that is private may change without notice: tests/training/test_private.py
-fails where one is gone or no longer called.
+They exist in transformers 5.20 to 5.23. Private names may change without notice; tests/training/test_private.py fails
+if one of them is gone or no longer called.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from accelerate.utils import DistributedType
 from datasets import Dataset
 from transformers import Trainer
 
+from zskd.system.machine import warn_of_another_machine, write_machine
 from zskd.training.sampler import LengthGroupedSampler
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ _WHOLE_GRADIENTS = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedTy
 
 
 class PrivateTrainer(Trainer):
-    """A Trainer whose checkpoints hold the state of methods, and whose steps do nothing twice."""
+    """A Trainer whose checkpoints include the state of methods, and which avoids repeated work in every step."""
 
     seam: Seam
     _clipped: tuple[torch.nn.Module, list[torch.nn.Parameter]] | None = None
@@ -62,7 +63,7 @@ class PrivateTrainer(Trainer):
         if self.state.global_step < self.state.max_steps:
             super()._run_epoch(*args, epoch=epoch, **kwargs)
 
-    # Accelerate's own method walks through the model and looks for sharded parameters in every step.
+    # Accelerate's method walks through the whole model in every step to look for sharded parameters.
     def _clip_grad_norm(self, model: torch.nn.Module) -> torch.Tensor:
         if self._clipped is None or self._clipped[0] is not model:
             parameters = list(model.parameters())
@@ -77,16 +78,18 @@ class PrivateTrainer(Trainer):
         self.accelerator.unscale_gradients()
         return torch.nn.utils.clip_grad_norm_(parameters, self.args.max_grad_norm)
 
-    # `on_save` of a callback would be too late: by then a checkpoint has been pushed and older ones removed.
+    # A callback's `on_save` would be too late: by then the checkpoint has been pushed and older ones removed.
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
         if self.args.should_save:
             self.seam.save(Path(output_dir))
+            write_machine(Path(output_dir))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None:
             self.seam.load(Path(checkpoint))
+            warn_of_another_machine(Path(checkpoint))
 
     def _load_best_model(self) -> None:
         # The best may be the last, which the first process may still be writing. Today Trainer happens to wait before
@@ -99,9 +102,9 @@ class PrivateTrainer(Trainer):
 
 @contextlib.contextmanager
 def asked_once() -> Iterator[None]:
-    """While training: accelerate's answer to whether an optional package is installed is kept.
+    """Cache accelerate's check for an optional package during training.
 
-    It asks twice in every step, and each time searches the file system.
+    Accelerate repeats the check twice in every step and searches the file system each time.
     """
     name = "is_lomo_available"
     before = getattr(accelerate.optimizer, name)

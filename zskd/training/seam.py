@@ -1,4 +1,4 @@
-"""Where methods join training: their hooks in order, their modules in the optimizer, their state in checkpoints."""
+"""The seam where methods join training: hooks in order, modules in the optimizer, state in checkpoints."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from accelerate.utils import broadcast_object_list
 from safetensors.torch import load_file, save_file
-from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PreTrainedModel, TrainingArguments
 
-from zskd.methods.method import Batch, Method, Run, StudentOutput, Training
+from zskd.methods.context import Batch, Run, StudentOutput, Training
+from zskd.methods.method import Method
 from zskd.methods.step import Step
 from zskd.teacher.live import LiveTeacher
 from zskd.training.modules import Modules
@@ -27,7 +28,7 @@ class Seam:
 
     Args:
         methods: in the order in which their hooks are called.
-        teacher: for the methods that want it live; None where there is none.
+        teacher: the live teacher, for methods that need it; None if there is none.
 
     Raises:
         ValueError: two methods of one name or folder, or one without a name; a method that wants a teacher without
@@ -143,7 +144,7 @@ class Seam:
         return torch.stack(terms).sum() if terms else None
 
     def end_step(self) -> dict[str, float]:
-        """After the last backward pass of a step: what is to be logged."""
+        """Call `Method.end_step` after the last backward pass of a step. Returns the numbers to log."""
         assert self.step is not None
         self.modules.average_gradients()
         report: dict[str, float] = {}
@@ -152,7 +153,7 @@ class Seam:
         return report
 
     def evaluation_step(self, rows: int, number: int, total: int, student: PreTrainedModel) -> Step:
-        """Where an evaluated batch stands; places count from 0 in every batch."""
+        """The step of an evaluation batch; places count from 0 in every batch."""
         return Step(
             number, total, self.training.seed, np.arange(rows), training=False, student=student, teacher=self.teacher
         )
@@ -160,9 +161,9 @@ class Seam:
     # Epochs
 
     def epoch_rows(self, number: int, student: PreTrainedModel, count: int) -> np.ndarray | None:
-        """Indices ``(count,)`` of the rows of an epoch; None for all in their order.
+        """Indices ``(count,)`` of the rows of an epoch; None for all rows.
 
-        A method's choice is gone through again until there are `count`, so that the updates stay as many.
+        A method's choice is repeated until there are `count` indices, so that the number of updates does not change.
         """
         self._asked = True
         if self._rows is not None and self._rows[0] == number:
@@ -182,15 +183,15 @@ class Seam:
             return None
         shared = [np.resize(chosen, count)]
         if self.training.accelerator.num_processes > 1:
-            broadcast_object_list(shared)  # rounding may differ between processes
+            broadcast_object_list(shared)  # processes may differ by rounding, and then choose other rows
         self._rows = (number, shared[0])
         return shared[0]
 
     def refuse_epochs(self) -> None:
-        """Without lengths, rows come in an order that no method can choose.
+        """Check that no method chooses the rows of an epoch; without a column ``length`` none can.
 
         Raises:
-            ValueError: a method chooses them.
+            ValueError: a method does.
         """
         for method in self.methods:
             if type(method).epoch is not Method.epoch:
@@ -202,7 +203,7 @@ class Seam:
     # Checkpoints and the end
 
     def save(self, checkpoint: Path) -> None:
-        """Write the state of all methods, and their modules."""
+        """Write the state and the modules of all methods into a checkpoint."""
         for method in self.methods:
             folder = checkpoint / (method.folder or method.name)
             method.save(folder)
@@ -252,34 +253,10 @@ class Seam:
         self.finished = False
 
     def finish(self, student: PreTrainedModel) -> None:
-        """Let the methods leave a stock student; from now on their hooks have no part in evaluation."""
+        """Call `Method.finish`, which leaves a stock student. After that, no hook takes part in evaluation."""
         if not self.finished:
             self.modules.set_mode(False)
             with torch.no_grad():
                 for method in self.methods:
                     method.finish(student)
             self.finished, self._rows, self._asked = True, None, False
-
-
-class FinishFirst(TrainerCallback):
-    """Finishes the student before any other callback sees the end of training, such as one that publishes it."""
-
-    def __init__(self, seam: Seam) -> None:
-        self.seam = seam
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """A checkpoint is loaded by now, where there is one."""
-        self.seam.start(args, resumed=state.global_step > 0)
-
-    def on_train_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        model: PreTrainedModel | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """The best weights are loaded by now."""
-        self.seam.finish(getattr(model, "module", model))

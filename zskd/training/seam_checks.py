@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from zskd.methods.method import MICRO, ROWS, Method, Training
+from zskd.methods.context import Training
+from zskd.methods.method import MICRO, ROWS, Method
 
 
 def check_names(methods: Sequence[Method]) -> None:
@@ -49,7 +50,7 @@ def check_method(method: Method, training: Training, live: bool) -> None:
         )
     if coupling == MICRO and not method.splits and (accumulation > 1 or world > 1):
         raise ValueError(
-            f"{method.name}: its rows depend on all others of a batch, so a batch cannot be split; found "
+            f"{method.name}: its rows depend on all other rows of a batch, so a batch cannot be split; found "
             f"{accumulation} accumulation steps and {world} processes; use one of each"
         )
 

@@ -17,16 +17,18 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput
 
 from zskd.hub.upload import CARD
-from zskd.methods.method import Method, Run, Training
+from zskd.methods.context import Run, Training
+from zskd.methods.method import Method
 from zskd.system.files import write_text
 from zskd.teacher.base import Teacher
 from zskd.teacher.live import live_teacher
 from zskd.training.arguments import ZeroShotArguments
+from zskd.training.finish import FinishFirst
 from zskd.training.forward import model_inputs, student_forward
 from zskd.training.objective import Objective
 from zskd.training.private import PrivateTrainer, asked_once
 from zskd.training.push import push_model
-from zskd.training.seam import FinishFirst, Seam
+from zskd.training.seam import Seam
 from zskd.training.trainer_card import trainer_card
 from zskd.transfer.collator import TransferCollator
 
@@ -40,10 +42,10 @@ class ZeroShotTrainer(PrivateTrainer):
 
     Args:
         args: `ZeroShotArguments`; the other arguments are those of `transformers.Trainer`.
-        methods: published methods beside the objective (`zskd.methods`), in the order in which their hooks are called.
-        teacher: for the methods that ask it while training; a `zskd.Teacher` with weights.
+        methods: published methods beside the objective, in the order in which their hooks are called (`zskd.Method`).
+        teacher: a `zskd.Teacher` with weights, for the methods that ask it while training; default None.
         cosines: ``(num_labels, num_labels)`` between the rows of the teacher's output layer, in the logits' order;
-            needed by the objectives ``kd-sim`` and ``kd-pt+sim`` (`zskd.training.objective.class_cosines`).
+            needed by the objectives ``kd-sim`` and ``kd-pt+sim`` (`zskd.class_cosines`).
 
     Rows may have gold labels in a column ``gold_label`` (class index, `UNKNOWN` where there is none): the true class of
     an objective is then the label, and its cross-entropy has a share of ``args.gold_weight``. Further columns of
@@ -52,7 +54,18 @@ class ZeroShotTrainer(PrivateTrainer):
     Raises:
         ValueError: arguments contradict each other, or a method cannot work with how a batch is split.
 
-    Example: ``examples/trainer.py``.
+    Example:
+        ``examples/trainer.py`` is a complete program. Here `teacher`, `student` and `texts` are there already:
+
+        >>> import zskd
+        >>> arguments = zskd.ZeroShotArguments("runs/mine", max_steps=2, report_to="none", use_cpu=True)
+        >>> rows = zskd.transfer_rows(teacher, (texts,), max_length=32)
+        >>> trainer = zskd.ZeroShotTrainer(student, arguments, train_dataset=rows, eval_dataset=rows)
+        >>> trainer.train().global_step
+        {'train_runtime': ...}
+        2
+        >>> 0 <= trainer.evaluate()["eval_agreement"] <= 1
+        True
     """
 
     args: ZeroShotArguments
@@ -74,7 +87,7 @@ class ZeroShotTrainer(PrivateTrainer):
             kwargs["data_collator"] = TransferCollator.of(kwargs.get("processing_class"))
         self.cosines = cosines
         super().__init__(*args, **kwargs)
-        self.distillation_loss()  # what cannot be computed is said now
+        self.distillation_loss()  # raises now if the objective cannot be computed
         self.seam = self._seam(methods, teacher)
         if self.seam:
             self.callback_handler.callbacks.insert(0, FinishFirst(self.seam))
@@ -109,6 +122,20 @@ class ZeroShotTrainer(PrivateTrainer):
         with asked_once():
             return super().train(*args, **kwargs)
 
+    def hyperparameter_search(self, *args: Any, **kwargs: Any) -> Any:
+        """As `transformers.Trainer.hyperparameter_search`; every option of the objective can be searched.
+
+        Raises:
+            ValueError: the trainer has methods.
+        """
+        if self.seam.methods:
+            names = ", ".join(method.name or type(method).__name__ for method in self.seam.methods)
+            raise ValueError(
+                f"methods: a method keeps what it has learned from one trial to the next; search without {names}, or "
+                "make a trainer for each trial"
+            )
+        return super().hyperparameter_search(*args, **kwargs)
+
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
         """Trainer's optimizer, with a group of parameters for each method that trains modules."""
         made = self.optimizer is None
@@ -135,7 +162,7 @@ class ZeroShotTrainer(PrivateTrainer):
         """Trainer's step on a micro-batch as the methods make it; they end their step before the optimizer does."""
         if not self.seam:
             return super().training_step(model, inputs, num_items_in_batch)
-        # A method needs the student's function, not its gradients, so nothing is to be averaged by DDP here.
+        # A method calls the student without its gradients, so DDP has nothing to average here.
         student = self.accelerator.unwrap_model(model)
         batch = self._prepare_inputs(inputs)
         step, steps = self.state.global_step, self.state.max_steps
@@ -251,7 +278,7 @@ def _agreement(prediction: EvalPrediction) -> dict[str, float]:
 
 
 def repoint_best(checkpoint: Path) -> None:
-    """Make a checkpoint's state name its best checkpoint where it lies now; Trainer wrote an absolute path."""
+    """Correct the path of the best checkpoint in a checkpoint's state, since Trainer wrote an absolute path."""
     path = checkpoint / TRAINER_STATE_NAME
     state = json.loads(path.read_text(encoding="utf-8"))
     best = checkpoint.parent / f"{PREFIX_CHECKPOINT_DIR}-{state['best_global_step']}"
@@ -261,9 +288,9 @@ def repoint_best(checkpoint: Path) -> None:
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest whole checkpoint below `folder`.
+    """The newest complete checkpoint in `folder`.
 
-    Trainer writes the state file last, so a checkpoint that was cut off has none, or half of one.
+    Trainer writes ``trainer_state.json`` last, so an incomplete checkpoint has none, or one that does not parse.
     """
     found = []
     for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):

@@ -1,4 +1,4 @@
-"""Padded batches of a transfer set, and its rows back from them."""
+"""Padded batches from rows of a transfer set, and rows from a padded batch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 ID_COLUMNS = ("input_ids", "token_type_ids")
-VIEW = "view_"  # how the columns of a second view of a row begin
+VIEW = "view_"  # prefix of the columns of a second view of a row
 _NOT_IN_BATCHES = ("length", "attention_mask")
 
 
@@ -23,6 +23,15 @@ class TransferCollator:
     are padded like token ids (``view_input_ids`` with an attention mask of its own), the others are stacked, whole
     numbers as int64, others as float32. The student is shown none of them (`zskd.training.forward`). ``length`` is
     for the sampler and left out.
+
+    Args:
+        pad_token_id: of the student's tokenizer; `of` reads it from there.
+
+    Example:
+        >>> rows = [{"input_ids": ids, "teacher_logits": [0.5, 1.0]} for ids in ([2, 9, 3], [2, 3])]
+        >>> batch = TransferCollator(pad_token_id=0)(rows)
+        >>> batch["input_ids"].tolist(), batch["attention_mask"].tolist()
+        ([[2, 9, 3], [2, 3, 0]], [[1, 1, 1], [1, 1, 0]])
     """
 
     pad_token_id: int
@@ -67,7 +76,7 @@ class TransferCollator:
 
 
 def _stacked(name: str, values: list[Any]) -> dict[str, torch.Tensor]:
-    """A column as a tensor by its name; nothing for text and what else is no number."""
+    """A column as a tensor by its name; empty if the values are not numbers."""
     try:
         array = np.asarray(values, dtype=np.float32 if name == "teacher_logits" else None)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""The transfer set as the student reads it: token ids on disk, padded per batch."""
+"""The transfer set as token ids on disk, ready for training."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def encode(labelled: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: in
 def encode_parts(
     parts: dict[str, Dataset], tokenizer: PreTrainedTokenizerBase, max_length: int, folder: Path
 ) -> dict[str, Dataset]:
-    """`encode` for several labelled sets, each to a file in `folder`; the main process writes, all open."""
+    """`encode` for several labelled sets, each to a file in `folder`; the main process writes, all processes open."""
     paths = {name: folder / f"{name}.arrow" for name in parts}
 
     def write() -> None:
@@ -79,14 +79,23 @@ def transfer_rows(
     """Texts with a teacher's logits as rows for `zskd.ZeroShotTrainer`, in memory.
 
     Args:
-        texts: one list of texts, or two for pairs.
+        teacher: asked for every text.
+        texts: one list of texts, or two of equal length for pairs.
         tokenizer: the student's; default: the teacher's.
+        max_length: tokens of an input, for teacher and student alike; longer ones are cut.
 
     Returns:
         Columns ``input_ids``, ``token_type_ids`` (pairs only), ``length`` (tokens) and ``teacher_logits``.
 
     Raises:
         InputError: no tokenizer is given and a callable teacher has none.
+
+    Example:
+        `teacher` is a loaded teacher of two classes.
+
+        >>> rows = transfer_rows(teacher, (["a fine film", "a dull film"],), max_length=32)
+        >>> rows.column_names, len(rows[0]["teacher_logits"])
+        (['input_ids', 'length', 'teacher_logits'], 2)
     """
     tokenizer = tokenizer or teacher.tokenizer
     if tokenizer is None:

@@ -1,4 +1,4 @@
-"""The transfer set while it is chosen: labelled inputs, which of them stay, and how often."""
+"""The transfer set during selection: labelled inputs, which of them stay, and how often."""
 
 from __future__ import annotations
 
@@ -24,6 +24,17 @@ class TransferSet:
         seed: the run's.
         rows: ``(rows,)`` indices of the inputs that stay, ascending; an input may stand there repeatedly.
         columns: further columns, ``(inputs, ...)`` numbers by name, which reach the hooks of a method in every batch.
+
+    Example:
+        >>> import numpy as np
+        >>> from dataclasses import replace
+        >>> from datasets import Dataset
+        >>> logits = np.array([[2.0, 0.0], [0.0, 2.0], [3.0, 0.0]], dtype=np.float32)
+        >>> inputs = Dataset.from_dict({"text": ["a", "b", "c"], "family": ["sentence"] * 3})
+        >>> rows = TransferSet.of(inputs, logits, ("negative", "positive"), seed=0)
+        >>> rows = replace(rows, rows=np.array([0, 1, 1, 2]), columns={"weight": np.array([1.0, 2.0, 1.0])})
+        >>> rows.predicted.tolist(), rows.distinct, rows.dataset()["weight"][:]
+        ([0, 1, 0], 3, [1.0, 2.0, 2.0, 1.0])
     """
 
     inputs: Dataset

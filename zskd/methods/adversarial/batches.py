@@ -1,4 +1,4 @@
-"""Adversarial rows for a Trainer that knows nothing of them: a data set whose rows a callback rewrites."""
+"""Adversarial rows for any Trainer: a data set whose rows a callback rewrites."""
 
 from __future__ import annotations
 
@@ -29,7 +29,22 @@ class AdversarialBatches(TrainerCallback):
             `zskd.methods.adversarial.candidates.CandidateAdversary`.
         rows: mappings with ``input_ids``, for pairs ``token_type_ids``, and ``teacher_logits`` ``(num_labels,)`` in
             the order of the model's labels.
+        every: optimizer steps between two turns.
+        count: rows of a turn.
         seed: of the order of rows, of masks and of noise.
+
+    Attributes:
+        rows: the rows in their present form.
+        divergences: the mean divergence of each turn's rows.
+
+    Example:
+        `teacher` is a loaded teacher with weights.
+
+        >>> import zskd
+        >>> writer = zskd.GradientAdversary(zskd.build_generator(teacher), teacher)
+        >>> feed = zskd.AdversarialBatches(writer, list(zskd.transfer_rows(teacher, (texts,))), every=5, count=16)
+        >>> len(feed.rows) == len(texts), sorted(feed.rows[0])
+        (True, ['attention_mask', 'input_ids', 'labels', 'teacher_logits'])
     """
 
     def __init__(
@@ -92,7 +107,7 @@ class AdversarialBatches(TrainerCallback):
 
 
 class AdversarialRows(Dataset[dict[str, Any]]):
-    """The rows of `AdversarialBatches` in their present form.
+    """The rows of `AdversarialBatches`, each in its latest rewritten form.
 
     A row has ``input_ids``, ``attention_mask``, for pairs ``token_type_ids``, ``labels`` (the teacher's class, for a
     plain Trainer) and ``teacher_logits`` (for `zskd.ZeroShotTrainer`; a plain Trainer leaves them out).
@@ -114,5 +129,5 @@ class AdversarialRows(Dataset[dict[str, Any]]):
         }
 
     def replace(self, index: int, row: dict[str, Any]) -> None:
-        """Serve another row in this place."""
+        """Replace the row at an index."""
         self._rows[index] = row

@@ -1,6 +1,7 @@
-"""The adversary without a gradient through the teacher: it has several rewritings judged and learns from their ranks.
+"""The adversary without a gradient through the teacher: it ranks several rewritings of a row and learns from the ranks.
 
-For a teacher that is a black box, or whose vocabulary is not the student's: text passes between them.
+It works with a black-box teacher and with a teacher that has another vocabulary than the student, because the teacher
+receives text.
 """
 
 from __future__ import annotations
@@ -31,9 +32,30 @@ class CandidateAdversary(Writer):
     ranks: a policy gradient (Williams 1992) whose advantage is a candidate's standardised rank among those of its row.
 
     Args:
+        generator: a masked language model with the student's vocabulary.
         tokenizer: the student's, in whose ids the generator writes.
-        judge: the teacher. Every candidate is asked for, the discarded ones too.
+        judge: the teacher: one list of texts, or two for pairs, to logits ``(texts, num_labels)``. Every candidate is
+            asked for, the discarded ones too.
+        options: None for the defaults.
+        temperature: of the divergence.
         precision: see `zskd.methods.adversarial.writer.Writer`.
+
+    Raises:
+        InputError: the generator cannot be used.
+        ValueError: options are beyond their limits or contradict each other.
+
+    Source of the policy gradient: Williams (1992), "Simple statistical gradient-following algorithms for connectionist
+    reinforcement learning".
+
+    Example:
+        `generator` is a masked language model, `tokenizer` the student's.
+
+        >>> import numpy as np
+        >>> def judge(texts):
+        ...     return np.array([[float("fine" in text), 0.0] for text in texts[0]])
+        >>> options = AdversarialOptions(row_candidates=3)
+        >>> CandidateAdversary(generator, tokenizer, judge, options).queries_per_row()
+        3
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Ends training when it has collapsed."""
+"""A callback that ends training when it has collapsed."""
 
 from __future__ import annotations
 
@@ -27,6 +27,11 @@ class CollapseStop(TrainerCallback):
 
     Attributes:
         reason: why training was ended, None while it goes on.
+
+    Example:
+        >>> stop = CollapseStop(largest_class=0.9)
+        >>> stop.reason is None
+        True
     """
 
     def __init__(self, largest_class: float = 0.98, explosion: float = 20.0) -> None:

@@ -1,7 +1,7 @@
 """The generator: a masked language model that fills masked positions of a sentence.
 
-It comes from the Hub or a folder, or is built from the teacher's first layers. Only the masked positions go through
-its vocabulary-sized head.
+It comes from the Hub or a folder, or is built from the teacher's first layers. Only masked positions are passed through
+its head, whose output is as wide as the vocabulary.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from zskd.errors import InputError
 from zskd.models.loading import find_model, load_tokenizer
 from zskd.models.quiet import quiet_transformers
-from zskd.teacher.classifier import Classifier
+from zskd.teacher.base import Teacher
 
 LAYERS = 2  # of the teacher, for a built generator
 
 _UNUSED = re.compile(r"[\[<](unused|extra_id|madeupword)_?\d*[\]>]")
 
-# What follows the encoder, by model type: the states of some positions ``(positions, hidden)`` to logits.
+# The head after the encoder, by model type: states ``(positions, hidden)`` to logits ``(positions, vocabulary)``.
 _HEADS: dict[str, Callable[[PreTrainedModel, torch.Tensor], torch.Tensor]] = {
     "albert": lambda model, states: model.predictions(states),
     "bert": lambda model, states: model.cls(states),
@@ -35,10 +35,10 @@ _HEADS: dict[str, Callable[[PreTrainedModel, torch.Tensor], torch.Tensor]] = {
 
 
 def check_generator(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, shown: str) -> None:
-    """Check that a model can be the generator.
+    """Check that a model can serve as the generator.
 
     Raises:
-        InputError: its architecture is unknown here, or its tokenizer has no mask token.
+        InputError: its architecture is not supported, or its tokenizer has no mask token.
     """
     if model.config.model_type not in _HEADS:
         raise InputError(
@@ -49,25 +49,37 @@ def check_generator(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, 
         raise InputError(f"{shown}: expected a tokenizer with a mask token, found none")
 
 
-def build_generator(teacher: Classifier, layers: int = LAYERS) -> PreTrainedModel:
+def build_generator(teacher: Teacher, layers: int = LAYERS) -> PreTrainedModel:
     """A masked language model of the teacher's embeddings and first layers, with a head that starts at random.
 
-    Its output layer shares the embedding table. It needs `zskd.methods.adversarial.warmup` before its words make sense.
+    Its output layer shares the embedding table. It needs `zskd.methods.adversarial.warmup` before its words make sense;
+    ``zskd.Adversarial(options=...)`` in `zskd.distill` builds and warms up its own.
+
+    Args:
+        teacher: one with weights.
+        layers: how many of its first layers are copied.
 
     Returns:
         The model in float32.
 
     Raises:
-        InputError: the teacher's architecture has no masked language model here.
+        InputError: the teacher has no weights, or its architecture has no masked language model here.
+
+    Example:
+        `teacher` is a loaded BERT classifier.
+
+        >>> build_generator(teacher, layers=1).config.num_hidden_layers
+        1
     """
-    check_generator(teacher.model, teacher.tokenizer, shown="a generator built from the teacher")
-    config = AutoConfig.for_model(**teacher.model.config.to_dict())
+    classifier = teacher.require_weights("generator build")
+    check_generator(classifier.model, classifier.tokenizer, shown="a generator built from the teacher")
+    config = AutoConfig.for_model(**classifier.model.config.to_dict())
     config.num_hidden_layers = min(layers, config.num_hidden_layers)
     with quiet_transformers(), torch.random.fork_rng():
         torch.manual_seed(0)  # the same head whatever the run's seed, so that its warm-up is found in the cache
         model: PreTrainedModel = AutoModelForMaskedLM.from_config(config)
     kept = model.base_model.state_dict()
-    weights = teacher.model.base_model.state_dict()
+    weights = classifier.model.base_model.state_dict()
     missing = sorted(set(kept) - set(weights))
     if missing:
         raise InputError(f"a generator built from the teacher: the teacher has no weights {', '.join(missing[:4])}")
@@ -102,10 +114,10 @@ def load_generator(name: str, revision: str | None = None) -> tuple[PreTrainedMo
 
 
 def usable_tokens(tokenizer: PreTrainedTokenizerBase, size: int) -> torch.Tensor:
-    """Which token ids a generator may write, ``(size,)`` bool: no special, unused or unassigned one.
+    """Mask ``(size,)`` bool of token ids that a generator may write; special, unused and unassigned ids are False.
 
     Args:
-        size: rows of the generator's output.
+        size: width of the generator's output.
     """
     usable = torch.zeros(size, dtype=torch.bool)
     special = set(tokenizer.all_special_ids)

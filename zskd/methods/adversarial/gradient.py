@@ -17,7 +17,7 @@ from zskd.metrics.divergence import kl_divergence
 from zskd.models.frozen import use_short_attention, with_half_weights
 from zskd.models.soft_tokens import Choice, forward_choice
 from zskd.system.precision import HALVES, autocast
-from zskd.teacher.classifier import Classifier
+from zskd.teacher.base import Teacher
 
 
 class GradientAdversary(Writer):
@@ -33,26 +33,45 @@ class GradientAdversary(Writer):
     accumulated micro-batches each its own, so that accumulation makes them stricter.
 
     Args:
-        teacher: its weights are frozen here.
+        generator: a masked language model with the teacher's vocabulary, such as `build_generator` makes.
+        teacher: one with weights; they are frozen here.
+        options: None for the defaults.
+        temperature: of the divergence.
         precision: in which the teacher answers; here it computes as the generator does (see `Writer`).
+
+    Raises:
+        InputError: the generator cannot be used, or the teacher has no weights.
+        ValueError: options are beyond their limits or contradict each other.
+
+    Source: Rashid et al. (2021), "Towards Zero-Shot Knowledge Distillation for NLP".
+
+    Example:
+        `teacher` is a loaded teacher with weights.
+
+        >>> import zskd
+        >>> options = zskd.AdversarialOptions(mask_rate=0.2)
+        >>> writer = zskd.GradientAdversary(zskd.build_generator(teacher), teacher, options)
+        >>> writer.queries_per_row()
+        1
     """
 
     def __init__(
         self,
         generator: PreTrainedModel,
-        teacher: Classifier,
+        teacher: Teacher,
         options: AdversarialOptions | None = None,
         *,
         temperature: float = 1.0,
         precision: str = "fp32",
     ) -> None:
-        super().__init__(generator, teacher.tokenizer, options, temperature=temperature, precision=precision)
-        frozen = teacher.model.requires_grad_(False).eval()
+        classifier = teacher.require_weights("GradientAdversary")
+        super().__init__(generator, classifier.tokenizer, options, temperature=temperature, precision=precision)
+        frozen = classifier.model.requires_grad_(False).eval()
         half = HALVES.get(self.precision)
         self.teacher = with_half_weights(frozen, half) if half else frozen
         if half and frozen.device.type == "cpu":
             use_short_attention(self.teacher)
-        self.in_task_order = teacher.in_task_order
+        self.in_task_order = classifier.in_task_order
 
     def to(self, device: torch.device) -> None:
         """Move both models."""

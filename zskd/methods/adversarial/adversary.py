@@ -23,7 +23,8 @@ from zskd.methods.adversarial.replay import ReplayBuffer, Row
 from zskd.methods.adversarial.rounds import Rounds
 from zskd.methods.adversarial.setup import prepare_writer
 from zskd.methods.adversarial.writer import Inputs, Rewritten, Writer
-from zskd.methods.method import MICRO, ROWS, Batch, Method, Run, StudentOutput, Training
+from zskd.methods.context import Batch, Run, StudentOutput, Training
+from zskd.methods.method import MICRO, ROWS, Method
 from zskd.methods.step import Step
 from zskd.metrics.divergence import kl_divergence
 from zskd.system.files import write_text
@@ -44,7 +45,12 @@ class Adversarial(Method):
 
     Args:
         writer: a `GradientAdversary` or `CandidateAdversary`; None: made of `options` when `prepare` is called.
-        options: those of `writer` where there is one.
+        options: None for the defaults; those of `writer` where there is one.
+
+    Raises:
+        ValueError: of several processes one would have a batch without a fresh row (`begin`).
+
+    Source: Rashid et al. (2021), "Towards Zero-Shot Knowledge Distillation for NLP".
 
     Attributes:
         buffer: what was written before, the same in every process.
@@ -54,7 +60,7 @@ class Adversarial(Method):
 
     Example:
         >>> from zskd.config.methods.adversarial import AdversarialOptions
-        >>> from zskd.methods.adversarial.method import Adversarial
+        >>> from zskd.methods.adversarial.adversary import Adversarial
         >>> Adversarial(options=AdversarialOptions(balance_weight=0.0, diversity_weight=0.0)).coupling
         'rows'
     """
