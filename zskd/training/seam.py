@@ -14,10 +14,11 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel, TrainingArguments
 
 from zskd.methods.context import Batch, Run, StudentOutput, Training
-from zskd.methods.method import MICRO, ROWS, Method
+from zskd.methods.method import Method
 from zskd.methods.step import Step
 from zskd.teacher.live import LiveTeacher
 from zskd.training.modules import Modules
+from zskd.training.seam_checks import check_method, check_names, checked_rows
 
 EPOCH = "epoch.safetensors"  # of a checkpoint: the rows of the epoch that is going on
 
@@ -36,7 +37,7 @@ class Seam:
 
     def __init__(self, methods: Sequence[Method], run: Run, training: Training, teacher: LiveTeacher | None) -> None:
         self.methods, self.training, self.teacher = list(methods), training, teacher
-        _check_names(self.methods)
+        check_names(self.methods)
         self.finished = False
         self.step: Step | None = None
         self._micro = 0
@@ -46,7 +47,7 @@ class Seam:
             teacher.to(training.accelerator.device)
         self.modules = Modules(training.accelerator, training.seed)
         for method in self.methods:
-            self._check(method)
+            check_method(method, training, live=teacher is not None)
             if not method.prepared:
                 method.prepare(run)
                 method.prepared = True
@@ -55,30 +56,6 @@ class Seam:
 
     def __bool__(self) -> bool:
         return bool(self.methods)
-
-    def _check(self, method: Method) -> None:
-        size, accumulation, world = (
-            self.training.batch_size, self.training.accumulation, self.training.accelerator.num_processes,
-        )  # fmt: skip
-        if method.wants_live_teacher and self.teacher is None:
-            raise ValueError(
-                f"{method.name}: expected a teacher with weights (ZeroShotTrainer(teacher=...)), found none"
-            )
-        coupling = method.coupling
-        if coupling not in (ROWS, MICRO) and not (isinstance(coupling, int) and coupling > 0):
-            raise ValueError(
-                f"{method.name}: coupling: expected {ROWS!r}, {MICRO!r} or a number of rows, found {coupling!r}"
-            )
-        if isinstance(coupling, int) and size % coupling:
-            raise ValueError(
-                f"{method.name}: expected batches of a multiple of {coupling} rows "
-                f"(per_device_train_batch_size), found {size}"
-            )
-        if coupling == MICRO and not method.splits and (accumulation > 1 or world > 1):
-            raise ValueError(
-                f"{method.name}: its rows depend on all other rows of a batch, so a batch cannot be split; found "
-                f"{accumulation} accumulation steps and {world} processes; use one of each"
-            )
 
     @property
     def wants_states(self) -> bool:
@@ -200,7 +177,7 @@ class Seam:
                 found = method.epoch(number, student)
             if found is not None and chosen is not None:
                 raise ValueError(f"{method.name}: another method chooses the rows of an epoch too; use one of them")
-            chosen = chosen if found is None else _checked_rows(found, count, method.name)
+            chosen = chosen if found is None else checked_rows(found, count, method.name)
         student.train(before)
         if chosen is None:
             return None
@@ -288,24 +265,3 @@ class Seam:
                 for method in self.methods:
                     method.finish(student)
             self.finished, self._rows, self._asked = True, None, False
-
-
-def _check_names(methods: Sequence[Method]) -> None:
-    for what, names in (("names", [m.name for m in methods]), ("folders", [m.folder or m.name for m in methods])):
-        if "" in names:
-            nameless = type(methods[names.index("")]).__name__
-            raise ValueError(f"methods: expected a name for each, found none for {nameless}; set `name` in its class")
-        if repeated := {name for name in names if names.count(name) > 1}:
-            raise ValueError(f"methods: expected {what} that differ, found {', '.join(sorted(repeated))} twice")
-
-
-def _checked_rows(found: np.ndarray, count: int, name: str) -> np.ndarray:
-    """A method's choice of an epoch's rows as int64."""
-    rows = np.asarray(found)
-    if rows.ndim != 1 or rows.dtype.kind not in "iu" or not 0 < len(rows) <= count:
-        raise ValueError(
-            f"{name}: epoch(): expected 1 to {count} indices of rows, found {rows.dtype} of shape {rows.shape}"
-        )
-    if rows.min() < 0 or rows.max() >= count:
-        raise ValueError(f"{name}: epoch(): expected indices from 0 to {count - 1}, found {rows.min()} to {rows.max()}")
-    return rows.astype(np.int64)
