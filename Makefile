@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 RUN ?= runs/sst2
 
 .PHONY: help install distill test test-slow test-data test-report smoke quality style glue-table adversarial-screen cycle-benchmark \
-	benchmarks kd-anatomy kd-anatomy-text clean
+	benchmarks kd-anatomy kd-anatomy-text same-student clean
 
 help:
 	@echo "make install     virtual environment in $(VENV) with zskd and the development tools"
@@ -22,6 +22,7 @@ help:
 	@echo "make benchmarks  labelling, processes, trainer, memory, and end to end against others (docs/performance.md)"
 	@echo "make kd-anatomy  which level of a teacher's output helps: the synthetic study, in docs/results/anatomy"
 	@echo "make kd-anatomy-text     the objectives on text (needs ZSKD_DATA; resumes; TEXT=\"--tasks mnli --seeds 0\")"
+	@echo "make same-student OLD=COMMIT   does HEAD make that commit's students, bit for bit (10 minutes; SAME=\"--cases 'one-*'\")"
 	@echo "make clean       remove what the targets made"
 
 install: $(READY)
@@ -73,6 +74,9 @@ kd-anatomy: $(READY)
 
 kd-anatomy-text: $(READY)
 	$(BIN)/python -m recipes.kd_anatomy_text --data $(ZSKD_DATA) $(TEXT)
+
+same-student: $(READY)
+	$(BIN)/python -m recipes.same_student $(OLD) $(SAME)
 
 quality: $(READY)
 	$(BIN)/ruff format --check .

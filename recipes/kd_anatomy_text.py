@@ -26,7 +26,7 @@ from recipes.cells import cell_config, finished
 from recipes.topics import FIVE, TWENTY, write_topic_task
 from zskd.cli.parser import set_up_logging
 from zskd.config.distillation import DistillConfig
-from zskd.config.objective import OBJECTIVES
+from zskd.config.objective_options import OBJECTIVES
 from zskd.config.resolve import to_dict
 from zskd.config.verbs import FinetuneConfig
 from zskd.finetune import finetune

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 RUNS = ("old", "new", "handed", "resumed")  # see `recipes.same_student`
 CACHES = ("corpora", "pools", "labels", "words", "generators")
-COUNTS = ("steps", "best_step", "teacher_queries", "transfer_set.texts", "transfer_set.rows")
+COUNTS = ("steps", "best_step", "collapse", "teacher_queries", "transfer_set.texts", "transfer_set.rows")
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Outcome:
     counts: dict[str, Any]
     metrics_keys: list[str]
     cache_keys: list[str]
-    resumed_from: int = field(compare=False)
+    resumed_from: int
 
 
 def read_outcome(run: Path, cache: Path) -> Outcome:
@@ -45,7 +45,7 @@ def read_outcome(run: Path, cache: Path) -> Outcome:
         counts={name: value_at(metrics, name) for name in COUNTS},
         metrics_keys=sorted(nested_keys(metrics)),
         cache_keys=cache_keys(cache),
-        resumed_from=metrics["resumed_from"],
+        resumed_from=value_at(metrics, "resumed_from") or 0,
     )
 
 
@@ -97,7 +97,7 @@ def differences(outcomes: dict[str, Outcome]) -> list[str]:
             else:
                 text = f"{value[:8]} ({first}: {wanted[:8]})"
             found.append(f"{name}: {part.replace('_', ' ')}: {text}")
-        if name in ("handed", "resumed") and not 0 < outcome.resumed_from < outcome.counts["steps"]:
+        if name in ("handed", "resumed") and not 0 < outcome.resumed_from < (outcome.counts["steps"] or 0):
             found.append(f"{name}: expected a step within the run to go on from, found {outcome.resumed_from}")
     return found
 

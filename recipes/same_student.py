@@ -27,6 +27,8 @@ import importlib.metadata
 import itertools
 import json
 import platform
+import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -65,18 +67,19 @@ TASKS = {
 # steps lies within a round of the generator, where a run that is killed has most to restore.
 OPTIONS = {
     "compression": 2.0,
-    "pool_size": 768,
-    "heldout": 64,
+    "pool_size": 800,
+    "heldout": 128,
     "max_length": 32,
     "epochs": 2.0,
+    "learning_rate": 0.01,
     "batch_size": 32,
-    "checkpoints": 4,
+    "checkpoints": 5,
     "logging_steps": 5,
     "precision": "fp32",
     "row_candidates": 3,
     "generator_warmup": 2,
     "generator_steps": 2,
-    "student_steps": 5,
+    "student_steps": 8,
     "hub_eval": False,
 }
 METHODS = {
@@ -222,6 +225,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"--cases: expected some of {', '.join(case.name for case in CASES)}, found {options.cases}")
     if options.new == "HEAD" and (changed := git("status", "--porcelain")):
         print(f"same student: HEAD is compared, without what is not committed:\n{changed}", file=sys.stderr)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the worktrees are removed then too
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         work = Path(folder).resolve()
@@ -231,14 +235,17 @@ def main(arguments: list[str] | None = None) -> int:
             parser.error(error.stderr.strip())
         results = run(old, new, cases, work, options.jobs)
     equal = all(case["equal"] for case in results.values())
-    found = {"old": old.commit, "new": new.commit, "equal": equal, "seconds": round(time.perf_counter() - started)}
+    seconds, used = round(time.perf_counter() - started), resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_seconds = round(used.ru_utime + used.ru_stime)  # what seconds would be on one idle core
+    found = {"old": old.commit, "new": new.commit, "equal": equal, "seconds": seconds, "cpu_seconds": cpu_seconds}
     options.output.parent.mkdir(parents=True, exist_ok=True)
     content = {**found, "machine": machine(), "options": OPTIONS, "cases": results}
     options.output.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     print(table(results))
     for name, case in results.items():
         print(*(f"{name}: {line}\n" for line in case["differences"]), sep="", end="")
-    print(f"same student: {'equal' if equal else 'DIFFERENT'} in {len(results)} cases, {found['seconds']} s")
+    said = "equal" if equal else "DIFFERENT"
+    print(f"same student: {said} in {len(results)} cases, {seconds} s ({cpu_seconds} s of CPU)")
     return 0 if equal else 1
 
 

@@ -25,7 +25,7 @@ _SPECIAL = {
     "mask_token": "[MASK]",
 }
 
-LEARNING_RATE, STEPS = 6e-3, 30  # with which a teacher passes its gate by far
+LEARNING_RATE, STEPS = 6e-3, 40  # with which a teacher passes its gate by far
 LONGEST = 64  # tokens that a teacher is fitted on
 
 

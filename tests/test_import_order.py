@@ -1,12 +1,11 @@
-"""The corridor: no stage imports a later one, no foundation imports a stage, inside functions neither."""
+"""The corridor: no stage imports a later one, no foundation imports a stage; small rooms, and no two of one name."""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 import zskd
 
@@ -37,8 +36,19 @@ ORDER = (
     "pipeline",
     "cli",
 )
-# The version, and the names of the public API, which load with the first use.
-EVERYWHERE = {"zskd.__version__"}
+# The version, and the packaged YAML files, which are no code.
+EVERYWHERE = {"zskd.__version__", "zskd.configs"}
+NAME = re.compile(r"zskd\.(\w+(\.\w+)*(:\w+)?)?")
+MOST_LINES = 320
+# One name, two rooms: a verb and what it calls, a method's options and its code.
+TWINS = {
+    "diagnose.py": ["cli/diagnose.py", "diagnosis/diagnose.py"],
+    "export.py": ["cli/export.py", "inference/export.py"],
+    "finetune.py": ["cli/finetune.py", "finetune.py"],
+    "predict.py": ["cli/predict.py", "inference/predict.py"],
+    "class_balance.py": ["config/methods/class_balance.py", "methods/class_balance.py"],
+    "table.py": ["config/methods/table.py", "methods/table.py"],
+}
 
 
 def levels() -> dict[str, int]:
@@ -54,7 +64,10 @@ def room(path: Path) -> str:
 
 
 def imports(source: str) -> Iterator[tuple[int, str]]:
-    """Line and full name of everything of zskd that a module imports, anywhere in it."""
+    """Line and full name of everything of zskd that a module imports, anywhere in it, by statement or by name.
+
+    A name is a text such as ``"zskd.teacher.base"``, which only `importlib` has a use for.
+    """
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, "relative imports hide the order"
@@ -62,6 +75,8 @@ def imports(source: str) -> Iterator[tuple[int, str]]:
                 yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
         elif isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names if alias.name.partition(".")[0] == "zskd")
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and NAME.fullmatch(node.value):
+            yield node.lineno, node.value
 
 
 def wrong_imports(own: str, source: str) -> list[str]:
@@ -71,10 +86,28 @@ def wrong_imports(own: str, source: str) -> list[str]:
     for line, name in imports(source):
         if name in EVERYWHERE:
             continue
-        other = name.split(".")[1]
-        if known[other] > known[own]:
+        other = (*name.split("."), "")[1].partition(":")[0]
+        # `import zskd` alone is the public API, which is made of everything.
+        if known.get(other, len(known)) > known[own]:
             found.append(f"line {line}: {own} imports {name}")
     return found
+
+
+def too_long(lengths: dict[str, int]) -> list[str]:
+    """Modules above the limit, the longest first."""
+    longest = sorted(lengths.items(), key=lambda item: (-item[1], item[0]))
+    return [
+        f"{name}: {length} lines, at most {MOST_LINES} are meant" for name, length in longest if length > MOST_LINES
+    ]
+
+
+def twins(paths: list[str]) -> dict[str, list[str]]:
+    """Modules in different folders that have one file name, beyond those of `TWINS`: a reader opens the wrong one."""
+    by_name: dict[str, list[str]] = {}
+    for path in paths:
+        by_name.setdefault(Path(path).name, []).append(path)
+    found = {name: sorted(group) for name, group in by_name.items() if len(group) > 1 and name != "__init__.py"}
+    return {name: group for name, group in found.items() if group != sorted(TWINS.get(name, []))}
 
 
 def test_every_room_has_its_place() -> None:
@@ -82,10 +115,14 @@ def test_every_room_has_its_place() -> None:
     assert rooms == set(levels())
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_no_module_imports_a_later_stage(path: Path) -> None:
-    if room(path) not in ("__init__", "__main__"):  # the public API is made of all of them
-        assert wrong_imports(room(path), path.read_text(encoding="utf-8")) == []
+def test_no_module_imports_a_later_stage() -> None:
+    offenders = [
+        f"{path.relative_to(PACKAGE)}, {wrong}"
+        for path in modules()
+        if room(path) not in ("__init__", "__main__")  # the public API is made of all of them
+        for wrong in wrong_imports(room(path), path.read_text(encoding="utf-8"))
+    ]
+    assert not offenders, "\n".join(offenders)
 
 
 def test_a_wrong_import_would_be_found() -> None:
@@ -93,8 +130,24 @@ def test_a_wrong_import_would_be_found() -> None:
     assert wrong_imports("config", "def f():\n    import zskd.tasks.task")
     assert wrong_imports("system", "if True:\n    from zskd import config as x")
     assert not wrong_imports("teacher", "from zskd.text.shaping import Pools\nimport numpy")
+    assert wrong_imports("text", "import importlib\nimportlib.import_module('zskd.training.fit')")
+    assert wrong_imports("text", "CODE = {'mine': 'zskd.methods.mine:Mine'}")
+    assert wrong_imports("text", "importlib.import_module(f'zskd.{stage}')"), "a stage that cannot be read"
+    assert wrong_imports("cli", "import zskd")
+    assert not wrong_imports("methods", "CODE = {'mine': 'zskd.methods.mine:Mine'}\nlogging.getLogger('zskd')")
+    assert not wrong_imports("text", '"See zskd.training.fit."')
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_module_is_a_small_room(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 320
+def test_a_module_is_a_small_room() -> None:
+    lengths = {str(path.relative_to(PACKAGE)): len(path.read_text(encoding="utf-8").splitlines()) for path in modules()}
+    assert not too_long(lengths), "\n".join(too_long(lengths))
+    assert too_long({"a.py": 5, "b.py": 321, "c.py": 900})[0].startswith("c.py: 900 lines")
+    assert len(too_long({"a.py": 320, "b.py": 321})) == 1
+
+
+def test_no_two_modules_of_different_folders_share_a_name() -> None:
+    paths = [path.relative_to(PACKAGE).as_posix() for path in modules()]
+    assert twins(paths) == {}
+    assert twins([*paths, "text/fit.py"]) == {"fit.py": ["text/fit.py", "training/fit.py"]}
+    assert twins([path for path in paths if path != "cli/export.py"]) == {}, "one that is gone leaves no twin"
+    assert not [name for name, group in TWINS.items() if not set(group) <= set(paths)]

@@ -1,21 +1,29 @@
-"""Keys that no CPU decides: a version that changes one asks every teacher and shapes every text anew.
+"""Keys that no CPU decides: those of the caches and of the metrics.
 
-The weights are made without random numbers. A change of libraries that renames a weight or writes a tokenizer in
-another way changes a key too, and rightly so.
+A version that changes a key of a cache asks every teacher and shapes every text anew. The weights are made without
+random numbers. A change of libraries that renames a weight or writes a tokenizer in another way changes a key too, and
+rightly so.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from conftest import prose, tiny_bert, word_tokenizer
 
+from zskd.config.distillation import DistillConfig
+from zskd.methods.adversarial.generator import build_generator
+from zskd.methods.adversarial.warmup import warm_up
 from zskd.models.loading import count_parameters, model_fingerprint, tokenizer_fingerprint
+from zskd.pipeline import distill
 from zskd.student.word_features import cached_word_features
+from zskd.tasks.task import find_task
 from zskd.teacher.blackbox import BlackBox
 from zskd.teacher.classifier import Classifier
 from zskd.teacher.labelling import shard_key
@@ -116,3 +124,76 @@ def test_word_features(tmp_path: Path) -> None:
 )
 def test_pools(inputs: tuple[str, ...], fingerprint: str, folder: str, content: str, tmp_path: Path) -> None:
     assert pool_of(inputs, tmp_path) == (fingerprint, folder, content)
+
+
+def test_a_generator_that_is_warmed_up(tmp_path: Path) -> None:
+    teacher = fixed_teacher()
+    pool_of(("text",), tmp_path)
+    corpus = build_corpus(find_sources([str(tmp_path / "corpus.txt")]), 1.0, tmp_path / "cache")
+    names = []
+    for pairs in (False, True):
+        cache = tmp_path / f"pairs {pairs}"
+        warm_up(
+            build_generator(teacher), teacher.tokenizer, corpus, pairs=pairs, steps=1, max_length=16, precision="fp32",
+            fingerprint="g" * 64, cache=cache,
+        )  # fmt: skip
+        names += [path.name for path in (cache / "generators").iterdir()]
+    assert names == ["13cfbd9947de236ab60d71f25a14a4a4", "01a24debf343238b1323951824ba265d"]
+
+
+# The keys of a run's metrics, one level a dot.
+
+SCORES = {"rows", "accuracy", "majority", "above_chance"}
+VERSIONS = {
+    "zskd", "python", "torch", "transformers", "accelerate", "datasets", "evaluate", "peft", "tokenizers",
+    "huggingface_hub", "numpy",
+}  # fmt: skip
+PHASES = {"corpus", "shaping", "teacher", "labelling", "selection", "student", "training", "scoring", "total"}
+
+
+def keys(value: Any, prefix: str = "") -> set[str]:
+    """Names of everything in a dictionary; an empty dictionary is a name too."""
+    if not isinstance(value, dict) or not value:
+        return {prefix}
+    return {key for name, inner in value.items() for key in keys(inner, f"{prefix}.{name}" if prefix else name)}
+
+
+def expected_keys(labels: tuple[str, ...], scored: tuple[str, ...], phases: set[str]) -> set[str]:
+    """Keys of a run with these evaluation sets; on one that is a file the student's scores have an overlap."""
+    return {
+        "task", "seed", "compression", "agreement", "agreement_majority", "agreement_above_chance", "teacher_queries",
+        "teacher_queries_live", "steps", "best_step", "resumed_from", "collapse", "teacher.name", "teacher.revision",
+        "teacher.parameters", "student.parameters", "transfer_set.texts", "transfer_set.rows",
+        *(f"teacher_queries_by_use.{use}" for use in ("texts", "single_tokens", "generator")),
+        *(f"transfer_set.classes.{label}.{key}" for label in labels for key in ("share_before", "share", "confidence")),
+        *(f"seconds.{phase}" for phase in PHASES | phases),
+        *(f"zero_shot.{key}" for key in ("enforced", "read_before_training", "read_after_training")),
+        *(f"versions.{name}" for name in VERSIONS),
+        *(f"{who}.scores.{name}.{key}" for who in ("teacher", "student") for name in scored for key in SCORES),
+        *(f"student.scores.{name}.overlap" for name in scored if name != "probe"),
+        *(f"{kind}.{name}" for kind in ("retention", "retention_above_chance") for name in scored),
+        *(() if scored else ("teacher.scores", "student.scores", "retention", "retention_above_chance")),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("run", "phases"), [("published_run", set()), ("finished_run", {"generator"})])
+def test_keys_of_the_metrics_of_a_run_of_one_text(run: str, phases: set[str], request: Any) -> None:
+    found = json.loads((request.getfixturevalue(run) / "metrics.json").read_text(encoding="utf-8"))
+    assert keys(found) == expected_keys(("negative", "positive"), ("probe", "glue"), phases)
+
+
+@pytest.mark.parametrize(("perturb", "phases"), [("random", set()), ("adversarial", {"generator"})])
+def test_keys_of_the_metrics_of_a_run_of_two_texts(
+    perturb: str, phases: set[str], config_for: Callable[..., DistillConfig], own_tasks: dict[str, str]
+) -> None:
+    task = own_tasks["answers"]
+    config = config_for(task, perturb=perturb, student_steps=2, generator_steps=1, generator_warmup=1)
+    assert keys(distill(config).metrics) == expected_keys(find_task(task).labels, (), phases)
+
+
+def test_keys_of_the_record(finished_run: Path) -> None:
+    record = json.loads((finished_run / "record.json").read_text(encoding="utf-8"))
+    assert set(record) == {
+        "task", "versions", "machine", "seed", "corpus", "pools", "teacher", "student", "transfer_set", "precision",
+        "gate", "processes",
+    }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -182,3 +183,25 @@ def test_last_checkpoint_is_the_newest_whole_one(tmp_path: Path, text: str | Non
             content = json.dumps({"global_step": step}) if step < 30 else str(text)
             (folder / "trainer_state.json").write_text(content, encoding="utf-8")
     assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
+
+
+@pytest.mark.parametrize("held", ["another machine", "this one", "an older zskd"])
+def test_a_run_resumed_on_another_kind_of_machine_says_so_and_goes_on(
+    whole, held: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config, expected = whole
+    run = shutil.copytree(str(config.output_dir), tmp_path / "run")
+    (run / "metrics.json").unlink()
+    record = json.loads((run / "record.json").read_text(encoding="utf-8"))
+    file = run / "checkpoints" / "checkpoint-40" / "machine.json"
+    assert json.loads(file.read_text(encoding="utf-8")) == record["machine"]
+    if held == "another machine":
+        file.write_text(json.dumps({**record["machine"], "cpu": "AVX1024"}), encoding="utf-8")
+    if held == "an older zskd":
+        file.unlink()
+        del record["machine"]
+        (run / "record.json").write_text(json.dumps(record), encoding="utf-8")
+    metrics = distill(replace(config, output_dir=str(run), resume=True)).metrics
+    assert metrics["resumed_from"] == 40 and same_run(metrics, expected)
+    assert ("cpu AVX1024 there" in caplog.text) == (held == "another machine")
+    assert caplog.text.count("another kind of machine") == (held == "another machine")

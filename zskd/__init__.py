@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from zskd.config.distillation import DistillConfig as DistillConfig
     from zskd.config.methods.adversarial import AdversarialOptions as AdversarialOptions
     from zskd.config.methods.class_balance import ClassBalanceOptions as ClassBalanceOptions
-    from zskd.config.objective import ObjectiveOptions as ObjectiveOptions
+    from zskd.config.objective_options import ObjectiveOptions as ObjectiveOptions
     from zskd.errors import InputError as InputError
     from zskd.errors import RunError as RunError
     from zskd.errors import ZskdError as ZskdError
+    from zskd.methods.adversarial.adversary import Adversarial as Adversarial
     from zskd.methods.adversarial.batches import AdversarialBatches as AdversarialBatches
     from zskd.methods.adversarial.candidates import CandidateAdversary as CandidateAdversary
     from zskd.methods.adversarial.collapse import CollapseStop as CollapseStop
     from zskd.methods.adversarial.generator import build_generator as build_generator
     from zskd.methods.adversarial.gradient import GradientAdversary as GradientAdversary
-    from zskd.methods.adversarial.method import Adversarial as Adversarial
     from zskd.methods.class_balance import ClassBalance as ClassBalance
+    from zskd.methods.context import Run as Run
+    from zskd.methods.context import StudentOutput as StudentOutput
+    from zskd.methods.context import Training as Training
     from zskd.methods.method import Method as Method
-    from zskd.methods.method import Run as Run
-    from zskd.methods.method import StudentOutput as StudentOutput
-    from zskd.methods.method import Training as Training
     from zskd.methods.step import Step as Step
     from zskd.pipeline import Result as Result
     from zskd.pipeline import distill as distill
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from zskd.teacher.load import load_teacher as load_teacher
     from zskd.training.arguments import ZeroShotArguments as ZeroShotArguments
     from zskd.training.objective import Objective as Objective
-    from zskd.training.objective import class_cosines as class_cosines
     from zskd.training.objective import kd_loss as kd_loss
+    from zskd.training.targets import class_cosines as class_cosines
     from zskd.training.trainer import ZeroShotTrainer as ZeroShotTrainer
     from zskd.transfer.collator import TransferCollator as TransferCollator
     from zskd.transfer.rows import transfer_rows as transfer_rows
@@ -52,7 +52,7 @@ __version__ = "0.1.0"
 
 # Where each public name is defined.
 _PUBLIC = {
-    "Adversarial": "zskd.methods.adversarial.method",
+    "Adversarial": "zskd.methods.adversarial.adversary",
     "AdversarialBatches": "zskd.methods.adversarial.batches",
     "AdversarialOptions": "zskd.config.methods.adversarial",
     "AgreementCallback": "zskd.callbacks",
@@ -66,24 +66,24 @@ _PUBLIC = {
     "LiveTeacher": "zskd.teacher.live",
     "Method": "zskd.methods.method",
     "Objective": "zskd.training.objective",
-    "ObjectiveOptions": "zskd.config.objective",
+    "ObjectiveOptions": "zskd.config.objective_options",
     "PublishCallback": "zskd.callbacks",
     "Result": "zskd.pipeline",
-    "Run": "zskd.methods.method",
+    "Run": "zskd.methods.context",
     "RunError": "zskd.errors",
     "Step": "zskd.methods.step",
-    "StudentOutput": "zskd.methods.method",
+    "StudentOutput": "zskd.methods.context",
     "TASKS": "zskd.tasks.task",
     "Task": "zskd.tasks.task",
     "Teacher": "zskd.teacher.base",
-    "Training": "zskd.methods.method",
+    "Training": "zskd.methods.context",
     "TransferCollator": "zskd.transfer.collator",
     "TransferSet": "zskd.transfer.transfer_set",
     "ZeroShotArguments": "zskd.training.arguments",
     "ZeroShotTrainer": "zskd.training.trainer",
     "ZskdError": "zskd.errors",
     "build_generator": "zskd.methods.adversarial.generator",
-    "class_cosines": "zskd.training.objective",
+    "class_cosines": "zskd.training.targets",
     "distill": "zskd.pipeline",
     "find_task": "zskd.tasks.task",
     "kd_loss": "zskd.training.objective",

@@ -1,4 +1,4 @@
-"""The walk through all stages: text, teacher, transfer set, student, training, scores, report."""
+"""`distill`, which runs all stages in order: text, teacher, transfer set, student, training, scores, report."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from zskd.config.distillation import DistillConfig
 from zskd.evaluation.results import finished
 from zskd.methods.table import make_methods
 from zskd.runs.read import read_part
-from zskd.stages import inputs, students
-from zskd.stages import labels as labels_stage
+from zskd.stages import inputs, students, teachers
 from zskd.stages.request import in_words_of_python, make_request
 from zskd.stages.texts import Inputs
 from zskd.system.processes import on_main
@@ -143,11 +142,11 @@ def distill(
             setting = inputs.limit_pool(setting, corpus_read)
         pools = asked.pools or inputs.shape(setting, corpus_read)
     with run.phase("teacher"):
-        known_teacher, gate = labels_stage.meet_teacher(setting, asked.teacher, asked.tokenizer)
+        known_teacher, gate = teachers.meet_teacher(setting, asked.teacher, asked.tokenizer)
     with run.phase("labelling"):
-        labelled = labels_stage.label(setting, known_teacher, pools)
+        labelled = teachers.label(setting, known_teacher, pools)
     with run.phase("selection"):
-        chosen, families = labels_stage.select(setting, labelled, methods)
+        chosen, families = teachers.select(setting, labelled, methods)
     with run.phase("student"):
         initial = students.start_student(setting, known_teacher, labelled.precision)
     students.prepare(setting, methods, known_teacher, initial, corpus_read, labelled.precision)

@@ -24,9 +24,9 @@ from recipes.benchmarks.common import LENGTH, TASK, arguments, default_teacher, 
 from recipes.benchmarks.labelling import DTYPES, peak, work
 from recipes.benchmarks.trainer import Clock
 from zskd.config.methods.adversarial import AdversarialOptions
+from zskd.methods.adversarial.adversary import Adversarial
 from zskd.methods.adversarial.generator import build_generator
 from zskd.methods.adversarial.gradient import GradientAdversary
-from zskd.methods.adversarial.method import Adversarial
 from zskd.models.quiet import quiet_transformers
 from zskd.teacher.classifier import Classifier, classifier_from
 from zskd.training.trainer import ZeroShotTrainer

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from recipes.planted import DEFECTS, SEVERITIES, plant
-from zskd.config.objective import OBJECTIVES
+from zskd.config.objective_options import OBJECTIVES
 from zskd.diagnosis.findings import advise, find
 from zskd.diagnosis.printed import as_text
 from zskd.diagnosis.signals import measure

@@ -207,7 +207,7 @@ def test_what_arrived_is_not_claimed_where_nobody_answers(hub: HubServer, publis
     hub.fail("POST", "/commit/", times=100)
     hub.fail("GET", "/api/models/me/small", times=100, skip=1)
     done = publish()
-    assert done.code == 1 and "what arrived could not be asked" in done.errors[0]
+    assert done.code == 1 and "whether files arrived is unknown" in done.errors[0]
 
 
 def test_files_that_the_repository_ignores_are_missed(hub: HubServer, publish, monkeypatch) -> None:
@@ -232,7 +232,7 @@ def test_metadata_that_the_hub_refuses(hub: HubServer, publish) -> None:
 
 
 def test_a_file_that_holds_the_token_is_not_sent(hub: HubServer) -> None:
-    with pytest.raises(InputError, match=r"notes\.txt: holds the token") as caught:
+    with pytest.raises(InputError, match=r"notes\.txt: contains the token") as caught:
         upload("me/small", {"notes.txt": f"my {CANARY}".encode()}, token=CANARY, message="m")
     assert CANARY not in str(caught.value) and hub.requests == []
 
@@ -242,5 +242,5 @@ def test_no_hub_to_reach(hub: HubServer) -> None:
     hub.server_close()
     with pytest.raises(InputError, match="cannot be reached"):
         check_access("me/small", CANARY, flag="--repo-id")
-    with pytest.raises(RunError, match="what arrived could not be asked"):
+    with pytest.raises(RunError, match="whether files arrived is unknown"):
         upload("me/small", {"a.txt": b"a"}, token=CANARY, message="m")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from chosen_rows import choose, logits_of
 
+from zskd.config.methods.class_balance import SPEC, ClassBalanceOptions
 from zskd.errors import InputError
 from zskd.transfer.transfer_set import MIN_ROWS
 
@@ -65,3 +66,8 @@ def test_too_few_rows_in_balance_are_refused(counts: tuple[int, int], share: flo
 def test_neutral_setting_keeps_every_row() -> None:
     logits = logits_of((900, 100))
     np.testing.assert_array_equal(choose(logits).rows, np.arange(len(logits)))
+
+
+def test_the_neutral_setting_asks_for_no_method_and_the_default_does() -> None:
+    assert not SPEC.asked_for(ClassBalanceOptions(max_class_share=1.0))
+    assert SPEC.asked_for(ClassBalanceOptions())

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
-from zskd.metrics.divergence import kl_divergence
+from zskd.metrics.divergence import entropy, kl_divergence
 from zskd.training.objective import kd_loss
 
 TEMPERATURES = (0.5, 1.0, 2.0, 4.0)
@@ -91,3 +92,10 @@ def test_finite_for_certain_teachers() -> None:
     teacher = torch.tensor([[300.0, -300.0], [-1e4, 1e4]])
     loss = kd_loss(teacher, torch.zeros(2, 2))
     torch.testing.assert_close(loss, torch.log(torch.tensor(2.0)))
+
+
+def test_entropy_is_largest_where_all_classes_are_even() -> None:
+    logits = torch.tensor([[0.0, 0.0, 0.0], [50.0, 0.0, 0.0], [1.0, 2.0, 3.0]])
+    found = entropy(logits)
+    assert float(found[0]) == pytest.approx(np.log(3)) and float(found[1]) == pytest.approx(0, abs=1e-6)
+    assert found[1] < found[2] < found[0]

@@ -107,7 +107,7 @@ def test_links_are_not_followed(run_copy: Path, refused, tmp_path: Path) -> None
 def test_a_token_in_a_published_file_is_found(run_copy: Path, refused) -> None:
     path = run_copy / "student" / "tokenizer_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "note": CANARY}))
-    refused(run_copy, "--repo-id", "me/small", "--dry-run", says="tokenizer_config.json seems to hold a token")
+    refused(run_copy, "--repo-id", "me/small", "--dry-run", says="tokenizer_config.json seems to contain a Hub token")
 
 
 @pytest.mark.parametrize(

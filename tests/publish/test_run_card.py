@@ -70,14 +70,14 @@ def test_results_table_has_the_runs_numbers(run: FinishedRun) -> None:
     expected: dict[str, list[str]] = {}
     for key, name in (("probe", "probe of sst2"), ("glue", "GLUE sst2, dev.tsv")):
         majority = percent(student[key]["majority"])
-        expected[f"accuracy in percent, {name} ({student[key]['rows']} rows; always the larger class: {majority})"] = [
+        expected[f"accuracy in percent, {name} ({student[key]['rows']} rows; majority class: {majority})"] = [
             percent(teacher[key]["accuracy"]),
             percent(student[key]["accuracy"]),
             percent(metrics["retention"][key]),
             percent(metrics["retention_above_chance"][key]),
         ]
     larger = percent(metrics["agreement_majority"])
-    expected[f"agreement with the teacher in percent, held-out text (always its larger class: {larger})"] = [
+    expected[f"agreement with the teacher in percent, held-out text (teacher's majority class: {larger})"] = [
         "",
         percent(metrics["agreement"]),
         "",
@@ -108,7 +108,7 @@ def test_limits_have_the_confusions_numbers(run: FinishedRun) -> None:
         found = [glue[who]["confusion"][i][i] / sum(glue[who]["confusion"][i]) for who in ("teacher", "student")]
         counts = str(sum(heldout[i])), str(sum(glue["student"]["confusion"][i]))
         assert rows[label] == [counts[0], percent(recalls[label]), counts[1], *map(percent, found)]
-    assert f"weakest on `{min(recalls, key=recalls.__getitem__)}`" in card.text
+    assert f"weakest class is `{min(recalls, key=recalls.__getitem__)}`" in card.text
     assert percent(run.analysis["heldout"]["reliability"]["ece"]) + " points" in card.text
 
 
@@ -123,7 +123,7 @@ def test_labelled_data_is_stated(run: FinishedRun) -> None:
 
 
 def test_command_gives_the_same_options(run: FinishedRun, published_run: Path) -> None:
-    command = run_card(run, "me/small").text.partition("The same again")[2].split("```")[1].strip()
+    command = run_card(run, "me/small").text.partition("To reproduce this run")[2].split("```")[1].strip()
     arguments = parser().parse_args(shlex.split(command)[1:])
     flags = {
         item.name: getattr(arguments, item.name) for item in dataclasses.fields(DistillConfig) if item.name in arguments
@@ -202,7 +202,7 @@ def test_embedded_teacher_and_text(run: FinishedRun) -> None:
 
 def test_a_run_without_analysis_says_so(run: FinishedRun) -> None:
     card = run_card(dataclasses.replace(run, analysis=None, transfer_set=None), "me/small")
-    assert "Latency was not measured" in card.text and "each class was not measured" in card.text
+    assert "Latency was not measured" in card.text and "Scores per class were not measured" in card.text
 
 
 def test_names_cannot_break_the_card(run: FinishedRun) -> None:

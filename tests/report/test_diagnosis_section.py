@@ -71,7 +71,7 @@ def test_the_numbers_are_those_of_the_file(folder: Path) -> None:
 def test_two_classes_have_no_domain_level(folder: Path) -> None:
     text = render([load_run(put(folder, diagnosis(("negative", "positive"))))])
     page = Page(text)
-    assert "nothing is left to relate" in text
+    assert "need at least three of them" in text
     assert not shown(page, "predictions") and not shown(page, "pair") and "flatness" not in shown(page, "number")
 
 
@@ -102,11 +102,11 @@ def test_advice_that_the_run_did_not_follow_comes_with_its_command(folder: Path)
     text = render([load_run(put(folder, found))])
     temperature = found["advice"]["temperature"]
     assert temperature > 1 and f"--objective kd --temperature {temperature:g} --output-dir NEW" in text
-    assert trouble["message"].split(" (")[0] in text and "This run had logit-mse" in text
+    assert trouble["message"].split(" (")[0] in text and "This run used logit-mse" in text
     used = load_run(folder).config
     found["advice"] |= {"objective": used["objective"], "temperature": used["temperature"]}
     text = render([load_run(put(folder, found))])
-    assert "This run had just that" in text and "--output-dir NEW" in text and "--objective" not in text
+    assert "This run used these settings" in text and "--output-dir NEW" in text and "--objective" not in text
 
 
 def test_nothing_is_advised_for_a_constant_teacher(folder: Path) -> None:

@@ -15,7 +15,7 @@ from transformers import Trainer, TrainerCallback
 from transformers.trainer_utils import IntervalStrategy
 
 from zskd import ZeroShotArguments, ZeroShotTrainer, kd_loss
-from zskd.config.objective import OBJECTIVES
+from zskd.config.objective_options import OBJECTIVES
 from zskd.training.objective import Objective
 from zskd.training.sampler import LengthGroupedSampler
 from zskd.transfer.collator import TransferCollator

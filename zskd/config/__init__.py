@@ -1,1 +1,1 @@
-"""The options of all verbs, and how they are read from YAML files and flags. Imports neither torch nor transformers."""
+"""The options of all verbs, and how YAML files and flags set them. Imports neither torch nor transformers."""

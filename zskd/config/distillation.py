@@ -1,6 +1,6 @@
 """The options of `zskd distill`: one dataclass field = one flag = one YAML key. Other verbs: `zskd.config.verbs`.
 
-This module imports neither torch nor transformers, so that ``zskd --help`` and the checks stay quick.
+This module imports neither torch nor transformers, so that ``zskd --help`` and the checks stay fast.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from zskd.config import shared
 from zskd.config.methods.adversarial import AdversarialOptions
 from zskd.config.methods.class_balance import ClassBalanceOptions
-from zskd.config.objective import ObjectiveOptions
+from zskd.config.objective_options import ObjectiveOptions
 from zskd.config.option import option
 
 PERTURBATIONS = ("none", "random", "adversarial")
@@ -23,7 +23,7 @@ Part = TypeVar("Part")
 
 @dataclass
 class RunOptions:
-    """What every distillation run depends on, whatever its objective and its methods."""
+    """Options of every distillation run, independent of its objective and methods."""
 
     # What is distilled into what
     task: str = shared.task()
@@ -89,13 +89,13 @@ class RunOptions:
     precision: str = shared.precision("the teacher", group="labels")
     compile: bool = option(
         False,
-        "turn the teacher into machine code with torch.compile before it labels (needs a C++ compiler; takes a minute, "
-        "which pays on large transfer sets)",
+        "compile the teacher with torch.compile before it labels (needs a C++ compiler and takes a minute, so it pays "
+        "off on large transfer sets)",
         group="labels",
     )
     min_confidence: float = option(
         0.0,
-        "drop inputs on which the teacher's largest probability is lower; 0 keeps all",
+        "drop inputs for which the teacher's largest probability is lower; 0 keeps all",
         low=0.0,
         high=1.0,
         group="labels",
@@ -119,7 +119,7 @@ class RunOptions:
     warmup: float = shared.warmup()
     weight_decay: float = shared.weight_decay()
     checkpoints: int = option(
-        10, "checkpoints per run; the one with the lowest loss on held-out text wins", low=1, group="training"
+        10, "checkpoints per run; the one with the lowest loss on held-out text is kept", low=1, group="training"
     )
     student_precision: str = option(
         "fp32",
@@ -131,7 +131,7 @@ class RunOptions:
     report_to: str = option("none", "tracker that Trainer reports to (tensorboard, wandb, ...)", group="training")
     gold_labels: str | None = option(
         None,
-        "labelled file in the task's columns whose rows join the transfer set with their labels; the run is then not "
+        "labelled file in the task's columns; its rows and labels are added to the transfer set, and the run is not "
         "zero-shot",
         group="objective",
     )
@@ -155,7 +155,7 @@ class RunOptions:
     )
     num_processes: int | None = option(
         None,
-        "processes: that many are started on this machine, or, under torchrun or accelerate, have to be there",
+        "number of processes: they are started on this machine, or, under torchrun or accelerate, expected",
         brief="processes on this machine",
         low=1,
         group="run",
@@ -180,14 +180,14 @@ class DistillConfig(AdversarialOptions, ClassBalanceOptions, ObjectiveOptions, R
 
     @property
     def shaping(self) -> str:
-        """How the text is changed before training: ``none`` or ``random``. A generator works while training."""
+        """How text is changed before training: ``none`` or ``random``. A generator works during training."""
         return "random" if self.perturb == "adversarial" else self.perturb
 
     def part(self, options: type[Part]) -> Part:
-        """The values of one group of options, such as `AdversarialOptions`, by themselves."""
+        """The values of one group of options, such as `AdversarialOptions`."""
         return options(**{item.name: getattr(self, item.name) for item in fields(options)})  # type: ignore[arg-type]
 
 
 def optimizer_steps(config: Any, rows: int) -> int:
-    """Optimizer steps of ``config.epochs`` passes over `rows` rows, whose last batches need not be whole."""
+    """Optimizer steps of ``config.epochs`` passes over `rows` rows; the last batch of a pass may be smaller."""
     return math.ceil(config.epochs * math.ceil(rows / (config.batch_size * config.gradient_accumulation)))

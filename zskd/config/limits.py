@@ -1,4 +1,4 @@
-"""Whether the values of options keep to the limits that their fields state."""
+"""Checking option values against the limits of their fields."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ def flag(name: str) -> str:
 
 
 def limit_problems(options: Any, *, of: type | None = None, shown: Callable[[str], str] = flag) -> list[str]:
-    """Values that are none of the choices, no finite numbers, or beyond a limit, as messages.
+    """Messages for values that are not among the choices, not finite, or beyond a limit.
 
     Args:
         options: an instance of a dataclass of `zskd.config.option.option` fields.
-        of: the dataclass whose fields are looked at; default: that of `options`.
-        shown: what an option is called in a message, from its field's name.
+        of: the dataclass whose fields are checked; default: that of `options`.
+        shown: function from a field's name to the option's name in messages.
     """
     problems = []
     for item in dataclasses.fields(of or options):
         value, meta, name = getattr(options, item.name), item.metadata, shown(item.name)
-        if value is None and item.default is None:  # as the task decides, or not asked for
+        if value is None and item.default is None:  # the task's default, or an option that is not in use
             continue
         if "choices" in meta and value not in meta["choices"]:
             problems.append(f"{name}: expected one of {', '.join(meta['choices'])}, found {value!r}")

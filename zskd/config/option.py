@@ -1,4 +1,4 @@
-"""One option: a dataclass field that is the flag, the YAML key, the help text and the limits at once."""
+"""An option: a dataclass field that defines the flag, the YAML key, the help text and the limits."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from typing import Any
 
 
 def option(default: Any, help: str, **metadata: Any) -> Any:
-    """A dataclass field that `zskd.cli.parser` makes a flag of.
+    """A dataclass field that `zskd.cli.parser` turns into a flag.
 
     Args:
-        help: what the option means, for ``--help``, or for ``--help-all`` where there is a ``brief``.
-        metadata: ``group``, the title in the help (none for the options of a method, which stand under its name); the
-            limits ``low``, ``high`` and ``choices``; ``brief``, one line for the short help of a verb that has two, in
-            which ``{default}`` and ``{choices}`` are filled in; ``metavar`` of a list; ``separator`` between a list's
-            values; ``positional``, the name of an argument without a flag; ``model=True`` for the name of a model
-            folder or Hub id.
+        help: help text for ``--help``; for ``--help-all``, if there is a ``brief``.
+        metadata: ``group``, the title in the help (none for options of a method, which are listed under its name); the
+            limits ``low``, ``high`` and ``choices``; ``brief``, one line for a verb's short help, in which ``{default}``
+            and ``{choices}`` are filled in; ``metavar`` of a list; ``separator`` of a list's values; ``positional``,
+            the name of an argument without a flag; ``model=True`` for a model folder or Hub id.
     """
     metadata["help"] = help
     if isinstance(default, list):

@@ -1,8 +1,8 @@
-"""From YAML files and flags to a configuration. Precedence is default < YAML file < flag; `resolve` applies it.
+"""Resolving a configuration from defaults, YAML files and flags. Flags override YAML, which overrides defaults.
 
-What a task decides where nothing is given is filled in later, by `zskd.tasks.defaults.with_task_defaults`.
+Defaults that depend on the task are filled in later, by `zskd.tasks.defaults.with_task_defaults`.
 
-This module imports neither torch nor transformers, so that ``zskd --help`` and the checks stay quick.
+This module imports neither torch nor transformers, so that ``zskd --help`` and the checks stay fast.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from zskd.config.limits import flag
 from zskd.config.verbs import DiagnoseConfig, EvaluateConfig, FinetuneConfig, PredictConfig
 from zskd.errors import InputError, nearest
 
-DEFAULT_CONFIG = "glue"  # of `zskd distill` without --config
+DEFAULT_CONFIG = "glue"  # configuration of `zskd distill` without --config
 
 Config = TypeVar("Config", DistillConfig, FinetuneConfig, EvaluateConfig, PredictConfig, DiagnoseConfig)
 
@@ -43,7 +43,7 @@ def read_yaml(name_or_path: str) -> dict[str, Any]:
     """Options from a packaged configuration or from a YAML file.
 
     Raises:
-        InputError: neither a packaged name nor a file, not YAML, or not a mapping.
+        InputError: the name is neither packaged nor a file, or the file is not a YAML mapping.
     """
     packaged = packaged_configs()
     path = packaged.get(name_or_path, Path(name_or_path))
@@ -62,11 +62,11 @@ def read_yaml(name_or_path: str) -> dict[str, Any]:
     return loaded
 
 
-_hints = functools.cache(typing.get_type_hints)  # asked for with every flag, for every verb
+_hints = functools.cache(typing.get_type_hints)  # called for every flag of every verb
 
 
 def field_type(cls: type, name: str) -> tuple[type, bool]:
-    """Plain type of a field and whether None is allowed; a list field answers (list, False)."""
+    """Plain type of a field and whether None is allowed; (list, False) for a list field."""
     hint = _hints(cls)[name]
     if typing.get_origin(hint) is types.UnionType:
         inner = [part for part in typing.get_args(hint) if part is not type(None)]
@@ -75,7 +75,7 @@ def field_type(cls: type, name: str) -> tuple[type, bool]:
 
 
 def _cast(cls: type, name: str, value: Any) -> Any:
-    """Value as the field's type; PyYAML reads 2e-5 as a string, so numbers are cast here."""
+    """Convert a value to the field's type. PyYAML reads 2e-5 as a string, so numbers are converted too."""
     kind, optional = field_type(cls, name)
     if value is None and optional:
         return None
@@ -107,8 +107,8 @@ def resolve(cls: type[Config], config: str | None, flags: dict[str, Any]) -> tup
     """Merge defaults, a YAML configuration and flags.
 
     Returns:
-        The options as they were given, and every unknown key and value of a wrong type; such options keep their
-        default, so that the rest can still be checked.
+        The merged options, and a message for every unknown key and every value of a wrong type. Such options keep their
+        default, so that the others can still be checked.
     """
     problems: list[str] = []
     values: dict[str, Any] = {}

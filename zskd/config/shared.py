@@ -1,4 +1,4 @@
-"""Options that mean the same to several verbs, each written once. Each call gives one dataclass field."""
+"""Options that several verbs share, each written once. Every function returns a dataclass field."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from zskd.config.option import option
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 TEACHER_OUTPUTS = ("logits", "probabilities", "labels")
-MAX_SEED = 2**32 - 1  # NumPy's legacy generator takes no larger one
+MAX_SEED = 2**32 - 1  # the largest seed of NumPy's legacy generator
 CACHE_DIR = "cache folder; default $ZSKD_CACHE or ~/.cache/zskd"
 
 
@@ -36,8 +36,8 @@ def teacher_outputs() -> Any:
     """``--teacher-outputs``."""
     return option(
         "logits",
-        "what a callable teacher returns: logits or probabilities per class, or labels alone, class numbers or names "
-        "(0.999 for that class, the rest shared by the others; the objective is then hard-label unless named)",
+        "what a callable teacher returns: logits or probabilities per class, or labels only, as class numbers or names "
+        "(0.999 for that class, the others share the rest; the default objective is then hard-label)",
         choices=TEACHER_OUTPUTS,
         group="models",
     )
@@ -48,7 +48,7 @@ def corpus(default: list[str], more: str = "") -> Any:
     return option(
         default,
         "out-of-domain text: files (.txt .txt.gz .jsonl .parquet), folders, Hub data sets "
-        "(ID or ID:CONFIG), or `embedded` (documentation prose already on this machine)" + more,
+        "(ID or ID:CONFIG), or `embedded` (documentation prose on this machine)" + more,
         brief="text files, folders, Hub data sets or `embedded`",
         metavar="SOURCE",
         group="text",
@@ -56,16 +56,16 @@ def corpus(default: list[str], more: str = "") -> Any:
 
 
 def max_length(default: str, group: str = "data") -> Any:
-    """``--max-length``; `default`: whose it is."""
+    """``--max-length``; `default` names where the default comes from."""
     return option(None, f"tokens; longer inputs are cut; default: {default}", low=8, high=512, group=group)
 
 
 def precision(of: str, default: str = "auto", group: str = "data") -> Any:
-    """``--precision`` of a model in use."""
+    """``--precision`` of a model."""
     return option(
         default,
-        f"precision of {of}; auto: bf16 where the device has it natively, else fp16 on a GPU and fp32 on a CPU, where "
-        "fp16 is mostly slower",
+        f"precision of {of}; auto: bf16 if the device computes it natively, else fp16 on a GPU and fp32 on a CPU, "
+        "where fp16 is mostly slower",
         choices=PRECISIONS,
         group=group,
     )

@@ -1,6 +1,6 @@
 """The options of all verbs but `distill`: one dataclass field = one flag = one YAML key.
 
-This module imports neither torch nor transformers, so that ``zskd --help`` and the checks stay quick.
+This module imports neither torch nor transformers, so that ``zskd --help`` and the checks stay fast.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class FinetuneConfig:
     weight_decay: float = shared.weight_decay()
     checkpoints: int = option(
         12,
-        "evaluations per run; the best on the kept rows, or a mean of the last ones, wins",
+        "evaluations per run; the best one on the selection rows, or a mean of the last ones, is kept",
         low=1,
         group="training",
     )
@@ -54,7 +54,7 @@ class PredictConfig:
     model: str = option("", "run folder, model folder or Hub id of the classifier", group="models")
     task: str | None = option(
         None,
-        "task whose labels and number of texts the model is held to; without it the model's own labels count",
+        "task whose labels and number of texts the model must have; without it the model's own labels are used",
         group="models",
     )
     label_map: str | None = shared.label_map("with --task: the model's")
@@ -62,9 +62,7 @@ class PredictConfig:
         "-", "file with one input a line, two texts separated by a tab; -: standard input", group="data"
     )
     output: str | None = option(None, "file for the answers; default: standard output", group="data")
-    batch_size: int = option(
-        32, "lines that are answered together; fewer where no more have arrived", low=1, group="data"
-    )
+    batch_size: int = option(32, "lines that are answered together; fewer if no more have arrived", low=1, group="data")
     max_length: int | None = shared.max_length("the task's, the run's or the model's")
     precision: str = shared.precision("the model", "fp32")
     json: bool = shared.as_json("one JSON object a line instead of a table with tabs")

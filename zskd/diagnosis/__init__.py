@@ -1,1 +1,1 @@
-"""What a teacher's output says before anything is distilled (`zskd diagnose`)."""
+"""`zskd diagnose`: signals in a teacher's answers, findings, and advice before distillation."""

@@ -1,4 +1,4 @@
-"""`zskd diagnose`: a teacher's answers on a transfer set, the signals in them, and what they advise."""
+"""`zskd diagnose`: label a transfer set, measure the signals in the answers, and advise."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from zskd.teacher.load import load_teacher
 from zskd.text.corpus import build_corpus
 from zskd.text.shaping import build_pools, text_columns
 from zskd.text.sources import find_sources
-from zskd.training.objective import class_cosines
+from zskd.training.targets import class_cosines
 from zskd.transfer.selection import teacher_logits
 
 logger = logging.getLogger(__name__)
 
-HELDOUT = 64  # shaping holds some documents out; nothing here uses them
+HELDOUT = 64  # shaping holds out some documents, which the diagnosis does not use
 
 
 def diagnose(config: DiagnoseConfig) -> dict[str, Any]:
-    """Diagnose a teacher, or the teacher of a run with its student; a run's result is kept in ``RUN/diagnosis.json``.
+    """Diagnose a teacher, or a run's teacher and student. The result of a run is written to ``RUN/diagnosis.json``.
 
     Returns:
         ``task``, ``labels`` (names, in the order of every list and matrix below), ``teacher`` (name), ``run`` (folder
-        or None), ``texts`` (number), ``queries_live`` (texts the teacher was asked for now);
+        or None), ``texts`` (number), ``queries_live`` (texts that the teacher answered in this call);
 
         ``signals``, see `zskd.diagnosis.signals`, where a *summary* is ``mean``, ``std``, ``p05``, ``p25``, ``p50``,
         ``p75``, ``p95``:
@@ -51,16 +51,16 @@ def diagnose(config: DiagnoseConfig) -> dict[str, Any]:
         - ``domain`` (None for two classes): ``entropy`` (summary, 1 = even), ``flatness``, ``similarity``
           (``output_layer``: cosines, None for a black box; ``predictions``: correlations);
         - ``classes``: ``share`` of the answers and mean ``probability``, per class;
-        - ``information``: 0 (all texts answered alike) to 1;
-        - ``separation``: per pair of classes ``classes`` (two indices), ``rows``, ``apart`` (0 to 1), ``separation`` (0
-          and more, least first; None for two classes);
+        - ``information``: 0 (all answers are equal) to 1;
+        - ``separation``: per pair of classes, smallest separation first: ``classes`` (two indices), ``rows``, ``apart``
+          (0 to 1), ``separation`` (0 or more; None for two classes);
         - ``levels``: ``domain`` and ``instance``, mean distances between the targets of kd, kd-pt and hard-label;
-        - ``rescaling``: gradient of kd over that of cross-entropy beside an ``untrained`` student (summary) and beside
+        - ``rescaling``: gradient of kd divided by that of cross-entropy, for an ``untrained`` student (summary) and for
           the run's ``student`` (summary or None);
         - ``calibration`` (None without labels): ``rows``, ``accuracy``, ``confidence``, ``ece``, ``bins`` as in
           `zskd.metrics.scores.reliability`;
 
-        ``findings``: list of ``name``, ``trouble`` (false: only worth knowing), ``message``, ``evidence`` (numbers);
+        ``findings``: list of ``name``, ``trouble`` (False for a mere note), ``message``, ``evidence`` (numbers);
         ``advice``: ``objective`` (None: do not distil), ``temperature``, ``why``.
 
     Raises:
@@ -121,7 +121,7 @@ def _cosines(teacher: Teacher) -> np.ndarray | None:
     try:
         return class_cosines(teacher.output_weights()).numpy()
     except InputError as error:
-        logger.info("classes are compared by predictions alone: %s", error)
+        logger.info("classes are compared by predictions only: %s", error)
         return None
 
 

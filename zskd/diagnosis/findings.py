@@ -1,7 +1,7 @@
-"""From signals to words: what is wrong with a teacher, and which objective to try first.
+"""From signals to findings: what is wrong with a teacher, and which objective to try first.
 
 The thresholds were set on small networks with a planted defect (`recipes.planted`, seeds below 20) and on the packaged
-adapters; `tests/diagnosis` holds them on other seeds.
+adapters; `tests/diagnosis` checks them on other seeds.
 """
 
 from __future__ import annotations
@@ -9,31 +9,31 @@ from __future__ import annotations
 import math
 from typing import Any
 
-INFORMATION = 0.1  # below: a constant teacher. Planted ones were at most 0.05, sound ones at least 0.31.
-SURE_SHARE = 0.55  # of rows above 0.99; more: over-confident. Planted at least 0.64, sound at most 0.42.
-MARGIN = 7.5  # 95 % quantile of the logits' margin under which smoothing is looked for; sound: 10 and more
-SEPARATION = 0.4  # below: two classes are one to the teacher. Planted at most 0.35, sound at least 0.45.
-APART = 0.7  # above, their probabilities differ clearly all the same
-PAIR_ROWS = 40  # answers of a pair, below which nothing is said about it
-BINARY_MASS = 0.02  # mean probability of all classes but two, below which the others are as good as absent
-LEVEL = 0.01  # mean total variation between two targets, below which they are the same
-CONFIDENT = 0.9  # mean confidence that a temperature is chosen for, where a teacher is over-confident
+INFORMATION = 0.1  # below: constant. Planted teachers had at most 0.05, sound ones at least 0.31.
+SURE_SHARE = 0.55  # share of rows above 0.99; above: over-confident. Planted at least 0.64, sound at most 0.42.
+MARGIN = 7.5  # 95 % quantile of the logits' margin; below: smoothing is looked for. Sound teachers had at least 10.
+SEPARATION = 0.4  # below: the teacher does not distinguish two classes. Planted at most 0.35, sound at least 0.45.
+APART = 0.7  # above: the probabilities of two classes differ clearly in spite of a small separation
+PAIR_ROWS = 40  # smallest number of answers of a pair that allows a finding
+BINARY_MASS = 0.02  # mean probability of all classes but two; below: the task is nearly binary
+LEVEL = 0.01  # mean total variation between two targets; below: they coincide
+CONFIDENT = 0.9  # mean confidence that a temperature should reach if a teacher is over-confident
 
 
 def flat_below(num_labels: int) -> float:
-    """The flatness under which a teacher seems smoothed; few classes leave little to be uneven."""
+    """The flatness below which a teacher seems smoothed; it is lower for few classes."""
     return min(0.15 * math.log2(num_labels), 0.33)
 
 
 def finding(name: str, trouble: bool, message: str, **evidence: Any) -> dict[str, Any]:
-    """One finding: a name, whether it is trouble or only worth knowing, a sentence, and the numbers behind it."""
+    """One finding: a name, whether it is a sign of trouble, a sentence, and its evidence in numbers."""
     return {"name": name, "trouble": trouble, "message": message, "evidence": evidence}
 
 
 def find(signals: dict[str, Any], labels: tuple[str, ...]) -> list[dict[str, Any]]:
     """Findings in the signals of `zskd.diagnosis.signals.measure`, trouble first.
 
-    Of a constant teacher nothing else is said: its other signals are those of one answer.
+    For a constant teacher there are no other findings, because all signals come from the same answer.
     """
     constant = _constant(signals, labels)
     if constant:
@@ -89,7 +89,7 @@ def _over_confident(signals: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _smoothed(signals: dict[str, Any], num_labels: int) -> list[dict[str, Any]]:
     if num_labels == 2:
-        return []  # two classes have no domain level; a low ceiling alone is also that of honest doubt
+        return []  # two classes have no domain level, and a small margin alone may also be honest doubt
     flatness, margin = signals["domain"]["flatness"], signals["instance"]["margin"]["p95"]
     if flatness >= flat_below(num_labels) or margin >= MARGIN:
         return []
@@ -122,10 +122,10 @@ def _notes(signals: dict[str, Any], labels: tuple[str, ...]) -> list[dict[str, A
 
 
 def advise(signals: dict[str, Any], found: list[dict[str, Any]], num_labels: int, pair: bool = False) -> dict[str, Any]:
-    """The first thing to try: ``objective`` (None: do not distil), ``temperature`` and ``why``.
+    """What to try first: ``objective`` (None: do not distil), ``temperature`` and ``why``.
 
     Args:
-        pair: whether the task's inputs are of two texts.
+        pair: whether the task's inputs have two texts.
     """
     names = {item["name"] for item in found}
     if "constant" in names:

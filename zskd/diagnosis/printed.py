@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-SHOWN_CLASSES = 8  # larger matrices are in the JSON alone
+SHOWN_CLASSES = 8  # larger matrices are in the JSON only
 
 
 def as_text(diagnosis: dict[str, Any]) -> str:
-    """The content of `zskd.diagnosis.diagnose.diagnose` in lines of at most about 100 characters, but for sentences."""
+    """The result of `zskd.diagnosis.diagnose.diagnose` as text for the terminal."""
     signals, labels = diagnosis["signals"], diagnosis["labels"]
     lines = [f"{diagnosis['teacher']} on {diagnosis['texts']} texts ({diagnosis['task']})", "", "instance"]
     lines += _instance(signals, labels)

@@ -1,7 +1,7 @@
 """The signals in a teacher's logits on a transfer set: pure functions of arrays, in float64.
 
-The levels are those of Tang et al. (2020): how sure the teacher is of an input (instance), how it shares the rest among
-the other classes (domain).
+The levels are those of Tang et al. (2020): how confident the teacher is (instance), and how it distributes the rest
+over the other classes (domain).
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import numpy as np
 from zskd.metrics.scores import reliability, softmax
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-HISTOGRAM = 20  # bars between an even guess (1/K) and 1
-CLASS_ROWS = 20  # answers of a class, below which it has no say in the flatness
-SURE = 0.99  # confidence above which hardly any rescaling is left
+HISTOGRAM = 20  # bars between a uniform guess (1/K) and 1
+CLASS_ROWS = 20  # classes with fewer answers are left out of the flatness
+SURE = 0.99  # confidence above which kd and cross-entropy hardly differ
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 16.0)
 
 
@@ -27,7 +27,7 @@ def summary(values: np.ndarray) -> dict[str, float]:
 
 
 def instance_signal(logits: np.ndarray) -> dict[str, Any]:
-    """How sure the teacher is, of logits ``(rows, num_labels)``.
+    """How confident the teacher is, from logits ``(rows, num_labels)``.
 
     Returns:
         ``confidence``: `summary` of the largest probability; ``sure``: share of rows above `SURE`; ``histogram``:
@@ -49,9 +49,9 @@ def instance_signal(logits: np.ndarray) -> dict[str, Any]:
 
 
 def rest_entropy(logits: np.ndarray) -> np.ndarray:
-    """Entropy ``(rows,)`` of the probabilities of all classes but the largest, renormalised, as a share of log(K - 1).
+    """Entropy ``(rows,)`` of the renormalised probabilities of all classes but the largest, as a share of log(K - 1).
 
-    It is 1 where the teacher finds the others equally wrong, as the target of label smoothing does.
+    It is 1 if all other classes are equally probable, as in the target of label smoothing.
 
     Args:
         logits: ``(rows, num_labels)`` with three classes or more.
@@ -64,11 +64,12 @@ def rest_entropy(logits: np.ndarray) -> np.ndarray:
 
 
 def flatness(logits: np.ndarray) -> float:
-    """How uneven the logits of the other classes are beside the margin: the median class's value, 0 for even ones.
+    """How uneven the logits of the other classes are relative to the margin; 0 if they are even.
 
-    Per answered class (with `CLASS_ROWS` or more) it is the median, over the half of its rows with the larger margin,
-    of the standard deviation of the other logits over the largest logit's distance from their mean. It does not change
-    with the temperature, so an unsure teacher is not taken for a smoothed one.
+    For each row, it is the standard deviation of the other logits, divided by the distance of the largest logit from
+    their mean. A class has the median over the half of its rows with the larger margin; the result is the median over
+    classes with at least `CLASS_ROWS` rows. It does not depend on the temperature, so an unsure teacher is not mistaken
+    for a smoothed one.
 
     Args:
         logits: ``(rows, num_labels)`` with three classes or more.
@@ -98,7 +99,7 @@ def logit_correlation(logits: np.ndarray) -> np.ndarray:
 
 
 def domain_signal(logits: np.ndarray, cosines: np.ndarray | None = None) -> dict[str, Any] | None:
-    """How the teacher relates classes; None for two classes, which leave nothing to relate.
+    """How the teacher relates classes; None for two classes.
 
     Args:
         logits: ``(rows, num_labels)``.
@@ -122,10 +123,10 @@ def domain_signal(logits: np.ndarray, cosines: np.ndarray | None = None) -> dict
 
 
 def information(logits: np.ndarray) -> float:
-    """What a text's output tells about it: mutual information of text and class as a share of log K, 0 to 1.
+    """Mutual information of text and predicted class, as a share of log K, 0 to 1.
 
-    It is the entropy of the mean prediction less the mean entropy of the predictions. Of a teacher that answers all
-    texts alike, sure or unsure, it is 0.
+    It is the entropy of the mean prediction minus the mean entropy of the predictions. It is 0 for a teacher that gives
+    all texts the same answer, confident or not.
     """
     p = softmax(logits)
     mean = p.mean(axis=0)
@@ -134,13 +135,13 @@ def information(logits: np.ndarray) -> float:
 
 
 def separations(logits: np.ndarray) -> list[dict[str, Any]]:
-    """How clearly each pair of classes is told apart where one of them is the answer, the least separated first.
+    """How clearly the teacher separates each pair of classes when it answers one of them; least separated first.
 
     Returns:
-        Per pair ``classes`` (two indices), ``rows`` (whose answer is one of them), ``apart``: the median over these of
-        |p_a - p_b| / (p_a + p_b), and ``separation``: the median of |z_a - z_b| over that of the larger's distance from
-        all other classes, which no temperature changes and which is near 0 for two classes that are one to the teacher.
-        Both are None without rows; ``separation`` also for a task of two classes.
+        Per pair: ``classes`` (two indices); ``rows`` whose answer is one of them; ``apart``, the median over these rows
+        of |p_a - p_b| / (p_a + p_b); and ``separation``, the median of |z_a - z_b| divided by the median distance of
+        the larger logit from all other classes. ``separation`` does not depend on the temperature and is near 0 if the
+        teacher does not distinguish the classes. Both are None without rows; ``separation`` also for two classes.
     """
     answers = logits.argmax(axis=1)
     found: list[dict[str, Any]] = []
@@ -161,11 +162,11 @@ def separations(logits: np.ndarray) -> list[dict[str, Any]]:
 
 
 def levels(logits: np.ndarray) -> dict[str, float]:
-    """How far apart the levels' targets are: mean total variation between them, 0 to 1.
+    """How far the targets of the levels are apart: the mean total variation between them, 0 to 1.
 
     Returns:
         ``domain``: between the teacher's distribution and KD-pt's, which has no class relations; ``instance``: between
-        KD-pt's and the plain class. Where one is near 0, the objectives that differ by it coincide.
+        KD-pt's and the plain class. If one is near 0, the objectives that differ by it coincide.
     """
     p = softmax(logits)
     rows, answers = np.arange(len(p)), p.argmax(axis=1)
@@ -179,11 +180,11 @@ def levels(logits: np.ndarray) -> dict[str, float]:
 
 
 def rescaling(logits: np.ndarray, student: np.ndarray | None = None) -> np.ndarray:
-    """Gradient of KD over that of cross-entropy in the teacher's class, ``(rows,)``, at T = 1 (Proposition 1).
+    """Gradient of KD divided by that of cross-entropy, for the teacher's class, ``(rows,)``, at T = 1 (Proposition 1).
 
     Args:
         logits: the teacher's ``(rows, num_labels)``.
-        student: the student's; None for one that knows nothing yet and finds all classes equally likely.
+        student: the student's; None for an untrained student, to which all classes are equally probable.
     """
     rows, answers = np.arange(len(logits)), logits.argmax(axis=1)
     q = np.full(len(logits), 1 / logits.shape[1]) if student is None else softmax(student)[rows, answers]

@@ -1,4 +1,4 @@
-"""Reading ``RUN/diagnosis.json`` back, for whoever shows it; needs neither torch nor a teacher."""
+"""Reading ``RUN/diagnosis.json``; this needs neither torch nor a teacher."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class _Maybe:
     shape: Any
 
 
-# A type stands for a value of it (float: any finite number), a list for a list of its one entry, a dict for one that
-# has these keys at least, `...` in it for whatever the key is called.
+# The expected shape: a type means a value of that type (float: any finite number), a list means a list of its entry, a
+# dict means a dict with at least these keys, and the key `...` means any key.
 _SUMMARY = dict.fromkeys(("mean", "std", "p05", "p25", "p50", "p75", "p95"), float)
 _DOMAIN = {
     "entropy": _SUMMARY,
@@ -58,10 +58,10 @@ _DIAGNOSIS = {
 
 
 def read_diagnosis(folder: Path) -> dict[str, Any] | None:
-    """What `zskd.diagnosis.diagnose.diagnose` kept in a run folder; None where there is nothing.
+    """The result of `zskd.diagnosis.diagnose.diagnose` in a run folder; None if there is none.
 
     Raises:
-        InputError: the file cannot be read, or lacks what this version writes.
+        InputError: the file cannot be read, or its content does not match this version.
     """
     found: dict[str, Any] | None = read_part(folder, FILE)
     if found is None:
@@ -78,7 +78,7 @@ def read_diagnosis(folder: Path) -> dict[str, Any] | None:
 
 
 def _wrong_value(found: Any, shape: Any, name: str) -> str | None:
-    """What in `found` is not of its shape, in words; None where all is well."""
+    """Describe the first value in `found` that does not match `shape`; None if all of it matches."""
     if isinstance(shape, _Maybe):
         return None if found is None else _wrong_value(found, shape.shape, name)
     if isinstance(shape, dict):
@@ -104,7 +104,7 @@ def _is(found: Any, kind: type) -> bool:
 
 
 def _wrong_size(labels: list[str], signals: dict[str, Any]) -> str | None:
-    """The first list or matrix that is not of the size that the labels ask for."""
+    """Describe the first list or matrix whose size does not match the number of labels; None if all match."""
     histogram = signals["instance"]["histogram"]
     if not histogram["shares"] or len(histogram["edges"]) != len(histogram["shares"]) + 1:
         return f"{len(histogram['edges'])} signals.instance.histogram.edges for {len(histogram['shares'])} shares"

@@ -1,1 +1,1 @@
-"""Scores after training, and the gate that a teacher passes before it."""
+"""The teacher gate before training, and scores after it."""

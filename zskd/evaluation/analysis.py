@@ -1,7 +1,4 @@
-"""Beyond one number: where student and teacher differ, how honest their confidence is, and how fast they answer.
-
-Content of ``RUN/analysis.json``, from which the report and the model card are made.
-"""
+"""Latency of teacher and student, part of ``RUN/analysis.json``, from which the report and the model card are made."""
 
 from __future__ import annotations
 
@@ -19,10 +16,10 @@ LATENCY_BATCH = 32
 
 
 def latency(classifier: Teacher, texts: tuple[list[str], ...], max_length: int) -> dict[str, Any]:
-    """How fast a classifier with weights answers on the device it is on, tokenization included, float32.
+    """How fast a classifier with weights answers on its device, tokenization included, in float32.
 
     Args:
-        texts: one or two lists of at least one text; they are repeated where there are too few.
+        texts: one or two lists of at least one text; they are repeated if there are too few.
 
     Returns:
         ``milliseconds``, the median time of one input asked alone; ``texts_per_second`` in batches of `LATENCY_BATCH`;
@@ -33,7 +30,7 @@ def latency(classifier: Teacher, texts: tuple[list[str], ...], max_length: int) 
 
 
 def time_answers(answers: Callable[[tuple[list[str], ...]], Any], texts: tuple[list[str], ...]) -> dict[str, float]:
-    """``milliseconds`` and ``texts_per_second`` of any function of one or two lists of texts; see `latency`."""
+    """``milliseconds`` and ``texts_per_second`` of a function of one or two lists of texts; see `latency`."""
 
     def seconds(rows: tuple[list[str], ...]) -> float:
         started = time.perf_counter()
@@ -43,7 +40,7 @@ def time_answers(answers: Callable[[tuple[list[str], ...]], Any], texts: tuple[l
     count = len(texts[0])
     single = [tuple([column[i % count]] for column in texts) for i in range(LATENCY_CALLS)]
     batch = tuple([column[i % count] for i in range(LATENCY_BATCH)] for column in texts)
-    seconds(batch)  # the first call pays for set-up
+    seconds(batch)  # the first call includes set-up
     alone = statistics.median(seconds(row) for row in single)
     together = min(seconds(batch) for _ in range(3))
     return {

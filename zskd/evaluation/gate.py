@@ -1,4 +1,4 @@
-"""The teacher gate: before anything is learnt, a packaged probe shows that the teacher does its task at all."""
+"""The teacher gate: before training, a probe checks that the teacher can do its task."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ logger = logging.getLogger(__name__)
 
 STANDARD_ERRORS = 2.0
 PHENOMENON = "phenomenon"
-MIN_PLAIN_ROWS = 50  # with fewer, every row of the probe decides
+MIN_PLAIN_ROWS = 50  # with fewer plain rows, all rows of the probe decide
 
 
 def check_teacher(task: Task, teacher: Teacher, max_length: int) -> dict[str, Any] | None:
-    """Score the teacher on the task's probe and refuse one at or below chance.
+    """Score the teacher on the task's probe and refuse a teacher that is not better than chance.
 
-    The probe's plain rows decide, where it marks them (column `PHENOMENON`): they show whether a teacher does its
-    task, the difficult ones how well. A small teacher can be far below chance on pairs written against word overlap
-    and yet do the task.
+    If the probe marks plain rows (column `PHENOMENON`), only these decide. They show whether a teacher can do its task;
+    the difficult rows show how well. A small teacher can be far below chance on pairs that were written against word
+    overlap, and still do the task.
 
     Returns:
-        The scores on the whole probe, with ``plain`` (rows and accuracy that decided) and the ``threshold`` that the
-        accuracy had to pass; None where the task has no probe.
+        The scores on the whole probe, with ``plain`` (rows and accuracy that decided) and the ``threshold`` for the
+        accuracy; None if the task has no probe.
 
     Raises:
         InputError: the accuracy is not above the majority class by `STANDARD_ERRORS` standard errors. A swapped
@@ -39,9 +39,7 @@ def check_teacher(task: Task, teacher: Teacher, max_length: int) -> dict[str, An
     """
     path = task.probe_path()
     if path is None:
-        logger.warning(
-            "teacher: %s has no probe, so nothing shows that the teacher does its task before it is asked", task.name
-        )
+        logger.warning("teacher: %s has no probe, so it is not checked whether the teacher can do its task", task.name)
         return None
     probe = read_labelled(task, path)
     predictions, labels = predict_classes(teacher, probe.texts, max_length, "fp32"), np.array(probe.labels)
@@ -55,7 +53,7 @@ def check_teacher(task: Task, teacher: Teacher, max_length: int) -> dict[str, An
         raise InputError(
             f"--teacher {teacher.name}: expected more than {threshold:.3f} accuracy on the {gate['rows']} plain rows "
             f"of the {task.name} probe (chance is {majority:.3f}), found {accuracy:.3f}; "
-            + ("its labels seem to be swapped: see --label-map" if swapped else "is it a teacher for this task?")
+            + ("its labels seem to be swapped; see --label-map" if swapped else "is it a teacher for this task?")
         )
     scores = score_predictions(task, predictions, probe.labels)
     logger.info("teacher: %.3f on the probe, %.3f on its plain rows", scores["accuracy"], accuracy)

@@ -29,11 +29,11 @@ from zskd.transfer.transfer_report import overlap
 
 logger = logging.getLogger(__name__)
 
-LATENCY_TEXTS = 32  # held-out inputs that latency is measured with
+LATENCY_TEXTS = 32  # number of held-out inputs for measuring latency
 
 
 def finished(run: RunFolder) -> dict[str, Any] | None:
-    """Metrics of a run that a resumed command finds complete, else None."""
+    """The metrics, if the run folder already holds the finished run, else None."""
     metrics: dict[str, Any] | None = read_part(run.path, "metrics.json")
     if metrics is not None:
         logger.info("%s holds the finished run; nothing to resume", run.path)
@@ -52,11 +52,11 @@ def _evaluation_sets(config: DistillConfig, task: Task) -> dict[str, Labelled]:
 
 @dataclass(frozen=True)
 class Scores:
-    """What the evaluation files gave.
+    """Scores of both models on the evaluation files.
 
     Attributes:
-        by_model: model (``teacher``, ``student``) -> evaluation set -> scores. The student's on an evaluation file
-            have ``overlap`` beside them: rows of which a text is also in the transfer set.
+        by_model: model (``teacher``, ``student``) -> evaluation set -> scores. The student's scores also have
+            ``overlap``: the number of rows of which a text is also in the transfer set.
         details: evaluation set -> model -> `zskd.metrics.scores.compare` against the labels.
     """
 
@@ -76,7 +76,7 @@ def score(
     """Score both models on the probe and on the evaluation files.
 
     Raises:
-        InputError: an evaluation file is not usable; the student is kept and the message says how to score it.
+        InputError: an evaluation file is not usable. The student is kept, and the message says how to score it.
     """
     scores: dict[str, dict[str, dict[str, Any]]] = {"teacher": {}, "student": {}}
     details: dict[str, dict[str, Any]] = {}
@@ -120,9 +120,9 @@ def analysis(
     """Content of ``analysis.json``.
 
     Args:
-        report: the report half of the held-out inputs.
+        report: the half of the held-out inputs that reports agreement.
         predicted: the teacher's and the student's logits ``(rows, num_labels)`` on it, in the task's order.
-        length: tokens of an input.
+        length: maximum length of an input, in tokens.
 
     Returns:
         ``labels``; ``heldout``, the student against the teacher's classes (`zskd.metrics.scores.compare`);
@@ -156,15 +156,15 @@ def retention(
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a finished walk knows.
+    """Everything that ``metrics.json`` is made from.
 
     Attributes:
-        record: as in the run's ``record.json``.
-        scores: of `score`.
-        agreed: of `zskd.metrics.scores.agreement`, on the report half of the held-out text.
-        queries: texts whose teacher logits were used.
-        single_tokens: tokens of the vocabulary that the teacher was shown to build the student.
-        live: how many of both were asked for in this run.
+        record: content of ``record.json``.
+        scores: `Scores.by_model`.
+        agreed: result of `zskd.metrics.scores.agreement` on the half of the held-out text that reports.
+        queries: number of texts whose teacher logits were used.
+        single_tokens: number of vocabulary tokens that the teacher read to build the student.
+        live: how many of both the teacher answered in this run; the rest came from the cache.
     """
 
     record: dict[str, Any]
@@ -179,9 +179,9 @@ class Outcome:
 
 
 def metrics(config: DistillConfig, task: Task, outcome: Outcome, run: RunFolder, *, zero_shot: bool) -> dict[str, Any]:
-    """Content of ``metrics.json``; the keys are the run's output contract.
+    """Content of ``metrics.json``. Its keys are part of zskd's public interface.
 
-    ``compression`` is None for a teacher whose size is not known.
+    ``compression`` is None if the teacher's size is not known.
     """
     record, scores, agreed, fitted = outcome.record, outcome.scores, outcome.agreed, outcome.fitted
     teacher, student = outcome.teacher, outcome.student
@@ -231,7 +231,7 @@ def metrics(config: DistillConfig, task: Task, outcome: Outcome, run: RunFolder,
 
 
 def table(metrics: dict[str, Any]) -> str:
-    """The closing table of a run."""
+    """The table that `zskd distill` prints at the end of a run."""
     lines = [f"{'':24}{'teacher':>12}{'student':>12}{'kept':>9}{'above chance':>14}"]
     size, ratio = metrics["teacher"]["parameters"], metrics["compression"]
     lines.append(

@@ -1,7 +1,4 @@
-"""Scores: GLUE's metrics, the score above chance, and agreement with the teacher.
-
-Everything here runs after training, except the teacher gate's look at the packaged probe.
-"""
+"""Scoring a classifier on labelled rows. It is used after training, and before it by the teacher gate on the probe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asking the Hugging Face Hub: what a name resolves to, and a plain answer when there is no network."""
+"""Asking the Hugging Face Hub for the commit of a name, with a clear error if there is no network."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from pathlib import Path
 
 from zskd.errors import InputError, RunError
 
-TIMEOUT = 5.0  # seconds; the client's own downloads retry for 23 s before they say there is no network
+TIMEOUT = 5.0  # seconds; the client's own downloads retry for 23 s before they report a missing network
 
 WAYS_ON = "without a network use `--config embedded` or local folders for --teacher, --student and --corpus"
 
 
 def is_local(name: str) -> bool:
-    """True where `name` is a path rather than a Hub id: it exists, or is spelled like a path."""
+    """True if `name` is a path and not a Hub id: it exists, or it is spelled like a path."""
     return Path(name).exists() or name.startswith((".", "~", os.sep)) or name.count("/") > 1
 
 
 def is_callable_name(name: str) -> bool:
-    """True for ``module:function``, which no folder and no Hub id is spelled like."""
+    """True if `name` is spelled ``module:function``."""
     module, colon, function = name.partition(":")
     identifiers = [*module.split("."), *function.split(".")]
     return bool(colon) and all(part.isidentifier() for part in identifiers) and not Path(name).exists()
 
 
 def cached_revision(repo_id: str, revision: str | None = None, filename: str = "config.json") -> str | None:
-    """Commit of the copy of `repo_id` in the Hugging Face cache, or None."""
+    """Commit of `repo_id` in the local Hugging Face cache, or None."""
     from huggingface_hub import try_to_load_from_cache
 
     found = try_to_load_from_cache(repo_id, filename, revision=revision)
@@ -33,12 +33,12 @@ def cached_revision(repo_id: str, revision: str | None = None, filename: str = "
 
 
 def resolve_revision(repo_id: str, revision: str | None, *, flag: str, repo_type: str = "model") -> str:
-    """Commit that `repo_id` at `revision` (default: its main branch) stands for now.
+    """The current commit of `repo_id` at `revision` (default: its main branch).
 
-    The Hub is asked; where it cannot be reached, a copy in the local cache answers.
+    If the Hub cannot be reached, the commit of a copy in the local cache is used.
 
     Raises:
-        InputError: no such repository or revision, no right to read it, or no network and no local copy.
+        InputError: the repository or revision does not exist or must not be read, or there is neither network nor copy.
         RunError: the Hub answered with an error of its own.
     """
     from huggingface_hub import HfApi
@@ -59,7 +59,7 @@ def resolve_revision(repo_id: str, revision: str | None, *, flag: str, repo_type
         if repo_type == "model" and (commit := cached_revision(repo_id, revision)):
             return commit
         raise InputError(
-            f"{flag} {repo_id}: the Hub cannot be reached and this machine holds no copy; {WAYS_ON}"
+            f"{flag} {repo_id}: the Hub cannot be reached and this machine has no copy; {WAYS_ON}"
         ) from error
     except HFValidationError as error:
         raise InputError(f"{flag} {repo_id}: neither a local path nor a Hub id (USER/NAME)") from error

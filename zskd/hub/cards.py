@@ -1,4 +1,4 @@
-"""Filling in a card template: metadata as YAML on top, Markdown below."""
+"""Rendering a card template: metadata as YAML on top, Markdown below."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def packaged_template(name: str) -> Path:
-    """Path of one of zskd's own templates."""
+    """Path of one of zskd's templates."""
     return Path(str(resources.files("zskd"))) / "assets" / name
 
 
 def cell(value: object) -> str:
-    """A text inside a Markdown table: one line, no column separator, no markup of its own."""
+    """Escape a text for a cell of a Markdown table: one line, no column separator, no markup."""
     text = " ".join(str(value).split())
     for mark in "\\`*_[]<>|":
         text = text.replace(mark, "\\" + mark)
@@ -26,18 +26,18 @@ def cell(value: object) -> str:
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    """A share in percent; a dash where there is none."""
+    """A share in percent; a dash for None."""
     return "-" if value is None else f"{100 * value:.{digits}f}"
 
 
 def render_card(template: Path, data: ModelCardData, **values: Any) -> ModelCard:
     """A model card from a Jinja template that begins with the metadata, ``{{ card_data }}`` between two ``---``.
 
-    Unlike `huggingface_hub.ModelCard.from_template`, a name that the template misspells is an error and not an
-    empty text.
+    Unlike in `huggingface_hub.ModelCard.from_template`, a misspelled name in the template is an error and not an empty
+    text.
 
     Raises:
-        InputError: the template cannot be read or rendered, or the result is no card.
+        InputError: the template cannot be read or rendered, or the result is not a card.
     """
     import jinja2
     from huggingface_hub import ModelCard

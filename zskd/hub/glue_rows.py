@@ -1,4 +1,4 @@
-"""The labelled rows of GLUE as the Hub has them."""
+"""The labelled rows of GLUE on the Hub."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which files of a folder are a saved model. Nothing that is not named here ever leaves this machine."""
+"""The list of files that make up a saved model. No other file of a folder is ever uploaded."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "se
 
 
 def model_files(folder: Path) -> list[Path]:
-    """Weights (safetensors), configuration and tokenizer of a model folder, sorted by name; other files stay.
+    """Weights (safetensors), configuration and tokenizer of a model folder, sorted by name.
 
     Raises:
-        InputError: one of the three is missing, or a file is a link, which could stand for anything.
+        InputError: one of the three is missing, or a file is a link, which could point anywhere.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: expected a model folder, found none")

@@ -1,4 +1,4 @@
-"""Requests to the Hugging Face Hub: which are sent again, and how a failure reads."""
+"""Requests to the Hugging Face Hub: retries, and messages for failures."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-ATTEMPTS = 4  # of a request that the Hub asks to repeat; its client repeats uploads, but not commits
+ATTEMPTS = 4  # of a request that the Hub asks to repeat; its client retries uploads, but not commits
 LONGEST_WAIT = 60.0  # seconds
 
 T = TypeVar("T")
 
 
 def patiently(call: Callable[[], T]) -> T:
-    """The answer to a request that may be repeated, repeated where the Hub asks for it."""
+    """Send a request that may be repeated, and retry it if the Hub asks for that."""
     from huggingface_hub.errors import HfHubHTTPError
     from huggingface_hub.utils import httpx
 
@@ -29,7 +29,7 @@ def patiently(call: Callable[[], T]) -> T:
 
 
 def pause(error: Exception, attempt: int) -> float | None:
-    """Seconds after which a failed request is sent again, None where it is not."""
+    """Seconds after which a failed request is retried; None if it is not."""
     from huggingface_hub.errors import HfHubHTTPError
     from huggingface_hub.utils import httpx
 
@@ -40,7 +40,7 @@ def pause(error: Exception, attempt: int) -> float | None:
         asked = error.response.headers.get("Retry-After", "")
         wait = float(asked) if asked.isdigit() else wait
     elif isinstance(error, httpx.ConnectError):
-        return None  # no network; waiting seconds does not mend that
+        return None  # no network; a retry would not help
     return wait if attempt + 1 < ATTEMPTS and wait <= LONGEST_WAIT else None
 
 
@@ -65,5 +65,5 @@ def failure(error: BaseException, token: str) -> str:
 
 
 def one_line(error: object, token: str) -> str:
-    """What an error says, in one line without the token."""
+    """The message of an error, in one line without the token."""
     return " ".join(str(error).split()).replace(token, "[token]")

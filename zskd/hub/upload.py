@@ -1,6 +1,6 @@
-"""Writing to the Hugging Face Hub: one commit that holds exactly the files named, or none.
+"""Writing to the Hugging Face Hub: one commit with exactly the given files, or none.
 
-The token goes into request headers and nowhere else; it is cut out of every message that comes back.
+The token is sent in request headers only, and removed from every message that comes back.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-EMPTY = {".gitattributes"}  # what a new repository holds
+EMPTY = {".gitattributes"}  # the files of a new repository
 CARD = "README.md"
 
 Content = Path | bytes
 
 
 def check_repo_id(repo_id: str, *, flag: str) -> None:
-    """Raise InputError unless `repo_id` has the form USER/NAME; nothing is asked."""
+    """Raise InputError unless `repo_id` has the form USER/NAME; sends no request."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
@@ -43,10 +43,10 @@ def check_repo_id(repo_id: str, *, flag: str) -> None:
 
 
 def read_token(token_file: str | None = None) -> str:
-    """The token of a file, else of ``HF_TOKEN``, else of ``hf auth login``.
+    """The token from a file, else from ``HF_TOKEN``, else from ``hf auth login``.
 
     Raises:
-        InputError: there is none, or it is nothing that can be sent. The message never shows it.
+        InputError: there is none, or it contains characters that cannot be sent. The message never shows it.
     """
     from huggingface_hub import errors, get_token
 
@@ -73,7 +73,7 @@ def check_access(repo_id: str, token: str, *, flag: str) -> None:
     """Ask the Hub whose token this is.
 
     Raises:
-        InputError: the Hub does not know it, it can only read, or the Hub cannot be reached.
+        InputError: the Hub does not accept the token, the token can only read, or the Hub cannot be reached.
         RunError: the Hub answered with an error of its own.
     """
     from huggingface_hub import HfApi
@@ -98,7 +98,7 @@ def check_access(repo_id: str, token: str, *, flag: str) -> None:
 
 @dataclass(frozen=True)
 class _Target:
-    """A branch of a repository, and the client that writes to it."""
+    """A branch of a repository, with a client for it."""
 
     api: HfApi
     repo_id: str
@@ -106,7 +106,7 @@ class _Target:
     token: str
 
     def head(self) -> ModelInfo | None:
-        """What the repository holds now, None where there is none."""
+        """The repository's newest commit and its files; None if it does not exist."""
         from huggingface_hub.errors import RepositoryNotFoundError
 
         try:
@@ -127,19 +127,19 @@ def upload(
     revision: str | None = None,
     flag: str = "--repo-id",
 ) -> CommitInfo:
-    """Put `files` into a model repository with one commit, and see that they arrived.
+    """Put `files` into a model repository with one commit, and check that they arrived.
 
-    A repository that does not exist is created. What else lies in an existing one stays.
+    A repository that does not exist is created. Other files in an existing repository stay.
 
     Args:
         files: path in the repository -> local path or bytes.
-        public: visibility of a new repository; an existing one that is public is refused unless this is True, or None,
-            which leaves an existing one as it is (a new one is private).
-        known: the commit that may be built upon.
-        overwrite: build upon any commit.
+        public: visibility of a new repository. If False, an existing public repository is refused. None accepts any
+            existing repository and makes a new one private.
+        known: the commit that the new one may be based on.
+        overwrite: allow any base commit.
 
     Raises:
-        InputError: a file holds the token, or the repository is not to be written to; nothing was uploaded.
+        InputError: a file contains the token, or the repository must not be written to; nothing was uploaded.
         RunError: the upload failed; the message says what arrived.
     """
     from huggingface_hub import HfApi
@@ -147,7 +147,7 @@ def upload(
 
     for name, content in files.items():
         if not name.endswith(".safetensors") and token.encode() in _bytes(content):
-            raise InputError(f"{name}: holds the token; nothing was uploaded")
+            raise InputError(f"{name}: contains the token; nothing was uploaded")
     target = _Target(HfApi(token=token), repo_id, revision, token)
     shown, before = f"{flag} {repo_id}", None
     try:
@@ -168,7 +168,7 @@ def upload(
 
 
 def _check_card(shown: str, text: str, token: str) -> None:
-    """Raise InputError where the Hub does not accept a card's metadata; it is asked before anything is created."""
+    """Raise InputError if the Hub does not accept a card's metadata. Called before anything is created."""
     from huggingface_hub import ModelCard
 
     try:
@@ -182,7 +182,7 @@ def _check_card(shown: str, text: str, token: str) -> None:
 
 
 def _check_head(shown: str, head: ModelInfo, *, public: bool | None, known: str | None, overwrite: bool) -> None:
-    """Raise InputError where the repository is more public than asked for, or holds what nobody here knows."""
+    """Raise InputError if the repository is more public than asked for, or its newest commit is unknown here."""
     if public is False and head.private is False:
         raise InputError(
             f"{shown}: exists and is public; pass --public to publish there, or make it private on the Hub first; "
@@ -200,7 +200,7 @@ def _check_head(shown: str, head: ModelInfo, *, public: bool | None, known: str 
 
 
 def _commit(target: _Target, files: Mapping[str, Content], parent: str, message: str) -> CommitInfo:
-    """One commit on top of `parent`, however often it has to be sent."""
+    """Make one commit on top of `parent`, with retries."""
     from huggingface_hub import CommitInfo, CommitOperationAdd
     from huggingface_hub.errors import HfHubHTTPError
     from huggingface_hub.utils import httpx
@@ -215,7 +215,7 @@ def _commit(target: _Target, files: Mapping[str, Content], parent: str, message:
                 parent_commit=parent,
             )
         except (HfHubHTTPError, httpx.TransportError) as error:
-            # The commit may have been made and the answer lost; sent again it would be refused, for its parent.
+            # The commit may have been made and its answer lost. A retry would then be refused because of its parent.
             head = target.head()
             if head is not None and head.sha != parent and not _not_there(head, files):
                 url = f"{target.api.endpoint}/{target.repo_id}/commit/{head.sha}"
@@ -229,7 +229,7 @@ def _commit(target: _Target, files: Mapping[str, Content], parent: str, message:
 
 
 def _not_there(head: ModelInfo | None, files: Mapping[str, Content]) -> list[str]:
-    """Names of `files` that a repository does not hold with the same bytes."""
+    """Names of `files` that are not in a repository with the same bytes."""
     held = {entry.rfilename: entry for entry in (head.siblings if head is not None else None) or []}
     missing = []
     for name, content in files.items():
@@ -253,7 +253,7 @@ def _what_arrived(target: _Target, before: ModelInfo | None, files: Mapping[str,
     try:
         head = target.head()
     except (httpx.HTTPError, OSError):
-        return "what arrived could not be asked; look at the repository before publishing again"
+        return "whether files arrived is unknown; look at the repository before publishing again"
     if head is None:
         return "nothing arrived, there is no such repository"
     if before is not None and head.sha == before.sha:

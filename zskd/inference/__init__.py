@@ -1,1 +1,1 @@
-"""A finished student in use: loading it, answering, exporting."""
+"""Using a finished student: loading, predicting, exporting."""

@@ -1,4 +1,4 @@
-"""Writing a student as ONNX, for runtimes without torch, with a check that it still gives the same answers."""
+"""Exporting a student to ONNX, for runtimes without torch, with a check that its answers stay the same."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from zskd.tasks.labelled import Labelled
 logger = logging.getLogger(__name__)
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
-TOLERANCE = 1.0e-4  # largest difference of a logit from PyTorch's
-FLOAT, INT8 = "model.onnx", "model_quantized.onnx"  # names that ONNX loaders for the Hub look for
+TOLERANCE = 1.0e-4  # largest allowed difference between a logit and PyTorch's
+FLOAT, INT8 = "model.onnx", "model_quantized.onnx"  # file names that ONNX loaders for the Hub expect
 
 Texts = tuple[list[str], ...]
 Answer = Callable[[Texts], np.ndarray]
@@ -44,7 +44,7 @@ def missing_packages() -> list[str]:
 
 
 class _Logits(torch.nn.Module):
-    """A classifier that takes its inputs in order and gives its logits alone."""
+    """A classifier that takes positional inputs and returns its logits only."""
 
     def __init__(self, model: PreTrainedModel, names: list[str]) -> None:
         super().__init__()
@@ -60,15 +60,15 @@ def write_onnx(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path:
     """Write a classifier with free batch and sequence axes.
 
     Raises:
-        RunError: torch cannot translate this architecture.
+        RunError: torch cannot export this architecture.
     """
-    # A copy on the CPU: the exporter moves and traces what it is given.
+    # A copy on the CPU, because the exporter moves and traces the model it is given.
     model = copy.deepcopy(model).cpu().float().eval()
     names = list(tokenizer.model_input_names)
-    # Two rows of different lengths, so that neither axis is taken for a constant and the mask is not all ones.
+    # Two rows of different lengths, so that no axis is taken for a constant and the mask is not all ones.
     example = tokenizer(["one of them", "one of them and quite a few words more"], padding=True, return_tensors="pt")
     free = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence", min=2, max=tokenizer.model_max_length)}
-    if tokenizer.model_max_length > 1 << 16:  # a tokenizer that knows no limit
+    if tokenizer.model_max_length > 1 << 16:  # a tokenizer without a limit
         free[1] = torch.export.Dim("sequence", min=2)
     level = logging.getLogger("torch.onnx").level
     try:
@@ -94,25 +94,25 @@ def write_onnx(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path:
 
 
 def quantize(source: Path, target: Path) -> None:
-    """Weights as int8, a scale per output channel; activations are quantized as they come (dynamic quantization)."""
+    """Quantize weights to int8 with a scale per output channel; activations are quantized at run time."""
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     model = onnx.load(source)
-    # The quantizer turns some weights round and then trips over the shapes that the exporter wrote down for them.
+    # The quantizer transposes some weights, and then fails because of the shapes that the exporter recorded for them.
     del model.graph.value_info[:]
 
     root = logging.getLogger()
     level = root.level
     try:
-        root.setLevel(logging.ERROR)  # it advises a preparation that changes nothing here
+        root.setLevel(logging.ERROR)  # it recommends a preprocessing step that changes nothing here
         quantize_dynamic(model, target, weight_type=QuantType.QInt8, per_channel=True)
     finally:
         root.setLevel(level)
 
 
 def onnx_answers(path: Path, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Answer:
-    """A function that gives the logits ``(rows, num_labels)`` of an ONNX file on the CPU, in batches as PyTorch's."""
+    """A function that returns the logits ``(rows, num_labels)`` of an ONNX file on the CPU, batched as with PyTorch."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -136,7 +136,7 @@ def onnx_answers(path: Path, tokenizer: PreTrainedTokenizerBase, max_length: int
 
 
 def parity_texts(texts: int, max_length: int) -> list[Texts]:
-    """Batches of several sizes and lengths, rows of a batch of different lengths, from one word to over the limit."""
+    """Batches of several sizes, with rows of different lengths from one word to beyond the limit."""
 
     words = _SENTENCE.split()
 
@@ -157,21 +157,21 @@ def largest_difference(one: Answer, other: Answer, batches: list[Texts]) -> floa
 def export_onnx(
     saved: Saved, folder: Path, *, int8: bool = False, data: Labelled | None = None, data_name: str = ""
 ) -> dict[str, Any]:
-    """Write ``model.onnx``, the quantized one, tokenizer, configuration and ``export.json`` into a new folder.
+    """Write ``model.onnx``, optionally a quantized model, tokenizer, configuration and ``export.json`` into a folder.
 
     Args:
         int8: also write `INT8`.
-        data: labelled rows that all models answer, for agreement and scores.
-        data_name: what to call them.
+        data: labelled rows for agreement and scores of all models.
+        data_name: name of `data` in ``export.json``.
 
     Returns:
-        Content of ``export.json``: ``largest_difference`` of a logit from PyTorch's, ``tolerance``, ``threads``,
-        ``data``, and per model ``bytes``, ``milliseconds``, ``texts_per_second``, and where there is data
-        ``agreement`` with PyTorch and ``scores``.
+        Content of ``export.json``: ``largest_difference`` between a logit and PyTorch's, ``tolerance``, ``threads``,
+        ``data``, and per model ``bytes``, ``milliseconds``, ``texts_per_second`` and, with data, ``agreement`` with
+        PyTorch and ``scores``.
 
     Raises:
-        InputError: a callable, which shows no weights.
-        RunError: the architecture cannot be written, or the written model gives other logits; nothing is left.
+        InputError: the classifier is a callable, which has no weights.
+        RunError: the architecture cannot be exported, or the exported logits differ; nothing is written.
     """
     classifier = saved.classifier.require_weights(f"zskd export {saved.classifier.name}")
     tokenizer = classifier.tokenizer
@@ -182,7 +182,7 @@ def export_onnx(
         return classifier.logits(texts, max_length=max_length)
 
     def answers_of(path: Path) -> Answer:
-        """Logits of an ONNX file, whose classes are the model's, in the same order as PyTorch's."""
+        """Logits of an ONNX file in the task's class order, like PyTorch's."""
         answers = onnx_answers(path, tokenizer, max_length)
         return lambda texts: classifier.in_task_order(answers(texts))
 
@@ -196,8 +196,8 @@ def export_onnx(
         difference = largest_difference(torch_answers, models["ONNX"], batches)
         if not difference <= TOLERANCE:  # NaN too
             raise RunError(
-                f"{classifier.name}: the ONNX model's logits differ from PyTorch's by up to {difference:.2g}, allowed "
-                f"is {TOLERANCE:.0e}; nothing was written"
+                f"{classifier.name}: expected logits of the ONNX model within {TOLERANCE:.0e} of PyTorch's, found a "
+                f"difference of {difference:.2g}; nothing was written"
             )
         logger.info("logits differ from PyTorch's by at most %.1e", difference)
         if int8:
@@ -225,7 +225,7 @@ def export_onnx(
 
 
 def _compare(saved: Saved, models: dict[str, Answer], data: Labelled) -> dict[str, dict[str, Any]]:
-    """Per model its agreement with the first one, and its scores where the task is known."""
+    """Agreement of each model with the first one, and its scores if the task is known."""
     found = {name: answers(data.texts).argmax(axis=1) for name, answers in models.items()}
     first = next(iter(found.values()))
     compared: dict[str, dict[str, Any]] = {}
@@ -237,7 +237,7 @@ def _compare(saved: Saved, models: dict[str, Answer], data: Labelled) -> dict[st
 
 
 def table(results: dict[str, Any]) -> str:
-    """The results for people."""
+    """The results as a table for people."""
     scored = any("scores" in entry for entry in results["models"].values())
     agreed = results["data"] is not None
     lines = [

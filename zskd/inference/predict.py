@@ -1,4 +1,4 @@
-"""Answers for lines of text as they arrive: label and probabilities, in the order of the lines."""
+"""Predicting labels and probabilities for lines of text as they arrive, in the order of the lines."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from zskd.metrics.scores import softmax
 
 logger = logging.getLogger(__name__)
 
-CHUNK = 1 << 16  # bytes that are asked for at once; what has arrived is answered without waiting for the rest
-DIGITS = 6  # of a probability
+CHUNK = 1 << 16  # bytes per read; lines that have arrived are answered without waiting for more
+DIGITS = 6  # decimal places of a probability
 
 Row = tuple[str, ...]
 
 
 def _arriving(stream: BufferedIOBase) -> Iterator[list[bytes]]:
-    """Whole lines, as many as one read brings; a last line without an end counts."""
+    """Yield the whole lines of each read; a last line without a line break counts too."""
     rest = b""
     while chunk := stream.read1(CHUNK):
         *lines, rest = (rest + chunk).split(b"\n")
@@ -34,15 +34,15 @@ def _arriving(stream: BufferedIOBase) -> Iterator[list[bytes]]:
 
 
 def read_rows(stream: BufferedIOBase, name: str, texts: int | None, reason: str, size: int) -> Iterator[list[Row]]:
-    """Batches of at most `size` rows; a batch is not kept waiting for lines that have not arrived.
+    """Yield batches of at most `size` rows, without waiting for lines that have not arrived.
 
     Args:
-        name: of the file, for messages.
-        texts: texts of an input; None: as many as the first line has.
-        reason: what says so.
+        name: name of the file, for messages.
+        texts: number of texts of an input; None to take that of the first line.
+        reason: where `texts` comes from, for messages.
 
     Raises:
-        InputError: a line is not UTF-8 or has another number of columns; rows before it have been handed out.
+        InputError: a line is not UTF-8 or has another number of columns; rows before it have been yielded.
     """
     number = 0
     for lines in _arriving(stream):
@@ -53,7 +53,7 @@ def read_rows(stream: BufferedIOBase, name: str, texts: int | None, reason: str,
                 row = _parse(line, f"{name}, line {number}", first=number == 1)
                 if texts is None:
                     texts, reason = len(row), "the first line"
-                    logger.info("nothing says how many texts the model reads; the first line has %d", texts)
+                    logger.info("the model does not say how many texts it reads; the first line has %d", texts)
                 if len(row) != texts or len(row) > 2:
                     raise InputError(_wrong_columns(f"{name}, line {number}", len(row), texts, reason))
             except InputError:
@@ -101,11 +101,11 @@ def predict(
 ) -> int:
     """Answer every line of `stream`; `write` is called once per batch with whole lines.
 
-    A line of the answer is the label and the probability of each class, separated by tabs below a header line, or a
-    JSON object. An empty line is an empty text, so that line numbers go together.
+    A line of output has the label and the probability of each class, separated by tabs below a header line, or is a
+    JSON object. An empty line counts as an empty text, so that input and output lines correspond.
 
     Returns:
-        How many lines were answered.
+        The number of lines answered.
 
     Raises:
         InputError: see `read_rows`; the lines before the wrong one have been answered.

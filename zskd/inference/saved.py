@@ -1,4 +1,4 @@
-"""A saved classifier without being told its task: from its configuration labels and texts, the rest from its run."""
+"""Loading a saved classifier without naming its task, which its ``config.json`` and its run describe."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from zskd.teacher.load import load_teacher
 
 logger = logging.getLogger(__name__)
 
-LONGEST = 512  # tokens, where neither task nor model say less
+LONGEST = 512  # maximum length in tokens, if neither task nor model have a lower one
 
 
 @dataclass(frozen=True)
 class Saved:
-    """A classifier that is ready to answer.
+    """A loaded classifier.
 
     Attributes:
-        labels: names of its classes, in the order of the logits that it hands out.
-        texts: how many texts an input has; None where neither task, run nor ``config.json`` says so.
-        reason: what says how many texts there are, for messages.
+        labels: names of its classes, in the order of its logits.
+        texts: number of texts of an input; None if neither task, run nor ``config.json`` tell.
+        reason: where `texts` comes from, for messages.
         max_length: tokens; longer inputs are cut.
-        task: its task, where it is known.
+        task: its task, or None if it is not known.
     """
 
     classifier: Teacher
@@ -43,32 +43,32 @@ class Saved:
 
 
 def recorded_task(record: dict[str, Any]) -> Task | None:
-    """The task of a run's ``record.json``; None where an older zskd did not write it."""
+    """The task of a run's ``record.json``; None if an older version of zskd did not record it."""
     definition = record.get("task")
     if not isinstance(definition, dict):
         return None
     try:
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in definition.items()}
         return Task(**values)
-    except TypeError:  # of a zskd whose tasks had other attributes
+    except TypeError:  # recorded by a version whose tasks had other attributes
         return TASKS.get(str(definition.get("name")))
 
 
 def _run_of(folder: Path) -> tuple[Task | None, int | None]:
-    """Task and input length of the run that a student's folder lies in."""
+    """Task and maximum length of the run that a student's folder belongs to."""
     if folder.name != "student":
         return None, None
     try:
         record, options = read_part(folder.parent, "record.json"), read_part(folder.parent, "config.yaml")
     except InputError:
-        return None, None  # a folder like any other
+        return None, None  # not a student's folder
     if record is None or options is None:
         return None, None
     return recorded_task(record), options.get("max_length")
 
 
 def student_folder(name: str) -> str:
-    """`name`, or ``RUN/student`` where it names a run folder.
+    """`name`, or ``RUN/student`` if it names a run folder.
 
     Raises:
         InputError: the run has no student yet.
@@ -90,14 +90,14 @@ def load_saved(
     max_length: int | None = None,
     cache_dir: str | None = None,
 ) -> Saved:
-    """Load a classifier from a run folder, a model folder or the Hub, on the device where models run.
+    """Load a classifier from a run folder, a model folder or the Hub, onto the device where models run.
 
     Args:
-        task_name: puts the labels into this task's words and order, and says how many texts an input has.
-        max_length: overrules what the task, the run or the model say.
+        task_name: a task whose label names, label order and number of texts are used.
+        max_length: overrides that of the task, the run or the model.
 
     Raises:
-        InputError: it cannot be loaded, or has other labels than the task.
+        InputError: the classifier cannot be loaded, or its labels are not the task's.
     """
     cache, name = cache_root(cache_dir), student_folder(name)
     if task_name:
@@ -110,7 +110,7 @@ def load_saved(
     known, length = _run_of(Path(name).expanduser())
     texts, reason = recorded_texts(model.config.to_dict(), f"{flag} {name}"), f"{TEXTS_FIELD} in its config.json"
     if known is not None and (tuple(known.labels) != labels or texts not in (None, len(known.text_columns))):
-        known = None  # another model was put into the folder
+        known = None  # the folder contains another model by now
     if known is not None:
         texts, reason = len(known.text_columns), f"{Path(name).parent / 'record.json'} says {known.name}"
     limits = (usable_positions(model.config.to_dict()), tokenizer.model_max_length, LONGEST)

@@ -1,7 +1,7 @@
-"""The class balance of the transfer set: inputs of classes that the teacher predicts rarely are repeated.
+"""The class balance of the transfer set: inputs of classes that the teacher rarely predicts are repeated.
 
-A student that sees one class three times as often as another takes what it is unsure of for that class
-(docs/measurements.md). Nothing that was paid for with a query is dropped.
+A student that sees one class three times as often as another prefers that class wherever it is unsure
+(docs/measurements.md). No labelled input is dropped, because each one has cost a query.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class ClassBalance(Method):
 
 
 def _repeated(rows: np.ndarray, classes: np.ndarray, weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Rows in proportion to the weight of their class, each at least once.
+    """Repeat rows in proportion to the weight of their class; each row appears at least once.
 
     Args:
         weights: ``(num_labels,)``, above 0 for every class of `classes`.
@@ -77,11 +77,11 @@ def _repeated(rows: np.ndarray, classes: np.ndarray, weights: np.ndarray, rng: n
 
 
 def _largest_cap(counts: np.ndarray, share: float) -> int:
-    """The most rows that every class may have so that none has more than `share` of all; 0 if none can."""
+    """The largest number of rows per class at which no class has more than `share` of all rows; 0 if there is none."""
     low, high = 0, int(counts.max())
     if high <= share * counts.sum() + 1e-9:
         return high
-    # With a larger cap the capped classes' share only grows, so the largest that holds is found by halving.
+    # The share of the capped classes grows with the cap, so bisection finds the largest cap that holds.
     while low < high:
         middle = (low + high + 1) // 2
         holds = middle <= share * np.minimum(counts, middle).sum() + 1e-9

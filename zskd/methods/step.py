@@ -1,4 +1,4 @@
-"""Where the rows of a micro-batch stand in a run: what a method's hooks are told of a step."""
+"""`Step`, which tells the hooks of a method where the rows of a micro-batch stand in a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from transformers import PreTrainedModel
 
 from zskd.system.processes import gather
-from zskd.system.seeds import Stream, generator
+from zskd.system.seeds import Stream, generator, word
 from zskd.teacher.live import LiveTeacher
 
 
@@ -25,14 +25,15 @@ class Step:
         total: optimizer steps of the run.
         seed: the run's.
         places: ``(batch,)`` int, places of the rows in the step's whole batch, over micro-batches and processes.
-        size: rows of the whole batch.
+        size: rows of the whole batch when it is full; the last of an epoch may have fewer.
         whole: rows of the whole batch that are meant; `size`, but for the result of `at`.
         micro: number of this micro-batch within the step, from 0.
         micros: micro-batches of this step in every process.
         processes: that share the batch.
         training: False where the student is evaluated; a method then has no part but `Method.logits`.
         progress: how much of what a method has planned is over, 0 to 1.
-        student: not wrapped; None where a method works without one.
+        method: whose hook is called; it has random numbers of its own.
+        student: not wrapped, in training mode while training; None where a method works without one.
         teacher: the live teacher, where the trainer was given one with weights.
         accelerator: of the trainer; None outside of one.
 
@@ -56,6 +57,7 @@ class Step:
     processes: int = 1
     training: bool = True
     progress: float = 0.0
+    method: str = ""
     student: PreTrainedModel | None = field(default=None, repr=False)
     teacher: LiveTeacher | None = field(default=None, repr=False)
     accelerator: Accelerator | None = field(default=None, repr=False)
@@ -79,13 +81,18 @@ class Step:
         """
         return replace(self, places=self.places[rows], whole=whole, progress=progress)
 
-    def rng(self, place: int, stream: Stream = Stream.METHOD) -> np.random.Generator:
-        """The random generator of a row.
+    def rng(self, place: int, stream: Stream = Stream.METHOD, use: str = "") -> np.random.Generator:
+        """The random generator of a row: of this run, step, place and, in the stream `Stream.METHOD`, method.
+
+        Every call gives it from its beginning. A method that draws in several hooks gives each a `use`, or it draws the
+        same numbers twice.
 
         Args:
             place: in the whole batch (one of `places`).
+            use: what the numbers are for, where a method has several uses.
         """
-        return generator(stream, self.seed, self.number, int(place))
+        name = f"{self.method}/{use}" if stream == Stream.METHOD else use
+        return generator(stream, self.seed, self.number, int(place), *([word(name)] if name else []))
 
     def gather(self, values: list[Any]) -> list[Any]:
         """The values of all processes, one list after the other."""

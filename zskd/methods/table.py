@@ -1,4 +1,4 @@
-"""From a run's options to its methods; their code is imported when it is needed."""
+"""Make the methods that a run's options ask for; their code is imported only when it is needed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zskd.methods.method import Method
 # Name -> module:class. Every class takes ``options=``, the values of its dataclass in `zskd.config.methods`.
 CODE = {
     "class-balance": "zskd.methods.class_balance:ClassBalance",
-    "adversarial": "zskd.methods.adversarial.method:Adversarial",
+    "adversarial": "zskd.methods.adversarial.adversary:Adversarial",
 }
 
 

@@ -1,1 +1,1 @@
-"""Loading, aligning and building the two models."""
+"""Models and tokenizers: loading, label alignment, adapters, backbones, entry points and bulk inference."""

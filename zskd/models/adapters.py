@@ -1,4 +1,4 @@
-"""LoRA adapters: new ones, ones that start from another, and the small files they are kept in."""
+"""LoRA adapters: making new ones, starting from another one, and saving them as small files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LORA_TARGETS = ["query", "key", "value", "dense"]
 
 
 def new_adapter(model: PreTrainedModel, rank: int) -> PeftModel:
-    """Put untrained LoRA matrices of a rank on every linear map of a classifier; its head is trained too."""
+    """Add untrained LoRA matrices to every linear map of a classifier; its head is trained too."""
     config = LoraConfig(
         task_type=TaskType.SEQ_CLS, r=rank, lora_alpha=2 * rank, lora_dropout=0.1, target_modules=LORA_TARGETS
     )
@@ -33,10 +33,10 @@ def new_adapter(model: PreTrainedModel, rank: int) -> PeftModel:
 
 
 def start_from(model: PeftModel, folder: Path) -> None:
-    """Put another adapter's matrices into a new one; the head stays new, for the labels may differ.
+    """Copy another adapter's matrices into a new one. The head stays new, because the labels may differ.
 
     Raises:
-        InputError: the adapter has matrices of other names or shapes.
+        InputError: the adapter's matrices have other names or shapes.
     """
     saved = load_file(folder / "adapter_model.safetensors")
     wanted = get_peft_model_state_dict(model, save_embedding_layers=False)
@@ -48,10 +48,10 @@ def start_from(model: PeftModel, folder: Path) -> None:
 
 
 def save_adapter(model: PeftModel, folder: Path, base: str) -> None:
-    """Adapter in float16 with the upstream name of its backbone and the label names beside it."""
+    """Save an adapter in float16, with the upstream name of its backbone and the label names."""
     known = {b.name: b.repo_id for b in BACKBONES.values()} | {"embedded": BACKBONES["minilm-l6"].repo_id}
     model.peft_config["default"].base_model_name_or_path = known.get(base, base)
-    # Word embeddings are not trained; looking for that in the backbone's files would ask the Hub.
+    # Word embeddings are not trained. To find that out by itself, peft would ask the Hub.
     model.save_pretrained(folder, save_embedding_layers=False)
     weights = folder / "adapter_model.safetensors"
     save_file({k: v.to(torch.float16) for k, v in load_file(weights).items()}, weights, metadata={"format": "pt"})

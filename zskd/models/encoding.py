@@ -5,8 +5,8 @@ from __future__ import annotations
 from transformers import BatchEncoding
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-LETTERS_PER_TOKEN = 64  # no ordinary token stands for more
-WORDS_PER_TOKEN = 4  # texts are shortened to this many words for every token they may have
+LETTERS_PER_TOKEN = 64  # no ordinary token is longer
+WORDS_PER_TOKEN = 4  # texts are shortened to this many words per allowed token
 
 
 def _shorten(text: str, limit: int) -> str:
@@ -19,7 +19,7 @@ def _shorten_pair(text: str, other: str, max_length: int) -> tuple[str, str]:
     limit = WORDS_PER_TOKEN * max_length
     short, short_other = _shorten(text, limit), _shorten(other, limit)
     if len(short) < len(text) and len(short_other) < len(other):
-        # The longer of two texts keeps the odd token, so the longer one has to stay the longer one.
+        # The longer text gets the odd token, so it must stay the longer one.
         if len(text) >= len(other):
             short_other = _shorten(other, limit // 2)
         else:
@@ -28,11 +28,10 @@ def _shorten_pair(text: str, other: str, max_length: int) -> tuple[str, str]:
 
 
 def encode_texts(tokenizer: PreTrainedTokenizerBase, texts: tuple[list[str], ...], max_length: int) -> BatchEncoding:
-    """Token ids of one text or two per row, as lists without padding, cut to `max_length` tokens.
+    """Token ids of one or two texts per row, as lists without padding, cut to `max_length` tokens.
 
-    Where both of two texts are too long, the tokenizers library builds every pair of the windows that it cuts off,
-    and hundreds of megabytes with them. So texts of many times that length are shortened first, to what is still too
-    long.
+    If both texts of a pair are too long, the tokenizers library builds all pairs of the windows that it cuts off, which
+    takes hundreds of megabytes. Extremely long texts are therefore shortened first, to a length that is still too long.
     """
     if len(texts) == 2:
         pairs = [_shorten_pair(text, other, max_length) for text, other in zip(*texts, strict=True)]

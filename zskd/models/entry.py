@@ -1,8 +1,8 @@
 """Entry points into a sequence classifier: token ids, word embeddings, or the states of one of its layers.
 
-From each of them the model's own code goes on: its masks, its position biases, its head. What is below an entry is
-taken out of a view of the model, a shallow copy that shares all weights, so that nothing is computed twice and the
-model itself is never touched. So the three paths agree to the bit wherever the operations are the same.
+From each entry the model's own code continues: its masks, its position biases, its head. The parts below the entry are
+removed from a view of the model, a shallow copy that shares all weights. Nothing is computed twice, and the model
+itself is never changed. The three paths agree bit for bit wherever the operations are the same.
 
 Example:
     >>> import torch
@@ -33,13 +33,13 @@ from zskd.errors import InputError
 
 @dataclass(frozen=True)
 class Output:
-    """What a classifier answered.
+    """A classifier's answer.
 
     Attributes:
         logits: ``(batch, num_labels)``, in the model's own order of classes.
-        states: hidden states ``(batch, tokens, hidden)`` from the entry upwards, where they were asked for, else None.
+        states: hidden states ``(batch, tokens, hidden)`` from the entry upwards if they were asked for, else None.
             From ids and embeddings there are layers + 1: index 0 is after the embedding block, index n after layer n.
-            From the states of layer n there are layers + 1 - n, of which the first are those that were given.
+            From the states of layer n there are layers + 1 - n; the first are the given ones.
     """
 
     logits: torch.Tensor
@@ -48,16 +48,16 @@ class Output:
 
 @dataclass(frozen=True)
 class _Architecture:
-    """Where a family of models keeps its parts; names are those of modules in transformers.
+    """Names of the parts of a model family, as modules in transformers.
 
     Attributes:
-        encoder: in the base model, what holds the layers.
-        layers: in the encoder, the list of them.
-        projection: in the base model, what follows its embeddings and still belongs to the embedding block.
-        inner_projection: the same in the encoder.
-        segments: whether its forward takes ``token_type_ids``.
-        from_padding: whether positions are counted from the padding id on and padding has the id itself as position,
-            which can be told from token ids only.
+        encoder: the module of the base model that contains the layers.
+        layers: the list of layers in the encoder.
+        projection: the module of the base model after its embeddings that still belongs to the embedding block.
+        inner_projection: the same inside the encoder.
+        segments: whether ``forward`` takes ``token_type_ids``.
+        from_padding: whether positions count from the padding id on, and padding has the padding id as position. Such a
+            model derives positions from token ids.
     """
 
     encoder: str = "encoder"
@@ -68,7 +68,7 @@ class _Architecture:
     from_padding: bool = False
 
 
-# As transformers 5.23 names them. A family is listed when the tests cover it.
+# Names in transformers 5.23. Only families that the tests cover are listed.
 _ARCHITECTURES = {
     "albert": _Architecture(layers="albert_layer_groups", inner_projection="embedding_hidden_mapping_in"),
     "bert": _Architecture(),
@@ -85,13 +85,13 @@ SUPPORTED = tuple(_ARCHITECTURES)
 
 
 def check_entry(model: PreTrainedModel, shown: str = "model") -> None:
-    """See that a model has entry points.
+    """Check that a model has entry points.
 
     Args:
         shown: flag and value to quote in the message.
 
     Raises:
-        InputError: it is of another architecture, or has no head.
+        InputError: its architecture is not supported, or it has no head.
     """
     kind = model.config.model_type
     if kind not in _ARCHITECTURES:
@@ -121,8 +121,8 @@ def count_layers(model: PreTrainedModel) -> int:
 def embeddings(model: PreTrainedModel, ids: torch.Tensor) -> torch.Tensor:
     """Rows ``(batch, tokens, width)`` of the word embeddings, before positions, segments and normalisation.
 
-    Where the table is narrower than the layers (ELECTRA, ALBERT), `width` is the table's. They carry a gradient to the
-    table unless it is frozen.
+    If the table is narrower than the layers (ELECTRA, ALBERT), `width` is the table's. A gradient reaches the table
+    unless it is frozen.
 
     Args:
         ids: ``(batch, tokens)`` int64.
@@ -149,15 +149,15 @@ def forward(
     Args:
         ids: ``(batch, tokens)`` int64.
         embeds: ``(batch, tokens, width)``, as `embeddings` gives them.
-        states: ``(batch, tokens, hidden)``, the output of `layer` layers; the others and the head follow. These are the
-            `states[layer]` of another call.
-        layer: 0 (the output of the embedding block) to the number of layers; given with `states` and only then.
-        mask: ``(batch, tokens)``, 1 on tokens and 0 on padding. RoBERTa, CamemBERT, XLM-RoBERTa and MPNet count
-            positions by it where there are no ids; by ids they count what is not the padding id, which is the same
-            unless a text holds that id.
-        segments: ``(batch, tokens)`` int64, the token type ids; None for zeros. DistilBERT and MPNet know none and read
-            none, as ever; above the embedding block no model does.
-        want_states: return hidden states, too.
+        states: ``(batch, tokens, hidden)``, the output after `layer` layers, that is `states[layer]` of another call.
+            The remaining layers and the head follow.
+        layer: 0 (the output of the embedding block) to the number of layers; required with `states`, else not allowed.
+        mask: ``(batch, tokens)``, 1 on tokens and 0 on padding. Without ids, RoBERTa, CamemBERT, XLM-RoBERTa and MPNet
+            count positions by the mask. With ids, they count all ids except the padding id, which is the same unless a
+            text contains that id.
+        segments: ``(batch, tokens)`` int64, the token type ids; None for zeros. DistilBERT and MPNet have none and
+            ignore them; above the embedding block they have no effect.
+        want_states: also return hidden states.
 
     Raises:
         InputError: the model has no entry points (see `SUPPORTED`).
@@ -172,7 +172,7 @@ def forward(
         raise ValueError(f"layer: expected 0 to {depth}, the number of layers, found {layer}")
     kept: list[torch.Tensor] = []
     view = _view_above(model, states, layer or 0, kept if want_states else None)
-    # DeBERTa multiplies masks, and subtracts them from 1.
+    # DeBERTa multiplies masks and subtracts them from 1, which fails for bool.
     inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": mask.long()}
     if ids is None:
         inputs["inputs_embeds"] = embeds if states is None else states
@@ -186,13 +186,13 @@ def forward(
 
 
 def _positions(mask: torch.Tensor, padding: int) -> torch.Tensor:
-    """Positions ``(batch, tokens)`` int64 of a family that counts from its padding id on."""
+    """Positions ``(batch, tokens)`` int64 for families that count from the padding id on."""
     there = mask.long()
     return there.cumsum(dim=1) * there + padding
 
 
 class _Given(torch.nn.Module):
-    """Stands for a module whose output is known."""
+    """Replaces a module whose output is already known."""
 
     def __init__(self, output: torch.Tensor) -> None:
         super().__init__()
@@ -203,17 +203,17 @@ class _Given(torch.nn.Module):
 
 
 class _NoLayer(torch.nn.Module):
-    """A layer of DeBERTa that changes nothing: version 2 wants one at least."""
+    """A DeBERTa layer that returns its input; version 2 needs at least one layer."""
 
     def forward(self, states: torch.Tensor, *_: Any, **__: Any) -> tuple[torch.Tensor, None]:
         return states, None
 
 
 def _view(module: Any) -> Any:
-    """A shallow copy of a module with the same weights, whose submodules and hooks can be changed.
+    """A shallow copy of a module that shares its weights, and whose submodules and hooks can be changed.
 
-    What stands around a model's forward stays behind: machine code of `torch.compile`, wrappers of other libraries.
-    Both would call the module itself.
+    Wrappers around ``forward``, of `torch.compile` and other libraries, are left out, because they would call the
+    original module.
     """
     made = copy.copy(module)
     content = vars(made)
@@ -226,7 +226,7 @@ def _view(module: Any) -> Any:
 def _view_above(
     model: PreTrainedModel, states: torch.Tensor | None, layer: int, kept: list[torch.Tensor] | None
 ) -> PreTrainedModel:
-    """A view of a model that begins above a layer where `states` are given, and puts what passes into `kept`."""
+    """A view of a model that begins with `states` above a layer, and appends later hidden states to `kept`."""
     known, kind = _ARCHITECTURES[model.config.model_type], model.config.model_type
     whole, base = _view(model), _view(model.base_model)
     encoder = _view(getattr(base, known.encoder))
@@ -247,9 +247,9 @@ def _view_above(
         if known.inner_projection is not None:
             encoder._modules[known.inner_projection] = torch.nn.Identity()
     if kind == "deberta-v2" and layer > 0:
-        encoder._modules["conv"] = None  # it belongs to the first layer
+        encoder._modules["conv"] = None  # belongs to the first layer
     if kept is not None:
-        # What goes into a layer, not what comes out of the one below: a convolution may stand between.
+        # The input of a layer is kept, not the output of the layer below: there may be a convolution between them.
         layers = [_view(module) for module in layers]
         for module in layers:
             module.register_forward_pre_hook(lambda _, inputs: kept.append(inputs[0]))

@@ -1,4 +1,4 @@
-"""What can be found wrong with a model folder before a weight is loaded. Imports neither torch nor transformers."""
+"""Checks of a model folder before weights are loaded. Imports neither torch nor transformers."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from zskd.tasks.task import Task
 
 
 def check_positions(config: dict[str, Any], shown: str, max_length: int | None) -> list[str]:
-    """Problems of inputs of ``max_length`` tokens with a model that has so many positions.
+    """Problems of reading inputs of ``max_length`` tokens with a model's position table.
 
     Args:
-        config: the model's own.
-        shown: the flag and its value, for the message.
+        config: content of the model's ``config.json``.
+        shown: flag and value to quote in the message.
     """
     positions = usable_positions(config)
     if positions is not None and max_length is not None and positions < max_length:
@@ -37,7 +37,7 @@ def check_local(name: str, flag_name: str, max_length: int | None) -> list[str]:
 def check_classifier(
     task: Task, name: str, label_map: str | None, flag_name: str, max_length: int | None = None
 ) -> list[str]:
-    """Problems of a local classifier's labels; a Hub id is asked about when it is loaded."""
+    """Problems of a local classifier's labels; a Hub model is checked when it is loaded."""
     shown = f"{flag_name} {name}"
     try:
         mapping = parse_label_map(label_map) if label_map else None

@@ -1,4 +1,4 @@
-"""Copies of a frozen model that answer faster, and share with it the weights that need not change."""
+"""Faster copies of a frozen model, which share most of its weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from transformers.masking_utils import AttentionMaskInterface, eager_mask
 
 
 def _copy(model: PreTrainedModel, replaced: dict[int, torch.nn.Parameter]) -> PreTrainedModel:
-    """A copy whose parameters are the model's own, but for those that `replaced` names by their id."""
+    """A copy that shares the model's parameters, except those that `replaced` names by their id."""
     known: dict[int, Any] = {id(weight): weight for weight in model.parameters()}
     made: PreTrainedModel = copy.deepcopy(model, known | replaced)
     return made
@@ -29,8 +29,8 @@ def short_attention(
 ) -> tuple[torch.Tensor, None]:
     """Attention without dropout as two batched matrix products, for a CPU.
 
-    PyTorch's fused kernel works through every head of every row by itself, which costs more than the products do where
-    rows are as short as a sentence; in bfloat16 its gradient takes longer than the rest of a model's together.
+    PyTorch's fused kernel handles each head of each row separately. For rows as short as a sentence, that costs more
+    than the products. In bfloat16, its gradient takes longer than all other gradients of a model together.
 
     Args:
         query: ``(batch, heads, tokens, size)``, as are `key` and `value`.
@@ -54,12 +54,12 @@ def short_attention(
 SHORT = "zskd_short"
 AttentionInterface.register(SHORT, short_attention)
 AttentionMaskInterface.register(SHORT, eager_mask)
-# Encoders whose attention is this and nothing more: every token sees all others of its text, no bias, no groups.
+# Encoders with plain attention: every token sees all others of its text, without bias or grouping.
 PLAIN = {"albert", "bert", "camembert", "distilbert", "electra", "roberta", "xlm-roberta"}
 
 
 def use_short_attention(model: PreTrainedModel) -> None:
-    """Give a model that is never in training mode `short_attention`, where its architecture is one of `PLAIN`."""
+    """Let a model that is never in training mode use `short_attention`, if its architecture is one of `PLAIN`."""
     if model.config.model_type in PLAIN and model.config._attn_implementation == "sdpa":
         model.set_attn_implementation(SHORT)
 
@@ -72,10 +72,10 @@ def with_short_attention(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def with_half_weights(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
-    """A copy of a frozen model whose linear layers hold weights of 16 bits; the other weights are shared.
+    """A copy of a frozen model whose linear layers have 16-bit weights; the other weights are shared.
 
-    Under autocast to `dtype` it computes the same bits as the model itself, which would cast all of these weights anew
-    in every forward pass: autocast keeps casts of trainable weights alone.
+    Under autocast to `dtype`, it computes the same bits as the model itself. Autocast caches the casts of trainable
+    weights only, so the model itself would cast all frozen weights in every forward pass.
     """
     linear = (module for module in model.modules() if isinstance(module, torch.nn.Linear))
     halves = {
@@ -87,13 +87,13 @@ def with_half_weights(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedM
 
 
 def compiled(model: PreTrainedModel) -> PreTrainedModel:
-    """A copy of a frozen model that `torch.compile` turns into machine code at its first batch; weights are shared.
+    """A copy of a frozen model that `torch.compile` compiles at its first batch; weights are shared.
 
-    One program for batches of all shapes. On a CPU the weights become part of it, in the layout that its matrix
-    products read. Its logits differ from the model's own by rounding.
+    One program serves batches of all shapes. On a CPU the weights become part of it, in the layout that its matrix
+    products need. Its logits differ from the model's by rounding.
     """
     made = _copy(model, {})
     on_cpu = model.device.type == "cpu"
-    # One thread each: batches share the processor, not operations (`zskd.models.batching.each_in_a_thread`).
+    # One thread per batch (`zskd.models.batching.each_in_a_thread`).
     made.compile(dynamic=True, options={"freezing": True, "cpp.threads": 1} if on_cpu else None)
     return made

@@ -1,4 +1,4 @@
-"""What a classifier's configuration says of its task: label names, matched by name and never by position, and texts."""
+"""A classifier's ``config.json``: label names, which are matched by name and never by position, and number of texts."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from zskd.tasks.task import Task
 if TYPE_CHECKING:  # the library is slow to import, and `zskd validate` does without it
     from transformers import PretrainedConfig
 
-# In config.json, beside the library's own fields: how many texts an input has. No field of transformers says it.
+# A field of config.json for the number of texts of an input; transformers has no field for it.
 TEXTS_FIELD = "zskd_texts"
 
 
 def plain_name(name: str) -> str:
-    """A label name as names are compared: case, spaces and hyphens do not count."""
+    """Normalise a label name for comparison: case, spaces and hyphens do not matter."""
     return re.sub(r"[\s\-]+", "_", str(name).strip().lower())
 
 
@@ -38,15 +38,15 @@ def parse_label_map(text: str) -> dict[str, str]:
 
 
 def record_texts(config: PretrainedConfig, task: Task) -> None:
-    """Put into a configuration how many texts the task's inputs have."""
+    """Record in a configuration how many texts the task's inputs have."""
     config.update({TEXTS_FIELD: len(task.text_columns)})
 
 
 def recorded_texts(config: dict[str, Any], shown: str) -> int | None:
-    """How many texts an input has, from the content of a ``config.json``; None where it does not say.
+    """Number of texts of an input, from the content of a ``config.json``; None if it is not recorded.
 
     Raises:
-        InputError: it says something other than 1 or 2.
+        InputError: the recorded value is not 1 or 2.
     """
     texts: int | None = config.get(TEXTS_FIELD)
     if texts not in (None, 1, 2):
@@ -72,11 +72,11 @@ def align_labels(task: Task, names: list[str], label_map: dict[str, str] | None,
 
     Args:
         names: the model's label names in class order.
-        label_map: model label name -> task label name, applied first; names it lacks stay.
-        flag: the flag and value to quote in messages.
+        label_map: model label name -> task label name, applied first; names that are not in it stay.
+        flag: flag and value to quote in messages.
 
     Raises:
-        InputError: another number of labels, or names that are not the task's.
+        InputError: the number of labels differs, or the names are not the task's.
     """
     if len(names) != task.num_labels:
         raise InputError(

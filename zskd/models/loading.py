@@ -24,7 +24,7 @@ from zskd.models.quiet import quiet_transformers
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a model's files lie: a local folder or a Hub id, with the commit where there is one."""
+    """Where a model's files are: a local folder or a Hub id, with its commit."""
 
     name: str
     revision: str | None = None
@@ -39,7 +39,7 @@ def find_model(name: str, revision: str | None, *, flag: str) -> Origin:
     """Resolve a folder or Hub id without loading weights.
 
     Raises:
-        InputError: see `zskd.hub.ask.resolve_revision`; or a local path that is no folder.
+        InputError: see `zskd.hub.ask.resolve_revision`; or a local path is not a folder.
     """
     if is_local(name):
         folder = Path(name).expanduser()
@@ -50,10 +50,10 @@ def find_model(name: str, revision: str | None, *, flag: str) -> Origin:
 
 
 def load_tokenizer(origin: Origin, *, flag: str) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model.
+    """Load the tokenizer of a model.
 
     Raises:
-        InputError: the folder holds none, or one that knows no ordinary word; or a package that reads it is missing.
+        InputError: there is no tokenizer, it does not know ordinary words, or a package it needs is missing.
     """
     tokenizer: PreTrainedTokenizerBase
     try:
@@ -62,10 +62,10 @@ def load_tokenizer(origin: Origin, *, flag: str) -> PreTrainedTokenizerBase:
             if _lost_segments(origin, tokenizer):
                 names = ["input_ids", "token_type_ids", "attention_mask"]
                 tokenizer = AutoTokenizer.from_pretrained(origin.name, model_input_names=names, **origin.arguments)
-    except Exception as error:  # the library in Rust raises nothing narrower
+    except Exception as error:  # the Rust library raises plain exceptions
         raise InputError(f"{flag} {origin.name}: the tokenizer does not load: {_tokenizer_problem(error)}") from error
     if len(tokenizer) < 8:
-        # Some tokenizer classes build themselves without a vocabulary and then answer [UNK] to everything.
+        # Some tokenizer classes load without a vocabulary and then map every word to [UNK].
         raise InputError(
             f"{flag} {origin.name}: its tokenizer knows {len(tokenizer)} tokens; the vocabulary is missing"
         )
@@ -75,11 +75,11 @@ def load_tokenizer(origin: Origin, *, flag: str) -> PreTrainedTokenizerBase:
 
 
 def _lost_segments(origin: Origin, tokenizer: PreTrainedTokenizerBase) -> bool:
-    """True for an ALBERT tokenizer that told two texts apart when its model was trained, and would not now.
+    """True for an ALBERT tokenizer that gave ``token_type_ids`` when its model was trained, and no longer does.
 
-    transformers 4 gave ``token_type_ids``; transformers 5 leaves them out and says nothing (its issue 48128), so
-    that a teacher of pairs would answer what it was never trained for. Folders that name their inputs, as every
-    saved student of such a teacher does, or that transformers 5 wrote keep what they were trained with.
+    transformers 4 gave them; transformers 5 leaves them out without a warning (its issue 48128), and a teacher of pairs
+    would receive inputs that it was never trained on. Folders that list their inputs, as every saved student of such a
+    teacher does, and folders that transformers 5 wrote are not affected.
     """
     if type(tokenizer).__name__ != "AlbertTokenizer" or "model_input_names" in tokenizer.init_kwargs:
         return False
@@ -90,7 +90,7 @@ def _lost_segments(origin: Origin, tokenizer: PreTrainedTokenizerBase) -> bool:
 def _tokenizer_problem(error: Exception) -> str:
     line = _first_line(error)
     if any(word in line for word in (".model", "tiktoken", "SentencePiece", "protobuf")):
-        # transformers keeps the reason to itself, takes the file for one of tiktoken's and asks for that package.
+        # transformers hides the reason, takes the file for one of tiktoken's and asks for that package.
         return (
             "a `.model` file takes the packages sentencepiece and protobuf, in versions that fit "
             "(pip install 'zskd[sentencepiece]'); where these are installed, the file is damaged"
@@ -99,14 +99,14 @@ def _tokenizer_problem(error: Exception) -> str:
 
 
 def load_weights(origin: Origin, *, flag: str, new_head: dict[str, Any] | None = None) -> PreTrainedModel:
-    """A sequence classifier in float32 and evaluation mode.
+    """Load a sequence classifier in float32 and evaluation mode.
 
     Args:
-        new_head: configuration values (``num_labels``, ``id2label``, ``label2id``) of a head that may be
-            initialised anew because the model will be trained; None where every weight must be in the file.
+        new_head: configuration values (``num_labels``, ``id2label``, ``label2id``) of a head that may be newly
+            initialised, because the model will be trained; None if all weights must be in the files.
 
     Raises:
-        InputError: the files do not load, or weights that are needed are missing from them.
+        InputError: the files do not load, or needed weights are missing.
     """
     try:
         with quiet_transformers():
@@ -139,7 +139,7 @@ def load_weights(origin: Origin, *, flag: str, new_head: dict[str, Any] | None =
 
 
 def load_adapted(folder: Path, cache: Path, *, flag: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A LoRA adapter folder written by `zskd finetune`, merged into its backbone.
+    """Load a LoRA adapter folder written by `zskd finetune`, merged into its backbone.
 
     Returns:
         The merged classifier (float32, evaluation mode) and its tokenizer.
@@ -151,7 +151,7 @@ def load_adapted(folder: Path, cache: Path, *, flag: str) -> tuple[PreTrainedMod
     head = {"num_labels": config.num_labels, "id2label": config.id2label, "label2id": config.label2id}
     origin = backbone_origin(base, cache, flag=flag)
     model = load_weights(origin, flag=flag, new_head=head)
-    model.config.update({TEXTS_FIELD: getattr(config, TEXTS_FIELD, None)})  # not what the backbone may have been for
+    model.config.update({TEXTS_FIELD: getattr(config, TEXTS_FIELD, None)})  # the adapter's value, not the backbone's
     merged = PeftModel.from_pretrained(model, folder).merge_and_unload()
     return merged.to(torch.float32).eval(), load_tokenizer(origin, flag=flag)
 
@@ -177,12 +177,12 @@ def model_fingerprint(model: torch.nn.Module) -> str:
 
 
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Hex SHA-256 over everything that decides how a text becomes ids."""
+    """Hex SHA-256 over everything that decides the ids of a text."""
     digest = hashlib.sha256(type(tokenizer).__name__.encode())
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
         state = json.loads(backend.to_str())
-        # Calls with padding or truncation leave these set on the backend; neither changes a text's ids.
+        # Earlier calls leave padding and truncation set on the backend; neither is part of the fingerprint.
         state.pop("truncation", None)
         state.pop("padding", None)
         digest.update(json.dumps(state, sort_keys=True).encode())

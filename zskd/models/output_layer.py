@@ -1,4 +1,4 @@
-"""The output layer of a classifier: the one place where its weights say which classes are alike."""
+"""The output layer of a classifier, whose weights show which classes are similar."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the libraries below print: silenced while models load and train; standard output is for results."""
+"""Silencing libraries while models load and train, because standard output is for results."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from transformers.utils import logging as transformers_logging
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Silence the tables and bars of loading and saving; what matters in them is checked by the caller."""
+    """Silence the tables and bars of loading and saving; the caller checks what matters."""
     level = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
@@ -41,11 +41,11 @@ class StepBar(ProgressCallback):
         logs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Show nothing: `EvaluationLog` says what matters."""
+        """Print nothing; `EvaluationLog` logs what matters."""
 
 
 def keep_stdout_clean(trainer: Trainer) -> None:
-    """Standard output is for results: take away what prints there, keep the bar."""
+    """Remove Trainer's callbacks that print to standard output, and keep the progress bar."""
     trainer.remove_callback(PrinterCallback)
     if trainer.pop_callback(ProgressCallback) is not None:
         trainer.add_callback(StepBar())

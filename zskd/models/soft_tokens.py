@@ -1,9 +1,8 @@
-"""The embedding entry point: word embeddings in, logits out, with a gradient for the choice of a token.
+"""Soft tokens: a classifier reads tokens that a generator chose, with a gradient to the choice.
 
-A generator chooses tokens. For its gradient a choice is a one-hot row times an embedding table; for its value that is
-the table's own row. So the forward pass looks the row up, in float32 and outside autocast, and the backward pass is
-that of the product (straight-through, Jang et al. 2017). Other positions are ordinary look-ups. Nothing of size
-``(batch, tokens, vocabulary)`` is ever built.
+A chosen token is a one-hot row times an embedding table, whose value is the table's row. The forward pass therefore
+looks the row up, in float32 and outside autocast. The backward pass is that of the product (straight-through, Jang et
+al. 2017). Other positions are ordinary look-ups. No tensor of size ``(batch, tokens, vocabulary)`` is built.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ class Choice:
     """Tokens chosen at some positions of a batch of token ids.
 
     Attributes:
-        rows: ``(chosen,)`` int64, and
-        columns: ``(chosen,)`` int64, where the tokens stand.
+        rows: ``(chosen,)`` int64, rows of the chosen tokens.
+        columns: ``(chosen,)`` int64, their columns.
         candidates: ``(chosen, candidates)`` int64, the token ids that could be chosen there.
         probabilities: ``(chosen, candidates)`` float32, differentiable; sums to 1.
         index: ``(chosen,)`` int64, the chosen candidate.
-        log_probabilities: ``(chosen, candidates)`` float32, of the distribution the choice was drawn from, where a
-            policy gradient needs it.
+        log_probabilities: ``(chosen, candidates)`` float32, of the distribution that the choice was drawn from; used by
+            a policy gradient.
     """
 
     rows: torch.Tensor
@@ -81,12 +80,12 @@ def soft_lookup(choice: Choice, table: torch.Tensor) -> torch.Tensor:
 def forward_choice(model: PreTrainedModel, inputs: dict[str, torch.Tensor], choice: Choice) -> torch.Tensor:
     """Logits ``(batch, num_labels)`` of a classifier that reads chosen tokens.
 
-    The model's embedding layer adds positions and segments and normalises, as it does for token ids; padding must be
-    on the right.
+    The model's embedding layer adds positions and segments and normalises, as for token ids. Padding must be on the
+    right.
 
     Args:
-        inputs: ``input_ids`` and ``attention_mask``, for pairs ``token_type_ids``, ``(batch, tokens)``; what stands in
-            the chosen positions of ``input_ids`` does not matter.
+        inputs: ``input_ids`` and ``attention_mask``, for pairs ``token_type_ids``, ``(batch, tokens)``. The ids at the
+            chosen positions are ignored.
     """
     table = model.get_input_embeddings().weight
     chosen = soft_lookup(choice, table)

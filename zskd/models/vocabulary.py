@@ -1,4 +1,4 @@
-"""Comparing vocabularies, for the methods in which teacher and student read the same token ids."""
+"""Comparing vocabularies, for methods in which teacher and student read the same token ids."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def require_one_vocabulary(
     """Check that both tokenizers give every token the same id.
 
     Args:
-        why: what needs it, for the message.
-        left: what the first of them belongs to.
+        why: what requires it, for the message.
+        left: owner of the first tokenizer, for the message.
 
     Raises:
         InputError: they differ; the message names both sizes and the first id that differs.
@@ -32,7 +32,7 @@ def require_one_vocabulary(
 
 
 def vocabulary_size(tokenizer: PreTrainedTokenizerBase) -> int:
-    """Rows that an embedding table needs: one more than the largest id, which gaps put above the number of tokens."""
+    """Rows that an embedding table needs: the largest id plus one, which may exceed the number of tokens."""
     return 1 + max(tokenizer.get_vocab().values())
 
 
@@ -40,7 +40,7 @@ def check_embeddings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
     """Check that every id of a tokenizer has a row in the model's embedding table.
 
     Raises:
-        InputError: the tokenizer is another model's.
+        InputError: an id has no row, so the tokenizer belongs to another model.
     """
     rows = model.get_input_embeddings().weight.shape[0]
     if (largest := vocabulary_size(tokenizer) - 1) >= rows:

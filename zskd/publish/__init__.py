@@ -1,4 +1,4 @@
-"""The last stage: a finished run becomes a model repository on the Hugging Face Hub."""
+"""Publishing a finished run as a model repository on the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ __all__ = ["Options", "Plan", "check_options", "plan", "publish"]
 
 logger = logging.getLogger(__name__)
 
-PUBLISHED = "published.json"  # of a run: repository -> what was last put there
+PUBLISHED = "published.json"  # in a run folder: repository -> last published commit
 
 
 def publish(planned: Plan, options: Options, token: str, *, flag: str = "--repo-id") -> CommitInfo:
-    """Upload what was planned, and note the commit in the run's ``published.json``.
+    """Upload the planned files, and record the commit in the run's ``published.json``.
 
     Raises:
-        InputError: the repository is not to be written to; nothing was uploaded.
+        InputError: the repository must not be written to; nothing was uploaded.
         RunError: the upload failed; the message says what arrived.
     """
     notes = _notes(planned.run.path)
@@ -47,7 +47,7 @@ def publish(planned: Plan, options: Options, token: str, *, flag: str = "--repo-
 
 
 def _notes(run: Path) -> dict[str, Any]:
-    """What was published of a run; nothing where the notes are missing or damaged, which `--overwrite` answers."""
+    """Content of ``published.json``; empty if it is missing or damaged, in which case `--overwrite` is needed."""
     try:
         found = read_part(run, PUBLISHED) or {}
     except InputError:

@@ -18,7 +18,7 @@ PROBE = "probe"
 
 
 def evaluation_name(run: FinishedRun, name: str) -> str:
-    """What an evaluation set is called in a card."""
+    """Name of an evaluation set in a card."""
     task = run.task
     if name == PROBE:
         return f"probe of {task['name']}"
@@ -30,7 +30,7 @@ def evaluation_name(run: FinishedRun, name: str) -> str:
 
 
 def _from_hub(run: FinishedRun) -> bool:
-    """True where the labelled rows are those of `HUB_DATA`, not a file of the user's."""
+    """True if the labelled rows come from `HUB_DATA`, not from a file of the user."""
     return bool(run.config["hub_eval"] and run.config["glue_dir"] is None)
 
 
@@ -64,7 +64,7 @@ def evaluation_results(run: FinishedRun) -> list[EvalResult]:
     agreement = EvalResult(
         task_type=PIPELINE,
         dataset_type="held-out-text",
-        dataset_name="held-out text that is not the task's",
+        dataset_name="held-out text unrelated to the task",
         metric_type="agreement",
         metric_name="Agreement with the teacher",
         metric_value=run.metrics["agreement"],

@@ -1,4 +1,4 @@
-"""What a student came from, in names that mean something elsewhere: no path of this machine is among them."""
+"""The origins of a student (teacher, start, corpus, command) without any path of this machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from zskd.models.backbones import EMBEDDED
 from zskd.runs.read import FinishedRun
 from zskd.tasks.defaults import with_task_defaults
 
-# Options that say where a run keeps its files and what it prints, not what it does.
+# Options for files and output, which do not affect results.
 _ELSEWHERE = ("resume", "output_dir", "cache_dir", "report_to", "logging_steps")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -26,7 +26,7 @@ def _base_name(path: str) -> str:
 
 
 def teacher_name(run: FinishedRun) -> str:
-    """The teacher: a Hub id, ``embedded``, a function, or a folder's own name."""
+    """The teacher's name: a Hub id, ``embedded``, a function, or the last part of a folder."""
     teacher = run.record["teacher"]
     name = str(teacher["name"])
     known = teacher["revision"] or name == "embedded" or is_callable_name(name)
@@ -34,7 +34,7 @@ def teacher_name(run: FinishedRun) -> str:
 
 
 def teacher_words(run: FinishedRun) -> str:
-    """The teacher with its origin, as Markdown."""
+    """The teacher and its origin, as Markdown."""
     name, revision = teacher_name(run), run.record["teacher"]["revision"]
     if name == "embedded":
         return f"zskd's packaged adapter on [{EMBEDDED.repo_id}](https://huggingface.co/{EMBEDDED.repo_id})"
@@ -44,10 +44,10 @@ def teacher_words(run: FinishedRun) -> str:
 
 
 def student_origin(run: FinishedRun) -> str | None:
-    """The Hub model that the student started from, None where it started from no public one."""
+    """The Hub model that the student started from; None if that is not public."""
     start, revision = run.config["student"], run.record["student"]["revision"]
     if start == "build":
-        # Its word embeddings are made of the teacher's reaction to every token.
+        # A built student's word embeddings start from the teacher's reaction to every token.
         if run.record["teacher"]["name"] == "embedded":
             return EMBEDDED.repo_id
         return teacher_name(run) if run.record["teacher"]["revision"] else None
@@ -70,9 +70,9 @@ def corpus_parts(run: FinishedRun) -> list[tuple[str, str, str]]:
 
 
 def reproducing_command(run: FinishedRun) -> str:
-    """`zskd distill` with the flags that give this run's options, revisions pinned, files by their own names.
+    """A `zskd distill` command for this run's options, with pinned revisions and file names without folders.
 
-    Of the packaged configurations the one that leaves the fewest flags is the base.
+    It starts from the packaged configuration that needs the fewest flags.
     """
     wanted = _public_options(run)
     best: tuple[int, str, dict[str, Any]] | None = None
@@ -80,7 +80,7 @@ def reproducing_command(run: FinishedRun) -> str:
         base = with_task_defaults(resolve(DistillConfig, name, {"task": run.config["task"]})[0])
         different = {key: value for key, value in wanted.items() if getattr(base, key) != value}
         if any(value in (None, []) for value in different.values()):
-            continue  # no flag takes an option back
+            continue  # no flag can reset an option to None
         if best is None or len(different) < best[0]:
             best = (len(different), name, different)
     if best is None:
@@ -99,7 +99,7 @@ def reproducing_command(run: FinishedRun) -> str:
 
 
 def teacher_was_handed_over(run: FinishedRun) -> bool:
-    """True where the teacher was an object of a Python program, which no flag can name."""
+    """True if the teacher was an object in a Python program, which no flag can name."""
     return run.record["teacher"]["name"] not in (run.config["teacher"], run.task["teacher"])
 
 

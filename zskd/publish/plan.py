@@ -1,4 +1,4 @@
-"""What would be published: the student's own files and its card, and nothing else."""
+"""The plan of a publication: the student's files and its card, and nothing else."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Options:
 
     Attributes:
         repo_id: ``USER/NAME``.
-        public: visible to everybody; else only to its owner.
-        licence: as the Hub spells it; None states none.
-        template: path of a card template in place of zskd's own.
-        evaluation: write ``.eval_results/`` too.
-        overwrite: put a commit on top of one that did not come from this run.
+        public: whether the repository is visible to everybody, or only to its owner.
+        licence: an identifier of the Hub; None to state no licence.
+        template: path of a card template that replaces zskd's.
+        evaluation: also write ``.eval_results/``.
+        overwrite: allow a commit on top of one that did not come from this run.
     """
 
     repo_id: str
@@ -43,7 +43,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Plan:
-    """A run and the files that would go: path in the repository -> local path or bytes."""
+    """A run and the files to upload: path in the repository -> local path or bytes."""
 
     run: FinishedRun
     files: dict[str, Content]
@@ -56,7 +56,7 @@ class Plan:
 
 
 def check_options(options: Options, *, flag: str = "--repo-id") -> None:
-    """Raise InputError for what is wrong with the options by themselves."""
+    """Raise InputError if the options are wrong in themselves."""
     check_repo_id(options.repo_id, flag=flag)
     if options.licence is not None and not _LICENCE.fullmatch(options.licence):
         raise InputError(f"--license {options.licence}: expected an identifier such as apache-2.0")
@@ -65,10 +65,10 @@ def check_options(options: Options, *, flag: str = "--repo-id") -> None:
 
 
 def plan(path: str | Path, options: Options) -> Plan:
-    """Collect what would be published; reads files, asks nobody.
+    """Collect the files to publish, without any request to the Hub.
 
     Raises:
-        InputError: not a finished run, a template that does not render, or a file that seems to hold a token.
+        InputError: the run is not finished, the template does not render, or a file seems to contain a token.
     """
     check_options(options)
     run = read_run(path, needs=("record.json", "student"))
@@ -83,5 +83,5 @@ def plan(path: str | Path, options: Options) -> Plan:
     for name, content in files.items():
         data = content.read_bytes() if isinstance(content, Path) else content
         if not name.endswith(".safetensors") and _TOKEN.search(data):
-            raise InputError(f"{run.path}: {name} seems to hold a token of the Hub; it must not be published")
+            raise InputError(f"{run.path}: {name} seems to contain a Hub token; it must not be published")
     return Plan(run, dict(sorted(files.items())))

@@ -1,4 +1,4 @@
-"""The model card of a finished run, from what its folder holds."""
+"""The model card of a finished run, made from its folder."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def run_card(run: FinishedRun, repo_id: str, licence: str | None = None, templat
     """Render the card.
 
     Args:
-        repo_id: where the student will be found.
+        repo_id: the student's repository.
         licence: see `zskd.publish.metadata.card_data`.
-        template: path of a Jinja template in place of zskd's own.
+        template: path of a Jinja template that replaces zskd's.
 
     Raises:
-        InputError: the template does not render, or the run's files lack what a card needs.
+        InputError: the template does not render, or the run's files lack values that the card needs.
     """
     try:
         data = card_data(run, repo_id.rpartition("/")[2], licence)
@@ -37,7 +37,7 @@ def run_card(run: FinishedRun, repo_id: str, licence: str | None = None, templat
 
 
 def card_values(run: FinishedRun, repo_id: str) -> dict[str, Any]:
-    """What a template may use beside the metadata; shares are of 1."""
+    """Values for the template beside the metadata; shares are from 0 to 1."""
     metrics, task = run.metrics, run.task
     return {
         "repo_id": repo_id,
@@ -87,12 +87,12 @@ def _score_rows(run: FinishedRun) -> list[dict[str, Any]]:
 
 
 def _recall(confusion: list[list[int]], place: int) -> float | None:
-    """Share of a class's rows that were found, None where it has none."""
+    """Recall of a class; None if it has no rows."""
     return confusion[place][place] / sum(confusion[place]) if sum(confusion[place]) else None
 
 
 def _class_rows(run: FinishedRun) -> list[dict[str, Any]]:
-    """Per class: how much of what the teacher calls so the student finds, and what both find of the labelled rows."""
+    """Per class: the student's recall of the teacher's answers, and both models' recall of the labelled rows."""
     if run.analysis is None:
         return []
     heldout, evaluation = run.analysis["heldout"]["confusion"], run.analysis["evaluation"]
@@ -115,6 +115,6 @@ def _class_rows(run: FinishedRun) -> list[dict[str, Any]]:
 
 
 def _weakest(run: FinishedRun) -> dict[str, Any] | None:
-    """The class that the student finds least of, by the teacher's word."""
+    """The class with the lowest recall of the teacher's answers."""
     rows = [row for row in _class_rows(run) if row["heldout"] is not None]
     return min(rows, key=lambda row: row["heldout"]) if rows else None

@@ -23,7 +23,7 @@ def spread(values: Iterable[float | None]) -> Spread | None:
 
 
 def content(groups: list[Group]) -> dict[str, Any]:
-    """What the comparison's template shows."""
+    """Values for the comparison's template."""
     return {
         "groups": groups,
         "runs": [run for group in groups for run in group.runs],
@@ -103,7 +103,7 @@ def panels(groups: list[Group]) -> list[dict[str, Any]]:
         if not values:
             continue
         margin = 0.05 * (max(values) - min(values)) or 0.05 * abs(values[0]) or 1.0
-        # No agreement is above 100 %; a little room keeps the line from the edge.
+        # Agreement ends at 100 %; a little room keeps the line off the edge.
         top = min(max(values) + margin, 100.5) if factor == 100 else max(values) + margin
         figures = []
         for i, group in enumerate(groups):

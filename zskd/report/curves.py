@@ -17,7 +17,7 @@ def _figure(title: str, svg: Markup, note: str = "") -> dict[str, Any]:
 
 
 def training_figures(run: Run) -> list[dict[str, Any]]:
-    """Loss on the transfer set and on held-out text, and agreement with the teacher; those the log has."""
+    """Loss on the transfer set and on held-out text, and agreement with the teacher, as far as they are logged."""
     figures = []
     series = [
         Series(label, *curve)
@@ -83,9 +83,9 @@ def adversary_figures(run: Run) -> list[dict[str, Any]]:
             series,
             x=f"{STEP} (end of the round)",
             y="the student's loss (nats)",
-            alternative=f"The student's loss per round by kind of row: {ends}.",
+            alternative=f"The student's loss per round by origin of the row: {ends}.",
         )
-        figures.append(_figure("The student's loss by kind of row", svg))
+        figures.append(_figure("The student's loss by origin of the row", svg))
     return figures
 
 

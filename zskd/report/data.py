@@ -1,4 +1,4 @@
-"""Reading finished run folders, and putting runs together that differ in nothing but the seed."""
+"""Reading finished run folders, and grouping runs that differ only in the seed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zskd.errors import InputError
 from zskd.runs.folder import FREE_OPTIONS
 from zskd.runs.read import FinishedRun, read_part, read_run
 
-# Options that say where and how a run was made, not what it is.
+# Options that do not affect results; they do not tell runs apart.
 _CIRCUMSTANCES = ("seed", *FREE_OPTIONS)
 
 _ADVERSARY = {item.name for item in fields(AdversarialOptions)}
@@ -30,14 +30,14 @@ _OPTIONAL = {
 
 @dataclass(frozen=True)
 class Run(FinishedRun):
-    """A finished run with what only a page shows.
+    """A finished run, with parts that only the report needs.
 
     Attributes:
-        history: Trainer's log; empty where it is missing.
-        examples: content of ``adversarial.json``; empty likewise.
-        diagnosis: content of ``diagnosis.json``; None where nobody asked for one.
-        special: CLS, SEP and the like, as the student's tokenizer spells them.
-        missing: file name -> what the page cannot show without it.
+        history: Trainer's log; empty if it is missing.
+        examples: content of ``adversarial.json``; empty if it is missing.
+        diagnosis: content of ``diagnosis.json``; None if there is none.
+        special: special tokens of the student's tokenizer, such as CLS and SEP.
+        missing: missing file -> what the report cannot show without it.
     """
 
     history: list[dict[str, Any]]
@@ -53,7 +53,7 @@ class Run(FinishedRun):
         return list(known or self.metrics["transfer_set"]["classes"])
 
     def curve(self, key: str) -> tuple[list[int], list[float]]:
-        """Optimizer steps and values of what the training log calls `key`; values that are no number are left out."""
+        """Optimizer steps and values of a key in the training log; values that are not numbers are left out."""
         found = [(entry["step"], entry[key]) for entry in self.history if key in entry and math.isfinite(entry[key])]
         return [step for step, _ in found], [value for _, value in found]
 
@@ -68,7 +68,7 @@ def load_run(folder: str | Path) -> Run:
     """Read a run folder.
 
     Raises:
-        InputError: it is none, the run is not finished, or one of its files is damaged.
+        InputError: it is not a run folder, the run is not finished, or a file is damaged.
     """
     run = read_run(folder)
     return Run(
@@ -102,11 +102,11 @@ def load_runs(folders: Iterable[str | Path]) -> list[Run]:
 
 @dataclass(frozen=True)
 class Group:
-    """Runs with the same options and seeds of their own.
+    """Runs with the same options and different seeds.
 
     Attributes:
         task: the task's name.
-        differs: the options in which this group differs from others of its task, as ``option value``.
+        differs: options in which this group differs from other groups of its task, as ``option value``.
     """
 
     task: str
@@ -115,7 +115,7 @@ class Group:
 
     @property
     def name(self) -> str:
-        """The task, with the folders of the runs where it has several groups."""
+        """The task's name, followed by the run folders if the task has several groups."""
         folders = [run.name for run in self.runs]
         shown = ", ".join(folders[:3]) + (", …" if len(folders) > 3 else "")
         return f"{self.task}: {shown}" if self.differs else self.task
@@ -128,21 +128,21 @@ def _identity(run: Run) -> dict[str, Any]:
     kept = {key: value for key, value in run.config.items() if key not in _CIRCUMSTANCES and key != "task"}
     if run.config.get("perturb") != "adversarial":
         kept |= {key: _UNUSED for key in kept if key in _ADVERSARY}
-    # The teacher of a callable handed over in Python is in the metrics alone.
+    # A callable teacher that was passed in Python appears in the metrics only.
     return {**kept, "teacher": run.metrics["teacher"]["name"]}
 
 
 def group_runs(runs: list[Run]) -> list[Group]:
-    """Groups of runs that differ only in the seed, in the order in which they were first named.
+    """Groups of runs that differ only in the seed, in order of their first run.
 
-    Options that are not in every run's ``config.yaml`` (an older zskd wrote fewer) do not tell runs apart.
+    Options that are missing in the ``config.yaml`` of some run (older versions wrote fewer) do not tell runs apart.
     """
     shared = set.intersection(*(set(_identity(run)) for run in runs))
     found: dict[str, list[Run]] = {}
     for run in runs:
         identity = {key: value for key, value in _identity(run).items() if key in shared}
         found.setdefault(json.dumps([run.metrics["task"], identity], sort_keys=True, default=str), []).append(run)
-    # What a task brings along by itself (length, size of its pool) is no news; what differs within a task is.
+    # Differences between tasks (length, size of the pool) are expected; only differences within a task are listed.
     by_task: dict[str, list[Run]] = {}
     for run in runs:
         by_task.setdefault(run.metrics["task"], []).append(run)
@@ -152,7 +152,7 @@ def group_runs(runs: list[Run]) -> list[Group]:
         rivals = [_identity(run) for run in by_task[task]]
         differing = [
             key
-            for key in _identity(runs[0])  # one order for all groups
+            for key in _identity(runs[0])  # the same order for all groups
             if key in shared
             and first[key] != _UNUSED
             and any(other[key] not in (first[key], _UNUSED) for other in rivals)

@@ -1,4 +1,4 @@
-"""What `zskd diagnose` found of a run's teacher, as the report shows it."""
+"""The report's section with the result of `zskd diagnose`."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from zskd.diagnosis.findings import PAIR_ROWS
 from zskd.report.data import Group, Run
 from zskd.report.figures import histogram_figure
 
-SHOWN_CLASSES = 10  # of a matrix; more cannot be read on a page
+SHOWN_CLASSES = 10  # largest number of classes in a matrix
 SHOWN_PAIRS = 5
 
-# Rows of the table of spreads: a name, what it is, and where it is in the signals.
+# Rows of the table of spreads: name, explanation, and path in the signals.
 _SPREADS = (
     ("confidence", "probability of the answer", ("instance", "confidence")),
-    ("margin", "logit of the answer less the mean of the others", ("instance", "margin")),
+    ("margin", "logit of the answer minus the mean of the others", ("instance", "margin")),
     ("entropy of the rest", "of the other classes' probabilities, renormalised; 1: even", ("domain", "entropy")),
-    ("gradient, untrained", "kd over cross-entropy, for a student that knows nothing", ("rescaling", "untrained")),
+    ("gradient, untrained", "kd over cross-entropy, for an untrained student", ("rescaling", "untrained")),
     ("gradient, student", "kd over cross-entropy, for the student of this run", ("rescaling", "student")),
 )
 _MATRICES = (
@@ -31,7 +31,7 @@ _MATRICES = (
 
 @dataclass(frozen=True)
 class Matrix:
-    """How alike classes are: `rows` of numbers from -1 to 1 with the name of their class.
+    """Similarity of classes: `rows` of numbers from -1 to 1, each with the name of its class.
 
     Attributes:
         key: its name in the signals.
@@ -44,7 +44,7 @@ class Matrix:
 
 
 def content(run: Run) -> dict[str, Any] | None:
-    """What the template shows; None without a diagnosis."""
+    """Values for the template; None if the run has no diagnosis."""
     found = run.diagnosis
     if found is None:
         return None
@@ -75,11 +75,11 @@ def command(run: Run) -> str:
 
 
 def advice(run: Run, given: dict[str, Any]) -> dict[str, Any]:
-    """What to try first, what the run did instead (None: just that), and the command that does as advised."""
+    """The advice, what the run used instead (None if it used the same), and a command that follows the advice."""
     wanted = (given["objective"], given["temperature"])
     if given["objective"] is None:
         return {"first": None, "instead": None, "why": given["why"], "command": None}
-    # A run of an older zskd knew one objective. The temperature is of no matter to logit-mse.
+    # Runs of older versions had one objective only. logit-mse does not use the temperature.
     used = (run.config.get("objective", "kd"), run.config.get("temperature"))
     same = wanted == used or wanted[0] == used[0] == "logit-mse"
     flags = ["--objective", wanted[0], "--temperature", f"{wanted[1]:g}"]
@@ -115,7 +115,7 @@ def confidence_figure(found: dict[str, Any]) -> Markup:
 
 
 def spreads(signals: dict[str, Any]) -> list[dict[str, Any]]:
-    """The signals that every text has a value of; those that the diagnosis has."""
+    """The signals with a value per text, as far as the diagnosis has them."""
     rows = []
     for name, what, (group, key) in _SPREADS:
         values = (signals[group] or {}).get(key)
@@ -125,16 +125,16 @@ def spreads(signals: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def numbers(signals: dict[str, Any]) -> list[dict[str, Any]]:
-    """The signals that are one number."""
+    """The signals that are a single number."""
     rows = [
         ("confidence above 0.99", "share of the texts", signals["instance"]["sure"]),
-        ("information", "what the answer says about the text, of 1", signals["information"]),
+        ("information", "how much the answer depends on the text, 0 to 1", signals["information"]),
     ]
     if signals["domain"] is not None:
         rows += [
             (
                 "flatness",
-                "how uneven the other classes' logits are beside the margin; 0: even",
+                "how uneven the other classes' logits are, relative to the margin; 0: even",
                 signals["domain"]["flatness"],
             ),
             (
@@ -154,7 +154,7 @@ def numbers(signals: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def matrices(found: dict[str, Any]) -> list[Matrix]:
-    """How alike the classes are; of many the `SHOWN_CLASSES` that are answered most often, in the task's order."""
+    """Similarity of classes, limited to the `SHOWN_CLASSES` most frequent answers, in the task's order."""
     domain, labels, share = found["signals"]["domain"], found["labels"], found["signals"]["classes"]["share"]
     if domain is None:
         return []
@@ -169,7 +169,7 @@ def matrices(found: dict[str, Any]) -> list[Matrix]:
 
 
 def pairs(found: dict[str, Any]) -> list[dict[str, Any]]:
-    """The pairs of classes that are told apart least, of those with answers enough to say so."""
+    """The pairs of classes that the teacher separates least, among those with enough answers."""
     if found["signals"]["domain"] is None:
         return []
     known = [pair for pair in found["signals"]["separation"] if pair["rows"] >= PAIR_ROWS]

@@ -17,8 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-# Okabe and Ito's palette, safe for colour-blind readers. Each colour stands for a variable of report.css, so that a
-# dark page and a printed one have their own; lines differ in dash or marker too.
+# Okabe and Ito's palette, which is safe for colour-blind readers. Each colour stands for a variable of report.css, so
+# that dark and printed pages can use other colours; lines also differ in dash or marker.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 INK, FAINT = "#111111", "#888888"
 _VARIABLES = {colour: f"var(--series-{i})" for i, colour in enumerate(COLOURS, start=1)} | {
@@ -29,8 +29,8 @@ _DASHES = ("-", "--", "-.", ":")
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 
 _STYLE: Any = {
-    "svg.fonttype": "none",  # text stays text: small, searchable, in the reader's font
-    "text.parse_math": False,  # a label with a dollar sign is a label
+    "svg.fonttype": "none",  # text stays text, which is smaller, searchable and in the reader's font
+    "text.parse_math": False,  # a dollar sign in a label is not a formula
     "font.family": "sans-serif",
     "font.size": 9,
     "text.color": INK,
@@ -77,11 +77,12 @@ def line_figure(
 
     Args:
         name: unique on the page.
-        x: label of the axis, with its unit; so ``y``.
-        alternative: what the figure shows, for readers who do not see it.
-        mark: a place on the horizontal axis and what is there.
-        limits: of the vertical axis; default: those of the data.
-        small: one of many panels.
+        x: label of the horizontal axis, with its unit.
+        y: label of the vertical axis, with its unit.
+        alternative: text alternative for readers who cannot see the figure.
+        mark: a position on the horizontal axis and its label.
+        limits: limits of the vertical axis; default: those of the data.
+        small: whether the figure is one of many panels.
     """
     with _style(name):
         figure = Figure(figsize=(3.4, 2.2) if small else (4.6, 2.7), layout="constrained")
@@ -127,7 +128,7 @@ def reliability_figure(name: str, series: Sequence[Series], *, alternative: str)
 def histogram_figure(
     name: str, edges: Sequence[float], heights: Sequence[float], *, x: str, y: str, alternative: str
 ) -> Markup:
-    """Bars between neighbouring edges, of which there is one more than heights."""
+    """A bar chart; there is one more edge than heights."""
     with _style(name):
         figure = Figure(figsize=(4.6, 2.4), layout="constrained")
         axes = figure.add_subplot()
@@ -145,10 +146,10 @@ def _legend(axes: Axes, entries: int) -> None:
 
 @contextmanager
 def _style(name: str) -> Iterator[None]:
-    """matplotlib's own defaults with `_STYLE` on top, whatever the user's settings file says."""
+    """matplotlib's defaults with `_STYLE` on top, regardless of the user's settings file."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        # matplotlib names what it draws at random unless told with what to begin.
+        # Without a fixed salt, matplotlib gives elements random names.
         matplotlib.rcParams.update({**_STYLE, "svg.hashsalt": name})
         yield
 
@@ -169,7 +170,7 @@ def _svg(figure: Figure, name: str, alternative: str) -> Markup:
 def _page_tag(tag: str, name: str) -> str:
     """A tag of an SVG file as a tag of a page that holds several figures."""
     if tag.startswith("<svg"):
-        # Name spaces go without saying in HTML, and the page shall name no address; the style sheet gives the size.
+        # HTML needs no namespaces, and a report should contain no addresses. The style sheet sets the size.
         tag = re.sub(r'\s(?:xmlns(?::xlink)?|version|width|height)="[^"]*"', "", tag)
     tag = re.sub(r"font-family: [^;\"]*;? ?", "", tag).replace("xlink:href", "href")
     tag = re.sub(r'\bid="|\bhref="#|url\(#', lambda found: f"{found.group()}{name}-", tag)

@@ -1,4 +1,4 @@
-"""From runs to the page: what is shown, in words and numbers, and the template that lays it out."""
+"""From runs to the page: the values that are shown, and the template that lays them out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from zskd.report.curves import adversary_figures, reliability, training_figures
 from zskd.report.data import Run, group_runs, load_runs
 from zskd.system.files import write_text
 
-SENTENCES = 12  # adversarial rows that are shown
+SENTENCES = 12  # number of adversarial rows on the page
 UNKNOWN = Markup("\N{EN DASH}")
 
 
@@ -33,8 +33,8 @@ def write_report(folders: Sequence[str | Path], output: str | Path | None = None
         The file's path.
 
     Raises:
-        InputError: a folder is no run, or its run is not finished.
-        ValueError: several runs and no `output`.
+        InputError: a folder is not a run, or its run is not finished.
+        ValueError: there are several runs and no `output`.
     """
     runs = load_runs(folders)
     if output is None:
@@ -61,7 +61,7 @@ def render(runs: list[Run]) -> str:
 
 
 def _data(value: float | None, text: str) -> Markup:
-    """A number for people with the exact one for programs."""
+    """A number as text for people, with the exact value for programs."""
     return Markup('<data value="{}">{}</data>').format(json.dumps(value), text)
 
 
@@ -71,7 +71,7 @@ def percent(value: float | None) -> Markup:
 
 
 def points(value: float | None) -> Markup:
-    """A share as a bare number of percent, for columns whose head names the unit."""
+    """A share in percent without the unit, for columns whose header names it."""
     return UNKNOWN if value is None else _data(value, f"{100 * value:.1f}")
 
 
@@ -107,7 +107,7 @@ def _run_content(run: Run) -> dict[str, Any]:
 
 
 def facts(run: Run) -> list[tuple[str, str]]:
-    """What was distilled into what, from which text and how: pairs of a name and its value."""
+    """What was distilled, into what, from which text and how: pairs of name and value."""
     metrics, options = run.metrics, run.config
     teacher, classes = metrics["teacher"], metrics["transfer_set"]["classes"]
     revision = f", revision {teacher['revision']}" if teacher.get("revision") else ""
@@ -120,7 +120,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
     method = f"perturbation {options.get('perturb')}"
     if options.get("perturb") == "adversarial":
         method += f", adversary {options.get('adversary')}, generator {options.get('generator')}"
-    objective = f"objective {options.get('objective', 'kd')}"  # a run of an older zskd knew no other
+    objective = f"objective {options.get('objective', 'kd')}"  # runs of older versions had no other objective
     if objective != "objective logit-mse":
         objective += f" at temperature {options.get('temperature')}"
     balance = ", ".join(f"{name} {100 * entry['share']:.0f} %" for name, entry in classes.items())
@@ -133,15 +133,15 @@ def facts(run: Run) -> list[tuple[str, str]]:
         ("method", f"{method}, {objective}, {options.get('epochs')} epochs"),
         ("transfer set", f"{metrics['transfer_set']['texts']:,} inputs labelled by the teacher: {balance}"),
         ("teacher queries", f"{queries:,}" if queries is not None else "not recorded"),
-        ("training", f"{metrics['steps']:,} steps, the student of step {metrics['best_step']:,} was kept"),
+        ("training", f"{metrics['steps']:,} steps; the student of step {metrics['best_step']:,} was kept"),
         ("seed", str(metrics["seed"])),
-        ("time", f"{_minutes(metrics['seconds']['total'])}, of it {_phases(metrics['seconds'])}"),
+        ("time", f"{_minutes(metrics['seconds']['total'])}: {_phases(metrics['seconds'])}"),
         ("versions", ", ".join(f"{name} {version}" for name, version in metrics["versions"].items())),
     ]
 
 
 def _shortfall(run: Run) -> str:
-    """How many inputs the text gave, where that was fewer than asked for."""
+    """The number of inputs, if the text gave fewer than asked for."""
     size, asked = run.record.get("pools", {}).get("size"), run.config.get("pool_size")
     return f", {size:,} inputs of {asked:,} asked for" if size and asked and size < asked else ""
 
@@ -151,7 +151,7 @@ def _in_domain(run: Run) -> bool:
 
 
 def _repeatable(run: Run) -> bool:
-    """False where something was handed over in Python that no configuration names."""
+    """False if something was passed in Python that no option can name."""
     return run.metrics["teacher"]["name"] in (run.config.get("teacher"), _default(run)) and not _in_domain(run)
 
 
@@ -194,7 +194,7 @@ def score_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def speed_rows(run: Run) -> list[dict[str, Any]]:
-    """Size and latency of both models; None where it is not known."""
+    """Size and latency of both models; None if unknown."""
     teacher, student = run.metrics["teacher"]["parameters"], run.metrics["student"]["parameters"]
     rows: list[dict[str, Any]] = [
         {"what": "parameters", "teacher": teacher, "student": student, "digits": 0, "less": True}
@@ -226,13 +226,13 @@ def balance(run: Run) -> list[dict[str, Any]]:
 
 
 def confusions(run: Run) -> list[dict[str, Any]]:
-    """Tables of counts, each with who gives the rows and who the columns."""
+    """Confusion tables, each with a title that names its rows and columns."""
     if run.analysis is None:
         return []
     student = run.analysis["heldout"]
-    tables = [("held-out text: student (columns) beside teacher (rows)", student["confusion"])]
+    tables = [("held-out text: teacher (rows) and student (columns)", student["confusion"])]
     for name, models in run.analysis["evaluation"].items():
-        tables += [(f"{name}: {who} (columns) beside labels (rows)", models[who]["confusion"]) for who in models]
+        tables += [(f"{name}: labels (rows) and {who} (columns)", models[who]["confusion"]) for who in models]
     found = []
     for title, counts in tables:
         rows: list[dict[str, Any]] = [
@@ -245,7 +245,7 @@ def confusions(run: Run) -> list[dict[str, Any]]:
 
 
 def sentences(run: Run) -> list[dict[str, Any]]:
-    """The generator's most instructive rows: where teacher and student differ most, by KL(teacher, student)."""
+    """The generator's rows on which teacher and student differ most, by KL(teacher, student)."""
     best: dict[str, tuple[float, dict[str, Any]]] = {}
     for row in run.examples:
         divergence = sum(
@@ -279,7 +279,7 @@ def _words(run: Run, text: str) -> list[str]:
 
 
 def changed_words(before: list[str], after: list[str]) -> list[tuple[str, bool]]:
-    """`after` in pieces, each with whether the generator wrote it."""
+    """`after` in pieces, and for each piece whether the generator wrote it."""
     matcher = difflib.SequenceMatcher(a=before, b=after, autojunk=False)
     return [
         (" ".join(after[start:end]), kind != "equal") for kind, _, _, start, end in matcher.get_opcodes() if end > start

@@ -1,15 +1,15 @@
-"""The run folder: which run it holds, what that run recorded, and what it leaves behind.
+"""The run folder: its files, and checks that a run may start or continue in it.
 
 RUN/config.yaml      the resolved configuration; usable with --config
-RUN/record.json      versions, fingerprints and revisions, written before training
+RUN/record.json      versions, the kind of machine, fingerprints and revisions, written before training
 RUN/checkpoints/     Trainer's checkpoints
 RUN/history.json     Trainer's log
 RUN/student/         the finished student
 RUN/analysis.json    confusion, reliability and latency (`zskd.evaluation.results.analysis`)
 RUN/diagnosis.json   what `zskd diagnose RUN` found
 RUN/metrics.json     the results
-RUN/published.json   what was last published where (`zskd.publish`)
-RUN/report.html      all of it for people (`zskd.report`)
+RUN/published.json   what was last published, per repository (`zskd.publish`)
+RUN/report.html      the report (`zskd.report`)
 """
 
 from __future__ import annotations
@@ -64,13 +64,13 @@ def run_path(config: DistillConfig) -> Path:
 
 
 def blocking_file(path: Path) -> Path | None:
-    """The nearest existing ancestor of `path` (or itself) where it is no folder, else None."""
+    """The nearest existing ancestor of `path`, or `path` itself, if it is not a folder; else None."""
     existing = next(item for item in (path, *path.absolute().parents) if item.exists())
     return None if existing.is_dir() else existing
 
 
 def _held_options(path: Path) -> dict[str, Any] | None:
-    """Options of the run that `path` holds; None where its ``config.yaml`` is missing or not one of zskd's."""
+    """Options of the run in `path`; None if its ``config.yaml`` is missing or not zskd's."""
     try:
         held: dict[str, Any] | None = read_part(path, "config.yaml")
     except InputError:
@@ -79,7 +79,7 @@ def _held_options(path: Path) -> dict[str, Any] | None:
 
 
 def task_definition(name: str) -> dict[str, Any]:
-    """The content of a task as it is recorded; a task file of the same name may say something else later."""
+    """A task's content for the record, because a task file may change later."""
     definition: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(find_task(name))))
     return definition
 
@@ -114,7 +114,7 @@ def check_run_folder(path: Path, config: DistillConfig) -> list[str]:
 
 
 class RunFolder:
-    """Writes a run's artefacts; times its phases.
+    """Writes a run's files and times its phases.
 
     Attributes:
         seconds: phase -> wall-clock seconds.
@@ -143,9 +143,9 @@ class RunFolder:
         self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - started, 2)
 
     def start(self, record: dict[str, Any], transfer_set: dict[str, Any]) -> None:
-        """Create the folder with configuration, record and what the transfer set is like; a run's first writing."""
+        """Create the folder with configuration, record and transfer-set report. Nothing is written there before."""
         self.path.mkdir(parents=True, exist_ok=True)
-        # The configuration first: with it the folder can be resumed, whenever the run is stopped.
+        # The configuration comes first, because the run can be resumed as soon as it exists.
         machine = {"output_dir": None, "cache_dir": None, "num_processes": None}
         options = {**to_dict(self.config), "resume": False, **machine}
         write_text(self.path / "config.yaml", yaml.safe_dump(options, sort_keys=False))
@@ -154,6 +154,6 @@ class RunFolder:
         write_text(self.path / "transfer_set.json", json.dumps(transfer_set, indent=1) + "\n")
 
     def finish(self, metrics: dict[str, Any]) -> None:
-        """Write the results and drop what only training needed."""
+        """Write the results and remove files that only training needed."""
         write_text(self.path / "metrics.json", json.dumps(metrics, indent=2) + "\n")
         shutil.rmtree(self.path / "_cache", ignore_errors=True)

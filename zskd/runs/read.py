@@ -1,4 +1,4 @@
-"""Opening the folder of a finished run, with one answer to what is none, not finished, or damaged."""
+"""Reading the folder of a finished run, with clear errors if it is missing, unfinished or damaged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from zskd.config.resolve import resolve
 from zskd.errors import InputError
 from zskd.tasks.defaults import with_task_defaults
 
-# What a file holds, for messages, and the keys that nothing can be done without.
+# The content of a file, for messages, and its required keys.
 _CONTENT = {"config.yaml": "the options of a distillation", "metrics.json": "the results of a run"}
 _KEYS: dict[str, tuple[str, ...]] = {
     "config.yaml": ("task",),
@@ -38,14 +38,14 @@ _KEYS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """What a finished run left in its folder.
+    """The content of a finished run's folder.
 
     Attributes:
         config: the resolved options, ``config.yaml``.
         metrics: ``metrics.json``.
-        record: ``record.json``: the task, fingerprints, revisions, versions; empty where it is missing.
-        analysis: ``analysis.json``; None for a run that was made before there was one.
-        transfer_set: ``transfer_set.json``; None likewise.
+        record: ``record.json``: the task, fingerprints, revisions, versions; empty if it is missing.
+        analysis: ``analysis.json``; None for runs of versions that did not write it.
+        transfer_set: ``transfer_set.json``; None for runs of versions that did not write it.
     """
 
     path: Path
@@ -73,13 +73,13 @@ class FinishedRun:
 
 
 def read_part(folder: Path, name: str, kind: type[dict[str, Any]] | type[list[Any]] = dict) -> Any:
-    """Content of a YAML or JSON file of a run; None where there is no such file.
+    """Content of a YAML or JSON file of a run; None if there is no such file.
 
     Args:
-        kind: of the whole content: dict or list.
+        kind: type of the content, dict or list.
 
     Raises:
-        InputError: the file cannot be read or parsed, or holds something else.
+        InputError: the file cannot be read or parsed, or has another type or lacks required keys.
     """
     path = folder / name
     language = "YAML" if path.suffix == ".yaml" else "JSON"
@@ -102,10 +102,10 @@ def read_run(path: str | Path, needs: Sequence[str] = ()) -> FinishedRun:
     """Read a finished run.
 
     Args:
-        needs: what has to be in the folder beside ``config.yaml`` and ``metrics.json``: files or folders.
+        needs: files or folders that are required beside ``config.yaml`` and ``metrics.json``.
 
     Raises:
-        InputError: no folder, no run folder, a run that is not finished or lacks one of `needs`, or a damaged file.
+        InputError: it is not a run folder, the run is not finished, one of `needs` is missing, or a file is damaged.
     """
     folder = Path(path).expanduser()
     if not folder.is_dir():
@@ -133,10 +133,10 @@ def read_run(path: str | Path, needs: Sequence[str] = ()) -> FinishedRun:
 
 
 def run_config(name: str) -> DistillConfig | None:
-    """Options of the run in a folder; None where `name` is not the folder of a run.
+    """Options of the run in a folder; None if `name` is not a run folder.
 
     Raises:
-        InputError: the run's configuration is not one of this version.
+        InputError: the run's configuration does not match this version.
     """
     path = Path(name).expanduser() / "config.yaml"
     if not name or not path.is_file() or not path.with_name("record.json").is_file():

@@ -1,4 +1,4 @@
-"""From options to inputs: the setting of a run, its corpus and its pools."""
+"""From options to inputs: the settings of a run, its corpus and its pools."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Setting:
     """What all stages of a run share.
 
     Attributes:
-        config: with a pool that the corpus can fill, once that is known.
-        folder: of the run.
-        processes: that work on it.
+        config: the options. `limit_pool` lowers ``pool_size`` to what the corpus can fill.
+        folder: the run folder.
+        processes: number of processes that share the run.
     """
 
     config: DistillConfig
@@ -43,21 +43,21 @@ class Setting:
 
     @property
     def length(self) -> int:
-        """Tokens of an input."""
+        """Maximum length of an input, in tokens."""
         return input_length(self.config)
 
     @property
     def pool_size(self) -> int:
-        """Inputs that are labelled, those of the methods included."""
+        """Inputs that the teacher labels, including those that methods ask for during training."""
         assert self.config.pool_size is not None  # the task's default
         return self.config.pool_size
 
 
 def begin(config: DistillConfig) -> Setting:
-    """Find the other processes and see that all work in the same folders on equal parts of a batch.
+    """Join the other processes and check that all of them use the same folders and equal parts of a batch.
 
     Raises:
-        InputError: they do not, or the pool is too small for what the methods ask for.
+        InputError: the processes disagree, or ``pool_size`` is too small for the queries of the methods.
     """
     task, cache, folder = find_task(config.task), cache_root(config.cache_dir), RunFolder(config)
     state = join(config.num_processes)
@@ -68,12 +68,16 @@ def begin(config: DistillConfig) -> Setting:
     assert config.objective is not None  # the task's default
     if same := coinciding(config.objective, task.num_labels, config.top_k, gold=config.gold_labels is not None):
         logger.info("objective: %s; going on with %s", same, config.objective)
-    method_queries(config)  # a pool too small for them is found before the corpus is read
+    method_queries(config)  # raises before the corpus is read if the pool is too small
     return Setting(config, task, cache, folder, state.num_processes)
 
 
 def read_corpus(setting: Setting, least: int | None = None) -> Corpus:
-    """The distinct sentences of the text; `least` of them have to be there (None: as many as for any corpus)."""
+    """Read the distinct sentences of the text.
+
+    Args:
+        least: smallest number of sentences that is accepted; None for `zskd.text.corpus.MIN_SENTENCES`.
+    """
     config = setting.config
     corpus = main_first(
         lambda: build_corpus(find_sources(config.corpus), config.corpus_fraction, setting.cache, least=least)
@@ -83,7 +87,7 @@ def read_corpus(setting: Setting, least: int | None = None) -> Corpus:
 
 
 def limit_pool(setting: Setting, corpus: Corpus) -> Setting:
-    """The setting with a pool that the corpus can fill; what was asked for stays in the run's ``config.yaml``."""
+    """Lower the pool size to what the corpus can fill. The run's ``config.yaml`` keeps the size that was asked for."""
     size = limited_size(setting.pool_size, corpus.count)
     if size < setting.pool_size and PartialState().is_main_process:
         logger.warning(
@@ -97,7 +101,7 @@ def limit_pool(setting: Setting, corpus: Corpus) -> Setting:
 
 
 def shape(setting: Setting, corpus: Corpus) -> Pools:
-    """The inputs: a transfer pool that leaves room for what the methods will ask for, and two held-out pools."""
+    """Shape the inputs: a transfer pool, less the inputs that methods will query later, and two held-out pools."""
     config = setting.config
     pools = main_first(
         lambda: build_pools(

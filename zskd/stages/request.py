@@ -1,4 +1,4 @@
-"""From what a caller has in hand (objects, lists, a data set) to the options of a run."""
+"""Turn the arguments of `zskd.distill` (objects, lists, a data set) into the options of a run."""
 
 from __future__ import annotations
 
@@ -74,14 +74,14 @@ def _in_words_of_python(problem: str) -> str:
 
 @dataclass(frozen=True)
 class Request:
-    """What a run is asked for.
+    """Checked options, and objects that no option can hold.
 
     Attributes:
-        config: checked, the task's defaults filled in.
-        teacher: an object in place of ``config.teacher``; None for that.
-        tokenizer: of a model object.
-        pools: inputs in place of those shaped from the corpus; None for these.
-        least: sentences that the corpus has to have; None for as many as any corpus.
+        config: checked options, with the task's defaults filled in.
+        teacher: a teacher object; None to load ``config.teacher``.
+        tokenizer: the tokenizer, if `teacher` is a model object.
+        pools: ready inputs; None to shape them from the corpus.
+        least: smallest number of sentences in the corpus; None for the usual minimum.
     """
 
     config: DistillConfig
@@ -107,7 +107,7 @@ def make_request(
     """See `zskd.pipeline.distill`.
 
     Raises:
-        InputError: whatever can be found wrong before a weight is loaded; all of it together.
+        InputError: everything that can be found wrong before weights are loaded, in one error.
     """
     if isinstance(teacher, os.PathLike):
         teacher = os.fspath(teacher)
@@ -194,7 +194,7 @@ def _named(
     *,
     two: bool,
 ) -> dict[str, Any]:
-    """Options that stand for the arguments that have names of their own."""
+    """Options that correspond to the named arguments of `make_request`."""
     found: dict[str, Any] = {}
     if labels is not None:
         if task is not None or config.task:

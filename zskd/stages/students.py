@@ -1,4 +1,4 @@
-"""The student's part: what it starts from, its training, its scores."""
+"""The student's part of a run: its start, its training, its scores."""
 
 from __future__ import annotations
 
@@ -14,21 +14,24 @@ from datasets import Dataset
 
 from zskd.config.methods.table import method_queries
 from zskd.evaluation import results
-from zskd.methods.method import Method, Run
+from zskd.methods.context import Run
+from zskd.methods.method import Method
 from zskd.metrics.scores import agreement
 from zskd.models.quiet import quiet_transformers
 from zskd.runs.folder import RunFolder, versions
 from zskd.stages.inputs import Setting
-from zskd.stages.labels import Labelled
+from zskd.stages.teachers import Labelled
 from zskd.student.initial import InitialStudent, initial_student
 from zskd.system.files import replacing, sha256_file, write_text
+from zskd.system.machine import machine
 from zskd.system.processes import main_first, on_main
 from zskd.teacher.base import Teacher
 from zskd.teacher.classifier import classifier_from
 from zskd.text.corpus import Corpus
 from zskd.text.shaping import Pools
 from zskd.training.fit import Fit, fit
-from zskd.training.objective import NEEDS_COSINES, class_cosines
+from zskd.training.objective import NEEDS_COSINES
+from zskd.training.targets import class_cosines
 from zskd.transfer.gold import with_gold
 from zskd.transfer.rows import encode_parts
 from zskd.transfer.transfer_set import TransferSet
@@ -37,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 
 def start_student(setting: Setting, teacher: Teacher, precision: str) -> InitialStudent:
-    """The student before it has learned anything."""
+    """Load or build the untrained student."""
     config = setting.config
     return main_first(
         lambda: initial_student(
@@ -61,7 +64,7 @@ def prepare(
     corpus: Corpus | None,
     precision: str,
 ) -> None:
-    """Let the methods prepare themselves, each in a phase of its own where that takes time."""
+    """Call `Method.prepare` of every method. Its time is recorded under `Method.phase`, if the method has one."""
     run = Run(
         seed=setting.config.seed,
         student=initial.model,
@@ -93,10 +96,11 @@ def record(
     chosen: TransferSet,
     initial: InitialStudent,
 ) -> dict[str, Any]:
-    """Content of ``record.json``: versions, fingerprints and revisions."""
+    """Content of ``record.json``: versions, the kind of machine, fingerprints and revisions."""
     config = setting.config
     found: dict[str, Any] = {
         "versions": versions(),
+        "machine": machine(),
         "seed": config.seed,
         "corpus": {
             "fingerprint": corpus.fingerprint if corpus else pools.fingerprint,
@@ -122,8 +126,8 @@ class Trained:
     """A trained student.
 
     Attributes:
-        rows: the transfer set with the user's own labelled rows.
-        report: the held-out inputs that report agreement, encoded.
+        rows: the transfer set, including labelled rows that the user added.
+        report: encoded held-out inputs that report agreement.
     """
 
     fitted: Fit
@@ -139,7 +143,7 @@ def train(
     labelled: Labelled,
     chosen: TransferSet,
 ) -> Trained:
-    """Train the student and keep it."""
+    """Train the student and save it."""
     config, folder, asked = setting.config, setting.folder, method_queries(setting.config)
     rows = chosen.dataset()
     if "gold" in labelled.parts:
@@ -154,7 +158,7 @@ def train(
         encoded["transfer"],
         encoded["select"],
         folder.checkpoints,
-        # As many updates whatever selection made of the transfer set, and whatever methods ask the teacher for.
+        # The number of updates depends neither on the selection nor on the queries of methods, so that runs compare.
         rows=round((gold + len(chosen.logits)) * setting.pool_size / (setting.pool_size - asked)),
         methods=methods,
         teacher=teacher,
@@ -182,7 +186,7 @@ def score(
     trained: Trained,
     recorded: dict[str, Any],
 ) -> results.Outcome:
-    """Open the evaluation files, for the first time, and write what they give beside the scores."""
+    """Open the evaluation files for the first time, score both models, and write ``analysis.json``."""
     config, task, folder = setting.config, setting.task, setting.folder
     prediction = trained.fitted.trainer.predict(trained.report)
     predicted = np.asarray(prediction.label_ids), np.asarray(prediction.predictions)
@@ -212,13 +216,13 @@ def score(
 
 
 def metrics(setting: Setting, outcome: results.Outcome, *, zero_shot: bool) -> dict[str, Any]:
-    """Content of ``metrics.json``; when all phases are over, so that their times are among it."""
+    """Content of ``metrics.json``. Called last, because it includes the time of every phase."""
     zero_shot = zero_shot and setting.config.gold_labels is None
     return results.metrics(setting.config, setting.task, outcome, setting.folder, zero_shot=zero_shot)
 
 
 def write_report(folder: RunFolder) -> None:
-    """Write the run's report; the run is finished, so whatever goes wrong here is said and costs nothing else."""
+    """Write the run's report. The run is finished by then, so a failure here is only a warning."""
     try:
         from zskd.report import page
 

@@ -1,1 +1,1 @@
-"""The student before training: its shape and what it starts from."""
+"""The student before training: its shape and its initial weights."""

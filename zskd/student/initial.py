@@ -1,4 +1,4 @@
-"""Students: any sequence classifier, or one built from the teacher under a parameter budget."""
+"""The initial student: any sequence classifier, or one built from the teacher under a parameter budget."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from zskd.teacher.base import Teacher
 from zskd.teacher.classifier import Classifier
 
 POSITIONS = 512
-ENCODER_SHARE = 0.3  # of the budget; the rest goes to the embedding table
+ENCODER_SHARE = 0.3  # of the budget; the embedding table gets the rest
 HEAD_WIDTH = 24
-DISTANCES = 16  # kinds of distance between tokens, in either direction: exact up to 9, then coarser, alike from 27 on
+DISTANCES = 16  # distance buckets between tokens in each direction: exact up to 9, then coarser, one from 27 on
 
-# (budget in parameters up to which it holds, layers)
+# (largest budget in parameters, number of layers)
 _DEPTHS = ((2.0e6, 2), (8.0e6, 3), (float("inf"), 4))
 
 
@@ -49,10 +49,10 @@ def label_config(task: Task) -> dict[str, Any]:
 def load_student(
     task: Task, name: str, revision: str | None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, str | None]:
-    """A student that starts from a folder or the Hub, with a new head unless it already has the task's.
+    """Load a student from a folder or the Hub; it gets a new head unless its own has the task's labels.
 
     Returns:
-        Model (float32), tokenizer, and the commit of a Hub model.
+        The model (float32), its tokenizer, and the commit of a Hub model.
     """
     origin = find_model(task.student if name == "default" else name, revision, flag="--student")
     model = load_weights(origin, flag="--student", new_head=label_config(task))
@@ -63,27 +63,27 @@ def load_student(
 
 
 def _set_model_max_length(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    # A folder with only a vocabulary has no limit of its own, and truncation then does nothing.
+    # A tokenizer made from a bare vocabulary has no limit, and then truncation does nothing.
     positions = usable_positions(model.config.to_dict()) or POSITIONS
     tokenizer.model_max_length = min(tokenizer.model_max_length, positions)
 
 
 def _architecture(task: Task, **shape: Any) -> PreTrainedConfig:
-    """An architecture whose embedding table may be narrower than its layers: at this size the table is most of it."""
+    """A configuration whose embedding table may be narrower than the layers; at this size the table dominates."""
     shape |= {
         "max_position_embeddings": POSITIONS,
-        # The usual 0.02 is about 1/sqrt(768); kept in a layer of 96 it nearly closes the signal path at first.
+        # The usual 0.02 is about 1/sqrt(768). In a layer of width 96, it would nearly block the signal at first.
         "initializer_range": shape["hidden_size"] ** -0.5,
-        # With so few weights for so many inputs, dropout only takes some of them away (docs/measurements.md).
+        # A model this small underfits its inputs, so dropout only costs capacity (docs/measurements.md).
         "hidden_dropout_prob": 0.0,
         "attention_probs_dropout_prob": 0.0,
         **label_config(task),
     }
     if task.is_pair:
-        # Two texts are compared by tokens that look for their like, wherever they stand (see `match_tokens`).
+        # Two texts are compared by tokens that attend to similar tokens at any position (see `match_tokens`).
         return ElectraConfig(classifier_dropout=0.0, **shape)
-    # What a word does to its neighbours ("not good") is learned sooner where attention knows the distance of two tokens
-    # than from their absolute positions (docs/measurements.md).
+    # How a word affects its neighbours ("not good") is learned sooner from the distance between tokens than from their
+    # absolute positions (docs/measurements.md).
     return DebertaV2Config(
         relative_attention=True,
         pos_att_type=["c2p", "p2c"],
@@ -97,12 +97,12 @@ def _architecture(task: Task, **shape: Any) -> PreTrainedConfig:
 
 
 def student_config(vocab_size: int, budget: int, task: Task, **special: int | None) -> PreTrainedConfig:
-    """The largest student of at most `budget` parameters for a vocabulary.
+    """Configuration of the largest student with at most `budget` parameters for a vocabulary.
 
-    The shape is DeBERTa's for one text and ELECTRA's for two. About `ENCODER_SHARE` of the budget is spent on layers.
+    The architecture is DeBERTa-v2 for one text and ELECTRA for two. About `ENCODER_SHARE` of the budget goes to layers.
 
     Raises:
-        InputError: the vocabulary alone does not fit.
+        InputError: the vocabulary alone exceeds the budget.
     """
     depth = next(layers for limit, layers in _DEPTHS if budget <= limit)
 
@@ -138,17 +138,18 @@ def student_config(vocab_size: int, budget: int, task: Task, **special: int | No
 def build_student(
     task: Task, teacher: Classifier, compression: float, precision: str, cache: Path
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, int]:
-    """A stock classifier with at most 1/compression of the teacher's parameters, embeddings included.
+    """Build a stock classifier with at most 1/compression of the teacher's parameters, embeddings included.
 
-    It uses the teacher's tokenizer. Its word embeddings start from what the teacher makes of each token (see
-    `zskd.student.word_features`), and for two texts its first attention compares tokens. Everything else starts at
-    random, from the global generator.
+    It uses the teacher's tokenizer. Its word embeddings start from the teacher's reaction to each token (see
+    `zskd.student.word_features`), and for two texts its first attention layer starts by comparing tokens. All other
+    weights are drawn from the global generator.
 
     Args:
-        precision: ``fp32`` or ``bf16``, in which the teacher looks at the tokens.
+        precision: ``fp32`` or ``bf16``, the precision in which the teacher reads the tokens.
 
     Returns:
-        Model (float32, evaluation mode), tokenizer, and the number of single tokens the teacher was asked for now.
+        The model (float32, evaluation mode), its tokenizer, and the number of single tokens that the teacher was asked
+        for in this run.
     """
     tokenizer = teacher.tokenizer
     special = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
@@ -157,7 +158,7 @@ def build_student(
     with torch.no_grad():
         table = model.get_input_embeddings().weight
         features, asked = cached_word_features(teacher, table.shape[1], precision, cache)
-        table[:, : features.shape[1]] = features  # a narrow teacher leaves the other dimensions at random
+        table[:, : features.shape[1]] = features  # if the teacher is narrower, the other dimensions stay random
     if isinstance(model, ElectraForSequenceClassification):
         match_tokens(model)
     _set_model_max_length(model, tokenizer)
@@ -166,13 +167,14 @@ def build_student(
 
 @dataclass(frozen=True)
 class InitialStudent:
-    """A student before it has learned anything.
+    """The untrained student.
 
     Attributes:
-        model: float32.
-        revision: commit of a Hub model.
-        tokens: single tokens whose answers by the teacher it was made from.
-        asked: how many of them the teacher was asked for now.
+        model: a sequence classifier in float32.
+        tokenizer: its tokenizer.
+        revision: commit of a Hub model, else None.
+        tokens: number of single tokens whose teacher answers it was built from.
+        asked: how many of them the teacher answered in this run; the rest came from the cache.
     """
 
     model: PreTrainedModel
@@ -196,10 +198,10 @@ def initial_student(
     """The student that ``--student`` names: ``build``, ``default``, a folder or a Hub id.
 
     Args:
-        seed: of what starts at random.
+        seed: seed of random weights.
 
     Raises:
-        InputError: it does not load, does not fit the budget, or is to be built from a callable.
+        InputError: it does not load, does not fit the budget, or cannot be built because the teacher is a callable.
     """
     set_seed(seed)
     if name == "build":

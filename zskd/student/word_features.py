@@ -1,11 +1,11 @@
-"""What a built student starts from.
+"""The initial weights of a built student.
 
-Word embeddings: the fine-tuned teacher's reaction to every single token. Each token of the vocabulary is shown to
-the teacher alone, between the special tokens. The response (centred logits) says what the token means for the task;
-the contextual state at its position says what it means at all. The response takes the leading dimensions, the
-principal components of the states the others.
+Word embeddings start from the teacher's reaction to every single token. Each token of the vocabulary is shown to the
+teacher alone, between the special tokens. The response (centred logits) tells what the token means for the task. The
+contextual state at the token's position tells what it means in general. The leading dimensions hold the response, the
+others hold principal components of the states.
 
-Attention, for tasks with two texts: tokens look for their like (`match_tokens`).
+For tasks with two texts, the first attention layer starts by comparing tokens (`match_tokens`).
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from zskd.system.precision import autocast, check_finite
 from zskd.system.progress import bar
 from zskd.teacher.classifier import Classifier
 
-# Raise it when the same teacher would give other features.
+# Increase it when the same teacher would give other features.
 FORMAT = 1
 
-RESPONSE_SCALE = 2.0  # standard deviation of the response's dimensions, where a state's leading one has 1
+RESPONSE_SCALE = 2.0  # standard deviation of the response's dimensions; the leading state dimension has 1
 
-MATCHING_SCALE = 2.5  # of the first layer's query and key maps in a student of two texts
+MATCHING_SCALE = 2.5  # scale of the first layer's query and key maps in a student of two texts
 
 
 def match_tokens(model: ElectraForSequenceClassification) -> None:
-    """Let attention start as a comparison of the two texts, from the global generator.
+    """Initialise the first attention layer as a comparison of the two texts, using the global generator.
 
-    The first layer's query and key maps become the same multiple of one rotation, so that a token attends to
-    tokens with an embedding like its own: itself, and its counterpart in the other text where there is one. The two
-    texts' segment embeddings become each other's opposite, so that what a token gathers says whether it was matched.
-    From random maps a student of this size does not find that comparison on shaped pairs (docs/measurements.md).
+    The first layer's query and key maps become the same multiple of one rotation, so that a token attends to tokens
+    with a similar embedding: itself, and its counterpart in the other text if there is one. The segment embeddings of
+    the two texts become opposites, so that the attended values show whether a token was matched. A student of this size
+    does not learn that comparison from random maps on shaped pairs (docs/measurements.md).
     """
     with torch.no_grad():
         attention = model.electra.encoder.layer[0].attention.self
@@ -59,10 +59,10 @@ def token_reactions(teacher: Classifier, precision: str = "fp32") -> tuple[torch
         precision: ``fp32``, or one of `zskd.system.precision.HALVES` for autocast.
 
     Raises:
-        InputError: some are NaN or infinite.
+        InputError: some values are NaN or infinite.
     """
     tokenizer, model = teacher.tokenizer, teacher.model
-    # What the tokenizer puts around a text; "a" itself may be one piece or several.
+    # The special tokens that the tokenizer puts around a text; "a" itself may be one piece or several.
     around = tokenizer("a", truncation=True, max_length=8)["input_ids"]
     inner = [i for i, token in enumerate(around) if token not in tokenizer.all_special_ids]
     position = inner[0]
@@ -80,7 +80,7 @@ def token_reactions(teacher: Classifier, precision: str = "fp32") -> tuple[torch
             states.append(output.hidden_states[-1][:, position].float().cpu())
             logits.append(output.logits.float().cpu())
             progress.update(len(batch))
-    found = torch.cat(states)[:size], torch.cat(logits)[:size]  # the last batch repeats itself
+    found = torch.cat(states)[:size], torch.cat(logits)[:size]  # the last batch is filled up with repeated rows
     for part in found:
         check_finite(part.numpy(), teacher.name, precision)
     return found
@@ -89,8 +89,7 @@ def token_reactions(teacher: Classifier, precision: str = "fp32") -> tuple[torch
 def principal_components(rows: torch.Tensor, count: int) -> torch.Tensor:
     """Projections ``(rows, count)`` of centred rows on their leading principal directions.
 
-    Signs are fixed (the largest weight of a direction is positive), so that the result does not depend on
-    which of the two the solver gives.
+    The sign of a direction is fixed (its largest weight is positive), because the solver may return either sign.
     """
     centred = (rows - rows.mean(dim=0)).double()
     _, vectors = torch.linalg.eigh(centred.T @ centred)
@@ -113,15 +112,15 @@ def word_features(teacher: Classifier, width: int, precision: str = "fp32") -> t
 
 
 def cached_word_features(teacher: Classifier, width: int, precision: str, cache: Path) -> tuple[torch.Tensor, int]:
-    """`word_features` from the cache, or computed and kept there.
+    """`word_features` from the cache; if they are missing, they are computed and stored there.
 
     Returns:
-        The features, and the number of single tokens the teacher was asked for now (0 from the cache).
+        The features, and the number of single tokens that the teacher was asked for in this run (0 from the cache).
     """
     key = repr((FORMAT, teacher.fingerprint, teacher.tokenizer_fingerprint, width, precision, RESPONSE_SCALE))
     path = cache / "words" / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
     if path.is_file():
-        with contextlib.suppress(SafetensorError):  # a damaged file is written anew
+        with contextlib.suppress(SafetensorError):  # a damaged file is rewritten
             return load_file(path)["features"], 0
     features = word_features(teacher, width, precision)
     with replacing(path) as temporary:

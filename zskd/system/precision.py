@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from zskd.errors import InputError
+from zskd.system.machine import cpu_flags
 
 # Precisions of 16 bits; weights stay float32 and the operations that gain from it are cast.
 HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -21,8 +22,7 @@ def pick_precision(precision: str, device: torch.device) -> str:
         return precision
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    supported = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
-    return "bf16" if any(check() for check in supported if check is not None) else "fp32"
+    return "bf16" if any(cpu_flags().values()) else "fp32"
 
 
 def gradient_precision(precision: str) -> str:

@@ -1,4 +1,4 @@
-"""What a task decides about a run where nothing is given: tokens of an input, size of the pool, the objective."""
+"""Defaults that depend on the task: maximum length, size of the pool, and objective."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from zskd.config.verbs import DiagnoseConfig, EvaluateConfig, FinetuneConfig
 from zskd.errors import InputError
 from zskd.tasks.task import Task, find_task
 
-POOL_SIZES = {1: 180_000, 2: 90_000}  # by number of input texts; a pair costs more tokens
+POOL_SIZES = {1: 180_000, 2: 90_000}  # by number of input texts; pairs have more tokens
 
 
 def input_length(config: DistillConfig | FinetuneConfig | EvaluateConfig | DiagnoseConfig) -> int:
-    """Tokens of an input, of a configuration that `with_task_defaults` has filled in."""
+    """Maximum length of an input in tokens, from a configuration that `with_task_defaults` has filled in."""
     assert config.max_length is not None
     return config.max_length
 
 
 def _objective(config: DistillConfig, task: Task) -> str:
-    """The objective where none is asked for: what was measured to be best (docs/measurements.md), else KD.
+    """The default objective: the one that was measured to be best (docs/measurements.md), else ``kd``.
 
-    A temperature or gold labels ask for an objective that heeds them.
+    If a temperature or gold labels are given, it is one that uses them.
     """
     if config.teacher_outputs == "labels":
         return "hard-label"
@@ -33,11 +33,11 @@ def _objective(config: DistillConfig, task: Task) -> str:
 
 
 def with_task_defaults(config: Config) -> Config:
-    """The configuration with the task's own values where none was given; unchanged where there is no such task."""
+    """Fill in the task's values for options that were not given. Without a known task, nothing changes."""
     try:
         task = find_task(config.task or "")
     except InputError:
-        return config  # `zskd.checks.check` says what is wrong with it
+        return config  # `zskd.checks.check` reports the problem
     defaults: dict[str, Any] = {"max_length": task.max_length, "pool_size": POOL_SIZES[len(task.text_columns)]}
     if isinstance(config, DistillConfig):
         defaults["objective"] = _objective(config, task)

@@ -1,7 +1,7 @@
 """Labelled files in GLUE's layout: tab separated, a header line, no quoting.
 
-`read_labelled` is called once by the teacher gate (on the packaged probe) and once more after training (on the
-evaluation files). `check_header` reads a first line and nothing below it.
+In a distillation, `read_labelled` is called by the teacher gate (on the probe), after training (on the evaluation
+files), and for gold labels that a user adds. `check_header` reads the first line only.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Labelled:
 
 
 def check_header(task: Task, path: str | Path) -> list[str]:
-    """Problems of a labelled file that its first line shows; no later byte of the file is read."""
+    """Problems in the first line of a labelled file; no later byte of the file is read."""
     path = Path(path)
     if not path.is_file():
         return [f"expected a file with the columns of {task.name} at {path}, found none"]
@@ -55,8 +55,8 @@ def read_labelled(task: Task, path: str | Path) -> Labelled:
     """Read a labelled file in GLUE's columns (tab separated, header line, no quoting).
 
     Raises:
-        InputError: no such file or column, not UTF-8, a row with the wrong number of columns, an unknown
-            label, or no row at all; the message names the line.
+        InputError: the file or a column is missing, a line is not UTF-8, a row has the wrong number of columns or an
+            unknown label, or there are no rows; the message names the line.
     """
     path = Path(path)
     if problems := check_header(task, path):
@@ -85,7 +85,7 @@ def read_labelled(task: Task, path: str | Path) -> Labelled:
 
 
 def read_column(path: str | Path, name: str) -> list[str]:
-    """Values of one column of a labelled file; empty strings where it has no such column."""
+    """Values of one column of a labelled file; empty strings if it has no such column."""
     rows = _rows(Path(path))
     _, header = next(rows)
     at = header.index(name) if name in header else None

@@ -1,7 +1,7 @@
-"""Tasks as data: what a classifier reads, what it answers, and where labelled files of the task lie.
+"""Tasks as data: what a classifier reads, what it answers, and where labelled files of the task are.
 
-A `Task` holds names only; `zskd.tasks.labelled` reads files. The six GLUE tasks are values below, and a YAML file with
-`Task`'s attributes as keys defines any other (`find_task`).
+A `Task` contains names only; `zskd.tasks.labelled` reads files. The six GLUE tasks are defined below. A YAML file with
+`Task`'s attributes as keys defines any other task (`find_task`).
 """
 
 from __future__ import annotations
@@ -227,7 +227,7 @@ def find_task(name: str) -> Task:
 
 
 def task_name(name: str) -> str:
-    """What a task is called in folder names: the preset's name, or the task file's without its ending."""
+    """Name of a task in folder names: the preset's name, or the task file's name without its suffix."""
     return Path(name).stem
 
 
@@ -235,7 +235,7 @@ def read_task(path: Path) -> Task:
     """A task from a YAML file whose keys are `Task`'s attributes; paths in it are relative to the file.
 
     Raises:
-        InputError: not a readable YAML mapping, unknown keys, or values that make no task; all are named.
+        InputError: the file is not a readable YAML mapping, or has unknown keys or wrong values; all of them are named.
     """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -1,1 +1,1 @@
-"""The teacher: loading it, asking it in bulk, and the cache of its answers."""
+"""The teacher: loading, bulk labelling, the label cache, and the live teacher."""

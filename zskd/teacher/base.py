@@ -1,7 +1,7 @@
-"""What every teacher can do: a model with weights, an adapter, a compiled copy, or a callable behind a service.
+"""`Teacher`, the interface of every teacher: a model with weights, an adapter, a compiled copy, or a callable.
 
-Answers are kept in the teacher's own class order (in the label cache) and handed out in the task's. Only this package
-knows the difference.
+The label cache keeps answers in the teacher's own class order; every function outside this package receives them in the
+task's order.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A teacher of which only the outputs are known: any callable that turns texts into logits, probabilities or labels.
+"""A black-box teacher: any callable that turns texts into logits, probabilities or labels.
 
-It can do everything that needs outputs alone: be gated on the probe, label the transfer set, be scored. A student
-cannot be built from it, because there are no weights and no tokenizer to build from.
+It can pass the gate, label the transfer set and be scored, because these need outputs only. A student cannot be built
+from it, because it has neither weights nor a tokenizer.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from zskd.tasks.task import Task
 from zskd.teacher.base import Teacher, Texts
 from zskd.teacher.outputs import to_logits
 
-# A list of texts, or of (text, text_b) pairs, to logits or probabilities (rows, num_labels), or labels (rows,).
+# From a list of texts, or of (text, text_b) pairs, to logits or probabilities (rows, num_labels), or labels (rows,).
 Ask = Callable[[list[Any]], Any]
 
 BATCH = 256  # inputs per call
-# Asked once per run: a service that changed answers these differently, and its cached logits are not used.
+# Asked once per run. A service that has changed answers differently, and then its cached logits are not used.
 _FIXED = (
     "The bridge was closed after the storm.", "Nobody expected such a fine result.", "It is 40 km to the border.",
     "no", "Why did the committee refuse?", "A dull, endless and badly told story.",
@@ -44,12 +44,12 @@ class BlackBox(Teacher):
 
     Attributes:
         order: for each task label, the column of the callable's logits that belongs to it.
-        fingerprint: SHA-256 over the callable's source file and its answers to fixed texts; of an object that is
-            handed over, which can differ from another where no file shows it, its own attribute ``fingerprint``, or
-            one that no other run shares.
-        parameters: number of parameters where the callable has an attribute of that name, else None.
-        outputs: what the callable answers with, see `zskd.teacher.outputs.to_logits`.
-        names: its labels in its own class order; needed where it answers with label names.
+        fingerprint: SHA-256 over the callable's source file and its answers to fixed texts. The source file does not
+            identify an object that is passed in Python; its attribute ``fingerprint`` is used, or else a value that
+            no other run shares.
+        parameters: number of parameters, if the callable has an attribute of that name, else None.
+        outputs: kind of answer, see `zskd.teacher.outputs.to_logits`.
+        names: label names in the callable's own class order; needed if it answers with label names.
     """
 
     name: str
@@ -65,15 +65,15 @@ class BlackBox(Teacher):
 
     @property
     def device_type(self) -> None:
-        """None: it computes wherever it likes."""
+        """None, because the callable does not compute on a device of this process."""
         return None
 
     def cache_key(self, precision: str, max_length: int) -> list[Any]:
-        """Fingerprints, precision and length; no batch size, because batches are its own."""
+        """Fingerprints, precision and length. The batch size is left out, because the callable batches by itself."""
         return [self.fingerprint, self.tokenizer_fingerprint, precision, max_length, 0]
 
     def precision(self, asked: str) -> str:
-        """``its own``, whatever is asked for."""
+        """Always ``its own``."""
         return "its own"
 
     def for_inference(self, precision: str, compile: bool = False) -> BlackBox:
@@ -88,7 +88,7 @@ class BlackBox(Teacher):
         """Logits ``(rows, num_labels)`` float32 in the callable's own class order.
 
         Raises:
-            InputError: another shape, or values that are none of `outputs`.
+            InputError: the answer has another shape, or its values do not fit `outputs`.
         """
         logits = np.empty((len(prepared), len(self.order)), dtype=np.float32)
         for start in range(0, len(prepared), BATCH):
@@ -103,7 +103,7 @@ class BlackBox(Teacher):
         return logits
 
     def require_weights(self, what: str) -> NoReturn:
-        """A callable has none.
+        """Always raises, because a callable has no weights.
 
         Raises:
             InputError: always.
@@ -112,10 +112,10 @@ class BlackBox(Teacher):
 
 
 def import_callable(name: str, *, flag: str) -> Ask:
-    """The object behind ``module:function``; modules in the working folder are found too.
+    """Import ``module:function``; modules in the working folder are found too.
 
     Raises:
-        InputError: no such module or attribute, or it cannot be called.
+        InputError: the module or attribute does not exist, or it is not callable.
     """
     module_name, _, attribute = name.partition(":")
     if str(Path.cwd()) not in sys.path:
@@ -134,18 +134,18 @@ def import_callable(name: str, *, flag: str) -> Ask:
 def load_black_box(
     task: Task, teacher: str | Ask, *, label_map: str | None = None, outputs: str = "logits", flag: str = "--teacher"
 ) -> BlackBox:
-    """A callable teacher for a task.
+    """Make a callable the teacher for a task.
 
     Args:
-        teacher: the callable, or ``module:function``. It gets a list of texts, for tasks with two texts of
-            ``(text, text_b)`` tuples. Its classes are in the order of the task's labels, unless it has an attribute
-            ``labels`` with their names.
+        teacher: the callable, or ``module:function``. It receives a list of texts; for tasks with two texts, a list of
+            ``(text, text_b)`` tuples. Its classes must be in the order of the task's labels, unless it has an
+            attribute ``labels`` with their names.
         outputs: what it returns, see `zskd.teacher.outputs.to_logits`: ``logits`` or ``probabilities``
             ``(rows, num_labels)`` (array, tensor or nested list), or ``labels`` ``(rows,)``.
 
     Raises:
-        InputError: it cannot be imported or called, its labels are not the task's, or it answers with something else
-            than it should.
+        InputError: it cannot be imported or called, its labels are not the task's, or its answers do not fit
+            `outputs`.
     """
     name = teacher if isinstance(teacher, str) else getattr(teacher, "__qualname__", type(teacher).__qualname__)
     ask = import_callable(teacher, flag=flag) if isinstance(teacher, str) else teacher
@@ -154,7 +154,7 @@ def load_black_box(
     order = align_labels(task, names, parse_label_map(label_map) if label_map else None, flag=shown)
     rows = _rows((list(_FIXED),) * len(task.text_columns))
     answers = to_logits(ask(list(rows)), rows, tuple(names), outputs, shown=shown)
-    kind = () if outputs == "logits" else (outputs,)  # logits are known by what they were known by before
+    kind = () if outputs == "logits" else (outputs,)  # nothing is added for logits, so that older caches stay valid
     digest = hashlib.sha256(repr((name, names, *kind)).encode() + _source(ask) + answers.tobytes())
     if not isinstance(teacher, str):
         known = getattr(ask, "fingerprint", None)
@@ -179,4 +179,4 @@ def _source(ask: Ask) -> bytes:
     try:
         return Path(inspect.getfile(ask if inspect.isroutine(ask) else type(ask))).read_bytes()
     except (TypeError, OSError):
-        return b""  # built in, or made at the prompt: its answers are all there is
+        return b""  # built in, or defined at the prompt: only the answers can identify it

@@ -1,4 +1,4 @@
-"""A teacher with weights, or a student to be scored: a frozen classifier whose labels are matched by name."""
+"""A teacher with weights, or a student that is scored: a classifier whose labels are matched by name."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class Classifier(Teacher):
 
     Attributes:
         order: for each task label, the column of the model's logits that belongs to it.
-        fingerprint: SHA-256 over the weights as used (an adapter already merged).
+        fingerprint: SHA-256 over the weights in use (after merging an adapter).
         tokenizer_fingerprint: SHA-256 over the tokenizer.
         revision: commit on the Hub, None for a folder or the embedded teacher.
-        compiled: whether `torch.compile` has made machine code of the model, which then rounds otherwise.
+        compiled: whether the model is compiled by `torch.compile`; its logits then differ by rounding.
     """
 
     name: str
@@ -57,17 +57,18 @@ class Classifier(Teacher):
 
     @property
     def device_type(self) -> str:
-        """Type of the device that the model is on."""
+        """Type of the model's device."""
         return self.model.device.type
 
     def _longest(self, max_length: int) -> int:
         return min(max_length, self.tokenizer.model_max_length)
 
     def cache_key(self, precision: str, max_length: int) -> list[Any]:
-        """Weights, tokenizer, precision, tokens of the longest input and of a batch, and whether it is compiled.
+        """Weights, tokenizer, precision, maximum length, tokens per batch, and whether the model is compiled.
 
         Raises:
-            InputError: a student that is only scored has no fingerprint, and others' answers would be taken for its.
+            InputError: the classifier is not frozen. It then has no fingerprint, and the cache could return the answers
+                of another model.
         """
         if not self.fingerprint:
             raise InputError(f"{self.name}: expected a classifier with a fingerprint; make it with frozen=True")
@@ -85,7 +86,7 @@ class Classifier(Teacher):
         return pick_precision(asked, self.model.device)
 
     def for_inference(self, precision: str, compile: bool = False) -> Classifier:
-        """A copy that shares the weights which need not change; its logits are the same bits unless it is compiled."""
+        """A faster copy that shares most weights. Its logits are equal bit for bit, unless it is compiled."""
         model = self.model
         if precision in HALVES:
             model = with_half_weights(model, HALVES[precision])
@@ -98,14 +99,14 @@ class Classifier(Teacher):
         return encode_texts(self.tokenizer, texts, self._longest(max_length))
 
     def own_logits(self, prepared: BatchEncoding, precision: str, meter: Meter | None = None) -> np.ndarray:
-        """See `zskd.models.bulk.infer`; NaN and infinity are for the caller to judge."""
+        """See `zskd.models.bulk.infer`; the caller checks for NaN and infinity."""
         return infer(self.model, self.tokenizer, prepared, precision, meter)
 
     def own_states(self, prepared: BatchEncoding, precision: str, meter: Meter | None = None) -> np.ndarray:
-        """See `states`; of token ids without padding.
+        """See `states`; takes token ids without padding.
 
         Raises:
-            InputError: states that are no finite numbers, or none that float16 holds.
+            InputError: some states are not finite, or exceed the range of float16.
         """
         states = first_states(self.model, self.tokenizer, prepared, precision, meter)
         check_finite(states, self.name, precision)
@@ -117,7 +118,7 @@ class Classifier(Teacher):
         return states.astype(np.float16)
 
     def output_weights(self) -> torch.Tensor:
-        """See `zskd.models.output_layer.output_weights`; here in the task's class order."""
+        """`zskd.models.output_layer.output_weights` in the task's class order."""
         return output_layer.output_weights(self.model, shown=f"--teacher {self.name}")[list(self.order)]
 
     def require_weights(self, what: str) -> Classifier:
@@ -138,10 +139,10 @@ def load_classifier(
 
     Args:
         name: ``embedded``, ``default``, a folder (full model or adapter) or a Hub id.
-        label_map: as `--label-map`; the task's own map is used for its default teacher.
+        label_map: as `--label-map`; the task's default teacher uses the task's own map.
 
     Raises:
-        InputError: the teacher does not exist, does not load, or has other labels than the task.
+        InputError: the teacher does not exist, does not load, or its labels are not the task's.
     """
     mapping = parse_label_map(label_map) if label_map else None
     shown = f"{flag} {name}"
@@ -156,7 +157,7 @@ def load_classifier(
     model, tokenizer, commit = load_plain(str(folder or name), cache, revision, flag=flag, shown=shown)
     names = label_names({"id2label": model.config.id2label})
     if mapping and not label_map and not set(mapping) & set(names):
-        mapping = None  # the default teacher already speaks the task's words
+        mapping = None  # the default teacher already uses the task's label names
     return classifier_from(task, model, tokenizer, name=name, label_map=mapping, revision=commit, shown=shown)
 
 
@@ -171,18 +172,18 @@ def classifier_from(
     frozen: bool = True,
     shown: str | None = None,
 ) -> Classifier:
-    """A classifier of a model and a tokenizer in memory, on the device where the model is. The model is not copied.
+    """Make a classifier of a model and a tokenizer in memory. The model is not copied and stays on its device.
 
     Args:
-        task: labels are aligned with its own by name; None: the model's labels count, in its own order.
-        label_map: model label name -> task label name; names it lacks stay.
+        task: the task whose labels the model's labels are aligned with, by name; None to keep the model's labels.
+        label_map: model label name -> task label name; names that are not in it stay.
         revision: commit on the Hub.
-        frozen: no weight takes a gradient from now on, and all are hashed, so that answers can be cached. False for a
-            student that is only scored: it may be trained further, and its fingerprints are empty.
+        frozen: freeze all weights and hash them, so that answers can be cached. False for a student that is only
+            scored: it may be trained further, and its fingerprints are empty.
         shown: flag and value to quote in messages; default: `name`.
 
     Raises:
-        InputError: the model has other labels than the task.
+        InputError: the model's labels are not the task's.
     """
     names = label_names({"id2label": model.config.id2label})
     order = range(len(names)) if task is None else align_labels(task, names, label_map, flag=shown or name)
@@ -201,14 +202,14 @@ def classifier_from(
 def load_plain(
     name: str, cache: Path, revision: str | None, *, flag: str, shown: str | None = None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, str | None]:
-    """A classifier and its tokenizer as they are, whatever the task, with the commit of a model from the Hub.
+    """Load a classifier and its tokenizer without regard to a task; also returns the commit of a Hub model.
 
     Args:
         name: a folder (full model or adapter) or a Hub id.
-        shown: flag and value to quote in messages, where the value is not `name`.
+        shown: flag and value to quote in messages; default: the flag and `name`.
 
     Raises:
-        InputError: it does not exist or does not load, or model and tokenizer do not fit together.
+        InputError: the model does not exist or does not load, or model and tokenizer do not match.
     """
     commit, shown = None, shown or f"{flag} {name}"
     if (Path(name).expanduser() / "adapter_config.json").is_file():
@@ -222,10 +223,10 @@ def load_plain(
 
 
 def check_fit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, shown: str) -> None:
-    """See that a model can be asked in batches with a tokenizer.
+    """Check that a model can read batches made by a tokenizer.
 
     Raises:
-        InputError: the tokenizer has more tokens than the model knows, or none for padding.
+        InputError: the tokenizer has ids that the embedding table lacks, or no padding token.
     """
     check_embeddings(model, tokenizer, shown=shown)
     if tokenizer.pad_token_id is None:
@@ -233,5 +234,5 @@ def check_fit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, sho
 
 
 def pick_device() -> torch.device:
-    """Where this process runs its models: its CUDA device, or the CPU."""
+    """The device on which this process runs its models: its CUDA device, or the CPU."""
     return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")

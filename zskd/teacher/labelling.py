@@ -1,11 +1,11 @@
-"""Bulk teacher inference with a cache on disk.
+"""Bulk labelling by the teacher, with a cache on disk.
 
-The cache is content-addressed: a shard of up to `SHARD_ROWS` texts is stored under the hash of the teacher's
-weights, its tokenizer, precision, maximum length and the shard's ordered texts. The shard is the unit because
-the same text alone and in another batch differs in the last bit; with it, logits never depend on what else
-was labelled before. Raw logits are stored, in the teacher's own class order; what is handed out is in the task's.
+The cache is content-addressed: a shard of up to `SHARD_ROWS` texts is stored under the hash of the teacher's weights,
+its tokenizer, precision, maximum length and the shard's ordered texts. Whole shards are the unit, because the last bit
+of a logit depends on the batch that a text is in; this way, logits never depend on what was labelled before. Shards
+hold raw logits in the teacher's own class order; `label_texts` returns them in the task's order.
 
-Pooled states have shards of their own, in a folder of their own.
+Pooled states are stored in shards and a folder of their own.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ from zskd.teacher.base import Teacher, Texts
 from zskd.text.shaping import text_columns
 
 SHARD_ROWS = 4_096
-# Raise it when shard contents would come out differently for the same key (batching, order, storage).
+# Increase it when the content of a shard would change for the same key (batching, order, storage).
 FORMAT = 2
 
-Answer = Callable[[Any, Meter], np.ndarray]  # prepared texts to (rows, width)
+Answer = Callable[[Any, Meter], np.ndarray]  # from prepared texts to an array (rows, width)
 
 
 @dataclass(frozen=True)
 class LabelledTexts:
-    """Texts with what the teacher answered.
+    """Texts with the teacher's answers.
 
     Attributes:
         dataset: the columns of the input and ``teacher_logits`` (float32, one per class, in the task's order), or
             ``teacher_states`` (float16, one per hidden dimension).
         queries: number of texts whose answers are used.
-        live: how many of them the teacher was asked for now, by all processes; the others came from the cache.
+        live: how many of them the teacher answered in this run, over all processes; the rest came from the cache.
     """
 
     dataset: Dataset
@@ -59,10 +59,10 @@ class LabelledTexts:
 
 @contextmanager
 def _nothing_old_collected() -> Iterator[None]:
-    """Lets the garbage collector look only at objects that are made in the block.
+    """Keep the garbage collector from scanning older objects inside the block.
 
-    The lists of a shard's token ids set it off again and again, and each time it would look through all that the
-    libraries hold, for half a second in which no thread gets on.
+    The token id lists of a shard trigger it again and again. Each time it would scan all objects of the libraries, for
+    half a second in which all threads wait.
     """
     gc.freeze()
     try:
@@ -72,7 +72,7 @@ def _nothing_old_collected() -> Iterator[None]:
 
 
 def shard_key(teacher: Teacher, texts: Texts, max_length: int, precision: str, *, states: bool = False) -> str:
-    """Hex SHA-256 of everything that decides a shard's logits, or its pooled states."""
+    """The key of a shard: hex SHA-256 of everything that decides its logits, or its pooled states."""
     head = [FORMAT, *teacher.cache_key(precision, max_length), *(["states"] if states else []), len(texts)]
     digest = hashlib.sha256(json.dumps(head).encode())
     for row in zip(*texts, strict=True):
@@ -81,18 +81,18 @@ def shard_key(teacher: Teacher, texts: Texts, max_length: int, precision: str, *
 
 
 def _texts(pool: Dataset, number: int) -> Texts:
-    """The texts of a pool's shard; of a pool that lies in a file nothing else is held in memory."""
+    """The texts of one shard of a pool. If the pool is a file, only these texts are loaded."""
     rows = pool[number * SHARD_ROWS : (number + 1) * SHARD_ROWS]
     return tuple(rows[name] for name in pool.column_names)
 
 
 def _size(rows: int, number: int) -> int:
-    """Texts in a shard of a pool of `rows` texts; the last shard may have fewer than the others."""
+    """Number of texts in a shard of a pool of `rows` texts; the last shard may be smaller."""
     return min(SHARD_ROWS, rows - number * SHARD_ROWS)
 
 
 def missing_shards(paths: list[Path], rows: int) -> list[int]:
-    """Numbers of the shards of a pool of `rows` texts that have no sound file; of equal shards the first alone."""
+    """Numbers of the shards of a pool of `rows` texts without a sound file; equal shards are listed once."""
     first: dict[Path, int] = {}
     for number, path in enumerate(paths):
         first.setdefault(path, number)
@@ -104,15 +104,16 @@ def label_texts(
 ) -> LabelledTexts:
     """Add the teacher's logits to a pool of texts (columns ``text`` and, for pairs, ``text_b``).
 
-    Shards that the cache holds are not asked again. A shard file that does not open or has another number of
-    rows is written anew. The missing ones are dealt out to the processes; each asks for its own and opens those of all.
-    The next shard's texts become token ids while the teacher answers for this one.
+    The teacher is not asked again for shards in the cache. A shard file that does not open or has the wrong number of
+    rows is rewritten. Missing shards are distributed over the processes; afterwards every process opens all shards. The
+    texts of the next shard are tokenized while the teacher answers the current one.
 
     Returns:
-        The pool with a column ``teacher_logits``, on disk unless the teacher has its classes in another order.
+        The pool with a column ``teacher_logits``. It is memory-mapped, unless the teacher's class order differs from
+        the task's.
 
     Raises:
-        InputError: logits that are no finite numbers; they are not kept.
+        InputError: some logits are not finite; that shard is not stored.
     """
 
     def logits(prepared: Any, meter: Meter) -> np.ndarray:
@@ -132,13 +133,13 @@ def label_texts(
 def label_states(
     pool: Dataset, teacher: Teacher, cache: Path, *, max_length: int, precision: str, description: str
 ) -> LabelledTexts:
-    """Add the teacher's pooled states to a pool of texts, from shards of their own; see `label_texts`.
+    """Add the teacher's pooled states to a pool of texts; see `label_texts`. They are cached in separate shards.
 
     Returns:
         The pool with a column ``teacher_states`` (float16, one per hidden dimension), on disk.
 
     Raises:
-        InputError: the teacher shows no states, or some that float16 does not hold; they are not kept.
+        InputError: the teacher has no states, or some exceed the range of float16; that shard is not stored.
     """
     model = teacher.require_weights("states")
     texts = pool.select_columns(text_columns(pool))
@@ -155,7 +156,7 @@ def label_states(
 
 
 def _parts(texts: Dataset) -> Iterator[Texts]:
-    """The texts of all shards, one after another."""
+    """The texts of each shard, in order."""
     return (_texts(texts, number) for number in range(math.ceil(len(texts) / SHARD_ROWS)))
 
 
@@ -168,10 +169,10 @@ def _fill(
     field: pa.Field,
     description: str,
 ) -> int:
-    """Write the shards that are missing; how many texts were asked for, over all processes."""
+    """Write the missing shards. Returns the number of texts that the teacher answered, over all processes."""
     schema = pa.schema([field])
     state = PartialState()
-    # One process looks, so that all agree on what is missing: the first to look may write before the last has looked.
+    # Only one process looks for missing shards: with several, one could write before another has looked.
     own = on_main(lambda: missing_shards(paths, len(texts)))[state.process_index :: state.num_processes]
     coming = ((paths[number], teacher.prepare(_texts(texts, number), max_length)) for number in own)
     live = 0
@@ -183,12 +184,12 @@ def _fill(
             array = pa.FixedSizeListArray.from_arrays(pa.array(found.ravel()), found.shape[1])
             write_arrow(path, [pa.record_batch([array], schema=schema)], schema)
             live += len(found)
-    # Every process waits here for all others, so that after it every shard is written.
+    # Every process waits here for the others, so that all shards have been written.
     return sum(gather(live))
 
 
 def _in_task_order(teacher: Teacher, shard: Dataset, field: pa.Field) -> Dataset:
-    """A shard's logits in the task's class order: as they lie on disk where it is the teacher's own, else in memory."""
+    """A shard's logits in the task's class order: memory-mapped if it is the teacher's own order, else in memory."""
     if teacher.order == tuple(range(teacher.num_labels)):
         return shard
     stored = shard.data.column("teacher_logits").combine_chunks().flatten().to_numpy().reshape(len(shard), -1)

@@ -1,7 +1,7 @@
-"""The live teacher: asked during training by token ids, embeddings or states, with a gradient to the latter two.
+"""The live teacher: it answers token ids, embeddings or states during training, with a gradient to the latter two.
 
-Labels in bulk come from the cache (`zskd.teacher.labelling`). Methods that make inputs while the student trains ask
-this one, and every answer is counted: one query is the forward pass of one row.
+Bulk labels come from the cache (`zskd.teacher.labelling`). Methods that make inputs while the student trains ask the
+live teacher. Every answer is counted: one query is the forward pass of one row.
 
 Example:
     `teacher` is a `Classifier`, `ids` and `mask` are a batch of token ids ``(2, 4)`` and its mask.
@@ -29,18 +29,18 @@ from zskd.system.precision import HALVES, autocast, gradient_precision
 from zskd.teacher.base import Teacher
 from zskd.teacher.classifier import Classifier
 
-# Under autocast to 16 bits DeBERTa's first version masks attention with the lowest float32, which does not fit.
+# Under 16-bit autocast, DeBERTa (version 1) masks attention with the lowest float32 number, which overflows.
 _FLOAT32_ONLY = {"deberta"}
 
 
 @dataclass(frozen=True)
 class LiveOutput:
-    """What the live teacher answered.
+    """An answer of the live teacher.
 
     Attributes:
         logits: ``(batch, labels)`` float32, in the task's order of labels.
-        states: hidden states ``(batch, tokens, hidden)`` float32 from the entry upwards, where they were asked for,
-            else None; see `zskd.models.entry.Output`.
+        states: hidden states ``(batch, tokens, hidden)`` float32 from the entry upwards if they were asked for, else
+            None; see `zskd.models.entry.Output`.
     """
 
     logits: torch.Tensor
@@ -48,7 +48,7 @@ class LiveOutput:
 
 
 class _Counted(torch.autograd.Function):
-    """The value as it is; a gradient that passes is reported."""
+    """The identity; it calls a function when a gradient passes."""
 
     @staticmethod
     def forward(ctx: Any, value: torch.Tensor, passed: Callable[[], None]) -> torch.Tensor:
@@ -62,18 +62,18 @@ class _Counted(torch.autograd.Function):
 
 
 class LiveTeacher:
-    """A frozen teacher without dropout that can be asked by ids, embeddings and states, and counts what that costs.
+    """A frozen teacher in evaluation mode that answers ids, embeddings and states, and counts its queries.
 
     Args:
-        teacher: its model is frozen and put into eval mode.
-        precision: ``fp32``, ``bf16`` (autocast; its weights are cast once) or ``fp16``, which becomes ``fp32``, as
-            small gradients vanish in it. DeBERTa (not its second version) computes in ``fp32`` always.
+        teacher: its model is frozen and put into evaluation mode.
+        precision: ``fp32``, ``bf16`` (autocast; linear weights are cast once) or ``fp16``, which becomes ``fp32``
+            because small gradients vanish in float16. DeBERTa version 1 always computes in ``fp32``.
 
     Attributes:
-        precision: in which it computes, ``fp32`` or ``bf16``.
+        precision: the precision in use, ``fp32`` or ``bf16``.
         layers: number of encoder layers.
-        queries: rows of all forward passes so far, and
-        backwards: rows of all backward passes that reached embeddings or states.
+        queries: number of rows in all forward passes so far.
+        backwards: number of rows in all backward passes that reached embeddings or states.
 
     Raises:
         InputError: the architecture has no entry points, or the precision is unknown.
@@ -106,14 +106,14 @@ class LiveTeacher:
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """The device of the model."""
         device: torch.device = self._model.device
         return device
 
     def embeddings(self, ids: torch.Tensor) -> torch.Tensor:
         """Word embeddings ``(batch, tokens, width)`` float32 of token ids ``(batch, tokens)``, without a gradient.
 
-        They are before positions, segments and normalisation. This costs no query.
+        Positions, segments and normalisation are not applied yet. This costs no query.
         """
         with torch.no_grad():
             return entry.embeddings(self._frozen, ids).float()
@@ -130,11 +130,11 @@ class LiveTeacher:
         grad: bool = False,
         want_states: bool = False,
     ) -> LiveOutput:
-        """The answer to a batch from exactly one of `ids`, `embeds` and `states`; see `zskd.models.entry.forward`.
+        """Answer a batch given as exactly one of `ids`, `embeds` and `states`; see `zskd.models.entry.forward`.
 
         Args:
-            grad: let gradients reach `embeds` or `states`, whatever is set around the call; the teacher's weights never
-                get one. Without it nothing is kept for a backward pass.
+            grad: let gradients reach `embeds` or `states`, even inside `torch.no_grad`. The teacher's weights never get
+                a gradient. If False, nothing is kept for a backward pass.
 
         Raises:
             ValueError: not exactly one entry is given, `layer` does not fit, or a gradient is asked for with `ids`.
@@ -165,9 +165,9 @@ class LiveTeacher:
 
 
 def live_teacher(teacher: Teacher, precision: str = "fp32") -> LiveTeacher:
-    """A live teacher made of any teacher that has weights; see `LiveTeacher`.
+    """Make a live teacher of any teacher that has weights; see `LiveTeacher`.
 
     Raises:
-        InputError: it has none, its architecture has no entry points, or the precision is unknown.
+        InputError: the teacher has no weights, its architecture has no entry points, or the precision is unknown.
     """
     return LiveTeacher(teacher.require_weights(f"--teacher {teacher.name}: live answers"), precision)

@@ -1,4 +1,4 @@
-"""Loading whatever the user calls a teacher: a name, a model in memory, or a callable."""
+"""Loading a teacher from a name, a model in memory, or a callable."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def load_teacher(
 
 
 def shows_weights(teacher: AnyTeacher) -> bool:
-    """Whether a teacher has weights here, before it is loaded; a callable has none."""
+    """Whether a teacher will have weights in this process, known before it is loaded; a callable has none."""
     if isinstance(teacher, Teacher):
         return teacher.device_type is not None
     return isinstance(teacher, PreTrainedModel) or (isinstance(teacher, str) and not is_callable_name(teacher))

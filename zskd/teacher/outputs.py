@@ -1,4 +1,4 @@
-"""What a callable teacher answers with, as logits: logits themselves, probabilities, or nothing but labels."""
+"""Turn a callable teacher's answers into logits. It may answer with logits, probabilities, or labels only."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 from zskd.errors import InputError
 from zskd.models.labels import plain_name
 
-EPSILON = 1.0e-3  # what labels leave to all other classes together
-SMALLEST = 1.0e-6  # probabilities below it count as it, so that a certain teacher has finite logits
-TOLERANCE = 1.0e-3  # by which the probabilities of a row may miss a sum of 1
-ROUNDING = 1.0e-6  # by which a probability may lie outside 0 to 1
+EPSILON = 1.0e-3  # probability that a label leaves to all other classes together
+SMALLEST = 1.0e-6  # smaller probabilities are raised to this value, so that logits stay finite
+TOLERANCE = 1.0e-3  # allowed difference between 1 and the sum of a row's probabilities
+ROUNDING = 1.0e-6  # allowed distance of a probability below 0 or above 1
 
 
 def to_logits(answer: Any, rows: Sequence[Any], names: tuple[str, ...], outputs: str, *, shown: str) -> np.ndarray:
@@ -21,16 +21,17 @@ def to_logits(answer: Any, rows: Sequence[Any], names: tuple[str, ...], outputs:
 
     Args:
         answer: array, tensor or (nested) list.
-        rows: what it was asked.
+        rows: the inputs of the call, to quote in messages.
         names: the callable's labels in its own class order.
-        outputs: ``logits``: ``(rows, num_labels)``, taken as they are. ``probabilities``: ``(rows, num_labels)``; their
-            logarithm, values below `SMALLEST` counting as that. ``labels``: ``(rows,)`` class numbers or label names;
-            log(1 - ε) for that class and log(ε / (num_labels - 1)) for the others, with ε = `EPSILON`.
+        outputs: kind of answer. ``logits`` ``(rows, num_labels)`` are used as they are. ``probabilities``
+            ``(rows, num_labels)`` become their logarithm, after values below `SMALLEST` are raised to it. ``labels``
+            ``(rows,)``, class numbers or label names, become log(1 - ε) for that class and log(ε / (num_labels - 1))
+            for the others, with ε = `EPSILON`.
         shown: flag and value to quote in messages.
 
     Raises:
-        InputError: another shape; logits that are not finite; probabilities outside 0 to 1 or that do not sum to 1
-            within `TOLERANCE`; a label that is none of the callable's.
+        InputError: the shape is wrong, logits are not finite, probabilities are outside 0 to 1 or do not sum to 1
+            within `TOLERANCE`, or a label is unknown.
     """
     if hasattr(answer, "detach"):
         answer = answer.detach().cpu()

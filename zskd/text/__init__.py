@@ -1,1 +1,1 @@
-"""Out-of-domain text: reading it, cleaning it, shaping it into classifier inputs, choosing among them."""
+"""Out-of-domain text: reading and cleaning it, and shaping it into classifier inputs."""

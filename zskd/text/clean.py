@@ -1,4 +1,4 @@
-"""From raw passages to sentences worth showing a teacher."""
+"""From raw passages to clean sentences."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 
 MIN_WORDS, MAX_WORDS = 3, 80
-MIN_LETTERS = 0.6  # share of letters among the characters that are no white space
+MIN_LETTERS = 0.6  # share of letters among the characters that are not white space
 
-# Raise it when the same passage would give other sentences; it is part of the corpus's cache key.
+# Increase it when the same passage would give other sentences; it is part of the corpus's cache key.
 FORMAT = 2
 
 _BREAK = re.compile(r"[.!?]['\")\]]*\s+(?=[\"'(\[]*[A-Z0-9])")
@@ -22,7 +22,7 @@ _SPACE = re.compile(r"\s+")
 
 
 def split_sentences(passage: str) -> Iterator[str]:
-    """Sentences of a passage, by end marks followed by a capital letter or digit; no abbreviation is split."""
+    """Split a passage at end marks that a capital letter or digit follows, except after known abbreviations."""
     start = 0
     for match in _BREAK.finditer(passage):
         head = passage[start : match.end()].strip()

@@ -31,11 +31,11 @@ class Corpus:
 
     Attributes:
         path: Arrow file of the sentences.
-        count: sentences.
+        count: number of sentences.
         fingerprint: SHA-256 over all rows in order.
         sources: name -> identity of each source.
-        passages: passages read, before any was dropped.
-        duplicates: sentences dropped because the same words had been seen.
+        passages: number of passages read, including those that were dropped.
+        duplicates: number of sentences dropped because the same words had been seen before.
     """
 
     path: Path
@@ -49,7 +49,7 @@ class Corpus:
     def sentences(self) -> Dataset:
         """Columns ``text`` and ``document`` (64-bit hash of the passage a sentence came from), memory-mapped.
 
-        Opened anew each time, so that the pages that a reader touched leave memory with it.
+        The file is opened on each access, so that memory pages are released together with the reader.
         """
         return open_arrow(self.path)
 
@@ -60,7 +60,7 @@ def hash64(text: str, salt: str = "") -> int:
 
 
 def _reading(source: Source) -> str:
-    """What decides, besides the identity, which passages a source gives: file type, or Hub configuration."""
+    """What else than the identity decides the passages of a source: file type, or Hub configuration."""
     if source.kind == "file":
         return next(suffix for suffix in SUFFIXES if source.name.endswith(suffix))
     return source.name
@@ -76,14 +76,14 @@ def _key(sources: list[Source], fraction: float) -> str:
 
 
 def build_corpus(sources: list[Source], fraction: float, cache: Path, *, least: int | None = None) -> Corpus:
-    """Read, clean and deduplicate the sources, or open the copy that the cache holds; a damaged one is written anew.
+    """Read, clean and deduplicate the sources, or open the copy in the cache; a damaged copy is rewritten.
 
     Args:
         fraction: share of the passages to use, chosen by their hash.
-        least: sentences that have to remain; None: `MIN_SENTENCES`.
+        least: smallest number of remaining sentences that is accepted; default: `MIN_SENTENCES`.
 
     Raises:
-        InputError: a source is unusable, or too few sentences remain.
+        InputError: a source is not usable, or too few sentences remain.
     """
     folder = cache / "corpora" / _key(sources, fraction)[:32]
     rows, record = folder / "sentences.arrow", folder / "corpus.json"
@@ -127,7 +127,7 @@ def _batches(
 def _distinct_sentences(sources: list[Source], fraction: float, counts: dict[str, int]) -> Iterator[tuple[str, int]]:
     seen = Seen()
     for source in sources:
-        # How many passages there are is known when they have been read: this bar has no end.
+        # The number of passages is unknown until all have been read, so the bar has no total.
         for passage in tqdm(documents(source), f"reading {source.name}", unit="passage", disable=hidden(), leave=False):
             counts["passages"] += 1
             document = hash64(passage.strip())

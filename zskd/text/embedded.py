@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-# zskd's run-time dependencies, direct and indirect, whose documentation holds much prose.
+# Run-time dependencies of zskd, direct and indirect, whose documentation contains much prose.
 PACKAGES = (
     "numpy",
     "pandas",
@@ -47,7 +47,7 @@ _ITEM = re.compile(r"^([-*+•]|\d+[.)]|:\w|>>>|\.\. |@)")
 
 
 def versions() -> dict[str, str]:
-    """The packages that are read, with their versions; the corpus changes when one of these does."""
+    """Versions of the packages that are read; the corpus changes with any of them."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -106,15 +106,15 @@ def is_plain(sentence: str) -> bool:
 
 
 def embedded_documents() -> Iterator[str]:
-    """One text per documentation string: its plain sentences, in order."""
+    """One text per documentation string, made of its plain sentences in order."""
     yield from _documents(_source_files())
 
 
 def package_documents(name: str) -> Iterator[str]:
-    """As `embedded_documents`, of one installed package or subpackage, which need not be one of `PACKAGES`.
+    """As `embedded_documents`, for one installed package or subpackage, whether or not it is in `PACKAGES`.
 
     Raises:
-        ModuleNotFoundError: it is not installed.
+        ModuleNotFoundError: the package is not installed.
     """
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:
@@ -129,7 +129,7 @@ def _documents(paths: Iterator[Path]) -> Iterator[str]:
         try:
             strings = list(docstrings(path.read_text(encoding="utf-8")))
         except (SyntaxError, UnicodeDecodeError, ValueError):
-            continue  # a template or a file for another Python version; nothing is lost but its prose
+            continue  # a template, or a file for another Python version
         for docstring in strings:
             kept = [s for block in prose(docstring) for s in split_sentences(" ".join(block.split())) if is_plain(s)]
             if kept:

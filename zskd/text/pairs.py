@@ -1,9 +1,9 @@
-"""Out-of-domain text has no pairs, so families of them are built from its sentences.
+"""Building pairs from out-of-domain text, in families.
 
-A family says how the second text comes from the first: an edited copy, a part, a part that goes on as another sentence
-does, the next sentence, a sentence on the same topic, any other sentence. Which label the teacher gives a pair of a
-family is its own affair. What each side looks like (a sentence, a question, a passage) is a property of the task's
-inputs, not of its labels.
+A family says how the second text is made from the first: an edited copy, a part, a part that continues as another
+sentence does, the next sentence, a sentence on the same topic, or any other sentence. A family does not decide the
+label; the teacher does. The kind of each side (a sentence, a question, a passage) follows from the task's inputs, not
+from its labels.
 """
 
 from __future__ import annotations
@@ -25,54 +25,54 @@ from zskd.text.words import (
     turn_meaning,
 )
 
-# Family -> weight within its group. Those of the first group, and "mixed", change words and need --perturb random.
+# Family -> weight within its group. Families of the first group, and "mixed", change words and need --perturb random.
 PERTURBED = {"edit": 18, "turn": 22, "part_edit": 10, "part_turn": 12}
 STRUCTURAL = {"part": 8, "overlap": 10, "adjacent": 6, "related": 9, "unrelated": 5}
-# Share of the pairs that are of the first group (docs/measurements.md has other shares). Most pairs of two texts of one
-# kind would else be of equal words. A question is another text than its passage anyway.
+# Share of pairs from the first group (docs/measurements.md compares other shares). Without it, most pairs of two texts
+# of the same kind would consist of equal words. A question differs from its passage in any case.
 PERTURBED_SHARE = 0.62
-QUESTION_PERTURBED_SHARE = 0.155  # of a question and a passage
-# Share of the pairs of two plain texts that have some words in common and others not; without them pairs are either
-# nearly equal or share next to nothing. Other kinds of texts were not measured with it.
+QUESTION_PERTURBED_SHARE = 0.155  # the same for a question and a passage
+# Share of the pairs of two plain texts that have some words in common and differ in others. Without them, pairs are
+# either nearly equal or share almost no words. It was measured for plain texts only.
 MIXED_SHARE = 0.13
-MIXED_KEPT = (0.25, 0.9)  # of the first text, drawn evenly between these
-MIXED_RELATED = 0.6  # of the mixed pairs take their other words from a sentence on the same topic where there is one
+MIXED_KEPT = (0.25, 0.9)  # share of the first text that is kept, drawn uniformly from this range
+MIXED_RELATED = 0.6  # share of mixed pairs that take the other words from a sentence on the same topic, if there is one
 
-SENTENCE_WORDS = (4, 24)  # a sentence of a pair is cut to this many words, drawn evenly
+SENTENCE_WORDS = (4, 24)  # a sentence of a pair is cut to a number of words drawn uniformly from this range
 QUESTION_WORDS = (2, 10)
 PART_WORDS = (3, 12)
-PASSAGE_WORDS = 40  # a passage takes in following sentences up to this length
-BASE_SHARE = 25 / 31  # texts that are perturbed before a pair is made of them, for each pair of perturbed families
-BASE_RATE = 0.4  # and at most at this rate
+PASSAGE_WORDS = 40  # following sentences are added to a passage up to this length
+BASE_SHARE = 25 / 31  # texts perturbed before a pair is made of them, per pair of perturbed families
+BASE_RATE = 0.4  # highest rate of that perturbation
 EDIT_RATE = 0.5
-SWAP_SHARE = 0.3  # sides of two texts of the same kind are exchanged this often
+SWAP_SHARE = 0.3  # how often two texts of the same kind are swapped
 
 T = TypeVar("T")
 
 
 def _related(sentences: list[list[str]], at: int, index: dict[str, list[int]]) -> int | None:
-    """Another sentence of the block that shares a word with this one, the rarest for which there is one."""
+    """Another sentence of the block that shares a word with this one, as rare a word as possible."""
     shared = [(len(index[word]), word) for word in set(sentences[at]) if 1 < len(index.get(word, ())) <= 40]
     for _, word in sorted(shared):
-        # A block is drawn with replacement, so that the same sentence may stand in it twice.
+        # A block is drawn with replacement, so it may contain the same sentence twice.
         if others := [i for i in index[word] if sentences[i] != sentences[at]]:
             return others[at % len(others)]
     return None
 
 
 def _unrelated(sentences: list[list[str]], at: int, start: int) -> list[str]:
-    """The first sentence from `start` on that is another one; the same where the block holds no other."""
+    """The first different sentence from `start` on; the same sentence if the block has no other."""
     own = sentences[at]
     return next((row for row in [*sentences[start:], *sentences[:start]] if row != own), own)
 
 
 def perturbed_share(kinds: tuple[str, ...]) -> float:
-    """Share of the pairs of some kinds that --perturb random takes from families that change words."""
+    """Share of pairs that ``--perturb random`` takes from families that change words, for the kinds of two texts."""
     return QUESTION_PERTURBED_SHARE if set(kinds) == {"question", "passage"} else PERTURBED_SHARE
 
 
 def family_shares(kinds: tuple[str, ...], perturbed: float) -> dict[str, float]:
-    """Share of the pairs of some kinds that each family has, when `perturbed` are of families that edit words."""
+    """Share of each family for the kinds of two texts, if families that edit words have the share `perturbed`."""
     mixed = MIXED_SHARE if perturbed and kinds == ("text", "text") else 0.0
     shares = {"mixed": mixed} if mixed else {}
     for group, share in ((PERTURBED, perturbed), (STRUCTURAL, 1 - perturbed - mixed)):
@@ -85,9 +85,9 @@ class PairShaper:
     """Turns blocks of sentences into pairs.
 
     Args:
-        kinds: what each side is: ``text``, ``question`` or ``passage``.
-        perturbed: share of the pairs whose words are changed; 0 for none.
-        table: endless random words, for the families that change words.
+        kinds: kind of each side: ``text``, ``question`` or ``passage``.
+        perturbed: share of pairs whose words are changed; 0 for none.
+        table: endless random words, for families that change words.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class PairShaper:
         """Pairs ``(text, text_b, family)``, one per sentence.
 
         Args:
-            following: for each sentence the next one of its document, or None.
+            following: for each sentence, the next one of its document, or None.
         """
         words = [sentence.split() for sentence in sentences]
         index: dict[str, list[int]] = {}
@@ -122,7 +122,7 @@ class PairShaper:
                 if family != "mixed":
                     family = "unrelated"
                 other = _unrelated(words, i, int(self.rng.integers(len(words))))
-            # With its context, the passage of an adjacent pair would hold the second text.
+            # With context, the passage of an adjacent pair would contain the second text.
             context = [] if family == "adjacent" else (following[i] or "").split()
             yield *self._pair(row, other, context, family), family
 
@@ -156,7 +156,7 @@ class PairShaper:
             return self._swapped(self._passage(first, context), self._passage(second, []))
         if self.kinds == ("text", "text"):
             return self._swapped(" ".join(first), " ".join(second))
-        # The second text may be a part of the first, so the first goes to the side that is longer by its kind.
+        # The second text may be a part of the first, so the first becomes the side whose kind is longer.
         length = {"passage": 2, "text": 1, "question": 0}
         if length[self.kinds[0]] >= length[self.kinds[1]]:
             return self._dress(first, self.kinds[0], context), self._dress(second, self.kinds[1], [])
@@ -187,7 +187,7 @@ class PairShaper:
         return first, self._changed(part, family)
 
     def _mixed(self, words: list[str], other: list[str]) -> list[str]:
-        """A part of some words, edited or not, before or after about as many of another sentence as are missing."""
+        """A part of `words`, edited or not, filled up from `other` before or after it to about the same length."""
         kept = max(1, round(len(words) * self.rng.uniform(*MIXED_KEPT)))
         part = sub_span(words, self.rng, (kept, kept))
         if self.rng.random() < 0.5:
@@ -203,7 +203,7 @@ class PairShaper:
         if other is not None:
             return question, self._passage(sub_span(other, self.rng, (8, 32)), [])
         if family.startswith("part_"):
-            # The words asked for are gone.
+            # The sentence without the words that the question asks for.
             passage = unanswered
         return question, self._passage(self._changed(passage, family), context)
 

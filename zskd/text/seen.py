@@ -1,11 +1,11 @@
-"""What came before, in eight to sixteen bytes each: a set of Python integers takes ten times as much."""
+"""A compact set of hashes: 8 to 16 bytes per value, a tenth of what a set of Python integers takes."""
 
 from __future__ import annotations
 
 import numpy as np
 
 _PENDING = 1 << 16
-_SHARE = 8  # a merge copies what is there, so it waits until an eighth as much is new
+_SHARE = 8  # a merge copies all values, so it waits until the new ones are an eighth of the old ones
 
 
 class Seen:
@@ -16,7 +16,7 @@ class Seen:
         self._pending: set[int] = set()
 
     def add(self, value: int) -> bool:
-        """Take in a hash; True where it is new."""
+        """Add a hash. Returns True if it is new."""
         if value in self._pending:
             return False
         place = int(np.searchsorted(self._sorted, np.uint64(value)))

@@ -25,14 +25,14 @@ from zskd.text.corpus import Corpus, hash64
 from zskd.text.pairs import PERTURBED_SHARE, pair_texts, perturbed_share
 from zskd.text.words import as_question, corpus_words, perturb_words, question_starter, sub_span
 
-# Raise it when the same corpus and seed would give other inputs.
+# Increase it when the same corpus and seed would give other inputs.
 FORMAT = 3
 PAIR_FORMAT = 6
 
-# From little text, more inputs would be more excerpts of the same words. The largest pools measured have 16.
+# With little text, more inputs would only be more excerpts of the same words. The largest pools measured have 16.
 INPUTS_PER_SENTENCE = 40
 SENTENCE_SHARE = 1 / 6  # of a pool of single texts; the rest are sub-spans
-HELDOUT_LIMIT = 0.2  # held-out documents are at most this share of all
+HELDOUT_LIMIT = 0.2  # largest share of documents that are held out
 
 TEXT_COLUMNS = ("text", "text_b")
 _ONE_TEXT = pa.schema({"text": pa.string(), "family": pa.string()})
@@ -44,9 +44,9 @@ class Pools:
     """Inputs of the task's shape, split by source document; columns ``text``, for pairs ``text_b``, and ``family``.
 
     Attributes:
-        transfer: what the student learns from.
-        select: held-out; chooses the checkpoint. The same whatever the perturbation and the seed.
-        report: held-out; reports agreement. The same whatever the perturbation and the seed.
+        transfer: inputs that the student learns from.
+        select: held-out inputs that select the checkpoint; independent of perturbation and seed.
+        report: held-out inputs that report agreement; independent of perturbation and seed.
         fingerprint: SHA-256 over the three.
     """
 
@@ -57,7 +57,7 @@ class Pools:
 
 
 def limited_size(asked: int, sentences: int) -> int:
-    """Inputs of a transfer pool: as many as asked for, at most `INPUTS_PER_SENTENCE` for each of the sentences."""
+    """Size of a transfer pool: the size asked for, limited to `INPUTS_PER_SENTENCE` inputs per sentence."""
     return min(asked, INPUTS_PER_SENTENCE * sentences)
 
 
@@ -87,7 +87,7 @@ def _span_text(words: list[str], kind: str, rng: np.random.Generator) -> str:
 def _transfer_texts(
     corpus: Dataset, rows: np.ndarray, size: int, kind: str, perturb: str, seed: int
 ) -> Iterator[tuple[str, str]]:
-    """Whole sentences first, in an order no seed changes (so that their logits are asked for once), then spans."""
+    """Whole sentences first, in the same order for every seed so that their cached logits are reused; then spans."""
     # Evenly spaced over the corpus, so that every source is represented.
     whole = rows[np.linspace(0, len(rows), min(len(rows), int(size * SENTENCE_SHARE)), endpoint=False, dtype=np.int64)]
     for start in range(0, len(whole), ROWS):
@@ -109,7 +109,7 @@ def _transfer_texts(
 
 
 def _heldout_texts(corpus: Dataset, rows: np.ndarray, size: int, kind: str, part: int) -> Iterator[tuple[str, str]]:
-    """Each sentence and one sub-span of it, unperturbed, until there are `size`."""
+    """Each sentence and one of its sub-spans, unperturbed, until there are `size` inputs."""
     rng = generator(Stream.SHAPING, part)
     sentences = corpus[rows[: (size + 1) // 2]]["text"]
     for text in sentences:
@@ -122,7 +122,7 @@ def _heldout_texts(corpus: Dataset, rows: np.ndarray, size: int, kind: str, part
 def _heldout_pairs(
     corpus: Dataset, rows: np.ndarray, size: int, kinds: tuple[str, str], part: int
 ) -> Iterator[tuple[str, str, str]]:
-    """Pairs of every family, perturbed ones too: without them the pairs of one text with its copy would be missing."""
+    """Pairs of every family, including perturbed ones, since otherwise no text would be paired with its edited copy."""
     size = min(size, 2 * len(rows))
     return pair_texts(corpus, rows, size, kinds, PERTURBED_SHARE, generator(Stream.SHAPING, part))
 
@@ -147,15 +147,15 @@ def _batches(rows: Iterator[tuple[str, ...]], schema: pa.Schema, progress: tqdm)
 def build_pools(
     corpus: Corpus, *, inputs: tuple[str, ...], size: int, heldout: int, perturb: str, seed: int, cache: Path
 ) -> Pools:
-    """Shape a corpus into the three pools, or open the copies that the cache holds; damaged ones are written anew.
+    """Shape a corpus into the three pools, or open the copies in the cache; damaged copies are rewritten.
 
     Args:
         inputs: kind of each input text, as in `zskd.tasks.task.Task.inputs`.
-        size: inputs in the transfer pool.
-        heldout: inputs held out; fewer where the corpus is small.
+        size: number of inputs in the transfer pool.
+        heldout: number of held-out inputs; there are fewer if the corpus is small.
 
     Raises:
-        InputError: the corpus leaves no held-out document.
+        InputError: the corpus has too few documents to hold any out.
     """
     form = PAIR_FORMAT if len(inputs) == 2 else FORMAT
     key = hashlib.sha256(repr((form, corpus.fingerprint, inputs, size, heldout, perturb, seed)).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Where out-of-domain text comes from: files, folders, Hub data sets, or this machine's documentation."""
+"""Sources of out-of-domain text: files, folders, Hub data sets, or documentation on this machine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Source:
     Attributes:
         kind: ``file``, ``hub`` or ``embedded``.
         name: the path, the Hub id with its configuration (ID or ID:CONFIG), or ``embedded``.
-        identity: what decides the content: SHA-256 of a file, commit of a data set, package versions.
+        identity: hash of the content: SHA-256 of a file, commit of a data set, or package versions.
     """
 
     kind: str
@@ -34,7 +34,7 @@ class Source:
 
 
 def corpus_files(name: str) -> list[Path]:
-    """The readable files that a local ``--corpus`` value stands for; a folder is searched to any depth."""
+    """The readable files of a local ``--corpus`` value; folders are searched recursively."""
     path = Path(name).expanduser()
     if path.is_dir():
         return sorted(item for item in path.rglob("*") if item.is_file() and item.name.endswith(SUFFIXES))
@@ -42,7 +42,7 @@ def corpus_files(name: str) -> list[Path]:
 
 
 def check_source(name: str) -> list[str]:
-    """Problems of a ``--corpus`` value that show without reading it through or asking the Hub."""
+    """Problems of a ``--corpus`` value that can be found without reading all of it or asking the Hub."""
     if name == "embedded" or (not is_local(name) and not name.endswith(SUFFIXES)):
         return []
     shown = f"--corpus {name}"
@@ -67,10 +67,10 @@ def check_source(name: str) -> list[str]:
 
 
 def find_sources(names: list[str]) -> list[Source]:
-    """Resolve ``--corpus`` values to sources whose content is pinned.
+    """Resolve ``--corpus`` values to sources with a fixed identity.
 
     Raises:
-        InputError: a file is missing or unusable, or a Hub data set cannot be resolved.
+        InputError: a file is missing or not usable, or a Hub data set cannot be resolved.
     """
     if problems := [problem for name in names for problem in check_source(name)]:
         raise InputError(problems)
@@ -89,10 +89,10 @@ def find_sources(names: list[str]) -> list[Source]:
 
 
 def documents(source: Source) -> Iterator[str]:
-    """Raw passages of a source, one after the other.
+    """Raw passages of a source, in order.
 
     Raises:
-        InputError: the file is not what its name says, or a record has no text.
+        InputError: the file's content does not match its suffix, or a record has no text.
     """
     if source.kind == "embedded":
         from zskd.text.embedded import embedded_documents

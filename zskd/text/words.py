@@ -1,6 +1,6 @@
-"""Changing text word by word: sub-spans, random perturbation, small edits that turn a meaning, and questions.
+"""Changing text word by word: sub-spans, random perturbation, small edits that change a meaning, and questions.
 
-Everything is a function of the words and a NumPy generator. Nothing knows a task or a label.
+All functions depend on the words and a NumPy generator only, not on a task or a label.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from collections.abc import Iterator
 import numpy as np
 from datasets import Dataset
 
-SPAN_WORDS = (2, 24)  # words of a sub-span, drawn evenly between these
-MAX_RATE = 0.6  # the share of perturbed words is drawn between 0 and this
+SPAN_WORDS = (2, 24)  # number of words in a sub-span, drawn uniformly from this range
+MAX_RATE = 0.6  # the share of perturbed words is drawn uniformly between 0 and this value
 WORD_POWER = 0.5  # inserted words are drawn in proportion to their count to this power
-SAMPLED_ROWS = 100_000  # sentences whose words are counted
+SAMPLED_ROWS = 100_000  # largest number of sentences whose words are counted
 OPERATIONS = ("replace", "insert", "drop", "swap")
 OPERATION_SHARES = (0.55, 0.15, 0.15, 0.15)
-DRAWS = 16  # random words looked at for one that differs
-CONTENT_LETTERS = 5  # a word of at least this many letters usually carries content
+DRAWS = 16  # random words tried to find a different one
+CONTENT_LETTERS = 5  # words with at least this many letters are taken for content words
 
-# Words after which "not" stands, and pairs of words that turn a statement around.
+# Words that "not" can follow, and pairs of opposite words.
 _AUXILIARIES = {
     "is", "are", "was", "were", "be", "been", "has", "have", "had", "can", "could", "will", "would", "should", "must",
     "may", "might", "do", "does", "did",
@@ -66,7 +66,7 @@ def corpus_words(corpus: Dataset, rows: np.ndarray, rng: np.random.Generator) ->
 
 
 def sub_span(words: list[str], rng: np.random.Generator, limits: tuple[int, int] = SPAN_WORDS) -> list[str]:
-    """A contiguous part of a sentence; its length is drawn evenly between `limits` (words, both included)."""
+    """A contiguous part of a sentence; its length is drawn uniformly from `limits` (words, both included)."""
     length = min(int(rng.integers(limits[0], limits[1] + 1)), len(words))
     start = int(rng.integers(0, len(words) - length + 1))
     return words[start : start + length]
@@ -75,7 +75,7 @@ def sub_span(words: list[str], rng: np.random.Generator, limits: tuple[int, int]
 def perturb_words(
     words: list[str], table: Iterator[str], rng: np.random.Generator, max_rate: float = MAX_RATE
 ) -> list[str]:
-    """Replace, insert, drop and swap words at random; the share of changed words is itself random.
+    """Replace, insert, drop and swap words at random; the share of changed words is random too.
 
     Args:
         table: endless random words.
@@ -102,7 +102,7 @@ def _plain(word: str) -> str:
 
 
 def _possible_edits(words: list[str]) -> dict[str, list[int]]:
-    """Kind of edit -> places where a sentence offers it."""
+    """Kind of edit -> places where it is possible in a sentence."""
     edits: dict[str, list[int]] = {}
     for i, word in enumerate(words):
         plain = _plain(word)
@@ -124,10 +124,10 @@ def _possible_edits(words: list[str]) -> dict[str, list[int]]:
 
 
 def turn_meaning(words: list[str], table: Iterator[str], rng: np.random.Generator) -> list[str]:
-    """One small edit that usually changes what a sentence says.
+    """Make one small edit that usually changes what a sentence says.
 
-    It concerns a negation, an opposite, a number, a name, the order, or one content word. Where the sentence offers
-    none of these, one word is replaced.
+    The edit concerns a negation, an opposite, a number, a name, the order, or one content word. If none of these is
+    possible, one word is replaced.
     """
     edits = _possible_edits(words) or {"replace": list(range(len(words)))}
     kind = sorted(edits)[int(rng.integers(len(edits)))]
@@ -148,7 +148,7 @@ def turn_meaning(words: list[str], table: Iterator[str], rng: np.random.Generato
         result[at] = others[int(rng.integers(len(others)))]
     else:
         result[at] = _another_word(words[at], table)
-    # Words that stand twice can be reordered into themselves; of a lone "never" nothing is left.
+    # Reordering repeated words may change nothing, and removing a lone "never" leaves no words.
     return result if result and result != words else [_another_word(words[0], table), *words[1:]]
 
 
@@ -158,7 +158,7 @@ def _another_digit(digit: str, rng: np.random.Generator) -> str:
 
 
 def _another_word(word: str, table: Iterator[str]) -> str:
-    """The next random word that differs; a table of few words may have none among its next ones."""
+    """The next random word that differs from `word`; `word` itself if none of `DRAWS` words does."""
     return next((drawn for drawn in itertools.islice(table, DRAWS) if drawn != word), word)
 
 
@@ -168,21 +168,21 @@ def _lowered(words: list[str]) -> list[str]:
 
 
 def as_question(words: list[str], starter: str) -> str:
-    """A question of some words: a starter in front, a question mark at the end."""
+    """Make a question of some words: a starter in front, a question mark at the end."""
     body = " ".join(_lowered(words)).rstrip(".,;:!?\"' ")
     return f"{starter[:1].upper()}{starter[1:]} {body}?"
 
 
 def question_starter(rng: np.random.Generator) -> str:
-    """How a question begins."""
+    """Draw the beginning of a question."""
     return _STARTERS[int(rng.integers(len(_STARTERS)))]
 
 
 def ask_about(words: list[str], rng: np.random.Generator) -> tuple[str, list[str]]:
-    """A question that a sentence answers: some of its words are taken out and asked for.
+    """Make a question that a sentence answers: it asks for some of the sentence's words.
 
     Returns:
-        The question, and the sentence without the words asked for.
+        The question, and the sentence without the words that it asks for.
     """
     size = min(int(rng.integers(1, 5)), max(1, len(words) - 2))
     start = int(rng.integers(0, len(words) - size + 1))

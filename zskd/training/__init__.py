@@ -1,1 +1,1 @@
-"""The Trainer that distils, its arguments and its data."""
+"""`ZeroShotTrainer`, its arguments, the objectives, and the place where methods join training."""

@@ -8,12 +8,12 @@ from transformers import TrainingArguments
 from transformers.trainer_utils import HubStrategy
 
 from zskd.config.limits import limit_problems
-from zskd.config.objective import ObjectiveOptions
+from zskd.config.objective_options import ObjectiveOptions
 
 
 @dataclass
 class ZeroShotArguments(ObjectiveOptions, TrainingArguments):
-    """`transformers.TrainingArguments`, and the options of the objective (`zskd.config.objective`).
+    """`transformers.TrainingArguments`, and the options of the objective (`zskd.config.objective_options`).
 
     Without an ``objective`` the Trainer uses ``kd``. Models are pushed to the Hub at the end only; a new repository is
     private unless ``hub_private_repo`` is False. The options of a method are the method's own (`zskd.methods`).
@@ -48,9 +48,10 @@ class ZeroShotArguments(ObjectiveOptions, TrainingArguments):
 
 
 def _push_safely(arguments: TrainingArguments) -> None:
-    """Push at the end, to private repositories.
+    """Allow pushes at the end only, and make new repositories private by default.
 
-    Pushes while training send whole folders, with the optimizer's state and the token that `training_args.bin` holds.
+    A push during training sends whole folders, including the optimizer's state and ``training_args.bin``, which holds
+    the token.
     """
     if arguments.push_to_hub and arguments.hub_strategy in (HubStrategy.CHECKPOINT, HubStrategy.ALL_CHECKPOINTS):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The student learns the teacher's output distribution on the transfer set."""
+"""Training a run's student: Trainer's arguments, the learning rate, resuming, and the checkpoint that is kept."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.config.distillation import DistillConfig, optimizer_steps
-from zskd.config.objective import ObjectiveOptions
+from zskd.config.objective_options import ObjectiveOptions
 from zskd.methods.method import Method
 from zskd.models.quiet import keep_stdout_clean, quiet_transformers
 from zskd.system import progress
@@ -23,7 +23,7 @@ from zskd.training.arguments import ZeroShotArguments
 from zskd.training.log import EvaluationLog
 from zskd.training.trainer import ZeroShotTrainer, last_checkpoint, repoint_best
 
-# A built student starts mostly at random and wants larger steps than a pretrained one.
+# A built student starts mostly from random weights and needs larger steps than a pretrained one.
 BUILT_LEARNING_RATE = 2.0e-3
 PRETRAINED_LEARNING_RATE = 3.0e-4
 
@@ -35,9 +35,9 @@ class Fit:
     Attributes:
         steps: optimizer steps of the whole run.
         best_step: step of the checkpoint that was kept.
-        resumed_from: step of the checkpoint this process started from, 0 for a fresh start.
+        resumed_from: step of the checkpoint that training resumed from; 0 for a new run.
         history: Trainer's log.
-        collapse: why training was ended early, else None.
+        collapse: why training was ended early; None if it was not.
     """
 
     trainer: ZeroShotTrainer
@@ -49,7 +49,7 @@ class Fit:
 
 
 def learning_rate(config: DistillConfig) -> float:
-    """The peak learning rate asked for, or one that fits where the student starts from."""
+    """The peak learning rate: the option, or a default that depends on what the student starts from."""
     if config.learning_rate is not None:
         return config.learning_rate
     if config.student == "build":
@@ -58,7 +58,12 @@ def learning_rate(config: DistillConfig) -> float:
 
 
 def training_arguments(config: DistillConfig, folder: Path, rows: int) -> ZeroShotArguments:
-    """Trainer's arguments; `rows` are those over which there are ``config.epochs`` passes."""
+    """Trainer's arguments.
+
+    Args:
+        folder: where checkpoints go.
+        rows: number of rows in one epoch, which with ``config.epochs`` decides the number of steps.
+    """
     steps = optimizer_steps(config, rows)
     every = max(1, steps // config.checkpoints)
     return ZeroShotArguments(
@@ -91,7 +96,7 @@ def training_arguments(config: DistillConfig, folder: Path, rows: int) -> ZeroSh
 
 
 def _without_autocast(model: PreTrainedModel) -> None:
-    """Give a model back the ``forward`` that accelerate wraps for ``bf16``: scores are those of float32."""
+    """Remove the ``forward`` that accelerate wraps for ``bf16``, so that scoring computes in float32."""
     if "_original_forward" in vars(model):
         del model.forward, model._original_forward
 
@@ -109,18 +114,17 @@ def fit(
     teacher: Teacher | None = None,
     cosines: torch.Tensor | None = None,
 ) -> Fit:
-    """Train `student` in place, from the newest whole checkpoint in `folder` where ``config.resume`` is set.
+    """Train `student` in place. With ``config.resume``, continue from the newest complete checkpoint in `folder`.
 
     Args:
-        train: rows of `zskd.transfer.rows.encode`.
-        select: held-out rows; the checkpoint with the lowest loss on them is kept. Agreement moves by more from one
-            checkpoint to the next by chance alone.
+        train: rows made by `zskd.transfer.rows.encode`.
+        select: held-out rows. The checkpoint with the lowest loss on them is kept; agreement varies more by chance from
+            one checkpoint to the next.
         folder: where checkpoints go.
-        rows: over which there are ``config.epochs`` passes; default: those of `train`. All inputs that were labelled,
-            and with a method that asks the teacher those of its control, so that runs that are compared have as many
-            updates.
+        rows: number of rows in one epoch; default: that of `train`. A run passes the number of all labelled inputs,
+            including those that a method will query, so that runs which are compared have equally many updates.
         methods: published methods beside the objective.
-        teacher: for the methods that ask it while training.
+        teacher: for methods that ask it during training.
         cosines: between the teacher's classes, for the objectives that need them.
     """
     trainer = ZeroShotTrainer(

@@ -1,185 +1,35 @@
-"""What a student can learn from a teacher's logits: the levels of Tang et al. (2020), each as a target.
+"""The objectives: what a student learns from a teacher's logits, after the levels of Tang et al. (2020).
 
-"Understanding and Improving Knowledge Distillation" splits what a teacher gives into the universe level (smoothing),
-the domain level (which classes are alike) and the instance level (how hard an input is). All functions are pure
-functions of logits, and for the domain level of the cosines between the rows of the teacher's output layer. Where a
-target has a true class, the teacher's own class stands in unless gold labels are given.
+"Understanding and Improving Knowledge Distillation" separates three levels of a teacher's output: universe (smoothing),
+domain (which classes are similar) and instance (how hard an input is). All functions are pure functions of logits; the
+domain level also uses the cosines between the rows of the teacher's output layer. Where a target needs a true class, it
+is the gold label if there is one, otherwise the teacher's class.
 
-A target made of the teacher's tempered probabilities is compared with the student's tempered probabilities and the
-loss is scaled by T squared, as in `kd_loss`. Label smoothing, ``kd-sim`` and ``hard-label`` hold no
-tempered probability of the teacher, so the student is not tempered for them either.
+A target made of tempered teacher probabilities is compared with tempered student probabilities, and the loss is scaled
+by T squared, as in `kd_loss`. Label smoothing, ``kd-sim`` and ``hard-label`` use no tempered teacher probabilities, so
+the student is not tempered for them either.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch.nn import functional
 
-from zskd.config.objective import ObjectiveOptions
+from zskd.config.objective_options import ObjectiveOptions
 from zskd.metrics.divergence import kl_divergence
+from zskd.training.targets import (
+    logit_mse,
+    pt_target,
+    sim_target,
+    smoothed_target,
+    target_divergence,
+    topk_target,
+    true_classes,
+)
 from zskd.transfer.gold import UNKNOWN
-
-
-def tempered(logits: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
-    """Probabilities ``(batch, num_labels)`` of logits at a temperature, in float32."""
-    return functional.softmax(logits.float() / temperature, dim=-1)
-
-
-def true_classes(teacher_logits: torch.Tensor, gold: torch.Tensor | None = None) -> torch.Tensor:
-    """The class ``(batch,)`` int64 that counts as true: the gold label, or the teacher's class where there is none.
-
-    Args:
-        teacher_logits: ``(batch, num_labels)``; of equal largest logits the first counts.
-        gold: ``(batch,)`` int64, `UNKNOWN` for rows without a label; None for no labels at all.
-    """
-    classes = _ranked(teacher_logits)[:, 0]
-    return classes if gold is None else torch.where(gold == UNKNOWN, classes, gold)
-
-
-def _ranked(logits: torch.Tensor) -> torch.Tensor:
-    # Stable, so that ties are broken alike wherever classes are ranked.
-    return logits.float().argsort(dim=-1, descending=True, stable=True)
-
-
-def smoothed_target(classes: torch.Tensor, num_labels: int, smoothing: float) -> torch.Tensor:
-    """Universe level: 1 - s on the true class and s/K on every class, ``(batch, num_labels)``.
-
-    Args:
-        classes: ``(batch,)`` int64.
-        smoothing: the share s; 0 gives the plain cross-entropy's target.
-    """
-    return (1 - smoothing) * functional.one_hot(classes, num_labels).float() + smoothing / num_labels
-
-
-def pt_target(teacher_logits: torch.Tensor, gold: torch.Tensor | None = None, temperature: float = 1.0) -> torch.Tensor:
-    """Instance level (KD-pt): the teacher's probability of the true class, the rest shared evenly by the others.
-
-    Returns:
-        ``(batch, num_labels)``, rows sum to one.
-    """
-    kept = functional.one_hot(true_classes(teacher_logits, gold), teacher_logits.shape[-1]).bool()
-    return _share_rest(tempered(teacher_logits, temperature), kept)
-
-
-def topk_target(teacher_logits: torch.Tensor, k: int, temperature: float = 1.0) -> torch.Tensor:
-    """KD-topk: the k largest probabilities as they are, the rest shared evenly by the other classes.
-
-    With k of K or K - 1 nothing is left to share, and the target is the teacher's own distribution.
-
-    Returns:
-        ``(batch, num_labels)``, rows sum to one.
-
-    Raises:
-        ValueError: k is not between 1 and the number of classes.
-    """
-    num_labels = teacher_logits.shape[-1]
-    if not 1 <= k <= num_labels:
-        raise ValueError(f"k: expected a value from 1 to the {num_labels} classes, found {k}")
-    p = tempered(teacher_logits, temperature)
-    if k >= num_labels - 1:
-        return p
-    kept = torch.zeros_like(p, dtype=torch.bool).scatter_(-1, _ranked(teacher_logits)[:, :k], True)
-    return _share_rest(p, kept)
-
-
-def _share_rest(p: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
-    # The rest is added up, not taken from 1: for a sure teacher that difference would be rounding alone.
-    rest = p.masked_fill(kept, 0.0).sum(dim=-1, keepdim=True) / (~kept).sum(dim=-1, keepdim=True)
-    return torch.where(kept, p, rest)
-
-
-def class_cosines(weights: torch.Tensor) -> torch.Tensor:
-    """Which classes are alike: the cosines between the rows of a teacher's output layer.
-
-    Args:
-        weights: ``(num_labels, hidden)``, such as ``teacher.output_weights()``.
-
-    Returns:
-        ``(num_labels, num_labels)`` float32, from -1 to 1.
-
-    Source: Tang et al. (2020), "Understanding and Improving Knowledge Distillation".
-
-    Example:
-        >>> import torch
-        >>> class_cosines(torch.tensor([[3.0, 0.0], [0.0, 2.0], [-1.0, 0.0]])).tolist()
-        [[1.0, 0.0, -1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 1.0]]
-    """
-    rows = functional.normalize(weights.float(), dim=-1)
-    return (rows @ rows.T).clamp(-1.0, 1.0)
-
-
-def sim_target(
-    cosines: torch.Tensor, classes: torch.Tensor, power: float = 0.5, temperature: float = 0.3
-) -> torch.Tensor:
-    """Domain level (KD-sim): the softmax over classes of cos^power / T with the true class, alike for all its inputs.
-
-    Args:
-        cosines: ``(num_labels, num_labels)``, see `class_cosines`.
-        classes: ``(batch,)`` int64.
-        power: of the cosine's size; its sign stays.
-        temperature: this target's own, which has nothing to do with that of the logits.
-
-    Returns:
-        ``(batch, num_labels)``, rows sum to one.
-    """
-    powered = cosines.sign() * cosines.abs().pow(power)
-    return functional.softmax(powered / temperature, dim=-1)[classes]
-
-
-def equal_smoothing(cosine: float, power: float = 0.5, temperature: float = 0.3) -> float:
-    """The share with which label smoothing of two classes, whose cosine is given, has the target of `sim_target`."""
-    powered = math.copysign(abs(cosine) ** power, cosine)
-    return 2 / (1 + math.exp((1 - powered) / temperature))
-
-
-def target_divergence(target: torch.Tensor, student_logits: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
-    """T² KL(target ‖ student) of each row: the cross-entropy less the target's entropy, which has no gradient.
-
-    Args:
-        target: ``(batch, num_labels)``, rows sum to one; zeros are allowed.
-        student_logits: ``(batch, num_labels)``, divided by the temperature before the softmax.
-
-    Returns:
-        ``(batch,)`` float32.
-    """
-    log_q = functional.log_softmax(student_logits.float() / temperature, dim=-1)
-    return temperature**2 * (torch.xlogy(target, target) - target * log_q).sum(dim=-1)
-
-
-def logit_mse(teacher_logits: torch.Tensor, student_logits: torch.Tensor) -> torch.Tensor:
-    """Half the mean squared difference of centred logits of each row, ``(batch,)``: distillation's limit for large T.
-
-    Centring leaves out the constant per row that no softmax sees.
-    """
-    difference = student_logits.float() - teacher_logits.float()
-    return 0.5 * (difference - difference.mean(dim=-1, keepdim=True)).square().mean(dim=-1)
-
-
-def gradient_rescaling(
-    teacher_logits: torch.Tensor, student_logits: torch.Tensor, classes: torch.Tensor, weight: float = 1.0
-) -> torch.Tensor:
-    """Proposition 1: the gradient in the true logit with distillation over that of cross-entropy alone, at T = 1.
-
-    It is (1 - λ) + λ (p_y - q_y) / (1 - q_y) with teacher p, student q and the weight λ of distillation: inputs that
-    the teacher is sure of count more, and where it is less sure than the student the sign turns.
-
-    Args:
-        classes: the true class y, ``(batch,)`` int64.
-        weight: λ; (1 - λ) of the loss is the cross-entropy with the true class.
-
-    Returns:
-        ``(batch,)`` float32.
-    """
-    at = classes[:, None]
-    log_p = functional.log_softmax(teacher_logits.float(), dim=-1)
-    log_q = functional.log_softmax(student_logits.float(), dim=-1)
-    # 1 - q_y as the sum of the others, and p_y - q_y as (1 - q_y) - (1 - p_y): exact for a sure student too.
-    p_rest, q_rest = (log.exp().scatter(-1, at, 0.0).sum(dim=-1) for log in (log_p, log_q))
-    return (1 - weight) + weight * (q_rest - p_rest) / q_rest
 
 
 class Objective:
@@ -295,10 +145,10 @@ def default_top_k(num_labels: int) -> int:
 
 
 def coinciding(name: str, num_labels: int, top_k: int | None = None, *, gold: bool = False) -> str | None:
-    """What an objective comes down to for so many classes, as a sentence; None where it is one of its own.
+    """A sentence that says which other objective this one equals for a number of classes; None if it equals none.
 
     Args:
-        gold: some rows have gold labels, so that the true class is not always the teacher's.
+        gold: whether some rows have gold labels, so that the true class is not always the teacher's.
     """
     k = top_k or default_top_k(num_labels)
     if num_labels == 2:

@@ -1,7 +1,7 @@
 """The private names of `transformers.Trainer` that zskd overrides, all in one place.
 
-Seen in transformers 5.20 to 5.23. A name that is private may change without notice: tests/training/test_private.py
-fails where one is gone or no longer called.
+They exist in transformers 5.20 to 5.23. Private names may change without notice; tests/training/test_private.py fails
+if one of them is gone or no longer called.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from accelerate.utils import DistributedType
 from datasets import Dataset
 from transformers import Trainer
 
+from zskd.system.machine import warn_of_another_machine, write_machine
 from zskd.training.sampler import LengthGroupedSampler
 
 if TYPE_CHECKING:
@@ -35,10 +36,11 @@ _WHOLE_GRADIENTS = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedTy
 
 
 class PrivateTrainer(Trainer):
-    """A Trainer whose checkpoints hold the state of methods, and whose steps do nothing twice."""
+    """A Trainer whose checkpoints include the state of methods, and which avoids repeated work in every step."""
 
     seam: Seam
     _clipped: tuple[torch.nn.Module, list[torch.nn.Parameter]] | None = None
+    _sampler: LengthGroupedSampler | None = None
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> torch.utils.data.Sampler | None:
         dataset = self.train_dataset if train_dataset is None else train_dataset
@@ -47,43 +49,52 @@ class PrivateTrainer(Trainer):
             return super()._get_train_sampler(train_dataset)
         lengths = dataset.with_format("numpy", columns=["length"])["length"][:]
         whole = self.args.train_batch_size * self.args.world_size * self.args.gradient_accumulation_steps
-        return LengthGroupedSampler(lengths, whole, self.args.seed, rows=self._epoch_rows)
+        self._sampler = LengthGroupedSampler(lengths, whole, self.args.seed, rows=self._epoch_rows)
+        return self._sampler
 
     def _epoch_rows(self, epoch: int, count: int) -> Any:
         return self.seam.epoch_rows(epoch, self.accelerator.unwrap_model(self.model), count)
 
-    # A finished run whose end lies within an epoch would go on for one step when it is resumed.
-    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+    # A finished run whose end lies within an epoch would go on for one step when it is resumed. And where several
+    # processes resume within an epoch, the sampler stands too deep in what skips batches to be told the epoch.
+    def _run_epoch(self, *args: Any, epoch: int, **kwargs: Any) -> None:
+        if self._sampler is not None:
+            self._sampler.set_epoch(epoch)
         if self.state.global_step < self.state.max_steps:
-            super()._run_epoch(*args, **kwargs)
+            super()._run_epoch(*args, epoch=epoch, **kwargs)
 
-    # Accelerate's own method walks through the model and looks for sharded parameters in every step.
+    # Accelerate's method walks through the whole model in every step to look for sharded parameters.
     def _clip_grad_norm(self, model: torch.nn.Module) -> torch.Tensor:
         if self._clipped is None or self._clipped[0] is not model:
             parameters = list(model.parameters())
             sharded = any(hasattr(parameter, "device_mesh") for parameter in parameters)
             whole = self.accelerator.distributed_type in _WHOLE_GRADIENTS and not sharded
             self._clipped = (model, parameters if whole else [])
-        if self.seam.parameters:  # apart: how large they are says nothing of the student
+        if self.seam.parameters:
             self.accelerator.unscale_gradients()
-            torch.nn.utils.clip_grad_norm_(self.seam.parameters, self.args.max_grad_norm)
+            self.seam.modules.clip(self.args.max_grad_norm)
         if not (parameters := self._clipped[1]):
             return super()._clip_grad_norm(model)
         self.accelerator.unscale_gradients()
         return torch.nn.utils.clip_grad_norm_(parameters, self.args.max_grad_norm)
 
-    # `on_save` of a callback would be too late: by then a checkpoint has been pushed and older ones removed.
+    # A callback's `on_save` would be too late: by then the checkpoint has been pushed and older ones removed.
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
         if self.args.should_save:
             self.seam.save(Path(output_dir))
+            write_machine(Path(output_dir))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None:
             self.seam.load(Path(checkpoint))
+            warn_of_another_machine(Path(checkpoint))
 
     def _load_best_model(self) -> None:
+        # The best may be the last, which the first process may still be writing. Today Trainer happens to wait before
+        # this, when it adds up floating-point operations.
+        self.accelerator.wait_for_everyone()
         super()._load_best_model()
         if self.state.best_model_checkpoint is not None:
             self.seam.load_modules(Path(self.state.best_model_checkpoint))
@@ -91,9 +102,9 @@ class PrivateTrainer(Trainer):
 
 @contextlib.contextmanager
 def asked_once() -> Iterator[None]:
-    """While training: accelerate's answer to whether an optional package is installed is kept.
+    """Cache accelerate's check for an optional package during training.
 
-    It asks twice in every step, and each time searches the file system.
+    Accelerate repeats the check twice in every step and searches the file system each time.
     """
     name = "is_lomo_available"
     before = getattr(accelerate.optimizer, name)

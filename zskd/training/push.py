@@ -1,4 +1,4 @@
-"""What `ZeroShotTrainer.push_to_hub` sends: the files of a saved model and the card, by name, in one commit."""
+"""`ZeroShotTrainer.push_to_hub`: send the files of a saved model and its card, by name, in one commit."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def push_model(
     """Upload a saved model with its card, on top of whatever the repository holds.
 
     Args:
-        folder: what ``save_pretrained`` of model and tokenizer wrote; its other files stay here.
+        folder: a folder written by ``save_pretrained`` of model and tokenizer; its other files are not sent.
         token: default: ``HF_TOKEN`` or the token of ``hf auth login``.
         public: as in `zskd.hub.upload.upload`.
 

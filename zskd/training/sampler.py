@@ -13,19 +13,19 @@ EpochRows = Callable[[int, int], np.ndarray | None]
 
 
 class LengthGroupedSampler(Sampler[int]):
-    """Row indices in an order whose consecutive `batch_size` rows have similar length.
+    """Samples rows so that each batch of `batch_size` consecutive rows has similar lengths.
 
-    The order is a function of seed and epoch alone, so that a resumed run sees the rows the uninterrupted one
-    would have seen. (Trainer's own grouped sampler draws from the global generator.)
+    The order depends on seed and epoch only, so a resumed run sees the same rows as an uninterrupted one. (Trainer's
+    own grouped sampler draws from the global generator.)
 
     Args:
         lengths: ``(rows,)``, tokens of each row.
         batch_size: rows per batch, over all processes.
-        rows: gives the indices ``(rows,)`` of an epoch, from its number and how many there have to be; None, or where
-            it gives None: every row once.
+        rows: function of the epoch's number and size that returns the indices of its rows. If it is None or returns
+            None, every row is used once.
     """
 
-    GROUP = 64  # batches that are sorted together
+    GROUP = 64  # number of batches that are sorted together
 
     def __init__(self, lengths: np.ndarray, batch_size: int, seed: int, rows: EpochRows | None = None) -> None:
         self.lengths = np.asarray(lengths)
@@ -50,7 +50,7 @@ class LengthGroupedSampler(Sampler[int]):
         groups = (order[start : start + size] for start in range(0, len(order), size))
         order = np.concatenate([group[np.argsort(self.lengths[group], kind="stable")] for group in groups])
         batches = [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
-        # A short batch in the middle would shift all that follow, so it stays last.
+        # A short batch in the middle would shift all later ones, so it stays last.
         last = [batches.pop()] if len(batches[-1]) < self.batch_size else []
         for index in rng.permutation(len(batches)):
             yield from batches[index].tolist()

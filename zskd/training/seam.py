@@ -1,9 +1,9 @@
-"""Where methods join training: their hooks in order, their modules in the optimizer, their state in checkpoints."""
+"""The seam where methods join training: hooks in order, modules in the optimizer, state in checkpoints."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from accelerate.utils import broadcast_object_list
 from safetensors.torch import load_file, save_file
-from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PreTrainedModel, TrainingArguments
 
-from zskd.methods.method import MICRO, Batch, Method, Run, StudentOutput, Training
+from zskd.methods.context import Batch, Run, StudentOutput, Training
+from zskd.methods.method import MICRO, ROWS, Method
 from zskd.methods.step import Step
-from zskd.system import seeds
 from zskd.teacher.live import LiveTeacher
+from zskd.training.modules import Modules
 
-MODULES = "modules.safetensors"  # of a method's folder in a checkpoint
 EPOCH = "epoch.safetensors"  # of a checkpoint: the rows of the epoch that is going on
 
 
@@ -27,31 +27,30 @@ class Seam:
 
     Args:
         methods: in the order in which their hooks are called.
-        teacher: for the methods that want it live; None where there is none.
+        teacher: the live teacher, for methods that need it; None if there is none.
 
     Raises:
-        ValueError: two methods of one name, a method that wants a teacher without one, or a batch that is split in a
-            way that a method cannot work with.
+        ValueError: two methods of one name or folder, or one without a name; a method that wants a teacher without
+            one; a coupling that does not exist, or a batch that is split in a way that a method cannot work with.
     """
 
     def __init__(self, methods: Sequence[Method], run: Run, training: Training, teacher: LiveTeacher | None) -> None:
         self.methods, self.training, self.teacher = list(methods), training, teacher
-        names = [method.name for method in self.methods]
-        if repeated := {name for name in names if names.count(name) > 1}:
-            raise ValueError(f"methods: expected each once, found {', '.join(sorted(repeated))} twice")
+        _check_names(self.methods)
         self.finished = False
         self.step: Step | None = None
         self._micro = 0
         self._rows: tuple[int, np.ndarray] | None = None  # of the epoch that is going on
+        self._asked = False  # whether the sampler has asked for an epoch's rows
         if teacher is not None:
             teacher.to(training.accelerator.device)
-        self.modules: dict[str, dict[str, torch.nn.Module]] = {}
+        self.modules = Modules(training.accelerator, training.seed)
         for method in self.methods:
             self._check(method)
             if not method.prepared:
                 method.prepare(run)
                 method.prepared = True
-            self.modules[method.name] = self._make_modules(method)
+            self.modules.make(method)
             method.begin(training)
 
     def __bool__(self) -> bool:
@@ -65,23 +64,21 @@ class Seam:
             raise ValueError(
                 f"{method.name}: expected a teacher with weights (ZeroShotTrainer(teacher=...)), found none"
             )
-        if isinstance(method.coupling, int) and size % method.coupling:
+        coupling = method.coupling
+        if coupling not in (ROWS, MICRO) and not (isinstance(coupling, int) and coupling > 0):
             raise ValueError(
-                f"{method.name}: expected batches of a multiple of {method.coupling} rows "
+                f"{method.name}: coupling: expected {ROWS!r}, {MICRO!r} or a number of rows, found {coupling!r}"
+            )
+        if isinstance(coupling, int) and size % coupling:
+            raise ValueError(
+                f"{method.name}: expected batches of a multiple of {coupling} rows "
                 f"(per_device_train_batch_size), found {size}"
             )
-        if method.coupling == MICRO and not method.splits and (accumulation > 1 or world > 1):
+        if coupling == MICRO and not method.splits and (accumulation > 1 or world > 1):
             raise ValueError(
-                f"{method.name}: its rows depend on all others of a batch, so a batch cannot be split; found "
+                f"{method.name}: its rows depend on all other rows of a batch, so a batch cannot be split; found "
                 f"{accumulation} accumulation steps and {world} processes; use one of each"
             )
-
-    def _make_modules(self, method: Method) -> dict[str, torch.nn.Module]:
-        with torch.random.fork_rng(devices=[]):
-            numbers = seeds.generator(seeds.Stream.MODULES, self.training.seed, seeds.word(method.name))
-            torch.manual_seed(int(numbers.integers(2**62)))
-            made = method.modules()
-        return {name: module.to(self.training.accelerator.device) for name, module in made.items()}
 
     @property
     def wants_states(self) -> bool:
@@ -90,41 +87,41 @@ class Seam:
 
     # A step
 
-    @functools.cached_property
+    @property
     def parameters(self) -> list[torch.nn.Parameter]:
         """All weights of the methods' modules that are trained."""
-        return [weight for method in self.methods for weight in self._weights(method)]
-
-    def _weights(self, method: Method) -> list[torch.nn.Parameter]:
-        return [w for module in self.modules[method.name].values() for w in module.parameters() if w.requires_grad]
+        return self.modules.parameters
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """A group for the optimizer for each method with modules."""
-        groups = []
-        for method in self.methods:
-            if weights := self._weights(method):
-                rate = method.learning_rate
-                groups.append({"params": weights, "weight_decay": 0.0, **({} if rate is None else {"lr": rate})})
-        return groups
+        return self.modules.groups()
 
     def begin_step(self, batches: list[Batch], number: int, total: int, student: PreTrainedModel) -> None:
         """Before the first forward pass of an optimizer step."""
+        if not self._asked:
+            self.refuse_epochs()
         self._micro = 0
-        for weight in self.parameters:
-            weight.grad = None
-        step = self._step(sum(len(batch["input_ids"]) for batch in batches), number, total, len(batches), student)
+        self.modules.forget_gradients()
+        places = np.concatenate([self._places(micro, len(one["input_ids"])) for micro, one in enumerate(batches)])
+        step = self._step(places, number, total, len(batches), student)
         for method in self.methods:
-            method.whole(batches, step)
+            self.modules.set_mode(True, student)
+            method.whole(batches, replace(step, method=method.name))
 
-    def _step(self, rows: int, number: int, total: int, micros: int, student: PreTrainedModel) -> Step:
+    def _places(self, micro: int, rows: int) -> np.ndarray:
+        """Places ``(rows,)`` in the whole batch of a micro-batch of this process."""
+        accelerator = self.training.accelerator
+        first = (micro * accelerator.num_processes + accelerator.process_index) * self.training.batch_size
+        return np.arange(first, first + rows)
+
+    def _step(self, places: np.ndarray, number: int, total: int, micros: int, student: PreTrainedModel) -> Step:
         accelerator, size = self.training.accelerator, self.training.batch_size
         world = accelerator.num_processes
-        first = (self._micro * world + accelerator.process_index) * size
         return Step(
             number=number,
             total=total,
             seed=self.training.seed,
-            places=np.arange(first, first + rows),
+            places=places,
             size=size * world * micros,
             whole=size * world * micros,
             micro=self._micro,
@@ -138,38 +135,48 @@ class Seam:
 
     def batch(self, batch: Batch, number: int, total: int, micros: int, student: PreTrainedModel) -> Batch:
         """A micro-batch as the methods make it; `step` says from now on where it stands."""
-        self.step = self._step(len(batch["input_ids"]), number, total, micros, student)
+        rows = len(batch["input_ids"])
+        self.step = self._step(self._places(self._micro, rows), number, total, micros, student)
         self._micro += 1
         for method in self.methods:
-            batch = method.batch(batch, self.step)
+            self.modules.set_mode(True, student)
+            batch = method.batch(batch, replace(self.step, method=method.name))
+            if "input_ids" not in batch or len(batch["input_ids"]) != rows:
+                found = f"{len(batch['input_ids'])} rows" if "input_ids" in batch else "none"
+                raise ValueError(f"{method.name}: batch(): expected input_ids of {rows} rows to stay, found {found}")
         return batch
 
     def logits(self, output: StudentOutput, step: Step) -> torch.Tensor:
         """The student's logits after all methods that replace them."""
+        self.modules.set_mode(step.training)
         logits = output.logits
         for method in self.methods:
-            logits = method.logits(StudentOutput(logits, output.states, output.mask, output.view), step)
+            logits = method.logits(replace(output, logits=logits), replace(step, method=method.name))
+        if step.training and logits is not output.logits:
+            # The student's own head may have no part in them. DDP waits for the gradient of every weight, and an
+            # optimizer takes no gradient for another thing than one of zero, so it has one in every case.
+            logits = logits + 0.0 * output.logits.sum()
         return logits
 
     def loss(self, batch: Batch, output: StudentOutput, step: Step) -> torch.Tensor | None:
         """The sum of the methods' terms; None where none has one."""
-        terms = [term for method in self.methods if (term := method.loss(batch, output, step)) is not None]
+        if output.view is not None:
+            output = replace(output, view=replace(output.view, logits=self.logits(output.view, step)))
+        found = [method.loss(batch, output, replace(step, method=method.name)) for method in self.methods]
+        terms = [term for term in found if term is not None]
         return torch.stack(terms).sum() if terms else None
 
     def end_step(self) -> dict[str, float]:
-        """After the last backward pass of a step: what is to be logged."""
+        """Call `Method.end_step` after the last backward pass of a step. Returns the numbers to log."""
         assert self.step is not None
+        self.modules.average_gradients()
         report: dict[str, float] = {}
         for method in self.methods:
-            report |= method.end_step(self.step) or {}
-        if self.step.processes > 1:
-            for weight in self.parameters:
-                held = torch.zeros_like(weight) if weight.grad is None else weight.grad
-                weight.grad = self.training.accelerator.reduce(held, "mean")
+            report |= method.end_step(replace(self.step, method=method.name)) or {}
         return report
 
     def evaluation_step(self, rows: int, number: int, total: int, student: PreTrainedModel) -> Step:
-        """Where an evaluated batch stands; places count from 0 in every batch."""
+        """The step of an evaluation batch; places count from 0 in every batch."""
         return Step(
             number, total, self.training.seed, np.arange(rows), training=False, student=student, teacher=self.teacher
         )
@@ -177,33 +184,37 @@ class Seam:
     # Epochs
 
     def epoch_rows(self, number: int, student: PreTrainedModel, count: int) -> np.ndarray | None:
-        """Indices ``(count,)`` of the rows of an epoch; None for all in their order.
+        """Indices ``(count,)`` of the rows of an epoch; None for all rows.
 
-        A method's choice is gone through again until there are `count`, so that the updates stay as many.
+        A method's choice is repeated until there are `count` indices, so that the number of updates does not change.
         """
+        self._asked = True
         if self._rows is not None and self._rows[0] == number:
             return self._rows[1]
+        self._rows = None
         chosen: np.ndarray | None = None
+        before = student.training
         for method in self.methods:
-            found = method.epoch(number, student)
+            self.modules.set_mode(False, student)
+            with torch.no_grad():
+                found = method.epoch(number, student)
             if found is not None and chosen is not None:
                 raise ValueError(f"{method.name}: another method chooses the rows of an epoch too; use one of them")
-            chosen = chosen if found is None else np.asarray(found, dtype=np.int64)
+            chosen = chosen if found is None else _checked_rows(found, count, method.name)
+        student.train(before)
         if chosen is None:
             return None
-        if len(chosen) == 0:
-            raise ValueError("methods: expected at least one row for an epoch, found none")
         shared = [np.resize(chosen, count)]
         if self.training.accelerator.num_processes > 1:
-            broadcast_object_list(shared)  # rounding may differ between processes
+            broadcast_object_list(shared)  # processes may differ by rounding, and then choose other rows
         self._rows = (number, shared[0])
         return shared[0]
 
     def refuse_epochs(self) -> None:
-        """Without lengths, rows come in an order that no method can choose.
+        """Check that no method chooses the rows of an epoch; without a column ``length`` none can.
 
         Raises:
-            ValueError: a method chooses them.
+            ValueError: a method does.
         """
         for method in self.methods:
             if type(method).epoch is not Method.epoch:
@@ -215,59 +226,81 @@ class Seam:
     # Checkpoints and the end
 
     def save(self, checkpoint: Path) -> None:
-        """Write the state of all methods, and their modules."""
+        """Write the state and the modules of all methods into a checkpoint."""
         for method in self.methods:
             folder = checkpoint / (method.folder or method.name)
             method.save(folder)
-            if modules := self.modules[method.name]:
-                folder.mkdir(parents=True, exist_ok=True)
-                state = {
-                    f"{name}.{key}": v.contiguous() for name, m in modules.items() for key, v in m.state_dict().items()
-                }
-                save_file(state, folder / MODULES)
+            self.modules.save(method, folder)
         if self._rows is not None:
             number, rows = self._rows
             save_file({"number": torch.tensor(number), "rows": torch.from_numpy(rows)}, checkpoint / EPOCH)
 
     def load(self, checkpoint: Path) -> None:
         """Take over what `save` wrote."""
+        device = self.training.accelerator.device
+        if device.type == "cpu":
+            device = torch.device("cpu")  # among several processes it is called cpu:0, which `torch.load` does not know
         for method in self.methods:
-            method.load(checkpoint / (method.folder or method.name), self.training.accelerator.device)
+            method.load(checkpoint / (method.folder or method.name), device)
         self.load_modules(checkpoint)
         if (checkpoint / EPOCH).is_file():
             held = load_file(checkpoint / EPOCH)
             self._rows = (int(held["number"]), held["rows"].numpy())
 
     def load_modules(self, checkpoint: Path) -> None:
-        """Take over the modules alone, as those of the best step."""
+        """Take over the modules alone, as those of the best step.
+
+        Raises:
+            ValueError: the checkpoint has none.
+        """
         for method in self.methods:
-            path = checkpoint / (method.folder or method.name) / MODULES
-            for name, module in self.modules[method.name].items():
-                state = load_file(path)
-                prefix = f"{name}."
-                module.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
+            self.modules.load(method, checkpoint / (method.folder or method.name))
+
+    def start(self, arguments: TrainingArguments, resumed: bool) -> None:
+        """Before the first step of a training.
+
+        Raises:
+            ValueError: the methods have trained already, or checkpoints would lack modules that the end needs.
+        """
+        if self.finished and not resumed:
+            names = ", ".join(method.name for method in self.methods)
+            raise ValueError(
+                f"methods: expected a trainer that has not trained yet, as {names} would go on from where they ended; "
+                "make a new trainer with new methods for another training"
+            )
+        if self.parameters and arguments.load_best_model_at_end and arguments.save_only_model:
+            raise ValueError(
+                "save_only_model: expected False with load_best_model_at_end, as the methods' modules are restored "
+                "with the best student, found True"
+            )
+        self.finished = False
 
     def finish(self, student: PreTrainedModel) -> None:
-        """Let the methods leave a stock student; from now on their hooks have no part in evaluation."""
+        """Call `Method.finish`, which leaves a stock student. After that, no hook takes part in evaluation."""
         if not self.finished:
-            for method in self.methods:
-                method.finish(student)
-            self.finished = True
+            self.modules.set_mode(False)
+            with torch.no_grad():
+                for method in self.methods:
+                    method.finish(student)
+            self.finished, self._rows, self._asked = True, None, False
 
 
-class FinishFirst(TrainerCallback):
-    """Finishes the student before any other callback sees the end of training, such as one that publishes it."""
+def _check_names(methods: Sequence[Method]) -> None:
+    for what, names in (("names", [m.name for m in methods]), ("folders", [m.folder or m.name for m in methods])):
+        if "" in names:
+            nameless = type(methods[names.index("")]).__name__
+            raise ValueError(f"methods: expected a name for each, found none for {nameless}; set `name` in its class")
+        if repeated := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"methods: expected {what} that differ, found {', '.join(sorted(repeated))} twice")
 
-    def __init__(self, seam: Seam) -> None:
-        self.seam = seam
 
-    def on_train_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        model: PreTrainedModel | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """The best weights are loaded by now."""
-        self.seam.finish(getattr(model, "module", model))
+def _checked_rows(found: np.ndarray, count: int, name: str) -> np.ndarray:
+    """A method's choice of an epoch's rows as int64."""
+    rows = np.asarray(found)
+    if rows.ndim != 1 or rows.dtype.kind not in "iu" or not 0 < len(rows) <= count:
+        raise ValueError(
+            f"{name}: epoch(): expected 1 to {count} indices of rows, found {rows.dtype} of shape {rows.shape}"
+        )
+    if rows.min() < 0 or rows.max() >= count:
+        raise ValueError(f"{name}: epoch(): expected indices from 0 to {count - 1}, found {rows.min()} to {rows.max()}")
+    return rows.astype(np.int64)

@@ -17,16 +17,18 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput
 
 from zskd.hub.upload import CARD
-from zskd.methods.method import Method, Run, Training
+from zskd.methods.context import Run, Training
+from zskd.methods.method import Method
 from zskd.system.files import write_text
 from zskd.teacher.base import Teacher
 from zskd.teacher.live import live_teacher
 from zskd.training.arguments import ZeroShotArguments
+from zskd.training.finish import FinishFirst
 from zskd.training.forward import model_inputs, student_forward
 from zskd.training.objective import Objective
 from zskd.training.private import PrivateTrainer, asked_once
 from zskd.training.push import push_model
-from zskd.training.seam import FinishFirst, Seam
+from zskd.training.seam import Seam
 from zskd.training.trainer_card import trainer_card
 from zskd.transfer.collator import TransferCollator
 
@@ -85,7 +87,7 @@ class ZeroShotTrainer(PrivateTrainer):
             kwargs["data_collator"] = TransferCollator.of(kwargs.get("processing_class"))
         self.cosines = cosines
         super().__init__(*args, **kwargs)
-        self.distillation_loss()  # what cannot be computed is said now
+        self.distillation_loss()  # raises now if the objective cannot be computed
         self.seam = self._seam(methods, teacher)
         if self.seam:
             self.callback_handler.callbacks.insert(0, FinishFirst(self.seam))
@@ -160,7 +162,7 @@ class ZeroShotTrainer(PrivateTrainer):
         """Trainer's step on a micro-batch as the methods make it; they end their step before the optimizer does."""
         if not self.seam:
             return super().training_step(model, inputs, num_items_in_batch)
-        # A method needs the student's function, not its gradients, so nothing is to be averaged by DDP here.
+        # A method calls the student without its gradients, so DDP has nothing to average here.
         student = self.accelerator.unwrap_model(model)
         batch = self._prepare_inputs(inputs)
         step, steps = self.state.global_step, self.state.max_steps
@@ -276,7 +278,7 @@ def _agreement(prediction: EvalPrediction) -> dict[str, float]:
 
 
 def repoint_best(checkpoint: Path) -> None:
-    """Make a checkpoint's state name its best checkpoint where it lies now; Trainer wrote an absolute path."""
+    """Correct the path of the best checkpoint in a checkpoint's state, since Trainer wrote an absolute path."""
     path = checkpoint / TRAINER_STATE_NAME
     state = json.loads(path.read_text(encoding="utf-8"))
     best = checkpoint.parent / f"{PREFIX_CHECKPOINT_DIR}-{state['best_global_step']}"
@@ -286,9 +288,9 @@ def repoint_best(checkpoint: Path) -> None:
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest whole checkpoint below `folder`.
+    """The newest complete checkpoint in `folder`.
 
-    Trainer writes the state file last, so a checkpoint that was cut off has none, or half of one.
+    Trainer writes ``trainer_state.json`` last, so an incomplete checkpoint has none, or one that does not parse.
     """
     found = []
     for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):

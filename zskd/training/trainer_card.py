@@ -1,4 +1,4 @@
-"""The model card of a student that a Trainer trained, from what the Trainer knows."""
+"""The model card that `ZeroShotTrainer` writes, from what the Trainer knows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zskd.models.loading import count_parameters
 
 TEMPLATE = "trainer_card.md.jinja"
 
-# Arguments of ordinary interest; paths and tokens are not among them.
+# Arguments that the card shows; no paths or tokens are among them.
 _SHOWN = (
     "learning_rate",
     "per_device_train_batch_size",
@@ -43,8 +43,8 @@ def trainer_card(
     """Render the card.
 
     Args:
-        repo_id: where the model will be found, ``USER/NAME``.
-        methods: what each method did, as words that go on from ``trained with zskd``.
+        repo_id: the model's repository, ``USER/NAME``.
+        methods: what each method did, as phrases that continue ``trained with zskd``.
         language, license, tags, dataset: metadata of that name.
         finetuned_from: Hub id of the model that the student started from.
 

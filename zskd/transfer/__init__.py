@@ -1,1 +1,1 @@
-"""The transfer set: which labelled inputs stay, and their rows for training."""
+"""The transfer set: selecting labelled inputs and encoding them as rows for training."""

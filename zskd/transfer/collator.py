@@ -1,4 +1,4 @@
-"""Padded batches of a transfer set, and its rows back from them."""
+"""Padded batches from rows of a transfer set, and rows from a padded batch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 ID_COLUMNS = ("input_ids", "token_type_ids")
-VIEW = "view_"  # how the columns of a second view of a row begin
+VIEW = "view_"  # prefix of the columns of a second view of a row
 _NOT_IN_BATCHES = ("length", "attention_mask")
 
 
@@ -76,7 +76,7 @@ class TransferCollator:
 
 
 def _stacked(name: str, values: list[Any]) -> dict[str, torch.Tensor]:
-    """A column as a tensor by its name; nothing for text and what else is no number."""
+    """A column as a tensor by its name; empty if the values are not numbers."""
     try:
         array = np.asarray(values, dtype=np.float32 if name == "teacher_logits" else None)
     except ValueError as error:

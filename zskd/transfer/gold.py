@@ -1,4 +1,4 @@
-"""Labelled rows that a user adds to the transfer set. No zero-shot run has any."""
+"""Labelled rows that a user adds to the transfer set; a run with them is not zero-shot."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zskd.teacher.labelling import LabelledTexts, label_texts
 from zskd.text.shaping import text_columns
 
 COLUMN = "gold_label"
-UNKNOWN = -100  # of a row that has no gold label: the value that `torch.nn.functional.cross_entropy` ignores
+UNKNOWN = -100  # marks rows without a gold label; `torch.nn.functional.cross_entropy` ignores this value
 FAMILY = "labelled"
 
 
@@ -27,10 +27,10 @@ def label_gold(
     max_length: int,
     precision: str,
 ) -> LabelledTexts:
-    """Rows of a labelled file in the columns of `pool`, with the teacher's logits and their labels in `COLUMN`.
+    """Rows of a labelled file with the columns of `pool`, the teacher's logits, and the labels in `COLUMN`.
 
     Args:
-        pool: the transfer pool, whose columns the rows get.
+        pool: the transfer pool.
 
     Raises:
         InputError: the file is not usable; the message names the line.
@@ -46,7 +46,7 @@ def label_gold(
 
 
 def with_gold(transfer: Dataset, gold: Dataset) -> Dataset:
-    """The transfer set followed by labelled rows; `COLUMN` is `UNKNOWN` for the others."""
+    """The transfer set followed by the labelled rows; `COLUMN` is `UNKNOWN` for rows of the transfer set."""
     unknown = transfer.add_column(COLUMN, [UNKNOWN] * len(transfer))
     shared = [name for name in unknown.column_names if name in gold.column_names]
     return concatenate_datasets([unknown.select_columns(shared), gold.select_columns(shared)])

@@ -1,4 +1,4 @@
-"""The transfer set as the student reads it: token ids on disk, padded per batch."""
+"""The transfer set as token ids on disk, ready for training."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def encode(labelled: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: in
 def encode_parts(
     parts: dict[str, Dataset], tokenizer: PreTrainedTokenizerBase, max_length: int, folder: Path
 ) -> dict[str, Dataset]:
-    """`encode` for several labelled sets, each to a file in `folder`; the main process writes, all open."""
+    """`encode` for several labelled sets, each to a file in `folder`; the main process writes, all processes open."""
     paths = {name: folder / f"{name}.arrow" for name in parts}
 
     def write() -> None:

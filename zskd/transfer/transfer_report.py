@@ -1,4 +1,4 @@
-"""What a transfer set looks like to its teacher, per family and class, before anything is learnt from it."""
+"""A report of the teacher's answers on the transfer set, per family of inputs and class, made before training."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def transfer_report(labelled: Dataset, logits: np.ndarray, labels: tuple[str, ..
         logits: ``(rows, num_labels)`` of the teacher, in the order of `labels`.
 
     Returns:
-        ``rows``; ``duplicates`` (inputs that repeat an earlier one); ``entropy_limit`` (nats, of a teacher that
-        knows nothing); and ``groups``: one entry per family and class, and per family over all classes, with
+        ``rows``; ``duplicates`` (inputs that repeat an earlier one); ``entropy_limit`` (nats, of a uniform
+        answer); and ``groups``: one entry per family and class, and per family over all classes, with
         ``family``, ``label``, ``rows``, ``share`` (of the family), mean ``confidence`` (largest probability),
         mean ``entropy`` (nats) and mean ``words``.
     """
@@ -63,7 +63,7 @@ def transfer_report(labelled: Dataset, logits: np.ndarray, labels: tuple[str, ..
 
 
 def report_table(report: dict[str, Any], labels: tuple[str, ...]) -> str:
-    """The report as lines of text: a family each, with the share of every class."""
+    """The report as text: one line per family with the share of every class."""
     entries = {(group["family"], group["label"]): group for group in report["groups"]}
     width = max(len(label) for label in labels) + 2
     lines = [
@@ -86,7 +86,7 @@ def _plain(text: str) -> str:
 
 
 def overlap(evaluation: tuple[list[str], ...], labelled: Dataset) -> int:
-    """Rows of an evaluation set one of whose texts is also a text of the transfer set, letter case aside."""
+    """Number of evaluation rows of which a text is also in the transfer set, ignoring case."""
     columns = text_columns(labelled)
     wanted = {_plain(text) for texts in evaluation for text in texts}
     found: set[str] = set()

@@ -1,4 +1,4 @@
-"""The transfer set while it is chosen: labelled inputs, which of them stay, and how often."""
+"""The transfer set during selection: labelled inputs, which of them stay, and how often."""
 
 from __future__ import annotations
 

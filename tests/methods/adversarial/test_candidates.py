@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import tiny_bert, word_tokenizer
-from test_gradient import LABELS, decided_teacher, inputs, place
+from decided import LABELS, Judge, decided_teacher
+from test_gradient import inputs, place
 from transformers import PreTrainedModel
 
 from zskd.config.methods.adversarial import AdversarialOptions
@@ -25,19 +26,6 @@ ONLY = {"anchor_weight": 0.0, "confidence_weight": 0.0, "balance_weight": 0.0, "
 def teacher() -> Classifier:
     """A random teacher with decided opinions."""
     return decided_teacher()
-
-
-class Judge:
-    """A teacher known by its answers; keeps what it was asked."""
-
-    def __init__(self, teacher: Classifier) -> None:
-        self.teacher, self.asked = teacher, []
-
-    def __call__(self, texts: tuple[list[str], ...]) -> np.ndarray:
-        self.asked.append(texts)
-        batch = self.teacher.tokenizer(*texts, padding=True, return_tensors="pt", return_token_type_ids=len(texts) == 2)
-        with torch.no_grad():
-            return self.teacher.model(**batch).logits[:, list(self.teacher.order)].numpy()
 
 
 def candidate_adversary(teacher: Classifier, judge: Any, **changes: Any) -> CandidateAdversary:

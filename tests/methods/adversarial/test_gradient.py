@@ -1,4 +1,4 @@
-"""The adversary: gradient signs, what it may write, which weights change, and what its terms reward."""
+"""The adversary: gradient signs, what it may write, and which weights change."""
 
 from __future__ import annotations
 
@@ -9,38 +9,19 @@ import numpy as np
 import pytest
 import torch
 from conftest import tiny_bert, word_tokenizer
-from labelled_rows import prose
+from decided import LABELS, TEXTS, decided_teacher
 
 from zskd.config.methods.adversarial import AdversarialOptions
 from zskd.errors import InputError
 from zskd.methods.adversarial.generator import build_generator, usable_tokens
 from zskd.methods.adversarial.gradient import GradientAdversary
-from zskd.methods.adversarial.losses import imbalance, repetition, unsureness
 from zskd.methods.adversarial.writer import Rewritten
 from zskd.methods.step import Step
-from zskd.metrics.divergence import entropy, kl_divergence
+from zskd.metrics.divergence import kl_divergence
 from zskd.models.frozen import SHORT
-from zskd.models.loading import count_parameters, model_fingerprint
+from zskd.models.loading import model_fingerprint
 from zskd.teacher.classifier import Classifier
 from zskd.transfer.collator import TransferCollator
-
-TEXTS = prose(64)
-LABELS = ("a", "b", "c")
-
-
-def decided_teacher() -> Classifier:
-    """A random teacher with decided opinions on every class, whose columns are not in the task's order."""
-    tokenizer = word_tokenizer(TEXTS)
-    model = tiny_bert(len(tokenizer), LABELS, seed=1)
-    with torch.no_grad():
-        for name, weight in model.bert.named_parameters():
-            if weight.dim() == 2 and "position" not in name:
-                weight.mul_(6)
-        # Spread and centred on these texts, so that no class is everybody's.
-        batch = tokenizer(TEXTS, padding=True, return_tensors="pt")
-        model.classifier.weight.mul_(2 / model(**batch).logits.std(dim=0).mean())
-        model.classifier.bias.sub_(model(**batch).logits.mean(dim=0))
-    return Classifier("teacher", model, tokenizer, (2, 0, 1), count_parameters(model), "t", "t")
 
 
 @pytest.fixture(scope="module")
@@ -290,33 +271,3 @@ def test_a_teacher_without_a_masked_language_model_is_refused(teacher: Classifie
     other.model.config.model_type = "gpt2"
     with pytest.raises(InputError, match="albert, bert, distilbert, electra, roberta, found gpt2"):
         build_generator(other)
-
-
-# The terms of the loss.
-
-
-def test_entropy_is_largest_where_all_classes_are_even() -> None:
-    logits = torch.tensor([[0.0, 0.0, 0.0], [50.0, 0.0, 0.0], [1.0, 2.0, 3.0]])
-    found = entropy(logits)
-    assert float(found[0]) == pytest.approx(np.log(3)) and float(found[1]) == pytest.approx(0, abs=1e-6)
-    assert found[1] < found[2] < found[0]
-
-
-def test_only_an_unsure_teacher_costs_something() -> None:
-    found = unsureness(torch.tensor([[0.0, 0.0], [0.1, -0.1], [2.0, -2.0]]))
-    assert float(found[0]) == pytest.approx(0.1 * np.log(2)) and found[0] > found[1] > 0 and found[2] == 0
-
-
-def test_imbalance_is_zero_for_an_even_mean_and_its_gradient_pulls_there() -> None:
-    assert float(imbalance(torch.tensor([0.25] * 4))) == pytest.approx(0, abs=1e-6)
-    assert float(imbalance(torch.tensor([1.0, 0.0]))) == pytest.approx(np.log(2))
-    mean = torch.tensor([0.7, 0.3], requires_grad=True)
-    imbalance(mean).backward()
-    assert mean.grad[0] > mean.grad[1]
-
-
-def test_repetition_is_zero_for_different_tokens_and_grows_with_repeated_ones() -> None:
-    different, same = torch.full((8,), 1 / 8), torch.eye(8)[0]
-    assert float(repetition(different, 8)) == pytest.approx(0, abs=1e-6)
-    assert float(repetition(same, 8)) == pytest.approx(np.log(8))
-    assert 0 < float(repetition(torch.tensor([0.5, *[0.5 / 7] * 7]), 8)) < np.log(8)

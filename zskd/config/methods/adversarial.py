@@ -1,4 +1,4 @@
-"""Options of the adversary (see `zskd.methods.adversarial`): what can be wrong with them, and what they cost."""
+"""Options of the adversary (see `zskd.methods.adversarial`), their checks, and their cost in queries."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from zskd.config.distillation import DistillConfig
 
 ADVERSARIES = ("gradient", "candidates")
-MIN_TRANSFER = 64  # inputs of the transfer set that training needs before the generator writes
+MIN_TRANSFER = 64  # smallest transfer set that remains beside the generator's queries
 
 
 @dataclass
@@ -94,7 +94,7 @@ def problems(options: AdversarialOptions) -> list[str]:
 
 
 def run_problems(config: DistillConfig, *, black_box: bool) -> list[str]:
-    """What in a run's options does not go together with the adversary."""
+    """Options of a run that do not fit the adversary."""
     found = problems(config)
     if black_box and config.adversary == "gradient":
         found.append(
@@ -111,10 +111,10 @@ def run_problems(config: DistillConfig, *, black_box: bool) -> list[str]:
 
 
 def queries(config: DistillConfig) -> int:
-    """Texts of ``config.pool_size`` that the generator writes instead of the shaping.
+    """Number of texts out of ``config.pool_size`` that the generator writes, in place of shaped inputs.
 
     Raises:
-        InputError: they leave too little for the transfer set.
+        InputError: too few inputs are left for the transfer set.
     """
     from zskd.config.distillation import optimizer_steps
     from zskd.config.methods.adversarial_schedule import make_schedule
@@ -126,8 +126,8 @@ def queries(config: DistillConfig) -> int:
     found = make_schedule(config, steps).queries(steps, batch, per_row)
     if config.pool_size - found < MIN_TRANSFER:
         raise InputError(
-            f"--pool-size {config.pool_size}: expected more than the {found} texts that the generator writes in "
-            f"{steps} steps has judged; raise it (a small --corpus limits it), or lower --epochs or --fresh-share"
+            f"--pool-size {config.pool_size}: expected more than the {found} texts that the generator has labelled in "
+            f"{steps} steps; raise it (a small --corpus limits it), or lower --epochs or --fresh-share"
         )
     return found
 

@@ -1,4 +1,4 @@
-"""When the generator takes part, and which rows of a batch are adversarial. Counted in optimizer steps."""
+"""The adversary's schedule in optimizer steps: when the generator learns, and which rows of a batch it writes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Origin(IntEnum):
 
 @dataclass(frozen=True)
 class Schedule:
-    """Adversarial training in rounds: the generator learns in the first steps of a round, the student in all of them.
+    """Adversarial training in rounds: the generator learns in the first steps of a round, the student in every step.
 
     Attributes:
         start: first optimizer step (from 0) with adversarial rows.
@@ -57,7 +57,7 @@ class Schedule:
     def origins(self, first: int, count: int) -> np.ndarray:
         """The `Origin` of rows ``first`` to ``first + count`` of a step's whole batch, ``(count,)`` int.
 
-        It depends on a row's place in the whole batch alone, so that accumulation and processes change nothing; both
+        It depends only on a row's place in the whole batch, so that accumulation and processes change nothing. Both
         shares are spread evenly over the batch.
         """
         place = np.arange(first, first + count)
@@ -69,10 +69,10 @@ class Schedule:
         return np.where(adversarial, np.where(fresh, Origin.FRESH, Origin.REPLAYED), Origin.TRANSFER)
 
     def queries(self, steps: int, batch_size: int, per_row: int = 1) -> int:
-        """Texts the teacher is asked for live in a run of `steps` steps.
+        """Number of texts that the live teacher answers in a run of `steps` steps.
 
-        A fresh row is asked for once, whatever the generator learns from it, or ``per_row`` times where the teacher
-        judges candidates. The first step of a round asks once more, for the divergence after the generator's step.
+        A fresh row costs one query, whether or not the generator learns from it, or ``per_row`` queries if the teacher
+        judges candidates. The first step of a round costs one more, for the divergence after the generator's step.
 
         Args:
             batch_size: rows per optimizer step, over all processes and accumulation steps.
@@ -84,7 +84,7 @@ class Schedule:
 
 
 class ScheduleOptions(Protocol):
-    """What a schedule is made of, in a configuration or in a trainer's arguments."""
+    """The options that a schedule is made from."""
 
     adversarial_start: float
     generator_steps: int

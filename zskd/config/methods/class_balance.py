@@ -19,8 +19,8 @@ class ClassBalanceOptions:
 
     max_class_share: float = option(
         0.5,
-        "where the teacher predicts a class for more than this share of the transfer set, repeat inputs of the others; "
-        "1 repeats none",
+        "if the teacher predicts a class for more than this share of the transfer set, repeat inputs of the others; 1 "
+        "repeats none",
         low=0.01,
         high=1.0,
     )
@@ -28,7 +28,7 @@ class ClassBalanceOptions:
 
 SPEC = MethodSpec(
     name="class-balance",
-    summary="inputs of classes that the teacher predicts rarely are repeated",
+    summary="inputs of classes that the teacher rarely predicts are repeated",
     options=ClassBalanceOptions,
     asked_for=lambda config: config.max_class_share < 1.0,
 )

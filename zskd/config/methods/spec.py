@@ -1,4 +1,4 @@
-"""What is known of a method before anything loads."""
+"""`MethodSpec`: everything about a method that must be known before models are loaded."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 class RunProblems(Protocol):
-    """Finds what in a run's options does not go together with a method."""
+    """A function that finds options of a run that do not fit a method."""
 
     def __call__(self, config: DistillConfig, *, black_box: bool) -> list[str]:
-        """All problems, as messages that name the flag; `black_box`: the teacher is a callable."""
+        """All problems, as messages that name the flag. `black_box` says that the teacher is a callable."""
 
 
 def _no_problems(config: DistillConfig, *, black_box: bool) -> list[str]:
@@ -23,20 +23,20 @@ def _no_problems(config: DistillConfig, *, black_box: bool) -> list[str]:
 
 @dataclass(frozen=True)
 class MethodSpec:
-    """A method's name, options, needs and cost. Its code is `zskd.methods.table`'s to find.
+    """A method's name, options, needs and cost. Its code is found through `zskd.methods.table`.
 
     Attributes:
         name: as ``--method`` takes it.
         summary: one line for ``zskd ls`` and ``--help-all``.
         options: dataclass whose fields are the method's flags; `zskd.config.distillation.DistillConfig` has it as a
             base.
-        asked_for: whether a run uses the method although ``--method`` does not name it.
-        flag: the flag that `asked_for` looks at; empty where there is none but ``--method``.
-        problems: what in a run's options does not go together with the method.
-        queries: texts of ``--pool-size`` that the method asks the teacher for in place of shaped ones. May raise
-            `zskd.errors.InputError`.
-        use: what these queries are called in ``metrics.json``; None where there are none.
-        needs: what the method cannot do without: ``weights`` of the teacher, ``corpus``, one ``vocabulary``.
+        asked_for: whether a run's other options ask for the method, even if ``--method`` does not name it.
+        flag: the flag that `asked_for` depends on; empty if ``--method`` is the only way.
+        problems: options of a run that do not fit the method.
+        queries: number of texts out of ``--pool-size`` that the method asks the teacher for, in place of shaped inputs.
+            May raise `zskd.errors.InputError`.
+        use: name of these queries in ``metrics.json``; None if there are none.
+        needs: what the method requires: ``weights`` of the teacher, ``corpus``, one ``vocabulary``.
     """
 
     name: str

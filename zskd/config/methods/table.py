@@ -20,7 +20,7 @@ METHODS: dict[str, MethodSpec] = {spec.name: spec for spec in (class_balance.SPE
 
 
 def name_problems(names: list[str]) -> list[str]:
-    """What is wrong with the values of ``--method``."""
+    """Problems with the values of ``--method``."""
     unknown = [
         f"--method {name}: expected one of {', '.join(METHODS)}, found {name!r}; {nearest(name, METHODS)}"
         for name in dict.fromkeys(names)
@@ -34,14 +34,14 @@ def name_problems(names: list[str]) -> list[str]:
 
 
 def used_methods(config: DistillConfig) -> list[MethodSpec]:
-    """The methods of a run, in the table's order: those that ``--method`` names, or that their own options ask for."""
+    """The methods that ``--method`` names or other options ask for, in the table's order."""
     return [spec for spec in METHODS.values() if spec.name in config.method or spec.asked_for(config)]
 
 
 def unused_options(config: DistillConfig, given: Collection[str]) -> list[str]:
-    """A line for each method that the run does not use although options of it are among those `given`.
+    """A message per method that the run does not use, although some of its options are among those `given`.
 
-    An option that turns its own method off is used.
+    An option that turns its own method off counts as used.
     """
     lines = []
     for spec in METHODS.values():
@@ -57,9 +57,9 @@ def unused_options(config: DistillConfig, given: Collection[str]) -> list[str]:
 
 
 def method_queries(config: DistillConfig) -> int:
-    """Texts of ``config.pool_size`` that the run's methods ask the teacher for.
+    """Number of texts out of ``config.pool_size`` that the run's methods ask the teacher for.
 
     Raises:
-        InputError: they leave too little for the transfer set.
+        InputError: too few inputs are left for the transfer set.
     """
     return sum(spec.queries(config) for spec in used_methods(config))

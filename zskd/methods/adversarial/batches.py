@@ -1,4 +1,4 @@
-"""Adversarial rows for a Trainer that knows nothing of them: a data set whose rows a callback rewrites."""
+"""Adversarial rows for any Trainer: a data set whose rows a callback rewrites."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class AdversarialBatches(TrainerCallback):
 
 
 class AdversarialRows(Dataset[dict[str, Any]]):
-    """The rows of `AdversarialBatches` in their present form.
+    """The rows of `AdversarialBatches`, each in its latest rewritten form.
 
     A row has ``input_ids``, ``attention_mask``, for pairs ``token_type_ids``, ``labels`` (the teacher's class, for a
     plain Trainer) and ``teacher_logits`` (for `zskd.ZeroShotTrainer`; a plain Trainer leaves them out).
@@ -129,5 +129,5 @@ class AdversarialRows(Dataset[dict[str, Any]]):
         }
 
     def replace(self, index: int, row: dict[str, Any]) -> None:
-        """Serve another row in this place."""
+        """Replace the row at an index."""
         self._rows[index] = row

@@ -1,6 +1,7 @@
-"""The adversary without a gradient through the teacher: it has several rewritings judged and learns from their ranks.
+"""The adversary without a gradient through the teacher: it ranks several rewritings of a row and learns from the ranks.
 
-For a teacher that is a black box, or whose vocabulary is not the student's: text passes between them.
+It works with a black-box teacher and with a teacher that has another vocabulary than the student, because the teacher
+receives text.
 """
 
 from __future__ import annotations

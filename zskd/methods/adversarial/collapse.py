@@ -1,4 +1,4 @@
-"""Ends training when it has collapsed."""
+"""A callback that ends training when it has collapsed."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The generator: a masked language model that fills masked positions of a sentence.
 
-It comes from the Hub or a folder, or is built from the teacher's first layers. Only the masked positions go through
-its vocabulary-sized head.
+It comes from the Hub or a folder, or is built from the teacher's first layers. Only masked positions are passed through
+its head, whose output is as wide as the vocabulary.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LAYERS = 2  # of the teacher, for a built generator
 
 _UNUSED = re.compile(r"[\[<](unused|extra_id|madeupword)_?\d*[\]>]")
 
-# What follows the encoder, by model type: the states of some positions ``(positions, hidden)`` to logits.
+# The head after the encoder, by model type: states ``(positions, hidden)`` to logits ``(positions, vocabulary)``.
 _HEADS: dict[str, Callable[[PreTrainedModel, torch.Tensor], torch.Tensor]] = {
     "albert": lambda model, states: model.predictions(states),
     "bert": lambda model, states: model.cls(states),
@@ -35,10 +35,10 @@ _HEADS: dict[str, Callable[[PreTrainedModel, torch.Tensor], torch.Tensor]] = {
 
 
 def check_generator(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, shown: str) -> None:
-    """Check that a model can be the generator.
+    """Check that a model can serve as the generator.
 
     Raises:
-        InputError: its architecture is unknown here, or its tokenizer has no mask token.
+        InputError: its architecture is not supported, or its tokenizer has no mask token.
     """
     if model.config.model_type not in _HEADS:
         raise InputError(
@@ -114,10 +114,10 @@ def load_generator(name: str, revision: str | None = None) -> tuple[PreTrainedMo
 
 
 def usable_tokens(tokenizer: PreTrainedTokenizerBase, size: int) -> torch.Tensor:
-    """Which token ids a generator may write, ``(size,)`` bool: no special, unused or unassigned one.
+    """Mask ``(size,)`` bool of token ids that a generator may write; special, unused and unassigned ids are False.
 
     Args:
-        size: rows of the generator's output.
+        size: width of the generator's output.
     """
     usable = torch.zeros(size, dtype=torch.bool)
     special = set(tokenizer.all_special_ids)

@@ -1,4 +1,4 @@
-"""What the loss of a generator is made of, beside the divergence: pure functions in float32."""
+"""Terms of the generator's loss beside the divergence, as pure functions in float32."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from zskd.metrics.divergence import entropy
 def unsureness(teacher_logits: torch.Tensor, floor: float = 0.9) -> torch.Tensor:
     """How far the teacher's entropy is above ``floor`` times its maximum, ``(batch,)`` float32; 0 where it is not.
 
-    A generator that only makes the teacher unsure of everything finds divergence without anything to be learned.
+    Without this term the generator can raise the divergence by making the teacher unsure of everything, and the student
+    learns nothing from such rows.
 
     Args:
         teacher_logits: ``(batch, num_labels)``.
@@ -22,7 +23,7 @@ def unsureness(teacher_logits: torch.Tensor, floor: float = 0.9) -> torch.Tensor
 
 
 def imbalance(mean_probabilities: torch.Tensor) -> torch.Tensor:
-    """KL of a batch's mean prediction from the even one: log K minus its entropy, a scalar, 0 for balance.
+    """KL(mean prediction of a batch ‖ uniform): log K minus the entropy, a scalar; 0 if classes are balanced.
 
     Args:
         mean_probabilities: ``(num_labels,)``, sums to 1.
@@ -31,10 +32,10 @@ def imbalance(mean_probabilities: torch.Tensor) -> torch.Tensor:
 
 
 def repetition(mean_probabilities: torch.Tensor, positions: int) -> torch.Tensor:
-    """How far a batch's mean distribution over tokens is from that of ``positions`` different tokens, a scalar.
+    """How much a batch repeats tokens: log(positions) minus the entropy of the mean token distribution, a scalar.
 
-    It is log(positions) minus the mean's entropy: 0 where every position surely has a token of its own, log(positions)
-    where all have the same, negative where positions are undecided.
+    It is 0 if every position has its own token with certainty, log(positions) if all positions have the same token, and
+    negative if positions are undecided.
 
     Args:
         mean_probabilities: ``(vocabulary,)``, sums to 1.
@@ -43,5 +44,5 @@ def repetition(mean_probabilities: torch.Tensor, positions: int) -> torch.Tensor
 
 
 def _entropy_of(probabilities: torch.Tensor) -> torch.Tensor:
-    # Without the clamp the gradient at 0 is infinite, and times the 0 of a softmax that underflowed it is NaN.
+    # Without the clamp the gradient at 0 is infinite; multiplied by the 0 of an underflowed softmax, it becomes NaN.
     return -(probabilities * probabilities.clamp(min=1e-12).log()).sum()

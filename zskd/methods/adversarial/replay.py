@@ -1,4 +1,4 @@
-"""What the generator wrote before: token ids with the teacher's logits, first in, first out."""
+"""The replay buffer: rows the generator wrote earlier, with the teacher's logits, first in, first out."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import torch
 
 from zskd.transfer.collator import ID_COLUMNS
 
-DRAWS = 8  # rows looked at for one of nearly the wanted length
+DRAWS = 8  # rows drawn to find one of about the wanted length
 
 Row = dict[str, Any]
 
 
 class ReplayBuffer:
-    """At most ``capacity`` rows; the oldest leave first.
+    """Holds at most ``capacity`` rows; the oldest are dropped first.
 
     A row has ``input_ids`` ``(tokens,)`` int32, for pairs ``token_type_ids``, ``teacher_logits`` ``(num_labels,)``
     float32 in the task's order, and ``step``, the optimizer step in which it was written.
@@ -34,12 +34,12 @@ class ReplayBuffer:
         self.rows.extend(rows)
 
     def draw(self, length: int, rng: np.random.Generator) -> Row:
-        """Of a few rows drawn at random the one whose length is nearest to `length` (tokens), to save padding."""
+        """Draw `DRAWS` rows and return the one nearest to `length` (tokens), to save padding."""
         drawn = [self.rows[int(i)] for i in rng.integers(len(self.rows), size=DRAWS)]
         return min(drawn, key=lambda row: abs(len(row["input_ids"]) - length))
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Everything, as tensors for a file."""
+        """All rows as tensors, for a checkpoint file."""
         if not self.rows:
             return {}
         names = [name for name in ID_COLUMNS if name in self.rows[0]]
@@ -52,7 +52,7 @@ class ReplayBuffer:
         return tensors
 
     def load(self, state: dict[str, torch.Tensor]) -> None:
-        """Take over what `state` gave."""
+        """Restore what `state` returned."""
         self.rows.clear()
         if not state:
             return

@@ -1,4 +1,4 @@
-"""What is seen of a round: means of everything that happened in its steps, and a few sentences before and after."""
+"""The log of a round: means over its steps, and a few rows before and after rewriting."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from zskd.methods.adversarial.writer import Inputs, Rewritten
 from zskd.system.processes import gather
 
-EXAMPLES = 3  # rewritten rows that are shown per round
+EXAMPLES = 3  # rewritten rows that are kept per round
 
 
 class Rounds:
-    """Takes down what happens and closes a round with its means.
+    """Collects values during a round and returns their means at its end.
 
     Attributes:
-        values: of the round so far, by name: numbers, or scalars that stay where they were computed until the round
-            ends, because to fetch one is to wait for it.
-        examples: texts before and after, with both models' probabilities.
+        values: name -> values of the round so far. Scalar tensors stay on their device until the round ends, because
+            fetching one waits for the device.
+        examples: texts before and after rewriting, with both models' probabilities.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -31,11 +31,11 @@ class Rounds:
         self.examples: list[dict[str, Any]] = []
 
     def note(self, name: str, value: float | torch.Tensor) -> None:
-        """Take down one number."""
+        """Record one value."""
         self.values[name].append(value)
 
     def note_rewritten(self, written: Rewritten, old: Inputs) -> None:
-        """Take down what rewriting gave: terms of the loss, changed and distinct tokens, the teacher's classes."""
+        """Record a rewriting: terms of the loss, changed and distinct tokens, the teacher's classes."""
         for name, value in written.terms.items():
             self.note(name, value)
         changed = written.inputs["input_ids"] != old["input_ids"]
@@ -52,13 +52,13 @@ class Rounds:
             self.values.setdefault(f"class_{label}", [])
 
     def close(self) -> dict[str, float]:
-        """The round's means over its steps and over processes; the next one begins."""
+        """Return the means over the round's steps and over processes, and begin the next round."""
         count = max(1, len(self.values["changed"]))
         report = {
             name: sum(map(float, values)) / (count if name.startswith("class_") else max(1, len(values)))
             for name, values in self.values.items()
         }
-        # The mean over processes, so that whoever judges the log comes to the same end in all of them.
+        # Averaged over processes, so that a callback that reads the log decides the same in all of them.
         reports = gather(report)
         self.values.clear()
         return {name: statistics.fmean(part[name] for part in reports) for name in report}
@@ -83,10 +83,10 @@ class Rounds:
             )
 
     def so_far(self) -> dict[str, list[float]]:
-        """The values of the round that is going on, as plain numbers."""
+        """The values of the current round as plain numbers."""
         return {name: [float(value) for value in values] for name, values in self.values.items()}
 
     def load(self, values: dict[str, list[float]], examples: list[dict[str, Any]]) -> None:
-        """Take over what a checkpoint kept."""
+        """Restore values and examples from a checkpoint."""
         self.values = defaultdict(list, {name: list(of_name) for name, of_name in values.items()})
         self.examples = examples

@@ -1,4 +1,4 @@
-"""From a run to the writer of its adversary: which generator, warmed up on which text, joined with the teacher."""
+"""Set up the adversary's writer for a run: load or build the generator, warm it up, connect it with the teacher."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zskd.methods.adversarial.generator import build_generator, load_generator
 from zskd.methods.adversarial.gradient import GradientAdversary
 from zskd.methods.adversarial.warmup import warm_up
 from zskd.methods.adversarial.writer import Writer
-from zskd.methods.method import Run
+from zskd.methods.context import Run
 from zskd.models.loading import count_parameters, model_fingerprint
 from zskd.models.vocabulary import require_one_vocabulary
 from zskd.system.precision import gradient_precision
@@ -22,13 +22,13 @@ logger = logging.getLogger(__name__)
 
 
 def prepare_writer(options: AdversarialOptions, run: Run) -> Writer:
-    """Load or build the generator, warm it up and join it with the teacher.
+    """Load or build the generator, warm it up and connect it with the teacher.
 
     Args:
-        run: with teacher and the student's tokenizer; with corpus, task and cache where the generator is warmed up.
+        run: needs teacher and tokenizer; with a warm-up also corpus, task and cache.
 
     Raises:
-        InputError: the generator does not load, vocabularies differ that have to be one, or `run` lacks a part.
+        InputError: the generator does not load, vocabularies that must be equal differ, or `run` lacks a part.
     """
     if run.teacher is None or run.tokenizer is None:
         raise InputError("adversarial: expected a teacher and the student's tokenizer, found none; give it a writer")

@@ -1,4 +1,4 @@
-"""Warming the generator up: masked-LM training on the corpus, so that what it writes first resembles that text."""
+"""The generator's warm-up: masked-LM training on the corpus, so that its first rows resemble that text."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from zskd.text.corpus import Corpus
 
 logger = logging.getLogger(__name__)
 
-# Raise it when the same corpus and weights would give another generator.
+# Increase it when the same corpus and weights would give another generator.
 FORMAT = 1
 
 MASK_RATE = 0.3
@@ -45,9 +45,9 @@ SEED = 0
 
 
 class MaskedTrainer(Trainer):
-    """Trains a masked language model; only masked positions go through its vocabulary-sized head.
+    """Trains a masked language model; only masked positions are passed through its head.
 
-    Several processes all train on the same batches, so that they end with the weights that one would.
+    With several processes, all of them train on the same batches and end with the weights that one process would have.
     """
 
     loss_is_scaled_for_ga = False  # the mean over a micro-batch is computed here
@@ -91,14 +91,14 @@ def warm_up(
 ) -> None:
     """Train a generator in place on a corpus, or take the weights of the same warm-up from the cache.
 
-    The word embeddings stay as they are: they know more than a few hundred steps could teach them, and their gradient
-    would cost as much as all others.
+    The word embeddings stay frozen: a few hundred steps could not improve them, and their gradient would cost as much
+    as that of all other weights together.
 
     Args:
-        pairs: show two sentences in a row as the two texts of an input.
+        pairs: use two consecutive sentences as the two texts of an input.
         steps: optimizer steps of `BATCH` inputs.
         precision: ``fp32`` or ``bf16``.
-        fingerprint: of the generator's weights before.
+        fingerprint: hash of the generator's weights before the warm-up.
     """
     key = json.dumps([FORMAT, fingerprint, corpus.fingerprint, pairs, steps, max_length, precision])
     path = cache / "generators" / hashlib.sha256(key.encode()).hexdigest()[:32]
@@ -151,7 +151,7 @@ def warm_up(
 
 
 def _start_from_frequencies(generator: PreTrainedModel, rows: Dataset) -> None:
-    """Let the output layer's bias be each token's log frequency, where a head that starts at random has zeros."""
+    """Set the output layer's bias to each token's log frequency, if it is still all zeros."""
     bias = getattr(generator.get_output_embeddings(), "bias", None)
     if bias is None or bool(bias.any()):
         return

@@ -1,4 +1,4 @@
-"""What every adversary does: mask some places of a row and let the generator write something else there."""
+"""The part both adversaries share: mask some places of a row and let the generator write other tokens there."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class Rewritten:
     Attributes:
         inputs: ``input_ids``, ``attention_mask``, for pairs ``token_type_ids``, ``(rows, tokens)``.
         teacher_logits: ``(rows, num_labels)`` float32, in the task's order, without gradient.
-        student_logits: the same of the student in evaluation mode; None where it was not asked.
-        divergence: ``(rows,)`` float32, KL(teacher ‖ student), without gradient; None likewise.
+        student_logits: the student's in evaluation mode, same shape; None if the student was not asked.
+        divergence: ``(rows,)`` float32, KL(teacher ‖ student), without gradient; None if the student was not asked.
         written: ``(rows, columns)`` of the places the generator filled, two int64 tensors.
-        loss: what the generator minimises, None where it does not learn.
+        loss: what the generator minimises; None if it does not learn in this step.
         terms: mean of every term of the loss, unweighted, scalars on the models' device.
-        queries: texts the teacher was asked for.
+        queries: number of texts that the teacher was asked for.
     """
 
     inputs: Inputs
@@ -49,25 +49,25 @@ class Rewritten:
 
 
 class Writer:
-    """A generator and how it fills masked places: a share ``mask_rate`` of the ordinary tokens of a text.
+    """Base class of both adversaries: masks a share ``mask_rate`` of a text's ordinary tokens and fills the places.
 
-    Of a pair one text is masked, and a share drawn evenly between 0 and ``mask_rate`` of it: the teacher's answer hangs
-    on what the texts have in common, and with as many words changed on both sides little of that would be left.
+    In a pair, only one of the two texts is masked, and the share is drawn uniformly between 0 and ``mask_rate``. The
+    teacher's answer depends on what the two texts have in common; masking both would leave little of that.
 
-    A token is the likeliest one after Gumbel noise, among the generator's ``token_candidates`` likeliest. Everything
-    random is a function of the run's seed, the optimizer step and the row's place in the whole batch.
+    A token is sampled with Gumbel noise from the generator's ``token_candidates`` most probable tokens. All random
+    numbers are functions of the run's seed, the optimizer step and the row's place in the whole batch.
 
     Args:
-        generator: masked language model; trained, but for its word embeddings.
-        tokenizer: whose ids the generator reads and writes.
+        generator: masked language model. All of its weights are trained except the word embeddings.
+        tokenizer: tokenizer of the generator.
         options: None for the defaults.
-        temperature: of the divergence.
-        precision: the teacher's. With ``bf16`` the generator computes in bfloat16, with any other in float32
+        temperature: temperature of the divergence.
+        precision: precision of the teacher. With ``bf16`` the generator computes in bfloat16, otherwise in float32
             (`zskd.system.precision.gradient_precision`).
 
     Raises:
         InputError: the generator cannot be used.
-        ValueError: options beyond their limits, or that contradict each other.
+        ValueError: options are beyond their limits or contradict each other.
     """
 
     def __init__(
@@ -93,24 +93,31 @@ class Writer:
         self.usable = usable_tokens(tokenizer, generator.config.vocab_size)
 
     def to(self, device: torch.device) -> None:
-        """Move what computes."""
+        """Move the generator to a device."""
         self.generator.to(device)
         if self.precision in HALVES and device.type == "cpu":  # in float32 a row's bits should not depend on its batch
             use_short_attention(self.generator)
         self.special, self.usable = self.special.to(device), self.usable.to(device)
 
     def trainable(self) -> list[torch.nn.Parameter]:
-        """The generator's weights that are trained."""
+        """The generator's trainable weights."""
         return [weight for weight in self.generator.parameters() if weight.requires_grad]
 
     def make_optimizer(self) -> torch.optim.Optimizer:
-        """An optimizer for them."""
+        """AdamW for the trainable weights."""
         return torch.optim.AdamW(
             self.trainable(), lr=self.options.generator_learning_rate, weight_decay=0.0, fused=True
         )
 
     def step(self, optimizer: torch.optim.Optimizer, gradients: list[torch.Tensor | None]) -> torch.Tensor:
-        """One step with clipped gradients, None for a weight without one; returns their norm before clipping."""
+        """Take one optimizer step with clipped gradients.
+
+        Args:
+            gradients: one for each of `trainable`; None for a weight without a gradient.
+
+        Returns:
+            The norm of all gradients before clipping, a scalar.
+        """
         used = []
         for weight, gradient in zip(self.trainable(), gradients, strict=True):
             weight.grad = gradient
@@ -122,7 +129,7 @@ class Writer:
         return norm
 
     def queries_per_row(self) -> int:
-        """Texts the teacher is asked for to rewrite one row."""
+        """Number of texts that the teacher is asked for to rewrite one row."""
         raise NotImplementedError
 
     def rewrite(
@@ -134,19 +141,19 @@ class Writer:
         learn: bool,
         compare: bool = True,
     ) -> Rewritten:
-        """Rewrite rows, and with ``learn`` say what the generator is to minimise.
+        """Rewrite rows and, with ``learn``, compute the generator's loss.
 
         Args:
             student: not wrapped; set to evaluation mode here.
             inputs: ``input_ids``, ``attention_mask``, for pairs ``token_type_ids``, ``(rows, tokens)``.
-            step: of these rows alone (`Step.at`), with their progress through the adversarial part of the run.
-            compare: whether the divergence is wanted; without it the student is asked only where the rows or the
-                loss depend on it.
+            step: the step restricted to these rows (`Step.at`), with the progress through the adversarial part.
+            compare: whether the divergence is needed. If not, the student is asked only if the rows or the loss depend
+                on its answer.
         """
         raise NotImplementedError
 
     def fill(self, inputs: Inputs, step: Step, draws: int = 1) -> tuple[list[Choice], torch.Tensor]:
-        """Mask places and choose tokens for them, ``draws`` times the same places.
+        """Mask places and choose tokens for them, ``draws`` times for the same places.
 
         Returns:
             The choices, and each row's masked-LM loss of its original tokens, ``(rows,)``.
@@ -154,7 +161,7 @@ class Writer:
         ids, device = inputs["input_ids"], inputs["input_ids"].device
         rngs = [step.rng(place, Stream.WRITER) for place in step.places]
         ordinary = (inputs["attention_mask"].bool() & ~torch.isin(ids, self.special)).cpu().numpy()
-        # How many separators stand before a place: the same for all of one text.
+        # Number of separators before a place, which tells the two texts of a pair apart.
         sides = (ids == self.tokenizer.sep_token_id).cumsum(dim=1).cpu().numpy()
         rate = self.options.mask_rate
         places = [_draw_places(row, side, rate, rng) for row, side, rng in zip(ordinary, sides, rngs, strict=True)]
@@ -184,7 +191,7 @@ class Writer:
         return choices, anchor
 
     def spread(self, choice: Choice, step: Step) -> torch.Tensor:
-        """`repetition` of the tokens of a batch, over all processes; a scalar."""
+        """`repetition` of the tokens in a batch over all processes, a scalar."""
         tokens = torch.zeros(self.generator.config.vocab_size, device=choice.rows.device).index_add(
             0, choice.candidates.reshape(-1), choice.probabilities.reshape(-1)
         )
@@ -192,9 +199,10 @@ class Writer:
 
 
 def _draw_places(ordinary: np.ndarray, sides: np.ndarray, rate: float, rng: np.random.Generator) -> np.ndarray:
-    """A share of the ordinary places ``(tokens,)`` bool, at least one of them where there is any, in order.
+    """Draw a share of the ordinary places, at least one if there are any, in ascending order.
 
     Args:
+        ordinary: ``(tokens,)`` bool.
         sides: ``(tokens,)`` int, equal within a text.
     """
     places = np.flatnonzero(ordinary)
@@ -207,15 +215,15 @@ def _draw_places(ordinary: np.ndarray, sides: np.ndarray, rate: float, rng: np.r
 
 
 def _gumbel(rngs: list[np.random.Generator], counts: list[int], tokens: torch.Tensor) -> torch.Tensor:
-    """Standard Gumbel noise of some tokens in each place, ``(places, tokens)`` float32.
+    """Standard Gumbel noise for some tokens in each place, ``(places, tokens)`` float32.
 
-    It belongs to the token. If it belonged to the rank, two logits that rounding makes change ranks would change their
-    noise too, and rows would be written otherwise in a whole batch than in parts of it. So it is a hash of the place's
-    random number and the token's id, that of SplitMix64 (Steele et al. 2014); nothing is drawn for other tokens.
+    The noise is a function of the token's id, not of its rank. Rounding may swap the ranks of two nearly equal logits;
+    if the noise followed the rank, a row would be rewritten differently in a whole batch and in parts of it. The noise
+    is therefore a hash of the place's random number and the token id, that of SplitMix64 (Steele et al. 2014).
 
     Args:
-        rngs: one per row of the batch.
-        counts: places of each row; one row's places stand together.
+        rngs: one generator per row of the batch.
+        counts: number of places in each row; the places of a row are consecutive.
         tokens: ``(places, tokens)`` int64.
     """
     lowest, highest = np.iinfo(np.int64).min, np.iinfo(np.int64).max
@@ -229,10 +237,10 @@ def _gumbel(rngs: list[np.random.Generator], counts: list[int], tokens: torch.Te
 
 
 def _signed(word: int) -> int:
-    """The same 64 bits, of which the first is set, as a signed number; products wrap alike."""
+    """A 64-bit word whose first bit is set, as a signed integer; products wrap around in the same way."""
     return word - 2**64
 
 
 def _shifted(bits: torch.Tensor, by: int) -> torch.Tensor:
-    """Bits shifted to the right, zeros from the left; PyTorch's own shift of int64 repeats the sign."""
+    """Shift to the right and fill with zeros; PyTorch's own shift of int64 repeats the sign bit."""
     return (bits >> by) & (2 ** (64 - by) - 1)

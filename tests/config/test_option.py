@@ -7,16 +7,18 @@ import ast
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from transformers import TrainingArguments
 
 from zskd import config as package
 from zskd.cli import parser
+from zskd.config import shared
 from zskd.config.distillation import DistillConfig, RunOptions
-from zskd.config.limits import flag
+from zskd.config.limits import flag, limit_problems
 from zskd.config.methods.table import METHODS
-from zskd.config.objective import ObjectiveOptions
+from zskd.config.objective_options import ObjectiveOptions
 from zskd.config.option import default_of
 from zskd.config.resolve import resolve, to_dict
 from zskd.training.arguments import ZeroShotArguments
@@ -86,3 +88,12 @@ def test_an_option_of_several_verbs_is_written_once() -> None:
     written = [found for path in sorted(folder.rglob("*.py")) for found in options_in(path.read_text(encoding="utf-8"))]
     assert len(written) > 60
     assert {name for name, kind in written if written.count((name, kind)) > 1} == OTHER_MEANING
+
+
+def test_a_seed_is_one_that_numpy_takes() -> None:
+    np.random.RandomState(shared.MAX_SEED)
+    with pytest.raises(ValueError, match="Seed"):
+        np.random.RandomState(shared.MAX_SEED + 1)
+    assert limit_problems(DistillConfig(seed=shared.MAX_SEED)) == []
+    (problem,) = limit_problems(DistillConfig(seed=shared.MAX_SEED + 1))
+    assert problem.startswith("--seed: expected at most ")

@@ -1,4 +1,4 @@
-"""Options of the objective: what the student learns of the teacher's logits. Trainer's arguments take all of them."""
+"""Options of the objective: what the student learns from the teacher's logits. `ZeroShotArguments` has all of them."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class ObjectiveOptions:
     )
     objective: str | None = option(
         None,
-        "what the student learns of the teacher's output: all of it (kd), smoothed classes (label-smoothing), the "
-        "confidence alone (kd-pt), which classes are alike (kd-sim), the largest probabilities (kd-topk), kd-pt and "
+        "what the student learns from the teacher's output: all of it (kd), smoothed classes (label-smoothing), only "
+        "the confidence (kd-pt), which classes are similar (kd-sim), the largest probabilities (kd-topk), kd-pt and "
         "kd-sim together, the logits, or the classes; default: kd, but logit-mse for a built student of one text and "
         "two classes",
         choices=OBJECTIVES,

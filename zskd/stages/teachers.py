@@ -1,4 +1,4 @@
-"""The teacher's part: it passes the gate, labels all inputs, and the transfer set is chosen."""
+"""The teacher's part of a run: pass the gate, label all inputs, select the transfer set."""
 
 from __future__ import annotations
 
@@ -28,11 +28,14 @@ logger = logging.getLogger(__name__)
 def meet_teacher(
     setting: Setting, handed_over: AnyTeacher | None = None, tokenizer: PreTrainedTokenizerBase | None = None
 ) -> tuple[Teacher, dict[str, Any] | None]:
-    """The teacher, and what the gate found: that it does its task.
+    """Load the teacher and score it on the task's probe.
 
     Args:
         handed_over: a teacher in place of ``config.teacher``.
-        tokenizer: of a model object.
+        tokenizer: the tokenizer, if `handed_over` is a model object.
+
+    Returns:
+        The teacher, and the gate's scores (see `zskd.evaluation.gate.check_teacher`).
     """
     config = setting.config
 
@@ -56,8 +59,8 @@ class Labelled:
     """The pools with the teacher's logits.
 
     Attributes:
-        parts: ``transfer``, ``select``, ``report``, and the user's own labelled rows as ``gold``.
-        precision: in which the teacher has answered.
+        parts: ``transfer``, ``select`` and ``report``; also ``gold``, if the user added labelled rows.
+        precision: the precision in which the teacher answered.
     """
 
     parts: dict[str, LabelledTexts]
@@ -65,12 +68,12 @@ class Labelled:
 
     @property
     def queries(self) -> int:
-        """Inputs whose logits are used."""
+        """Number of inputs whose logits are used."""
         return sum(part.queries for part in self.parts.values())
 
     @property
     def live(self) -> int:
-        """Those of them that the teacher was asked for now."""
+        """How many of them the teacher answered in this run; the rest came from the cache."""
         return sum(part.live for part in self.parts.values())
 
 
@@ -95,7 +98,11 @@ def label(setting: Setting, teacher: Teacher, pools: Pools) -> Labelled:
 
 
 def select(setting: Setting, labelled: Labelled, methods: Sequence[Method]) -> tuple[TransferSet, dict[str, Any]]:
-    """The transfer set: what stays of the labelled inputs; and what the teacher says to every family of inputs."""
+    """Select the transfer set.
+
+    Returns:
+        The transfer set, and a report of the teacher's answers per family of inputs.
+    """
     config, labels = setting.config, setting.task.labels
     inputs = labelled.parts["transfer"].dataset
     logits = teacher_logits(inputs)

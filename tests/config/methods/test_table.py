@@ -17,6 +17,7 @@ from zskd.config.methods import table
 from zskd.config.methods.spec import MethodSpec
 from zskd.config.methods.table import METHODS, name_problems, unused_options, used_methods
 from zskd.config.resolve import resolve
+from zskd.methods.table import CODE, make_methods
 
 
 def used(**options: object) -> list[str]:
@@ -74,16 +75,6 @@ def test_a_method_that_needs_weights_refuses_a_callable_teacher(
     assert check(replace(config, method=[]), black_box=True) == []
 
 
-def test_problems_come_from_the_method_s_own_options(tiny_config: DistillConfig, tmp_path: Path) -> None:
-    wrong = {"fresh_share": 0.7, "replay_share": 0.7, "generator_steps": 60, "generator": str(tmp_path / "no")}
-    assert check(replace(tiny_config, **wrong)) == [], "nothing uses them"
-    for asked in ({"perturb": "adversarial"}, {"method": ["adversarial"]}):
-        problems = check(replace(tiny_config, **wrong, **asked))
-        assert [p.split()[0] for p in problems] == ["--fresh-share", "--generator-steps", "--generator"]
-        assert "no such folder" in problems[-1]
-    assert check(replace(tiny_config, perturb="adversarial", generator="someone/model")) == [], "the Hub knows"
-
-
 def test_options_without_effect_are_named(cli, tiny_config: DistillConfig) -> None:
     given = {"fresh_share": "", "mask_rate": "", "epochs": ""}
     config = replace(tiny_config, fresh_share=0.5, mask_rate=0.1, epochs=9.0)
@@ -114,3 +105,14 @@ def test_the_table_loads_neither_torch_nor_numpy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_every_method_has_code_that_takes_its_options() -> None:
+    assert set(CODE) == set(METHODS)
+    made = make_methods(DistillConfig(method=list(METHODS), max_class_share=0.7, fresh_share=0.3))
+    assert [method.name for method in made] == list(METHODS)
+    by_name = {method.name: method for method in made}
+    for name, spec in METHODS.items():
+        assert type(by_name[name].options) is spec.options
+    assert by_name["class-balance"].options.max_class_share == 0.7 and by_name["adversarial"].options.fresh_share == 0.3
+    assert make_methods(DistillConfig(max_class_share=1.0)) == []

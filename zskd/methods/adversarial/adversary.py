@@ -23,7 +23,8 @@ from zskd.methods.adversarial.replay import ReplayBuffer, Row
 from zskd.methods.adversarial.rounds import Rounds
 from zskd.methods.adversarial.setup import prepare_writer
 from zskd.methods.adversarial.writer import Inputs, Rewritten, Writer
-from zskd.methods.method import MICRO, ROWS, Batch, Method, Run, StudentOutput, Training
+from zskd.methods.context import Batch, Run, StudentOutput, Training
+from zskd.methods.method import MICRO, ROWS, Method
 from zskd.methods.step import Step
 from zskd.metrics.divergence import kl_divergence
 from zskd.system.files import write_text
@@ -59,7 +60,7 @@ class Adversarial(Method):
 
     Example:
         >>> from zskd.config.methods.adversarial import AdversarialOptions
-        >>> from zskd.methods.adversarial.method import Adversarial
+        >>> from zskd.methods.adversarial.adversary import Adversarial
         >>> Adversarial(options=AdversarialOptions(balance_weight=0.0, diversity_weight=0.0)).coupling
         'rows'
     """
@@ -264,7 +265,9 @@ class Adversarial(Method):
             again = self.writer.rewrite(step.student, old, writing, learn=False)
             assert written.divergence is not None and again.divergence is not None
             seen += zip(written.divergence.tolist(), again.divergence.tolist(), strict=True)
-        before, after = zip(*step.gather(seen), strict=True)
+        if not (found := step.gather(seen)):
+            return  # batches so small, or a share so low, that no row of a batch is fresh
+        before, after = zip(*found, strict=True)
         self._queries += len(before) * self.writer.queries_per_row()
         self.rounds.note("divergence_before_step", statistics.fmean(before))
         self.rounds.note("divergence_after_step", statistics.fmean(after))

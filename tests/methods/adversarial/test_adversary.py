@@ -17,20 +17,18 @@ import pytest
 import torch
 from conftest import tiny_bert
 from datasets import Dataset
-from test_candidates import Judge
-from test_gradient import LABELS, TEXTS, decided_teacher
+from decided import LABELS, TEXTS, Judge, decided_teacher
 from transformers import TrainerCallback
 
 from zskd import ZeroShotArguments, ZeroShotTrainer
 from zskd.config.methods.adversarial import AdversarialOptions
-from zskd.config.methods.adversarial_schedule import Origin, Schedule
+from zskd.config.methods.adversarial_schedule import Origin
+from zskd.methods.adversarial.adversary import Adversarial
 from zskd.methods.adversarial.candidates import CandidateAdversary
 from zskd.methods.adversarial.generator import build_generator
 from zskd.methods.adversarial.gradient import GradientAdversary
-from zskd.methods.adversarial.method import Adversarial
-from zskd.methods.adversarial.replay import ReplayBuffer
 from zskd.methods.adversarial.writer import Writer
-from zskd.methods.method import Training
+from zskd.methods.context import Training
 from zskd.methods.step import Step
 from zskd.metrics.divergence import kl_divergence
 from zskd.models.loading import model_fingerprint
@@ -179,7 +177,7 @@ import json, sys
 import torch
 sys.path[:0] = json.loads(sys.argv[1])
 from pathlib import Path
-from test_method import adversarial, curve, trainer
+from test_adversary import adversarial, curve, trainer
 made = trainer(Path(sys.argv[2]), per_device_train_batch_size=8)
 world = torch.distributed.get_world_size()
 made.train()
@@ -341,57 +339,6 @@ def test_processes_whose_batches_hold_no_fresh_row_are_refused_before_they_wait_
         ValueError, match=r"fresh_share 0\.25: expected at least one fresh row in every batch of 2 rows"
     ):
         begin(2, two)
-
-
-# The schedule and the buffer.
-
-
-@pytest.mark.parametrize(("fresh", "replayed"), [(0.25, 0.25), (0.1, 0.2), (1.0, 0.0), (0.3, 0.7), (1 / 3, 1 / 3)])
-def test_kinds_of_rows_have_their_shares_and_do_not_depend_on_how_a_batch_is_cut(fresh: float, replayed: float) -> None:
-    schedule = Schedule(0, 1, 1, fresh, replayed)
-    whole = schedule.origins(0, 60)
-    shares = np.bincount(whole, minlength=3) / 60
-    np.testing.assert_allclose(shares, [1 - fresh - replayed, fresh, replayed], atol=1 / 60 + 1e-9)
-    for size in (1, 4, 15):
-        parts = [schedule.origins(first, size) for first in range(0, 60, size)]
-        assert np.concatenate(parts).tolist() == whole.tolist()
-    halves = [int((half == Origin.FRESH).sum()) for half in (whole[:30], whole[30:])]
-    assert abs(halves[0] - halves[1]) <= 1, "spread evenly"
-
-
-def test_a_round_begins_with_the_generators_steps() -> None:
-    schedule = Schedule(3, 2, 5, 0.25, 0.0)
-    assert [step for step in range(14) if schedule.active(step)] == list(range(3, 14))
-    assert [step for step in range(14) if schedule.learns(step)] == [3, 4, 8, 9, 13]
-    assert [step for step in range(14) if schedule.opens_round(step)] == [3, 8, 13]
-    assert [step for step in range(14) if schedule.closes_round(step)] == [7, 12]
-    assert schedule.queries(14, 16) == 4 * 11 + 4 * 3 and schedule.queries(14, 16, per_row=5) == 5 * 4 * 14
-    assert Schedule(3, 0, 5, 0.25, 0.0).queries(14, 16) == 4 * 11
-
-
-def test_the_buffer_keeps_the_newest_rows_and_comes_back_from_its_state() -> None:
-    rng = np.random.default_rng(0)
-    rows = [
-        {
-            "input_ids": rng.integers(9, size=n).astype(np.int32),
-            "token_type_ids": np.zeros(n, np.int32),
-            "teacher_logits": rng.normal(size=2).astype(np.float32),
-            "step": n,
-        }
-        for n in range(3, 13)
-    ]
-    buffer, other = ReplayBuffer(6), ReplayBuffer(6)
-    buffer.add(rows)
-    assert [row["step"] for row in buffer.rows] == list(range(7, 13))
-    other.load(buffer.state())
-    for left, right in zip(buffer.rows, other.rows, strict=True):
-        assert left.keys() == right.keys()
-        assert all(np.array_equal(left[name], right[name]) for name in left)
-        assert left["input_ids"].dtype == right["input_ids"].dtype
-    drawn = [buffer.draw(7, np.random.default_rng(i))["step"] for i in range(50)]
-    assert np.mean(drawn) < 8.5, "near the wanted length"
-    other.load({})
-    assert len(other) == 0 and other.state() == {}
 
 
 @pytest.mark.parametrize(

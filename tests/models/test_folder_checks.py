@@ -1,0 +1,65 @@
+"""What is wrong with a model folder, known before a weight is loaded."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from zskd.models.folder_checks import check_classifier, check_local, check_positions
+from zskd.tasks.task import TASKS
+
+SST2 = TASKS["sst2"]
+
+
+def save_config(folder: Path, **values: object) -> str:
+    labels = {"id2label": {"0": "positive", "1": "negative"}}
+    config = {"model_type": "bert", "architectures": ["BertForSequenceClassification"], **labels, **values}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    return str(folder)
+
+
+@pytest.mark.parametrize(("length", "wrong"), [(None, False), (40, False), (41, True)])
+def test_an_input_has_to_fit_the_positions(length: int | None, wrong: bool, tmp_path: Path) -> None:
+    name = save_config(tmp_path, max_position_embeddings=40)
+    for found in (
+        check_local(name, "--student", length),
+        check_classifier(SST2, name, None, "--student", length),
+        check_positions({"model_type": "bert", "max_position_embeddings": 40}, f"--student {name}", length),
+    ):
+        assert bool(found) == wrong
+        assert not wrong or found == [f"--max-length 41: expected at most the 40 positions of --student {name}"]
+
+
+def test_a_model_that_says_nothing_of_positions_has_no_limit() -> None:
+    assert check_positions({"model_type": "bert"}, "--teacher x", 10**6) == []
+
+
+def test_labels_of_another_task_are_a_problem_of_a_folder_and_of_no_hub_id(tmp_path: Path) -> None:
+    name = save_config(tmp_path, id2label={"0": "x", "1": "y"})
+    (problem,) = check_classifier(SST2, name, None, "--teacher")
+    assert problem.startswith(f"--teacher {name}")
+    assert check_classifier(SST2, name, "x=positive,y=negative", "--teacher") == []
+    assert check_classifier(SST2, "someone/model", None, "--teacher") == []
+    assert check_classifier(SST2, "default", None, "--teacher") == []
+
+
+def test_a_folder_without_a_model_is_a_problem(tmp_path: Path) -> None:
+    for found in (
+        check_local(str(tmp_path), "--student", 8),
+        check_classifier(SST2, str(tmp_path), None, "--student"),
+        check_classifier(SST2, "embedded", "no map", "--student"),
+    ):
+        assert len(found) == 1 and "expected" in found[0]
+
+
+def test_it_loads_neither_torch_nor_transformers() -> None:
+    code = (
+        "import sys, zskd.models.folder_checks\n"
+        "print([name for name in ('torch', 'transformers') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,77 @@
+"""The first stages: what is found wrong before text is read, and inputs that leave room for the methods."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from zskd.config.distillation import DistillConfig
+from zskd.config.methods.table import method_queries
+from zskd.errors import InputError
+from zskd.stages.inputs import begin, limit_pool, read_corpus, shape
+from zskd.stages.request import make_request
+from zskd.tasks.defaults import with_task_defaults
+from zskd.text.shaping import INPUTS_PER_SENTENCE
+
+
+def ready(config: DistillConfig, **changes: object) -> DistillConfig:
+    return with_task_defaults(replace(config, **changes))
+
+
+def test_a_setting_is_that_of_the_options(tiny_config: DistillConfig) -> None:
+    setting = begin(make_request(tiny_config).config)
+    assert (setting.task.name, setting.length, setting.pool_size, setting.processes) == ("sst2", 32, 640, 1)
+    assert str(setting.folder.path) == tiny_config.output_dir and not setting.folder.path.exists()
+
+
+def test_a_pool_too_small_for_the_adversary_is_found_before_text_is_read(tiny_config: DistillConfig) -> None:
+    config = ready(tiny_config, perturb="adversarial", fresh_share=0.9, corpus=["absent.txt"])
+    with pytest.raises(InputError, match="--pool-size 640: expected more than"):
+        begin(config)
+
+
+def test_an_objective_that_is_another_one_here_is_said(
+    tiny_config: DistillConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "zskd"):
+        begin(ready(tiny_config, objective="kd-topk", top_k=2))
+    assert "going on with kd-topk" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.INFO, "zskd"):
+        begin(ready(tiny_config, objective="kd"))
+    assert "going on with" not in caplog.text
+
+
+def test_a_small_corpus_limits_the_pool_and_what_was_asked_for_is_kept(
+    tiny_config: DistillConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    setting = begin(ready(tiny_config, pool_size=10**6))
+    corpus = read_corpus(setting)
+    limited = limit_pool(setting, corpus)
+    assert limited.pool_size == INPUTS_PER_SENTENCE * corpus.count
+    assert limited.folder.config.pool_size == 10**6, "the run's config.yaml"
+    assert "instead of --pool-size 1000000" in caplog.text
+    assert limit_pool(limited, corpus) == limited
+
+
+@pytest.mark.parametrize("perturb", ["none", "random", "adversarial"])
+def test_shaped_and_written_inputs_are_as_many_as_asked_for(tiny_config: DistillConfig, perturb: str) -> None:
+    setting = begin(ready(tiny_config, perturb=perturb))
+    pools = shape(setting, read_corpus(setting))
+    asked = method_queries(setting.config)
+    assert (asked > 0) == (perturb == "adversarial")
+    assert len(pools.transfer) + asked == setting.pool_size
+    assert all(0 < len(pool) <= setting.config.heldout // 2 for pool in (pools.select, pools.report))
+    assert not {*pools.transfer["text"]} & {*pools.select["text"], *pools.report["text"]}
+
+
+def test_too_little_text_is_refused(tiny_config: DistillConfig, tmp_path: Path) -> None:
+    path = tmp_path / "few.txt"
+    path.write_text("\n".join(f"sentence number {i} of this small file" for i in range(20)) + "\n", encoding="utf-8")
+    setting = begin(ready(tiny_config, corpus=[str(path)]))
+    with pytest.raises(InputError, match="sentences"):
+        read_corpus(setting)
+    assert read_corpus(setting, least=20).count == 20

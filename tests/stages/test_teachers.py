@@ -1,0 +1,80 @@
+"""The teacher's stages: it is met, it labels what students read, and the transfer set is what stays."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from zskd.config.distillation import DistillConfig
+from zskd.errors import InputError
+from zskd.methods.class_balance import ClassBalance
+from zskd.methods.table import make_methods
+from zskd.stages.inputs import Setting, begin, read_corpus, shape
+from zskd.stages.teachers import label, meet_teacher, select
+from zskd.tasks.defaults import with_task_defaults
+from zskd.text.shaping import Pools
+from zskd.transfer.selection import teacher_logits
+
+
+@pytest.fixture
+def shaped(tiny_config: DistillConfig) -> tuple[Setting, Pools]:
+    setting = begin(with_task_defaults(tiny_config))
+    return setting, shape(setting, read_corpus(setting))
+
+
+def test_a_teacher_passes_the_gate_or_is_refused(shaped: tuple[Setting, Pools]) -> None:
+    setting, _ = shaped
+    teacher, gate = meet_teacher(setting)
+    assert gate is not None and gate["accuracy"] > gate["threshold"]
+    with pytest.raises(InputError, match="--teacher"):
+        meet_teacher(setting, lambda texts: [[float("bad" in text), 0.5] for text in texts])
+    handed_over, again = meet_teacher(setting, teacher.model, teacher.tokenizer)
+    assert again == gate and handed_over.cache_key("fp32", 32) == teacher.cache_key("fp32", 32)
+
+
+def test_all_inputs_are_labelled_and_asked_for_once(shaped: tuple[Setting, Pools]) -> None:
+    setting, pools = shaped
+    teacher, _ = meet_teacher(setting)
+    label(setting, teacher, pools)
+    found = label(setting, teacher, pools)
+    assert list(found.parts) == ["transfer", "select", "report"]
+    assert found.queries == len(pools.transfer) + len(pools.select) + len(pools.report) and found.live == 0
+    texts = pools.report["text"][:8]
+    expected = teacher.logits((texts,), max_length=setting.length, precision="fp32")
+    np.testing.assert_allclose(teacher_logits(found.parts["report"].dataset)[:8], expected, atol=1e-5)
+
+
+def test_labelled_rows_of_the_user_are_a_part_of_their_own(
+    shaped: tuple[Setting, Pools], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    setting, pools = shaped
+    path = tmp_path_factory.mktemp("gold") / "gold.tsv"
+    path.write_text("sentence\tlabel\nfine\t1\ndull\t0\n", encoding="utf-8")
+    setting = replace(setting, config=replace(setting.config, gold_labels=str(path)))
+    found = label(setting, meet_teacher(setting)[0], pools)
+    assert found.parts["gold"].dataset["gold_label"][:] == [1, 0]
+    assert len(found.parts["transfer"].dataset) == len(pools.transfer)
+
+
+def test_selection_drops_the_unsure_and_methods_see_what_stays(shaped: tuple[Setting, Pools]) -> None:
+    setting, pools = shaped
+    labelled = label(setting, meet_teacher(setting)[0], pools)
+    whole, families = select(setting, labelled, [])
+    assert whole.distinct == len(pools.transfer) and families["rows"] == len(pools.transfer)
+    logits = teacher_logits(labelled.parts["transfer"].dataset)
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    confidence = 1 / odds.sum(axis=1)
+    least = float(np.median(confidence))
+    strict = replace(setting, config=replace(setting.config, min_confidence=least, max_class_share=0.5))
+    seen = []
+
+    class Spy(ClassBalance):
+        def transfer_set(self, rows):
+            seen.append(rows)
+            return super().transfer_set(rows)
+
+    chosen, _ = select(strict, labelled, [Spy(options=make_methods(strict.config)[0].options)])
+    assert seen[0].rows.tolist() == np.flatnonzero(confidence >= least).tolist()
+    assert chosen.distinct == seen[0].distinct and len(chosen.rows) >= len(seen[0].rows)

@@ -1,0 +1,173 @@
+"""The tests mirror the package: `zskd/a/b.py` has `tests/a/test_b.py`, or stands in a list that says who covers it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import zskd
+
+PACKAGE = Path(zskd.__file__).parent
+TESTS = Path(__file__).parent
+
+# Modules without a test file of their own, and the test that covers each.
+COVERED = {
+    "__init__.py": "test_callbacks.py",
+    "__main__.py": "cli/test_help.py",
+    "cli/__init__.py": "cli/test_help.py",
+    "cli/diagnose.py": "diagnosis/test_diagnose.py",
+    "cli/distill.py": "cli/test_errors.py",
+    "cli/evaluate.py": "cli/test_verbs.py",
+    "cli/export.py": "inference/test_export.py",
+    "cli/finetune.py": "test_finetune.py",
+    "cli/launch.py": "system/test_processes.py",
+    "cli/ls.py": "cli/test_verbs.py",
+    "cli/parser.py": "cli/test_help.py",
+    "cli/predict.py": "inference/test_predict.py",
+    "cli/publish.py": "publish/test_plan.py",
+    "cli/report.py": "report/test_comparison.py",
+    "cli/validate.py": "cli/test_verbs.py",
+    "config/distillation.py": "config/test_option.py",
+    "config/methods/class_balance.py": "methods/test_class_balance.py",
+    "config/methods/spec.py": "config/methods/test_table.py",
+    "config/objective_options.py": "config/test_option.py",
+    "config/shared.py": "config/test_option.py",
+    "config/verbs.py": "cli/test_problems.py",
+    "diagnosis/printed.py": "diagnosis/test_findings.py",
+    "diagnosis/stored.py": "report/test_diagnosis_section.py",
+    "errors.py": "cli/test_failures.py",
+    "inference/saved.py": "inference/test_predict.py",
+    "methods/adversarial/batches.py": "test_callbacks.py",
+    "methods/method.py": "methods/adversarial/test_adversary.py",
+    "methods/step.py": "methods/adversarial/test_gradient.py",
+    "methods/table.py": "config/methods/test_table.py",
+    "publish/__init__.py": "publish/test_plan.py",
+    "publish/metadata.py": "publish/test_run_card.py",
+    "report/data.py": "report/test_comparison.py",
+    "stages/request.py": "stages/test_inputs.py",
+    "teacher/base.py": "teacher/test_classifier.py",
+    "training/forward.py": "methods/adversarial/test_adversary.py",
+    "training/seam.py": "test_callbacks.py",
+    "transfer/selection.py": "transfer/test_transfer_set.py",
+}
+
+# Tests of more than one module.
+ACROSS = {
+    "cli/test_errors.py": "wrong input of every verb",
+    "cli/test_failures.py": "runs that fail",
+    "cli/test_help.py": "help of every verb",
+    "cli/test_problems.py": "options of every verb",
+    "cli/test_terminal.py": "what is printed where",
+    "cli/test_verbs.py": "the small verbs",
+    "methods/adversarial/test_adversarial_resume.py": "adversarial runs killed and resumed",
+    "methods/adversarial/test_adversarial_runs.py": "whole adversarial runs",
+    "models/test_tokenizers.py": "every kind of tokenizer through the whole walk",
+    "publish/test_commands.py": "whole commands against a Hub",
+    "report/test_browser.py": "the page in a browser",
+    "test_import_order.py": "the package's shape",
+    "test_mirror.py": "the tests' shape",
+    "test_pinned_keys.py": "keys of caches and metrics",
+    "test_resume.py": "runs killed and resumed",
+    "test_zero_shot.py": "what a run reads and when",
+    "training/test_objective_runs.py": "a run with each objective",
+}
+
+
+def own_test(module: str) -> str:
+    path = Path(module)
+    return (path.parent / f"test_{path.name}").as_posix()
+
+
+def names(source: str) -> set[str]:
+    """Public names that a module defines."""
+    found = set()
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return {name for name in found if not name.startswith("_")}
+
+
+def mentions(test: str, module: str, source: str) -> bool:
+    """Whether a test has the module's dotted name, its file's name or a public name of it as a word."""
+    path = Path(module).with_suffix("")
+    stem = path.parent.name if path.name == "__init__" else path.name
+    words = {".".join(("zskd", *path.parts)), stem.strip("_") or "zskd", *names(source)}
+    return any(re.search(rf"(?<!\w){re.escape(word)}(?!\w)", test) for word in words)
+
+
+def has_code(source: str) -> bool:
+    """False for a package's docstring alone."""
+    body = ast.parse(source).body
+    return any(not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)) for node in body)
+
+
+def problems(modules: Mapping[str, str], tests: Mapping[str, str], covered: Mapping[str, str]) -> list[str]:
+    """What is not as it should be.
+
+    Args:
+        modules: path below the package -> source.
+        tests: path below the tests -> source, of the files that pytest reads.
+        covered: a module without a test file of its own -> the test that covers it.
+    """
+    found = []
+    for module, source in modules.items():
+        own, listed = own_test(module) in tests, module in covered
+        if own and listed:
+            found.append(f"{module}: has {own_test(module)}, so take it out of COVERED")
+        elif listed and covered[module] not in tests:
+            found.append(f"{module}: covered by {covered[module]}, which is gone")
+        elif listed and not mentions(tests[covered[module]], module, source):
+            found.append(f"{module}: {covered[module]} mentions neither it nor one of its names")
+        elif not own and not listed and has_code(source):
+            found.append(f"{module}: expected {own_test(module)}, or an entry of COVERED")
+    found += [f"{module}: in COVERED, and gone" for module in covered if module not in modules]
+    mirrors = {own_test(module) for module in modules}
+    found += [
+        f"tests/{test}: mirrors no module and is not in ACROSS"
+        for test in tests
+        if test not in mirrors and test not in ACROSS
+    ]
+    return found + [f"tests/{test}: in ACROSS, and gone" for test in ACROSS if test not in tests]
+
+
+def read(folder: Path, pattern: str) -> dict[str, str]:
+    found = {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in folder.rglob(pattern)}
+    # A metric's script is loaded by its path; `recipes` and `examples` are beside the package.
+    return {path: text for path, text in sorted(found.items()) if not re.search("glue_score/|^recipes/", path)}
+
+
+MODULES, FOUND = read(PACKAGE, "*.py"), read(TESTS, "test_*.py")
+
+
+def test_every_module_has_its_test_or_says_which_covers_it() -> None:
+    wrong = problems(MODULES, FOUND, COVERED)
+    assert not wrong, "\n".join(wrong)
+
+
+def test_what_is_out_of_place_would_be_found() -> None:
+    def found(modules: dict[str, str], tests: dict[str, str], covered: dict[str, str]) -> list[str]:
+        return problems({**MODULES, **modules}, {**FOUND, **tests}, {**COVERED, **covered})
+
+    new, test = {"text/new.py": "def make_new(): ..."}, {"text/test_new.py": ""}
+    assert found(new, test, {}) == []
+    assert found(new, {}, {}) == ["text/new.py: expected text/test_new.py, or an entry of COVERED"]
+    (both,) = found(new, test, {"text/new.py": "test_pipeline.py"})
+    assert both == "text/new.py: has text/test_new.py, so take it out of COVERED"
+    (silent,) = found(new, {}, {"text/new.py": "hub/test_ask.py"})
+    assert silent == "text/new.py: hub/test_ask.py mentions neither it nor one of its names"
+    (gone,) = found(new, {}, {"text/new.py": "text/test_gone.py"})
+    assert gone == "text/new.py: covered by text/test_gone.py, which is gone"
+    assert found({}, {}, {"text/new.py": "hub/test_ask.py"}) == ["text/new.py: in COVERED, and gone"]
+    assert found({}, test, {}) == ["tests/text/test_new.py: mirrors no module and is not in ACROSS"]
+    assert found({"text/more/__init__.py": '"""Only words."""'}, {}, {}) == []
+
+
+def test_no_two_test_files_share_a_name() -> None:
+    """pytest imports them by that name alone."""
+    files = [path.name for path in TESTS.rglob("*.py") if path.name != "__init__.py"]
+    assert sorted(files) == sorted(set(files))

@@ -1,0 +1,21 @@
+"""Rows become tensors: padding, and columns that are no ids."""
+
+from __future__ import annotations
+
+import torch
+
+from zskd.transfer.collator import TransferCollator
+
+
+def test_collator_pads_to_the_longest_and_keeps_the_logits() -> None:
+    batch = TransferCollator(pad_token_id=9)(
+        [
+            {"input_ids": [2, 5, 3], "token_type_ids": [0, 0, 1], "length": 3, "teacher_logits": [0.5, -1.0]},
+            {"input_ids": [2, 3], "token_type_ids": [0, 1], "length": 2, "teacher_logits": [2.0, 0.25]},
+        ]
+    )
+    assert batch.pop("teacher_logits").equal(torch.tensor([[0.5, -1.0], [2.0, 0.25]]))
+    assert {value.dtype for value in batch.values()} == {torch.int64}
+    assert batch["input_ids"].tolist() == [[2, 5, 3], [2, 3, 9]]
+    assert batch["token_type_ids"].tolist() == [[0, 0, 1], [0, 1, 0]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 1, 0]]

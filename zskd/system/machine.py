@@ -1,0 +1,70 @@
+"""What of a machine decides the bits of a result: the instructions of its CPU, and how many threads share the work.
+
+A run is the same bit for bit on one kind of machine; on another its sums are rounded in another order.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from zskd.system.files import write_text
+
+logger = logging.getLogger(__name__)
+
+FILE = "machine.json"  # in a checkpoint
+# PyTorch chooses other kernels for bfloat16 where the CPU has these.
+_FLAGS = {"avx512_bf16": "_is_avx512_bf16_supported", "amx": "_is_amx_tile_supported"}
+
+
+def cpu_flags() -> dict[str, bool]:
+    """Whether the CPU computes in bfloat16 with AVX-512 and with AMX; False where this PyTorch cannot tell."""
+    return {name: bool(getattr(torch.cpu, check, bool)()) for name, check in _FLAGS.items()}
+
+
+def machine() -> dict[str, Any]:
+    """The kind of machine that this process runs on.
+
+    Returns:
+        ``cpu``, the instructions that PyTorch's kernels use, such as ``AVX512``; ``avx512_bf16`` and ``amx``;
+        ``threads`` of an operation; ``gpu``, its name or None.
+    """
+    return {
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+        **cpu_flags(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def write_machine(checkpoint: Path) -> None:
+    """Write beside a checkpoint's other files on which kind of machine it was made."""
+    write_text(checkpoint / FILE, json.dumps(machine()) + "\n")
+
+
+def warn_of_another_machine(checkpoint: Path) -> None:
+    """Log a warning where `checkpoint` was made on another kind of machine; an older one does not say, and is taken."""
+    path = checkpoint / FILE
+    if not path.is_file():
+        return
+    try:
+        there = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        logger.warning("%s: expected the kind of machine, found: %s; going on without", path, error)
+        return
+    different = [
+        f"{name} {there[name]} there, {here} here"
+        for name, here in machine().items()
+        if name in there and there[name] != here
+    ]
+    if different:
+        logger.warning(
+            "%s was made on another kind of machine (%s): the run goes on, but its student may differ in the last bits "
+            "from one of a single machine",
+            checkpoint,
+            "; ".join(different),
+        )

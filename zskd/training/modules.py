@@ -1,0 +1,116 @@
+"""The modules that methods train beside the student: made, optimised, clipped and kept in checkpoints."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file, save_file
+
+from zskd.methods.method import Method
+from zskd.system import seeds
+
+MODULES = "modules.safetensors"  # of a method's folder in a checkpoint
+
+
+class Modules:
+    """What the methods' `Method.modules` give. All modules are made before the first use of `parameters`.
+
+    Attributes:
+        of: method's name -> name -> module, on the accelerator's device.
+    """
+
+    def __init__(self, accelerator: Accelerator, seed: int) -> None:
+        self.accelerator, self.seed = accelerator, seed
+        self.of: dict[str, dict[str, torch.nn.Module]] = {}
+        self._rates: dict[str, float | None] = {}
+
+    def make(self, method: Method) -> None:
+        """Make a method's modules; their random numbers are a function of the run's seed and the method's name."""
+        with torch.random.fork_rng(devices=[]):
+            numbers = seeds.generator(seeds.Stream.MODULES, self.seed, seeds.word(method.name))
+            torch.manual_seed(int(numbers.integers(2**62)))
+            made = method.modules()
+        self.of[method.name] = {name: module.to(self.accelerator.device) for name, module in made.items()}
+        self._rates[method.name] = method.learning_rate
+
+    def _weights(self, name: str) -> list[torch.nn.Parameter]:
+        return [w for module in self.of[name].values() for w in module.parameters() if w.requires_grad]
+
+    @functools.cached_property
+    def parameters(self) -> list[torch.nn.Parameter]:
+        """All weights that are trained."""
+        return [weight for name in self.of for weight in self._weights(name)]
+
+    def groups(self) -> list[dict[str, Any]]:
+        """A group of an optimizer for each method with weights."""
+        groups = []
+        for name, rate in self._rates.items():
+            if weights := self._weights(name):
+                groups.append({"params": weights, "weight_decay": 0.0, **({} if rate is None else {"lr": rate})})
+        return groups
+
+    def set_mode(self, training: bool, student: torch.nn.Module | None = None) -> None:
+        """Training or evaluation mode, of the student too where it is given.
+
+        A hook must not depend on what an evaluation or another method has left; Trainer itself sets the mode later.
+        """
+        modules = [module for made in self.of.values() for module in made.values()]
+        for module in modules if student is None else [student, *modules]:
+            if module.training != training:
+                module.train(training)
+
+    # A step
+
+    def forget_gradients(self) -> None:
+        """Before a step: Trainer does so for the student alone."""
+        for weight in self.parameters:
+            weight.grad = None
+
+    def average_gradients(self) -> None:
+        """Over processes. A weight without a gradient gets one of zero, in one process too.
+
+        An optimizer would pass over it without one, and steps would differ with the number of processes.
+        """
+        for weight in self.parameters:
+            held = torch.zeros_like(weight) if weight.grad is None else weight.grad
+            weight.grad = self.accelerator.reduce(held, "mean") if self.accelerator.num_processes > 1 else held
+
+    def clip(self, max_norm: float) -> None:
+        """Clip the gradients of each method's modules, apart: how large they are says nothing of anything else."""
+        for name in self.of:
+            torch.nn.utils.clip_grad_norm_(self._weights(name), max_norm)
+
+    # Checkpoints
+
+    def save(self, method: Method, folder: Path) -> None:
+        """Write a method's modules, where it has any."""
+        if modules := self.of[method.name]:
+            folder.mkdir(parents=True, exist_ok=True)
+            state = {
+                f"{name}.{key}": value.contiguous()
+                for name, module in modules.items()
+                for key, value in module.state_dict().items()
+            }
+            save_file(state, folder / MODULES)
+
+    def load(self, method: Method, folder: Path) -> None:
+        """Take over what `save` wrote.
+
+        Raises:
+            ValueError: there is nothing, although the method has modules.
+        """
+        if not (modules := self.of[method.name]):
+            return
+        if not (folder / MODULES).is_file():
+            raise ValueError(
+                f"{method.name}: expected its modules in {folder / MODULES}, found none; a run can be resumed only "
+                "from a checkpoint of the same methods"
+            )
+        state = load_file(folder / MODULES)
+        for name, module in modules.items():
+            prefix = f"{name}."
+            module.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
