@@ -35,7 +35,7 @@ from zskd.config.resolve import cache_root
 from zskd.methods.adversarial.adversary import Adversarial
 from zskd.methods.adversarial.generator import build_generator
 from zskd.methods.adversarial.gradient import GradientAdversary
-from zskd.methods.method import Training
+from zskd.methods.context import Training
 from zskd.methods.step import Step
 from zskd.metrics.divergence import kl_divergence
 from zskd.student.initial import build_student

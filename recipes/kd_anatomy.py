@@ -26,7 +26,7 @@ from torch.nn import functional
 
 from recipes.stacked import StackedMLP, train
 from zskd.system.files import write_text
-from zskd.training.objective import (
+from zskd.training.targets import (
     class_cosines,
     pt_target,
     sim_target,

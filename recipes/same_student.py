@@ -28,6 +28,7 @@ import itertools
 import json
 import platform
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -224,6 +225,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"--cases: expected some of {', '.join(case.name for case in CASES)}, found {options.cases}")
     if options.new == "HEAD" and (changed := git("status", "--porcelain")):
         print(f"same student: HEAD is compared, without what is not committed:\n{changed}", file=sys.stderr)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the worktrees are removed then too
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         work = Path(folder).resolve()
@@ -242,8 +244,8 @@ def main(arguments: list[str] | None = None) -> int:
     print(table(results))
     for name, case in results.items():
         print(*(f"{name}: {line}\n" for line in case["differences"]), sep="", end="")
-    verdict = "equal" if equal else "DIFFERENT"
-    print(f"same student: {verdict} in {len(results)} cases, {seconds} s ({cpu_seconds} s of CPU)")
+    said = "equal" if equal else "DIFFERENT"
+    print(f"same student: {said} in {len(results)} cases, {seconds} s ({cpu_seconds} s of CPU)")
     return 0 if equal else 1
 
 

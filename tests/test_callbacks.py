@@ -1,8 +1,7 @@
-"""Callbacks in a plain Trainer and in ours, and the program of the documentation."""
+"""Callbacks in a plain Trainer and in ours."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,6 @@ from zskd.teacher.classifier import Classifier
 from zskd.transfer.rows import transfer_rows
 
 TASK = zskd.TASKS["sst2"]
-DOCUMENT = Path(__file__).parent.parent / "docs" / "trainer.md"
 
 
 def arguments(folder: Path, **changes: Any) -> dict[str, Any]:
@@ -135,32 +133,6 @@ def test_a_run_whose_loss_is_no_number_ends(teacher: Classifier, texts: list[str
     )
     trainer.train()
     assert trainer.state.global_step == 1 and "loss is nan" in str(stop.reason)
-
-
-def test_the_program_of_the_documentation(
-    teacher_folder: Path, corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    program = re.search(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
-    assert program is not None
-    lines = [line for line in program[1].splitlines() if line]
-    assert len(lines) <= 20
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ZSKD_CACHE", str(tmp_path / "cache"))
-    teacher = zskd.load_teacher(TASK, str(teacher_folder))
-    tiny_bert(len(teacher.tokenizer), TASK.labels, hidden=16, seed=4).save_pretrained("my-student")
-    names = {
-        '"my-teacher"': f'"{teacher_folder}"',
-        '"my-text.txt"': f'"{corpus_file}"',
-        "max_steps=200": "max_steps=20",
-    }
-    code = "\n".join(lines)
-    for old, new in names.items():
-        assert old in code
-        code = code.replace(old, new)
-    found: dict[str, Any] = {}
-    exec(compile(code, str(DOCUMENT), "exec"), found)
-    assert found["trainer"].state.global_step == 20 and found["trainer"].seam.methods[0].queries > 0
-    assert (tmp_path / "my-distilled-student" / "model.safetensors").is_file()
 
 
 def test_third_party_callbacks_work_with_our_trainer(teacher: Classifier, texts: list[str], tmp_path: Path) -> None:

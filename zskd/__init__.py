@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from zskd.methods.adversarial.generator import build_generator as build_generator
     from zskd.methods.adversarial.gradient import GradientAdversary as GradientAdversary
     from zskd.methods.class_balance import ClassBalance as ClassBalance
+    from zskd.methods.context import Run as Run
+    from zskd.methods.context import StudentOutput as StudentOutput
+    from zskd.methods.context import Training as Training
     from zskd.methods.method import Method as Method
-    from zskd.methods.method import Run as Run
-    from zskd.methods.method import StudentOutput as StudentOutput
-    from zskd.methods.method import Training as Training
     from zskd.methods.step import Step as Step
     from zskd.pipeline import Result as Result
     from zskd.pipeline import distill as distill
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from zskd.teacher.load import load_teacher as load_teacher
     from zskd.training.arguments import ZeroShotArguments as ZeroShotArguments
     from zskd.training.objective import Objective as Objective
-    from zskd.training.objective import class_cosines as class_cosines
     from zskd.training.objective import kd_loss as kd_loss
+    from zskd.training.targets import class_cosines as class_cosines
     from zskd.training.trainer import ZeroShotTrainer as ZeroShotTrainer
     from zskd.transfer.collator import TransferCollator as TransferCollator
     from zskd.transfer.rows import transfer_rows as transfer_rows
@@ -69,21 +69,21 @@ _PUBLIC = {
     "ObjectiveOptions": "zskd.config.objective_options",
     "PublishCallback": "zskd.callbacks",
     "Result": "zskd.pipeline",
-    "Run": "zskd.methods.method",
+    "Run": "zskd.methods.context",
     "RunError": "zskd.errors",
     "Step": "zskd.methods.step",
-    "StudentOutput": "zskd.methods.method",
+    "StudentOutput": "zskd.methods.context",
     "TASKS": "zskd.tasks.task",
     "Task": "zskd.tasks.task",
     "Teacher": "zskd.teacher.base",
-    "Training": "zskd.methods.method",
+    "Training": "zskd.methods.context",
     "TransferCollator": "zskd.transfer.collator",
     "TransferSet": "zskd.transfer.transfer_set",
     "ZeroShotArguments": "zskd.training.arguments",
     "ZeroShotTrainer": "zskd.training.trainer",
     "ZskdError": "zskd.errors",
     "build_generator": "zskd.methods.adversarial.generator",
-    "class_cosines": "zskd.training.objective",
+    "class_cosines": "zskd.training.targets",
     "distill": "zskd.pipeline",
     "find_task": "zskd.tasks.task",
     "kd_loss": "zskd.training.objective",

@@ -19,7 +19,7 @@ from zskd.diagnosis.signals import (
     separations,
 )
 from zskd.metrics.scores import softmax
-from zskd.training.objective import gradient_rescaling, pt_target
+from zskd.training.targets import gradient_rescaling, pt_target
 
 
 def logits(rows: int = 200, labels: int = 4, seed: int = 0) -> np.ndarray:

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from zskd.methods.method import ROWS, Batch, Method, Run, StudentOutput
+from zskd.methods.context import Batch, Run, StudentOutput
+from zskd.methods.method import ROWS, Method
 from zskd.methods.step import Step
 from zskd.metrics.divergence import entropy
 from zskd.metrics.scores import probabilities

@@ -18,7 +18,7 @@ from recipes.topics import write_topic_task
 from zskd.pipeline import Result
 from zskd.tasks.labelled import read_labelled
 from zskd.tasks.task import find_task
-from zskd.training.objective import class_cosines
+from zskd.training.targets import class_cosines
 
 TINY = dataclasses.replace(
     Settings(),

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from zskd.config.distillation import DistillConfig
-from zskd.methods.method import Method, Run
+from zskd.methods.context import Run
+from zskd.methods.method import Method
 from zskd.models.loading import count_parameters
 from zskd.runs.folder import RunFolder
 from zskd.stages.inputs import Setting, begin, read_corpus

@@ -8,15 +8,11 @@ from torch.nn import functional
 
 from zskd.config.objective_options import OBJECTIVES
 from zskd.metrics.divergence import kl_divergence
-from zskd.training.objective import (
-    NEEDS_COSINES,
-    Objective,
+from zskd.training.objective import NEEDS_COSINES, Objective, coinciding, default_top_k, kd_loss
+from zskd.training.targets import (
     class_cosines,
-    coinciding,
-    default_top_k,
     equal_smoothing,
     gradient_rescaling,
-    kd_loss,
     pt_target,
     sim_target,
     smoothed_target,

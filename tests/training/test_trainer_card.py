@@ -40,7 +40,7 @@ def test_it_says_what_was_done_and_nothing_of_the_machine(tmp_path: Path) -> Non
         tmp_path, best=False, methods=["with a generator"], tags="mine", license="mit", dataset=["me/texts"],
         finetuned_from="me/start", language="en",
     )  # fmt: skip
-    assert "trained with zskd" in found.text and ", with a generator." in found.text
+    assert "trained with zskd" in " ".join(found.text.split()) and ", with a generator." in found.text
     assert "| temperature | 2.0 |" in found.text and "`bad`, `good`" in found.text
     assert str(tmp_path) not in str(found) and "hf_secret" not in str(found)
     data = found.data.to_dict()

@@ -28,7 +28,7 @@ from zskd.teacher.load import load_teacher
 from zskd.text.corpus import build_corpus
 from zskd.text.shaping import build_pools, text_columns
 from zskd.text.sources import find_sources
-from zskd.training.objective import class_cosines
+from zskd.training.targets import class_cosines
 from zskd.transfer.selection import teacher_logits
 
 logger = logging.getLogger(__name__)

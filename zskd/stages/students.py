@@ -14,7 +14,8 @@ from datasets import Dataset
 
 from zskd.config.methods.table import method_queries
 from zskd.evaluation import results
-from zskd.methods.method import Method, Run
+from zskd.methods.context import Run
+from zskd.methods.method import Method
 from zskd.metrics.scores import agreement
 from zskd.models.quiet import quiet_transformers
 from zskd.runs.folder import RunFolder, versions
@@ -29,7 +30,8 @@ from zskd.teacher.classifier import classifier_from
 from zskd.text.corpus import Corpus
 from zskd.text.shaping import Pools
 from zskd.training.fit import Fit, fit
-from zskd.training.objective import NEEDS_COSINES, class_cosines
+from zskd.training.objective import NEEDS_COSINES
+from zskd.training.targets import class_cosines
 from zskd.transfer.gold import with_gold
 from zskd.transfer.rows import encode_parts
 from zskd.transfer.transfer_set import TransferSet

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from zskd.methods.method import Batch, StudentOutput
+from zskd.methods.context import Batch, StudentOutput
 from zskd.transfer.collator import VIEW
 
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")

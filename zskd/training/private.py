@@ -92,7 +92,8 @@ class PrivateTrainer(Trainer):
             warn_of_another_machine(Path(checkpoint))
 
     def _load_best_model(self) -> None:
-        # The best may be the last, which the first process is still writing.
+        # The best may be the last, which the first process may still be writing. Today Trainer happens to wait before
+        # this, when it adds up floating-point operations.
         self.accelerator.wait_for_everyone()
         super()._load_best_model()
         if self.state.best_model_checkpoint is not None:

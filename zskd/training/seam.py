@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from accelerate.utils import broadcast_object_list
 from safetensors.torch import load_file, save_file
-from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PreTrainedModel, TrainingArguments
 
-from zskd.methods.method import MICRO, ROWS, Batch, Method, Run, StudentOutput, Training
+from zskd.methods.context import Batch, Run, StudentOutput, Training
+from zskd.methods.method import MICRO, ROWS, Method
 from zskd.methods.step import Step
 from zskd.teacher.live import LiveTeacher
 from zskd.training.modules import Modules
@@ -303,27 +304,3 @@ def _checked_rows(found: np.ndarray, count: int, name: str) -> np.ndarray:
     if rows.min() < 0 or rows.max() >= count:
         raise ValueError(f"{name}: epoch(): expected indices from 0 to {count - 1}, found {rows.min()} to {rows.max()}")
     return rows.astype(np.int64)
-
-
-class FinishFirst(TrainerCallback):
-    """Calls `Seam.finish` before any other callback runs at the end of training, such as one that publishes."""
-
-    def __init__(self, seam: Seam) -> None:
-        self.seam = seam
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """A checkpoint is loaded by now, where there is one."""
-        self.seam.start(args, resumed=state.global_step > 0)
-
-    def on_train_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        model: PreTrainedModel | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Finish the methods; the best weights have been loaded by now."""
-        self.seam.finish(getattr(model, "module", model))

@@ -17,16 +17,18 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput
 
 from zskd.hub.upload import CARD
-from zskd.methods.method import Method, Run, Training
+from zskd.methods.context import Run, Training
+from zskd.methods.method import Method
 from zskd.system.files import write_text
 from zskd.teacher.base import Teacher
 from zskd.teacher.live import live_teacher
 from zskd.training.arguments import ZeroShotArguments
+from zskd.training.finish import FinishFirst
 from zskd.training.forward import model_inputs, student_forward
 from zskd.training.objective import Objective
 from zskd.training.private import PrivateTrainer, asked_once
 from zskd.training.push import push_model
-from zskd.training.seam import FinishFirst, Seam
+from zskd.training.seam import Seam
 from zskd.training.trainer_card import trainer_card
 from zskd.transfer.collator import TransferCollator
 

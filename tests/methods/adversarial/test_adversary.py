@@ -28,7 +28,7 @@ from zskd.methods.adversarial.candidates import CandidateAdversary
 from zskd.methods.adversarial.generator import build_generator
 from zskd.methods.adversarial.gradient import GradientAdversary
 from zskd.methods.adversarial.writer import Writer
-from zskd.methods.method import Training
+from zskd.methods.context import Training
 from zskd.methods.step import Step
 from zskd.metrics.divergence import kl_divergence
 from zskd.models.loading import model_fingerprint

@@ -13,7 +13,7 @@ from zskd.errors import InputError
 from zskd.methods.adversarial.candidates import CandidateAdversary
 from zskd.methods.adversarial.gradient import GradientAdversary
 from zskd.methods.adversarial.setup import prepare_writer
-from zskd.methods.method import Run
+from zskd.methods.context import Run
 from zskd.models.loading import model_fingerprint
 from zskd.tasks.task import TASKS
 from zskd.teacher.blackbox import load_black_box

@@ -23,7 +23,8 @@ from zskd.methods.adversarial.replay import ReplayBuffer, Row
 from zskd.methods.adversarial.rounds import Rounds
 from zskd.methods.adversarial.setup import prepare_writer
 from zskd.methods.adversarial.writer import Inputs, Rewritten, Writer
-from zskd.methods.method import MICRO, ROWS, Batch, Method, Run, StudentOutput, Training
+from zskd.methods.context import Batch, Run, StudentOutput, Training
+from zskd.methods.method import MICRO, ROWS, Method
 from zskd.methods.step import Step
 from zskd.metrics.divergence import kl_divergence
 from zskd.system.files import write_text

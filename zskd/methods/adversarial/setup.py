@@ -13,7 +13,7 @@ from zskd.methods.adversarial.generator import build_generator, load_generator
 from zskd.methods.adversarial.gradient import GradientAdversary
 from zskd.methods.adversarial.warmup import warm_up
 from zskd.methods.adversarial.writer import Writer
-from zskd.methods.method import Run
+from zskd.methods.context import Run
 from zskd.models.loading import count_parameters, model_fingerprint
 from zskd.models.vocabulary import require_one_vocabulary
 from zskd.system.precision import gradient_precision
