@@ -271,6 +271,20 @@ SMALL: dict[str, Any] = {
 }  # fmt: skip
 
 
+def test_a_resumed_run_of_a_model_object_is_held_to_its_weights(tiny_config: DistillConfig) -> None:
+    """The run folder names no teacher then, and would pass for the run of any."""
+    config = replace(tiny_config, teacher="default", pool_size=128, epochs=1.0, checkpoints=1, compression=1.5)
+    model = AutoModelForSequenceClassification.from_pretrained(tiny_config.teacher)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_config.teacher)
+    first = distill(config, teacher=model, tokenizer=tokenizer)
+    again = distill(replace(config, resume=True), teacher=model, tokenizer=tokenizer)
+    assert again.metrics == first.metrics
+    with torch.no_grad():
+        model.classifier.bias.add_(1.0)
+    with pytest.raises(InputError, match="holds a run of a teacher with other weights"):
+        distill(replace(config, resume=True), teacher=model, tokenizer=tokenizer)
+
+
 def test_what_one_has_in_hand_is_distilled(
     teacher_folder: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -23,6 +23,9 @@ from zskd.checks import check
 from zskd.config.distillation import DistillConfig
 from zskd.config.resolve import cache_root, resolve
 from zskd.errors import InputError
+from zskd.models.loading import model_fingerprint
+from zskd.runs.folder import run_path
+from zskd.runs.read import read_part
 from zskd.stages.texts import FOLDER, MIN_TEXTS, Inputs, keep_texts, text_columns, with_pairs
 from zskd.system.files import write_text
 from zskd.tasks.defaults import with_task_defaults
@@ -133,7 +136,17 @@ def make_request(
     model = handed_over is not None and shows_weights(handed_over)
     if problems := check(made, black_box=handed_over is not None and not model, model=model):
         raise InputError(problems)
+    if model and made.resume:
+        _check_same_weights(made, handed_over)
     return Request(made, handed_over, tokenizer, pools, least)
+
+
+def _check_same_weights(config: DistillConfig, teacher: Any) -> None:
+    """A run folder does not name a model object, so a resumed run is held to the weights that it recorded."""
+    folder = run_path(config)
+    known = (read_part(folder, "record.json") or {}).get("teacher", {}).get("fingerprint")
+    if known is not None and known != (getattr(teacher, "fingerprint", None) or model_fingerprint(teacher)):
+        raise InputError(f"run_dir {folder}: holds a run of a teacher with other weights; choose another folder")
 
 
 def _options(config: DistillConfig | str | None, options: dict[str, Any]) -> tuple[DistillConfig, list[str]]:
