@@ -1,6 +1,6 @@
 """Callbacks for any `transformers.Trainer`: adversarial rows, agreement and scores, and a stop when training collapses.
 
-They need nothing of `zskd.ZeroShotTrainer`, and any third-party callback works with that.
+They do not need `zskd.ZeroShotTrainer`, and `ZeroShotTrainer` works with any third-party callback.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Everything about a distillation that can be found wrong before a weight is loaded.
+"""Checks of a distillation's options before models are loaded.
 
-Imports neither torch nor transformers. Each problem names the flag, what was expected and what was found. What is
-wrong with a method's options is known to the method (`zskd.config.methods`), with those of another verb to the verb.
+Imports neither torch nor transformers. Each problem names the flag, what was expected and what was found. Methods check
+their own options (`zskd.config.methods`), and so do the other verbs.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ _TRACKERS = {
 
 
 def check(config: DistillConfig, *, black_box: bool = False, model: bool = False) -> list[str]:
-    """All problems of a distillation, in the order of its options; empty where it can run.
+    """All problems of a distillation, in the order of its options; empty if it can run.
 
     Args:
-        black_box: the teacher is a callable that is handed over beside the configuration.
-        model: it is a model that is handed over.
+        black_box: whether the teacher is a callable that is passed in Python, not named in the configuration.
+        model: whether the teacher is a model that is passed in Python.
     """
     return check_options(config, lambda task: _check_distill(config, task, black_box, model))
 
 
 def check_options(config: Config, rest: Callable[[Task], list[str]]) -> list[str]:
-    """Problems of any verb's options: their limits, the task, and the `rest`, which can be asked of a task alone."""
+    """Problems of any verb's options: limits, the task, and, if the task is known, the `rest`."""
     problems = limit_problems(config)
     try:
         task = find_task(config.task or "")
@@ -65,7 +65,7 @@ def _check_distill(config: DistillConfig, task: Task, black_box: bool, model: bo
     if callable_teacher:
         if config.student == "build":
             problems.append(
-                "--student build: a callable teacher shows no weights to build a student from; name a folder or Hub id"
+                "--student build: a callable teacher has no weights to build a student from; name a folder or Hub id"
             )
     elif not model:
         problems += check_classifier(task, config.teacher, config.label_map, "--teacher", config.max_length)
@@ -90,13 +90,13 @@ def _check_distill(config: DistillConfig, task: Task, black_box: bool, model: bo
 
 
 def _check_launcher(config: DistillConfig) -> list[str]:
-    """A launcher's precision would be the student's without being in the run's record."""
+    """A launcher's precision would change the student's precision without being in the run's record."""
     asked = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     if asked in ("no", config.student_precision):
         return []
     return [
         f"--student-precision {config.student_precision}: the launcher asks for {asked} (accelerate launch "
-        "--mixed_precision, or ACCELERATE_MIXED_PRECISION); give it `no`, or --student-precision the same"
+        "--mixed_precision, or ACCELERATE_MIXED_PRECISION); set it to `no`, or --student-precision to the same value"
     ]
 
 
@@ -118,9 +118,7 @@ def check_outputs(outputs: str, black_box: bool, temperature: float = 1.0) -> li
     if outputs != "logits" and not black_box:
         return [f"--teacher-outputs {outputs}: a model with weights answers with logits; leave it out"]
     if outputs == "labels" and temperature != 1.0:
-        return [
-            f"--temperature {temperature}: labels alone (--teacher-outputs labels) have nothing to soften; leave it out"
-        ]
+        return [f"--temperature {temperature}: has no effect on labels (--teacher-outputs labels); leave it out"]
     return []
 
 
@@ -137,15 +135,13 @@ def _check_objective(config: DistillConfig, task: Task, black_box: bool) -> list
         problems.append(f"--top-k {config.top_k}: expected at most the {task.num_labels} classes of {task.name}")
     if black_box and config.objective in ("kd-sim", "kd-pt+sim"):
         problems.append(
-            f"--objective {config.objective}: a callable teacher shows no output layer to compare classes by; use "
-            "kd or kd-pt"
+            f"--objective {config.objective}: a callable teacher has no output layer to compare classes by; use kd or "
+            "kd-pt"
         )
     if config.gold_labels is not None:
         problems += [f"--gold-labels: {problem}" for problem in check_header(task, config.gold_labels)]
     elif config.gold_weight != DistillConfig.gold_weight:
-        problems.append(
-            f"--gold-weight {config.gold_weight}: expected labels to weigh (--gold-labels FILE), found none"
-        )
+        problems.append(f"--gold-weight {config.gold_weight}: expected --gold-labels FILE with it, found none")
     return problems
 
 

@@ -1,6 +1,6 @@
 """Training a teacher from labelled rows: a LoRA adapter by default, all weights on request.
 
-The checkpoint is chosen on rows kept aside from the training file. The dev file is read once, after that.
+The checkpoint is chosen on held-out rows of the training file. The dev file is read once, after that.
 """
 
 from __future__ import annotations
@@ -46,19 +46,19 @@ from zskd.tasks.labelled import Labelled, check_header, read_labelled
 from zskd.tasks.task import Task, find_task
 from zskd.teacher.classifier import load_classifier, pick_device
 
-NO_GLUE_DIR = "--glue-dir (none given)"  # how messages name the Hub's rows
+NO_GLUE_DIR = "--glue-dir (none given)"  # name of the Hub's rows in messages
 
 
 @dataclass(frozen=True)
 class Finetuned:
-    """What `finetune` leaves behind: the folder and the record written to ``training.json`` in it."""
+    """Result of `finetune`: the folder, and the record that is also written to ``training.json`` in it."""
 
     folder: Path
     record: dict[str, Any]
 
 
 def _spans(text: str) -> Iterator[str]:
-    """Every contiguous part of a text, in words, the whole included."""
+    """Every contiguous part of a text in words, including the whole text."""
     words = text.split()
     for start in range(len(words)):
         for end in range(start + 1, len(words) + 1):
@@ -68,10 +68,10 @@ def _spans(text: str) -> Iterator[str]:
 def split_rows(rows: Labelled, selection_rows: int, max_rows: int | None, seed: int) -> tuple[Labelled, Labelled]:
     """Split labelled rows into (training, selection) so that no text of one is part of a text of the other.
 
-    SST-2's training file holds sentences and their phrases. A random split would keep phrases of selection
-    sentences in training and prefer an over-trained checkpoint. For one-text tasks, selection rows are drawn
-    from the rows that are not part of another row, and what is part of a selection row is dropped from
-    training. Pairs are split at random.
+    SST-2's training file contains sentences and their phrases. A random split would keep phrases of selection sentences
+    in training and favour an over-trained checkpoint. For tasks with one text, selection rows are therefore drawn from
+    rows that are not part of another row, and parts of a selection row are dropped from training. Pairs are split at
+    random.
     """
     order = list(range(len(rows.labels)))
     random.Random(seed).shuffle(order)
@@ -103,7 +103,7 @@ def _accuracy(prediction: EvalPrediction) -> dict[str, float]:
 
 
 class _ClassifierTrainer(Trainer):
-    """A Trainer whose loss is the mean over the batch for every accumulation setting."""
+    """A Trainer whose loss is the mean over the micro-batch, independent of accumulation."""
 
     loss_is_scaled_for_ga = False
 
@@ -144,8 +144,8 @@ class Snapshots(TrainerCallback):
 def choose_weights(trainer: Trainer, snapshots: Snapshots) -> dict[str, float]:
     """Put the weights that do best on the selection rows into the trainer's model.
 
-    Candidates are the best single evaluation and the means of the last 2, 4, ... evaluations. A mean of weights
-    along one run is often better than any of them, and less of a lucky draw on few selection rows.
+    Candidates are the best single evaluation and the means of the last 2, 4, ... evaluations. A mean of weights along
+    one run is often better than any of them, and depends less on chance if there are few selection rows.
 
     Returns:
         Selection accuracy per candidate, broadest mean first, so that the first maximum is the one chosen.
@@ -181,7 +181,7 @@ def finetune(config: FinetuneConfig) -> Finetuned:
     """Train a classifier on a task in GLUE's layout and save it with a record of how it was made.
 
     Raises:
-        InputError: files or backbone are not usable, or the precision is one that cannot be trained in here.
+        InputError: files or backbone are not usable, or this device cannot train in the precision.
     """
     config = with_task_defaults(config)
     precision = _training_precision(config.precision)
@@ -270,7 +270,7 @@ def finetune(config: FinetuneConfig) -> Finetuned:
 
 
 def _score(task: Task, config: FinetuneConfig, folder: Path, cache: Path) -> dict[str, Any]:
-    """Scores of the saved teacher on the probe and on the dev file, each where there is one."""
+    """Scores of the saved teacher on the probe and the dev file, as far as they exist."""
     teacher = load_classifier(task, str(folder), cache, flag="--output-dir")
     if config.glue_dir is None:
         files = {"probe": task.probe_path()}

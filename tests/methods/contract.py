@@ -467,9 +467,9 @@ def best_is_last(folder: Path, own: Path) -> bool:
     made = made_for(SUBJECTS["everything"], own / "best", output_dir=str(folder / "best"), **settings)
     save = made.seam.save
 
-    def slow(checkpoint: Path) -> None:
+    def slow(checkpoint: Path, *, main: bool = True) -> None:
         time.sleep(1)
-        save(checkpoint)
+        save(checkpoint, main=main)
 
     made.seam.save = slow  # type: ignore[method-assign]
     made.train()

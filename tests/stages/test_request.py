@@ -57,7 +57,7 @@ def test_a_teacher_as_an_object(ask: Callable[..., Request], teacher: Classifier
     for box in (label_it, ready):
         made = ask(teacher=box, student=student_folder, teacher_outputs="labels")
         assert made.teacher is box and made.config.student == str(student_folder)
-        with pytest.raises(InputError, match="student build: a callable teacher shows no weights"):
+        with pytest.raises(InputError, match="student build: a callable teacher has no weights"):
             ask(teacher=box, teacher_outputs="labels")
 
 

@@ -22,6 +22,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from zskd.config.distillation import DistillConfig
 from zskd.pipeline import distill
+from zskd.system.files import sha256_file
 from zskd.system.processes import gather, main_first, on_main
 from zskd.teacher.blackbox import BATCH
 from zskd.teacher.labelling import SHARD_ROWS
@@ -108,6 +109,42 @@ def test_two_processes_warm_up_one_generator_and_write_what_one_would(
     assert all((left[name] == right[name]).all() for name in left)
     assert len(losses(tmp_path / "both")) >= 30
     np.testing.assert_allclose(losses(tmp_path / "both"), losses(tmp_path / "alone"), rtol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("perturb", ["random", "adversarial"])
+def test_two_processes_that_are_killed_and_resumed_train_what_they_would_have(
+    perturb: str, tiny_config: DistillConfig, of_the_teachers_vocabulary: Path, tmp_path: Path
+) -> None:
+    """Also where they resume in the second epoch, whose rows have another order, and within a round."""
+    config = replace(
+        tiny_config,
+        student=str(of_the_teachers_vocabulary),
+        perturb=perturb,
+        num_processes=2,
+        pool_size=4_096,
+        checkpoints=16,
+        adversarial_start=0.2,
+        generator_warmup=2,
+        student_steps=10,
+        generator_steps=2,
+        cache_dir=str(tmp_path / "cache"),
+    )
+    whole = replace(config, output_dir=str(tmp_path / "whole"))
+    assert zskd("-m", "zskd", "distill", *as_flags(whole)).returncode == 0
+    run = tmp_path / "run"
+
+    def in_the_second_epoch() -> bool:
+        steps = [int(path.parent.name.rpartition("-")[2]) for path in run.glob("checkpoints/*/trainer_state.json")]
+        return max(steps, default=0) > 4_096 // config.batch_size
+
+    kill_second_worker(config, in_the_second_epoch)
+    again = zskd("-m", "zskd", "distill", *as_flags(config), "--resume")
+    assert again.returncode == 0, again.stderr
+    assert json.loads((run / "metrics.json").read_text(encoding="utf-8"))["resumed_from"] > 128
+    weights = [sha256_file(tmp_path / name / "student" / "model.safetensors") for name in ("whole", "run")]
+    assert weights[0] == weights[1]
+    assert zskd("-m", "zskd", "distill", *as_flags(config), "--resume").returncode == 0, "it is finished"
 
 
 def test_accelerate_starts_two_processes_where_there_is_no_gpu_either(

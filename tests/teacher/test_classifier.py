@@ -65,11 +65,11 @@ def test_the_key_holds_the_length_that_the_tokenizer_allows(teacher: Classifier)
 
 def test_a_callable_has_neither_states_nor_weights() -> None:
     box = load_black_box(SST2, ask)
-    with pytest.raises(InputError, match=r"^--student build: a callable teacher shows no weights"):
+    with pytest.raises(InputError, match=r"^--student build: a callable teacher has no weights"):
         box.require_weights("--student build")
-    with pytest.raises(InputError, match=r"^states: a callable teacher shows no weights"):
+    with pytest.raises(InputError, match=r"^states: a callable teacher has no weights"):
         box.states((TEXTS,), max_length=32)
-    with pytest.raises(InputError, match="output layer: a callable teacher shows no weights"):
+    with pytest.raises(InputError, match="output layer: a callable teacher has no weights"):
         box.output_weights()
 
 

@@ -411,7 +411,7 @@ def test_a_damaged_shard_of_states_is_written_anew(damage: Any, teacher: Classif
 
 def test_a_callable_has_no_states_to_keep(tmp_path: Path) -> None:
     box = load_black_box(TASKS["sst2"], lambda texts: [[0.0, 1.0]] * len(texts))
-    with pytest.raises(InputError, match=r"^states: a callable teacher shows no weights"):
+    with pytest.raises(InputError, match=r"^states: a callable teacher has no weights"):
         label_states(
             Dataset.from_dict({"text": TEXTS}), box, tmp_path, max_length=32, precision="its own", description=""
         )

@@ -163,7 +163,7 @@ def test_what_has_no_weights_or_no_entries_is_refused() -> None:
     model = classifier("bert")
     assert live_teacher(teacher(model), "bf16").precision == "bf16"
     box = BlackBox("my.py:ask", lambda texts: texts, (0, 1), "x")
-    with pytest.raises(InputError, match=r"^--teacher my.py:ask: live answers: a callable teacher shows no weights"):
+    with pytest.raises(InputError, match=r"^--teacher my.py:ask: live answers: a callable teacher has no weights"):
         live_teacher(box)
     other = GPT2ForSequenceClassification(GPT2Config(vocab_size=20, n_embd=8, n_layer=1, n_head=1))
     with pytest.raises(InputError, match=r"^--teacher tiny: .* found model_type gpt2"):

@@ -1,4 +1,4 @@
-"""The command line: one file per verb. Building the parser imports neither torch nor transformers."""
+"""The command line, one file per verb. Building the parser imports neither torch nor transformers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EPILOG = """examples:
 
 
 def parser() -> Parser:
-    """The whole command line as an argparse parser."""
+    """The argparse parser of the whole command line."""
     from zskd import __version__
 
     top = Parser(prog="zskd", description="Zero-shot knowledge distillation of text classifiers.", epilog=EPILOG)
@@ -37,14 +37,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb.
 
     Returns:
-        0 for success, 1 for a failed run, 2 for wrong input, 130 where the user interrupted.
+        0 for success, 1 for a failed run, 2 for wrong input, 130 if the user interrupted.
     """
     try:
         arguments = parser().parse_args(argv)
         return int(arguments.run(arguments))
     except ZskdError as error:
         if not is_main() and isinstance(error, InputError):
-            return error.exit_code  # the first process finds the same wrong input and says it once
+            return error.exit_code  # the first process finds the same wrong input and reports it
         for problem in getattr(error, "problems", [str(error)]):
             print(f"zskd: error: {problem}", file=sys.stderr)
         return error.exit_code
@@ -53,27 +53,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except Exception as error:
         if _lost_another_process(error):
-            print("zskd: error: the connection to another process is lost; it has ended", file=sys.stderr)
+            print("zskd: error: the connection to another process is lost, because it has ended", file=sys.stderr)
             return 1
         if not _disk_is_full(error):
             raise
         print(
             "zskd: error: no space left on the disk; finished label shards, checkpoints and students are kept. Free "
-            "some space and repeat the command with --resume",
+            "some space, then repeat the command with --resume",
             file=sys.stderr,
         )
         return 1
 
 
 def _lost_another_process(error: Exception) -> bool:
-    """True where gloo or NCCL gave up waiting; what happened is in the message of the process that ended."""
+    """True if gloo or NCCL lost another process, whose own message tells what happened."""
     if not started_by_launcher() or not isinstance(error, RuntimeError):
         return False
     return type(error).__module__.startswith("torch.distributed") or "gloo" in str(error) or "NCCL" in str(error)
 
 
 def _disk_is_full(error: Exception) -> bool:
-    """True where a write failed for lack of space; safetensors and torch report that in words of their own."""
+    """True if a write failed for lack of space; safetensors and torch have messages of their own for that."""
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
     return "os error 28" in str(error) or ("inline_container" in str(error) and "unexpected pos" in str(error))

@@ -1,4 +1,4 @@
-"""`zskd diagnose`: what a teacher's answers say before anything is distilled."""
+"""`zskd diagnose`: look at a teacher's answers before distillation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EPILOG = """examples:
   zskd diagnose embedded --task mnli
   zskd diagnose my-classifier --task my-task.yaml --corpus my-text.txt --json
   zskd diagnose runs/sst2-0
-      the teacher of a run beside its student; the result is kept in RUN/diagnosis.json, which `zskd report` shows"""
+      the teacher and the student of a run; the result is kept in RUN/diagnosis.json, which `zskd report` shows"""
 
 _FROM_RUN = ("task", "corpus", "label_map", "max_length", "cache_dir")
 
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def problems(config: DiagnoseConfig) -> list[str]:
-    """What is wrong with the options, before anything loads."""
+    """Problems with the options, found before anything loads."""
     return check_options(config, lambda task: _problems(config, task))
 
 
@@ -59,7 +59,7 @@ def _problems(config: DiagnoseConfig, task: Task) -> list[str]:
         found.append("RUN|TEACHER: expected a run folder, a model folder, a Hub id or `embedded`, found none")
     elif (run := run_config(config.model)) is not None:
         if find_task(run.task) != task:
-            found.append(f"--task {task.name}: the run in {config.model} is of {run.task}")
+            found.append(f"--task {task.name}: the run in {config.model} is for {run.task}")
     elif config.model == "default" and not task.teacher:
         found.append(f"RUN|TEACHER default: {task.name} names no teacher; give a folder or a Hub id")
     elif not is_callable_name(config.model):
@@ -67,7 +67,7 @@ def _problems(config: DiagnoseConfig, task: Task) -> list[str]:
     if run_config(config.model) is None:
         found += check_outputs(config.teacher_outputs, is_callable_name(config.model))
     elif config.teacher_outputs != DiagnoseConfig.teacher_outputs:
-        found.append(f"--teacher-outputs {config.teacher_outputs}: the run in {config.model} says it; leave it out")
+        found.append(f"--teacher-outputs {config.teacher_outputs}: the run in {config.model} sets it; leave it out")
     found += check_corpus(config.corpus)
     if config.data is not None:
         found += [f"--data: {problem}" for problem in check_header(task, config.data)]

@@ -28,7 +28,7 @@ _FIRST = """examples:
   zskd distill --task sst2 --config embedded --teacher my-classifier
       your own teacher
 """
-_PRECEDENCE = "Options come from the configuration (--config, default `glue`), flags override it."
+_PRECEDENCE = "Options come from the configuration (--config, default `glue`); flags override it."
 
 EPILOG = f"""{_FIRST}\
   zskd distill --task sst2 --config embedded --corpus my-text.txt --glue-dir glue_data --seed 1
@@ -38,13 +38,13 @@ EPILOG = f"""{_FIRST}\
   zskd distill --task my-task.yaml --config embedded --teacher my-classifier
       your own task (see configs/tasks/)
   zskd distill --task sst2 --config embedded --teacher my_module:ask --student my-small-bert
-      a teacher known by its outputs alone
+      a black-box teacher, of which only the outputs are known
   zskd distill --task sst2 --num-processes 4
       four processes on this machine, one GPU each where there are GPUs (docs/performance.md has several nodes)
   zskd distill --task sst2 --config embedded --publish me/sst2-mini
-      and the student on the Hub when it is finished (private, unless --public)
+      publish the finished student on the Hub (private, unless --public)
 
-With --json, standard output is metrics.json and nothing else; the log stays on standard error.
+With --json, only metrics.json goes to standard output; the log goes to standard error.
 {_PRECEDENCE}"""
 
 
@@ -60,7 +60,7 @@ def add_parser(verbs: Any) -> None:
 
 
 def distill_config(arguments: argparse.Namespace) -> DistillConfig:
-    """The checked options of a distillation; a warning where an option given is one of a method not in use.
+    """The checked options of a distillation. Logs a warning if a given option belongs to a method not in use.
 
     Raises:
         InputError: all problems found.
@@ -73,7 +73,7 @@ def distill_config(arguments: argparse.Namespace) -> DistillConfig:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Distil and print the closing table, or the metrics as JSON and nothing else."""
+    """Distil, then print the closing table, or only the metrics as JSON."""
     main = is_main()
     set_up_logging(quiet=arguments.quiet or not main)
     config = distill_config(arguments)
@@ -88,11 +88,19 @@ def run(arguments: argparse.Namespace) -> int:
         result = Result.read(run_path(config))
     else:
         result = distill(config)
+        _leave_the_other_processes()
     if main and not launched():
         _show(result.metrics, result.run_dir, as_json=arguments.json)
     if then is not None:
         print(f"published: {then.publish(str(run_path(config)))}", file=sys.stderr if arguments.json else sys.stdout)
     return 0
+
+
+def _leave_the_other_processes() -> None:
+    """Close the connection to them: its threads, still running when Python ends, would abort the process."""
+    from accelerate import PartialState
+
+    PartialState().destroy_process_group()
 
 
 def _show(metrics: dict[str, Any], run_folder: Path, *, as_json: bool) -> None:
@@ -108,7 +116,7 @@ def _show(metrics: dict[str, Any], run_folder: Path, *, as_json: bool) -> None:
 
 
 def _check_hub_ids(config: DistillConfig) -> None:
-    """Ask for the Hub models by name before anything slow starts; without a network this ends in one line."""
+    """Resolve all Hub names before anything slow starts. Without a network, this ends with a one-line error."""
     from zskd.hub.ask import is_callable_name, is_local, resolve_revision
     from zskd.tasks.task import HUB_DATA, find_task
 

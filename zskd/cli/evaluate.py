@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         flag="--model",
     )
     found = evaluate_rows(task, rows, model, input_length(config), model.precision(config.precision))
-    # The same keys for every task; F1 is null where GLUE does not report it.
+    # The same keys for every task; F1 is null if GLUE does not report it.
     keys = ("rows", "accuracy", "f1", "majority", "above_chance")
     scores = {"task": task.name, **{key: found.get(key) for key in keys}}
     if config.json:
@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def problems(config: EvaluateConfig) -> list[str]:
-    """What is wrong with the options, before anything loads."""
+    """Problems with the options, found before anything loads."""
     return check_options(config, lambda task: _problems(config, task))
 
 

@@ -1,4 +1,4 @@
-"""`zskd export`: a student for runtimes without torch."""
+"""`zskd export`: write a student for runtimes without torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EPILOG = """examples:
   zskd export runs/first --format onnx
       writes runs/first/onnx and compares its logits with PyTorch's
   zskd export runs/first --format onnx --quantize int8 --data glue_data/SST-2/dev.tsv
-      the int8 model beside it, scored on a labelled file
+      also writes an int8 model, and scores both on a labelled file
 
 Needs the packages of zskd[onnx]."""
 
@@ -38,7 +38,7 @@ def add_parser(verbs: Any) -> None:
         metavar="FILE",
         help="labelled file in the task's columns, or `probe`, for scores and agreement; default: the task's probe",
     )
-    parser.add_argument("--task", metavar="TASK", help="the model's task, where it is not the student of a run")
+    parser.add_argument("--task", metavar="TASK", help="the model's task, if it is not the student of a run")
     parser.add_argument("--output-dir", metavar="DIR", help="folder to write; default RUN/onnx")
     add_cache_dir(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
@@ -59,7 +59,7 @@ def _target(arguments: argparse.Namespace) -> Path:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write, check and print the table."""
+    """Export, check, and print the table."""
     from zskd.hub.ask import is_callable_name
 
     if is_callable_name(arguments.model):
@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     probe = saved.task.probe_path() if saved.task is not None else None
     data, path = None, arguments.data
     if path is not None and saved.task is None:
-        raise InputError(f"--data {path}: expected --task beside it, because {arguments.model} does not name its task")
+        raise InputError(f"--data {path}: expected --task with it, because {arguments.model} does not name its task")
     if path == "probe" and probe is None:
         raise InputError("--data probe: no probe for this task is packaged")
     if saved.task is not None and (path or probe):

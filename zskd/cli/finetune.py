@@ -23,7 +23,7 @@ EPILOG = """examples:
   zskd finetune --task rte --glue-dir glue_data --base embedded --adapter runs/teacher-mnli
       an adapter that starts from another task's
 
-The checkpoint is chosen on rows kept aside from train.tsv; the dev file is scored once, at the end."""
+The checkpoint is chosen on held-out rows of train.tsv; the dev file is scored once, at the end."""
 
 
 def add_parser(verbs: Any) -> None:
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def problems(config: FinetuneConfig) -> list[str]:
-    """What is wrong with the options, before anything loads."""
+    """Problems with the options, found before anything loads."""
     return check_options(config, lambda task: _problems(config, task))
 
 
@@ -63,7 +63,7 @@ def _problems(config: FinetuneConfig, task: Task) -> list[str]:
         found += check_local(config.base, "--base", config.max_length)
     if config.adapter is not None:
         if config.full:
-            found.append(f"--adapter {config.adapter}: an adapter is where an adapter starts from; leave out --full")
+            found.append(f"--adapter {config.adapter}: only a new adapter can start from an adapter; leave out --full")
         needed = ("adapter_config.json", "adapter_model.safetensors")
         if not all((Path(config.adapter).expanduser() / name).is_file() for name in needed):
             found.append(f"--adapter {config.adapter}: expected a folder with {' and '.join(needed)}, found none")

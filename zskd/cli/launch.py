@@ -1,4 +1,4 @@
-"""``--num-processes N``: the same command in N processes on this machine, started and watched by torch's launcher."""
+"""``--num-processes N``: run the command in N processes on this machine, with torch's launcher."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ def started_by_launcher() -> bool:
 
 
 def is_main() -> bool:
-    """True in the first of several processes, and in a process that is alone."""
+    """True in the first of several processes, and in a single process."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def launched() -> bool:
-    """True in a process that `launch` started: the one that called it shows the results."""
+    """True in a process that `launch` started; the process that called `launch` prints the results."""
     return _LAUNCHED in os.environ
 
 
 def launch(config: DistillConfig, processes: int, *, quiet: bool = False) -> int:
     """Run a distillation in several processes.
 
-    When one of them ends badly, the others are ended too (at once, or after 30 seconds where they do not listen).
+    If one of them fails, the others are terminated too (killed after 30 seconds if they do not react).
 
     Returns:
-        The exit code of the first process that failed where it said itself what was wrong, else 0.
+        The exit code of the first process that failed with an error message of its own, else 0.
 
     Raises:
         RunError: a process was killed or crashed.
         KeyboardInterrupt: the user interrupted.
     """
     os.environ[_LAUNCHED] = "1"
-    os.environ.setdefault("LOGLEVEL", "CRITICAL")  # the launcher's own account of a failure is long
-    # As torchrun does, but with the cores shared out instead of one each.
+    os.environ.setdefault("LOGLEVEL", "CRITICAL")  # the launcher's own report of a failure is long
+    # As torchrun does, but the cores are divided among the processes, instead of one core each.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // processes)))
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError

@@ -1,4 +1,4 @@
-"""`zskd ls`: tasks, methods, configurations, backbones and what the cache holds."""
+"""`zskd ls`: list tasks, methods, configurations, backbones and the content of the cache."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from zskd.config.resolve import Config, field_type, resolve
 from zskd.errors import InputError, nearest
 from zskd.tasks.defaults import with_task_defaults
 
-# Titles in the help by group of options, in their order there.
+# Titles of the groups of options in the help, in order.
 _TITLES = {
     "models": "task and models",
     "text": "text",
@@ -31,16 +31,16 @@ _TITLES = {
     "run": "run",
     "methods": "methods",
 }
-_COLUMN = 24  # where the texts of a short help begin
+_COLUMN = 24  # column in which the texts of a short help begin
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse without abbreviations, whose complaint about an unknown flag names the nearest valid one.
+    """An argparse parser without abbreviations; its error for an unknown flag suggests the nearest valid one.
 
     Attributes:
-        brief: (flag with its value, one line about it). Where there are any, ``--help`` shows these alone, and
-            ``--help-all`` everything.
-        first_examples: the end of a short help, in place of `epilog`.
+        brief: rows of the short help, (flag with its value, one line about it). If there are any, ``--help`` shows only
+            these, and ``--help-all`` shows everything.
+        first_examples: end of the short help, in place of `epilog`.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -51,7 +51,7 @@ class Parser(argparse.ArgumentParser):
         self.first_examples = ""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse, but a verb's parser does not hand unknown flags back to be reported without a hint."""
+        """As in argparse, but unknown flags are reported here, with a hint."""
         known, rest = super().parse_known_args(args, namespace)
         if rest:
             flags = [option for action in self._actions for option in action.option_strings if option.startswith("--")]
@@ -60,39 +60,39 @@ class Parser(argparse.ArgumentParser):
         return known, rest
 
     def error(self, message: str) -> NoReturn:
-        """Report as every other wrong input is reported."""
+        """Report like any other wrong input."""
         raise InputError(f"{message} (see `{self.prog} --help`)")
 
     def format_help(self) -> str:
-        """The short help where there is one, else argparse's."""
+        """The short help if there is one, else argparse's."""
         if not self.brief:
             return super().format_help()
         rows = [f"  {name:<{_COLUMN - 2}}{text}" for name, text in self.brief]
         return "\n".join([self.format_usage(), "options:", *rows, "", self.first_examples, ""])
 
     def format_help_all(self) -> str:
-        """Every flag with its whole meaning, as argparse shows it."""
+        """The full help of every flag, as argparse formats it."""
         return super().format_help()
 
 
 class _HelpAll(argparse.Action):
     def __call__(self, parser: Any, *rest: Any) -> None:
-        """Print the whole help and stop, as ``--help`` does."""
+        """Print the full help and exit, as ``--help`` does."""
         print(parser.format_help_all(), end="")
         parser.exit()
 
 
 def add_options(parser: Parser, cls: type, *, config_flag: bool = False) -> None:
-    """One flag per dataclass field; values stay as typed on the command line until `build_config` casts them."""
+    """Add one flag per dataclass field. Values stay strings until `build_config` converts them."""
     if config_flag:
         _add_config_flag(parser)
     _add_fields(parser, cls, dataclasses.fields(cls))
 
 
 def add_run_options(parser: Parser) -> None:
-    """The flags of a distillation but for those of its methods, in a short help and in a whole one.
+    """Add the flags of a distillation, except those of its methods, to the short and the full help.
 
-    `add_method_options` comes last, after the verb's own flags.
+    `add_method_options` must be called last, after the verb's own flags.
     """
     methods = {item.name for spec in METHODS.values() for item in dataclasses.fields(spec.options)}
     parser.usage = f"{parser.prog} --task TASK [options]"
@@ -103,17 +103,17 @@ def add_run_options(parser: Parser) -> None:
 
 
 def add_method_options(parser: Parser) -> None:
-    """The options of each method under its name, and ``--help-all``, which shows them."""
+    """Add the options of each method under its name, and ``--help-all``, which shows them."""
     for spec in METHODS.values():
         group = parser.add_argument_group(f"method {spec.name}: {spec.summary}")
         for item in dataclasses.fields(spec.options):
             _add_field(group, spec.options, item)
-    whole = parser.add_argument("--help-all", action=_HelpAll, nargs=0, help="all options, those of each method too")
+    whole = parser.add_argument("--help-all", action=_HelpAll, nargs=0, help="all options, including those of methods")
     parser.brief += [brief_row(whole), ("-h, --help", "this help")]
 
 
 def brief_row(action: argparse.Action) -> tuple[str, str]:
-    """The row of a short help for a flag whose whole help text is short enough."""
+    """A row of the short help that repeats a flag's help text."""
     return f"{action.option_strings[0]} {action.metavar or ''}".rstrip(), str(action.help)
 
 
@@ -124,7 +124,7 @@ def _add_config_flag(parser: Parser) -> argparse.Action:
 
 
 def _add_fields(parser: Parser, cls: type, items: Iterable[Any]) -> None:
-    """Flags in groups, which come in the order of `_TITLES`."""
+    """Add flags in groups, in the order of `_TITLES`."""
     by_group: dict[str, list[Any]] = {name: [] for name in _TITLES}
     for item in items:
         by_group[item.metadata["group"]].append(item)
@@ -162,7 +162,7 @@ def _metavar(cls: type, item: Any) -> str:
 
 
 def _brief_field(item: Any) -> tuple[str, str]:
-    """The row of a field in a short help. Choices stand in its text, where there is room for them."""
+    """The row of a field in the short help; its choices are part of the text."""
     kind, _ = field_type(DistillConfig, item.name)
     value = "" if kind is bool else f" {_metavar(DistillConfig, item)}" + (" ..." if kind is list else "")
     choices = ", ".join(item.metadata.get("choices", ()))
@@ -179,7 +179,7 @@ def build_config(
     """Merge YAML and flags, fill in the task's defaults, and check the result.
 
     Args:
-        check: finds what is wrong with the options.
+        check: function that finds problems with the options.
 
     Raises:
         InputError: all problems found.
@@ -194,17 +194,17 @@ def build_config(
 
 
 def add_quiet(parser: Parser) -> argparse.Action:
-    """``--quiet``, which no result depends on and no configuration holds."""
-    return parser.add_argument("--quiet", action="store_true", help="no log lines and no progress bars, only warnings")
+    """Add ``--quiet``, which is not part of a configuration because no result depends on it."""
+    return parser.add_argument("--quiet", action="store_true", help="show only warnings, no log and no progress bars")
 
 
 def add_cache_dir(parser: Parser) -> None:
-    """``--cache-dir`` of a verb that has no configuration."""
+    """Add ``--cache-dir`` to a verb without a configuration."""
     parser.add_argument("--cache-dir", metavar="DIR", help=shared.CACHE_DIR)
 
 
 def set_up_logging(*, quiet: bool = False) -> None:
-    """zskd's own log lines on standard error (from warnings on if `quiet`); those of the libraries from warnings on."""
+    """Log to standard error: zskd from INFO (WARNING if `quiet`), libraries from WARNING."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("zskd")
@@ -212,7 +212,7 @@ def set_up_logging(*, quiet: bool = False) -> None:
     logger.setLevel(logging.WARNING if quiet else logging.INFO)
     logger.propagate = False
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    # Notices between libraries, of no use to the person at the command line.
+    # Notices that are meant for developers of these libraries.
     for module in ("transformers", "peft", "torch", "accelerate", "datasets", "pyarrow"):
         warnings.filterwarnings("ignore", category=FutureWarning, module=module)
         warnings.filterwarnings("ignore", category=UserWarning, module=module)

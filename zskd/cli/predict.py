@@ -1,4 +1,4 @@
-"""`zskd predict`: label and probabilities for every line."""
+"""`zskd predict`: label and probabilities for every line of text."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ EPILOG = """examples:
   tail -f reviews.txt | zskd predict --model my-user/my-student
       answers appear as lines arrive
 
-The input has no header. Whether a model reads two texts is known from its config.json where zskd made it, from the run
-folder it lies in, or from --task; else the first line decides. An empty line is an empty text, so that answers and
-lines go together."""
+The input has no header. The number of texts that a model reads comes from its config.json if zskd made it, from its run
+folder, or from --task; otherwise the first line decides. An empty line counts as an empty text, so that input and
+output lines correspond."""
 
 
 def add_parser(verbs: Any) -> None:
@@ -81,13 +81,13 @@ def run(arguments: argparse.Namespace) -> int:
                 as_json=config.json,
             )
         except BrokenPipeError:
-            # Whoever reads has enough (`| head`). What is left in the buffer must not be written at exit.
+            # The reader has closed the pipe (`| head`). The rest of the buffer must not be written at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
 def problems(config: PredictConfig) -> list[str]:
-    """What is wrong with the options, before anything loads. A task is not needed."""
+    """Problems with the options, found before anything loads. A task is not required."""
     if not config.task:
         return limit_problems(config) + _problems(config, None)
     return check_options(config, lambda task: _problems(config, task))
@@ -99,9 +99,9 @@ def _problems(config: PredictConfig, task: Task | None) -> list[str]:
         found.append("--model: expected a run folder, a model folder or a Hub id, found none")
     elif task is None:
         if config.label_map:
-            found.append(f"--label-map {config.label_map}: names a task's labels; name the task with --task")
+            found.append(f"--label-map {config.label_map}: expected --task with it, whose labels the map names")
         if config.model in ("embedded", "default") or is_callable_name(config.model):
-            found.append(f"--model {config.model}: expected --task beside it, found none")
+            found.append(f"--model {config.model}: expected --task with it, found none")
     if config.input != "-" and not Path(config.input).is_file():
         found.append(f"--input {config.input}: expected a file, or - for standard input; found none")
     if config.output and Path(config.output).is_dir():

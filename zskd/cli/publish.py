@@ -1,4 +1,4 @@
-"""`zskd publish`: a finished run becomes a repository on the Hugging Face Hub."""
+"""`zskd publish`: publish a finished run on the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from zskd.errors import InputError, RunError
 
 EPILOG = """examples:
   zskd publish runs/sst2-0 --repo-id me/sst2-mini --dry-run
-      which files would go, with their sizes; asks nobody and needs no token
+      shows which files would be uploaded; needs neither network nor token
   zskd publish runs/sst2-0 --repo-id me/sst2-mini
       private: only you can see it
   zskd publish runs/sst2-0 --repo-id me/sst2-mini --public --license apache-2.0
       for everybody
 
-What goes: the student's weights, configuration and tokenizer, and a card (README.md) made from the run's results.
+It uploads the student's weights, configuration and tokenizer, and a card (README.md) made from the run's results.
 The token comes from --token-file, HF_TOKEN or `hf auth login`, in this order, and needs write access."""
 
 
@@ -25,25 +25,27 @@ def add_parser(verbs: Any) -> None:
     """Register the verb."""
     parser = verbs.add_parser("publish", help="put a finished student on the Hugging Face Hub", epilog=EPILOG)
     parser.add_argument("folder", metavar="RUN", help="folder of a finished run (the --output-dir of `zskd distill`)")
-    parser.add_argument("--repo-id", required=True, metavar="USER/NAME", help="repository; made where there is none")
+    parser.add_argument(
+        "--repo-id", required=True, metavar="USER/NAME", help="repository; created if it does not exist"
+    )
     parser.add_argument(
         "--public", action="store_true", help="visible to everybody; without it the repository is private"
     )
-    parser.add_argument("--dry-run", action="store_true", help="show which files would go, and stop")
-    parser.add_argument("--license", metavar="ID", help="licence the card states, such as apache-2.0; default: none")
-    parser.add_argument("--template", metavar="PATH", help="Jinja template of the card in place of zskd's own")
+    parser.add_argument("--dry-run", action="store_true", help="show which files would be uploaded, and stop")
+    parser.add_argument("--license", metavar="ID", help="licence in the card, such as apache-2.0; default: none")
+    parser.add_argument("--template", metavar="PATH", help="Jinja template of the card that replaces zskd's")
     parser.add_argument(
-        "--eval-results", action="store_true", help="write scores on the Hub's GLUE to .eval_results/glue.yaml too"
+        "--eval-results", action="store_true", help="also write scores on the Hub's GLUE to .eval_results/glue.yaml"
     )
     parser.add_argument(
-        "--overwrite", action="store_true", help="go on top of commits that were not published from this run"
+        "--overwrite", action="store_true", help="allow a commit on top of one that was not published from this run"
     )
-    parser.add_argument("--token-file", metavar="PATH", help="file that holds the token and nothing else")
+    parser.add_argument("--token-file", metavar="PATH", help="file that contains only the token")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Publish and print where the student is."""
+    """Publish, and print where the student is."""
     set_up_logging()
     from zskd.hub.upload import check_access, read_token
     from zskd.publish import Options, plan, publish
@@ -70,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _quiet_bars() -> None:
-    """The client's bars belong on a terminal only: elsewhere they leave half a line before the next message."""
+    """Hide the client's bars unless on a terminal, because elsewhere they leave half a line before the next message."""
     from huggingface_hub.utils import disable_progress_bars
 
     if not sys.stderr.isatty():
@@ -78,7 +80,7 @@ def _quiet_bars() -> None:
 
 
 def add_flags(parser: argparse.ArgumentParser) -> argparse.Action:
-    """`--publish`, which is returned, and `--public` of `zskd distill`."""
+    """Add `--publish`, which is returned, and `--public` to `zskd distill`."""
     group = parser.add_argument_group("publishing")
     asked = group.add_argument(
         "--publish", metavar="USER/NAME", help="publish the finished student, as `zskd publish` does"
@@ -90,10 +92,10 @@ def add_flags(parser: argparse.ArgumentParser) -> argparse.Action:
 
 
 class AfterRun:
-    """Publishing at the end of `zskd distill`: what can be found wrong is found before the run starts.
+    """Publishing at the end of `zskd distill`. Repository name and token are checked before the run starts.
 
     Raises:
-        InputError: the repository's name, no token, one that the Hub does not accept, or no Hub.
+        InputError: the name is wrong, there is no token, the Hub does not accept it, or the Hub cannot be reached.
     """
 
     flag = "--publish"
@@ -108,7 +110,7 @@ class AfterRun:
         check_access(repo_id, self.token, flag=self.flag)
 
     def publish(self, folder: str) -> str:
-        """Publish the run of a folder and return where it is."""
+        """Publish the run in a folder and return its address."""
         from zskd.publish import plan, publish
 
         _quiet_bars()
@@ -120,7 +122,7 @@ class AfterRun:
 
 
 def after_run(arguments: argparse.Namespace) -> AfterRun | None:
-    """What `zskd distill` is to do after the run, by its flags."""
+    """What `zskd distill` has to do after the run, according to its flags; None for nothing."""
     if arguments.publish is None:
         if arguments.public:
             raise InputError("--public: expected --publish USER/NAME with it, found none")

@@ -1,4 +1,4 @@
-"""`zskd report`: a run as one HTML file, or several side by side."""
+"""`zskd report`: write a run, or several side by side, as one HTML file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EPILOG = """examples:
   zskd report runs/sst2-0 runs/sst2-1 runs/qnli-0 --output comparison.html
       a comparison; runs that differ only in the seed share a line
 
-The file needs no network, no script and no other file."""
+The file contains no script and needs neither network nor other files."""
 
 
 def add_parser(verbs: Any) -> None:

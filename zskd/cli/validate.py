@@ -1,4 +1,4 @@
-"""`zskd validate`: find everything wrong with a run before it starts."""
+"""`zskd validate`: check the options of a run without starting it."""
 
 from __future__ import annotations
 

@@ -216,13 +216,18 @@ class Method:
     def load_state(self, state: dict[str, Any]) -> None:
         """Take over what `state` gave."""
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path, *, main: bool = True) -> None:
         """Write `state` into a folder of a checkpoint; a method with large parts of its own may write otherwise.
+
+        Called in every process, so that a method can gather what each knows.
+
+        Args:
+            main: whether this process is the one that writes.
 
         Raises:
             TypeError: the state holds what a resumed run could not read.
         """
-        if type(self).state is not Method.state:
+        if main and type(self).state is not Method.state:
             state = self.state()
             _check_plain(state, f"{self.name}: state()")
             folder.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,6 @@
-"""Distillation losses as pure functions of logits, computed in float32.
+"""KL divergence and entropy as pure functions of logits, computed in float32.
 
-Source: Hinton et al. (2015) for the tempered divergence; the scaling by T squared keeps the size of the
-gradient in the student's logits comparable over temperatures.
+Source: Hinton et al. (2015) for the tempered divergence.
 """
 
 from __future__ import annotations

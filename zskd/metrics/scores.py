@@ -36,7 +36,7 @@ def confusion(expected: np.ndarray, found: np.ndarray, num_labels: int) -> list[
 
 
 def reliability(logits: np.ndarray, expected: np.ndarray) -> dict[str, Any]:
-    """How confidence and accuracy go together.
+    """How well confidence matches accuracy.
 
     Args:
         logits: ``(rows, num_labels)``.
@@ -78,7 +78,7 @@ def compare(logits: np.ndarray, expected: np.ndarray) -> dict[str, Any]:
 
 @cache
 def _metric(config_name: str) -> Any:
-    # `evaluate` asks the Hub for usage counts and updates unless told not to.
+    # By default, `evaluate` asks the Hub for usage counts and updates.
     os.environ.setdefault("HF_UPDATE_DOWNLOAD_COUNTS", "0")
     import evaluate
 
@@ -87,7 +87,7 @@ def _metric(config_name: str) -> Any:
 
 
 def above_chance(score: float, majority: float, reference: float = 1.0) -> float | None:
-    """(score - majority) / (reference - majority); None where the reference is not above the majority."""
+    """(score - majority) / (reference - majority); None if the reference is not above the majority."""
     return (score - majority) / (reference - majority) if reference > majority else None
 
 
@@ -95,8 +95,8 @@ def score_predictions(task: Task, predictions: np.ndarray, labels: list[int]) ->
     """Metrics of class predictions ``(rows,)`` against gold labels.
 
     Returns:
-        ``rows``, ``accuracy``, ``f1`` where GLUE has it, ``majority`` (accuracy of always answering the most
-        frequent class) and ``above_chance`` ((accuracy - majority) / (1 - majority)).
+        ``rows``, ``accuracy``, ``f1`` if GLUE reports it, ``majority`` (accuracy of always answering the most frequent
+        class) and ``above_chance`` ((accuracy - majority) / (1 - majority)).
     """
     scores = _metric("_".join(task.metrics)).compute(predictions=predictions.tolist(), references=labels)
     majority = max(Counter(labels).values()) / len(labels)
@@ -109,14 +109,14 @@ def score_predictions(task: Task, predictions: np.ndarray, labels: list[int]) ->
 
 
 def agreement(teacher_logits: np.ndarray, student_logits: np.ndarray) -> dict[str, float | None]:
-    """Share of texts on which both models' largest logits name the same class.
+    """Share of texts on which both models predict the same class.
 
     Args:
         teacher_logits: ``(rows, num_labels)``, in the task's class order.
         student_logits: the same shape and order.
 
     Returns:
-        ``raw``; ``majority``, what always answering the teacher's most frequent class reaches; and
+        ``raw``; ``majority``, the agreement of always answering the teacher's most frequent class; and
         ``above_chance``.
     """
     teacher, student = teacher_logits.argmax(axis=1), student_logits.argmax(axis=1)

@@ -1,1 +1,1 @@
-"""Foundations without a task: files, Arrow, progress bars, processes, precision."""
+"""Foundations: files, Arrow, progress bars, processes, precision, random streams, the machine."""

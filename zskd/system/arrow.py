@@ -1,4 +1,4 @@
-"""Arrow files: written as a stream, read memory-mapped, so that memory does not grow with their length."""
+"""Arrow files, written as a stream and read memory-mapped, so that memory use does not grow with their length."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def write_arrow(path: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema
 
 
 def is_sound(path: Path, rows: int | None = None) -> bool:
-    """Whether a file is there, opens, and has that many rows (None: any number)."""
+    """Whether a file exists, opens, and has the given number of rows (None for any)."""
     if not path.is_file():
         return False
     try:

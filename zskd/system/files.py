@@ -1,4 +1,4 @@
-"""Writing files so that a finished artefact is never lost and an unfinished one never seen."""
+"""Writing files so that a finished file is never lost and an unfinished one is never visible."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def sha256_file(path: str | Path) -> str:
 def replacing(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; on success rename it to `path`, on failure remove it.
 
-    Works for a file and for a folder (the caller creates either at the temporary path). Two processes that
-    write the same target both end with a whole artefact.
+    It works for files and folders; the caller creates either at the temporary path. If two processes write the same
+    target, the result is one of the two, complete.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -30,7 +30,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     try:
         yield target
         if target.is_dir() and path.is_dir():
-            # A folder cannot be replaced in one step: move the old one aside first.
+            # A folder cannot be replaced in one step, so the old one is moved aside first.
             path.rename(holder / "old")
         target.replace(path)
     finally:

@@ -1,4 +1,4 @@
-"""In which precision models compute: which one a device gets, how PyTorch is told, and whether it sufficed."""
+"""The precision in which models compute: choosing one for a device, autocast, and checking the results."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import torch
 from zskd.errors import InputError
 from zskd.system.machine import cpu_flags
 
-# Precisions of 16 bits; weights stay float32 and the operations that gain from it are cast.
+# 16-bit precisions. Weights stay float32; autocast casts the operations that gain from it.
 HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def pick_precision(precision: str, device: torch.device) -> str:
-    """What ``auto`` means on a device; any other precision is itself.
+    """Resolve ``auto`` for a device; any other precision is returned as it is.
 
-    ``bf16`` where the device computes in bfloat16 natively; else ``fp16`` on a GPU and ``fp32`` on a CPU. Decided by
-    capability and never by a timing, so that the same machine always answers the same.
+    ``auto`` is ``bf16`` if the device computes in bfloat16 natively, else ``fp16`` on a GPU and ``fp32`` on a CPU. The
+    choice depends on capability and never on timing, so that a machine always gives the same result.
     """
     if precision != "auto":
         return precision
@@ -26,26 +26,26 @@ def pick_precision(precision: str, device: torch.device) -> str:
 
 
 def gradient_precision(precision: str) -> str:
-    """The precision of frozen networks that a gradient goes through, where their answers have `precision`.
+    """The precision for a gradient through frozen networks that otherwise answer in `precision`.
 
-    Small gradients vanish in float16 unless the loss is scaled up, so that float32 takes its place.
+    Small gradients vanish in float16 unless the loss is scaled up, so ``fp16`` becomes ``fp32``.
     """
     return "bf16" if precision == "bf16" else "fp32"
 
 
 def autocast(device_type: str, precision: str) -> torch.autocast:
-    """Context in which models compute at a precision; everything but those of `HALVES` is float32, without autocast."""
+    """Autocast context for a precision of `HALVES`; any other precision computes in float32, without autocast."""
     return torch.autocast(device_type, HALVES.get(precision), enabled=precision in HALVES)
 
 
 def check_finite(answers: np.ndarray, name: str, precision: str) -> None:
-    """See that a model's answers ``(rows, ...)`` are numbers, before anything is made of them.
+    """Check that a model's answers ``(rows, ...)`` are finite.
 
     Args:
-        name: of the model.
+        name: the model's name, for the message.
 
     Raises:
-        InputError: some are NaN or infinite. In float16 that happens to a sound model, too.
+        InputError: some are NaN or infinite. In float16, that can happen to a sound model too.
     """
     wrong = int((~np.isfinite(answers)).reshape(len(answers), -1).any(axis=1).sum()) if len(answers) else 0
     if wrong:

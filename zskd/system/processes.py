@@ -1,4 +1,4 @@
-"""Several processes on one machine or many: that all of them are there, and what one of them does for all.
+"""Several processes on one or more machines: joining them, and work that one process does for all.
 
 The processes are those of accelerate: started by `zskd.cli.launch`, by ``accelerate launch`` or by ``torchrun``.
 """
@@ -22,13 +22,13 @@ from zskd.system.files import write_text
 
 Result = TypeVar("Result")
 
-# A process that waits while another reads a large corpus must not give up; that one died is noticed by the launcher.
+# Long enough to wait while another process reads a large corpus. The launcher notices if a process dies.
 TIMEOUT = timedelta(days=2)
 _UNSUPPORTED = {"ACCELERATE_USE_FSDP": "FSDP", "ACCELERATE_USE_DEEPSPEED": "DeepSpeed"}
 
 
 class Elsewhere(ZskdError):
-    """The process that did something for all failed and has said why."""
+    """The main process failed at work for all processes, and has reported why."""
 
     problems: tuple[str, ...] = ()
 
@@ -38,13 +38,13 @@ class Elsewhere(ZskdError):
 
 
 def join(asked: int | None) -> PartialState:
-    """Meet the other processes, if there are any.
+    """Join the other processes, if there are any.
 
     Args:
-        asked: how many there have to be; None for as many as there are.
+        asked: the expected number of processes; None to accept any.
 
     Raises:
-        InputError: there are not as many as asked for, or they were started for FSDP or DeepSpeed.
+        InputError: the number differs, or the processes were started for FSDP or DeepSpeed.
     """
     for variable, name in _UNSUPPORTED.items():
         if os.environ.get(variable, "false").lower() == "true":
@@ -63,12 +63,12 @@ def join(asked: int | None) -> PartialState:
 
 
 def gather(value: Result) -> list[Result]:
-    """The value of every process, in their order."""
+    """The values of all processes, in their order."""
     return list(gather_object([value])) if PartialState().num_processes > 1 else [value]
 
 
 def on_main(function: Callable[[], Result]) -> Result:
-    """What a function returns in the main process, in every process; it runs in that one alone.
+    """Run a function in the main process only, and return its result in all processes.
 
     Raises:
         ZskdError: the function's own in the main process, `Elsewhere` in the others.
@@ -92,7 +92,7 @@ def on_main(function: Callable[[], Result]) -> Result:
 
 
 def main_first(function: Callable[[], Result]) -> Result:
-    """What a function returns; the others run it when the main process has, and find its files in the cache.
+    """Run a function in the main process first, then in the others, which find its files in the cache.
 
     Raises:
         ZskdError: the function's own in the main process, `Elsewhere` in the others.
@@ -103,10 +103,10 @@ def main_first(function: Callable[[], Result]) -> Result:
 
 
 def check_shared(folder: Path, flag: str) -> None:
-    """Find out whether all processes see one folder, which those of several nodes may not.
+    """Check that all processes see the same folder, which may not hold on several nodes.
 
     Raises:
-        InputError: in the processes that do not.
+        InputError: in all processes if some of them see another folder.
     """
     if PartialState().num_processes == 1:
         return

@@ -9,10 +9,10 @@ from tqdm.auto import tqdm
 
 
 def hidden() -> bool:
-    """True where no bar shall appear: standard error is no terminal, or zskd's log says warnings only."""
+    """True if no bar should appear: standard error is not a terminal, or zskd logs warnings only."""
     return not sys.stderr.isatty() or logging.getLogger("zskd").level > logging.INFO
 
 
 def bar(description: str, total: int | None, unit: str) -> tqdm:
-    """A bar with the expected end, where `total` says how much there is; it goes away when it is full."""
+    """A progress bar that disappears when it is full; it shows the remaining time if `total` is given."""
     return tqdm(total=total, desc=description, unit=unit, disable=hidden(), leave=False)

@@ -1,8 +1,7 @@
-"""Every random stream of zskd has a name here, so that no two modules draw the same numbers by accident.
+"""The names of all random streams, so that no two modules draw the same numbers by accident.
 
-A stream's generator is made of the stream's number and of words that say whose numbers they are: the run's seed, an
-optimizer step, a row's place in the whole batch. So what is random is a function of these alone, whatever was drawn
-before and however a batch is split.
+A generator is seeded with the number of its stream and with words such as the run's seed, an optimizer step and a row's
+place in the whole batch. Random numbers depend on these only, not on what was drawn before or how a batch is split.
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ import numpy as np
 
 
 class Stream(IntEnum):
-    """First word of a generator's seed."""
+    """The number of a stream, which is the first word of a generator's seed."""
 
     SHAPING = 1  # spans, perturbed words and pairs
     WRITER = 4  # which places a generator rewrites, and its noise
     REPLAY = 5  # which written row is shown again
     SOURCES = 6  # which row is rewritten
-    TURNS = 6  # the order in which rows are rewritten for a Trainer that knows nothing of it
+    TURNS = 6  # the order in which `AdversarialBatches` rewrites rows
     METHOD = 7  # what a method draws for a row of a batch
     MODULES = 8  # the weights that a method's own modules start from
 
@@ -29,7 +28,7 @@ def generator(stream: Stream, *words: int) -> np.random.Generator:
     """The generator of a stream.
 
     Args:
-        words: whose numbers they are, for example the run's seed, the optimizer step and a row's place.
+        words: further words of the seed, for example the run's seed, the optimizer step and a row's place.
 
     Example:
         >>> from zskd.system.seeds import Stream, generator
@@ -40,15 +39,15 @@ def generator(stream: Stream, *words: int) -> np.random.Generator:
 
 
 def row_order(seed: int, epoch: int) -> np.random.Generator:
-    """The generator of the order of rows in an epoch; it is older than the streams and has no number."""
+    """The generator for the order of rows in an epoch. It is older than the streams and has no stream number."""
     return np.random.default_rng([seed, epoch])
 
 
 def repetition(seed: int) -> np.random.Generator:
-    """The generator of which inputs of a rare class are repeated; it has no number either."""
+    """The generator that chooses which inputs of rare classes are repeated. It has no stream number either."""
     return np.random.default_rng(seed)
 
 
 def word(text: str) -> int:
-    """A text as a word of a seed, the same on every machine."""
+    """Turn a text into a word of a seed, the same on every machine."""
     return zlib.crc32(text.encode())

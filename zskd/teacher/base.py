@@ -138,7 +138,7 @@ class Teacher(ABC):
         """Rows ``(num_labels, hidden)`` of the output layer in the task's class order, float32, on the CPU.
 
         Raises:
-            InputError: a callable, which shows no weights; or a model without a linear output layer.
+            InputError: a callable, which has no weights; or a model without a linear output layer.
         """
         return self.require_weights(f"--teacher {self.name}: output layer").output_weights()
 

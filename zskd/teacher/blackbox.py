@@ -108,7 +108,7 @@ class BlackBox(Teacher):
         Raises:
             InputError: always.
         """
-        raise InputError(f"{what}: a callable teacher shows no weights; expected a model, found {self.name}")
+        raise InputError(f"{what}: a callable teacher has no weights; expected a model, found {self.name}")
 
 
 def import_callable(name: str, *, flag: str) -> Ask:

@@ -29,6 +29,7 @@ NAMES = (
     "_run_epoch",
     "_clip_grad_norm",
     "_save_optimizer_and_scheduler",
+    "_save_rng_state",
     "_load_optimizer_and_scheduler",
     "_load_best_model",
 )
@@ -81,9 +82,14 @@ class PrivateTrainer(Trainer):
     # A callback's `on_save` would be too late: by then the checkpoint has been pushed and older ones removed.
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
+        self.seam.save(Path(output_dir), main=self.args.should_save)
         if self.args.should_save:
-            self.seam.save(Path(output_dir))
             write_machine(Path(output_dir))
+
+    # Every process writes its own random state. The trainer's state, which makes a checkpoint whole, comes after all.
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        self.accelerator.wait_for_everyone()
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)

@@ -202,13 +202,18 @@ class Seam:
 
     # Checkpoints and the end
 
-    def save(self, checkpoint: Path) -> None:
-        """Write the state and the modules of all methods into a checkpoint."""
+    def save(self, checkpoint: Path, *, main: bool = True) -> None:
+        """Write the state and the modules of all methods into a checkpoint; called in every process.
+
+        Args:
+            main: whether this process is the one that writes.
+        """
         for method in self.methods:
             folder = checkpoint / (method.folder or method.name)
-            method.save(folder)
-            self.modules.save(method, folder)
-        if self._rows is not None:
+            method.save(folder, main=main)
+            if main:
+                self.modules.save(method, folder)
+        if main and self._rows is not None:
             number, rows = self._rows
             save_file({"number": torch.tensor(number), "rows": torch.from_numpy(rows)}, checkpoint / EPOCH)
 

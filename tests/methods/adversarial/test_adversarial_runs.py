@@ -172,8 +172,8 @@ def test_a_black_box_teacher(config: DistillConfig, teacher_folder: Path, studen
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"teacher": "some_module:ask"}, "--adversary gradient: a callable teacher shows no weights"),
-        ({"teacher": "some_module:ask"}, "--generator build: a callable teacher shows no layers"),
+        ({"teacher": "some_module:ask"}, "--adversary gradient: a callable teacher has no weights"),
+        ({"teacher": "some_module:ask"}, "--generator build: a callable teacher has no layers"),
         ({"fresh_share": 0.7, "replay_share": 0.5}, "at most 1 together"),
         ({"generator_steps": 9}, "--generator-steps 9: expected at most the 5 steps"),
         ({"generator": "./nowhere"}, "--generator ./nowhere: expected a model folder"),

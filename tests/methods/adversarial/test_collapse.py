@@ -32,3 +32,15 @@ def test_collapse_ends_training_and_says_why(entries: list[dict], reason: str | 
         stop.on_log(TrainingArguments("x", use_cpu=True), TrainerState(), control, logs=entry)
     assert control.should_training_stop == (reason is not None)
     assert reason is None or reason in str(stop.reason)
+
+
+def test_a_resumed_run_is_judged_by_what_it_logged_before() -> None:
+    before = [{"adversarial/divergence": 0.1, "step": 5}, {"eval_largest_class": 0.7, "step": 5}]
+    arguments, state = TrainingArguments("x", use_cpu=True), TrainerState(log_history=before)
+    for entry, word in (({"adversarial/divergence": 2.5}, "0.100 to 2.500"), ({"eval_largest_class": 0.99}, "answers")):
+        resumed, fresh = zskd.CollapseStop(), zskd.CollapseStop()
+        resumed.on_train_begin(arguments, state, TrainerControl())
+        fresh.on_train_begin(arguments, TrainerState(), TrainerControl())
+        for stop in (resumed, fresh):
+            stop.on_log(arguments, TrainerState(), TrainerControl(), logs=entry)
+        assert word in str(resumed.reason) and fresh.reason is None

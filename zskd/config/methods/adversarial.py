@@ -98,11 +98,11 @@ def run_problems(config: DistillConfig, *, black_box: bool) -> list[str]:
     found = problems(config)
     if black_box and config.adversary == "gradient":
         found.append(
-            "--adversary gradient: a callable teacher shows no weights to learn through; use --adversary candidates"
+            "--adversary gradient: a callable teacher has no weights to learn through; use --adversary candidates"
         )
     if black_box and config.generator == "build":
         found.append(
-            "--generator build: a callable teacher shows no layers to build one from; name a masked language model "
+            "--generator build: a callable teacher has no layers to build one from; name a masked language model "
             "with the student's vocabulary"
         )
     if config.gold_labels is not None:

@@ -28,6 +28,7 @@ from zskd.methods.method import MICRO, ROWS, Method
 from zskd.methods.step import Step
 from zskd.metrics.divergence import kl_divergence
 from zskd.system.files import write_text
+from zskd.system.processes import gather
 from zskd.system.seeds import Stream
 from zskd.transfer.collator import ID_COLUMNS, TransferCollator, unpadded_rows
 
@@ -292,14 +293,17 @@ class Adversarial(Method):
         """What was done to the rows."""
         return "on rows of which a generator rewrote some where teacher and student disagreed"
 
-    def save(self, folder: Path) -> None:
-        """Write all that a resumed run needs."""
+    def save(self, folder: Path, *, main: bool = True) -> None:
+        """Write all that a resumed run needs; every process has seen other rows of the round that is going on."""
+        rounds = gather(self.rounds.so_far())
+        if not main:
+            return
         folder.mkdir(parents=True, exist_ok=True)
         self.writer.generator.save_pretrained(folder / "generator")
         torch.save(self.optimizer.state_dict(), folder / "optimizer.pt")
         save_file(self.buffer.state(), folder / "replay.safetensors")
         save_file(self.hard.state(), folder / "hard.safetensors")
-        state = {"queries": self._queries, "examples": self.rounds.examples, "round": self.rounds.so_far()}
+        state = {"queries": self._queries, "examples": self.rounds.examples, "round": rounds[0], "rounds": rounds}
         write_text(folder / "state.json", json.dumps(state) + "\n")
 
     def load(self, folder: Path, device: torch.device) -> None:
@@ -311,4 +315,6 @@ class Adversarial(Method):
         self.hard.load(load_file(folder / "hard.safetensors"))
         state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         self._queries = state["queries"]
-        self.rounds.load(state["round"], state["examples"])
+        rounds = state.get("rounds", [state["round"]])  # an older checkpoint has the main process's alone
+        index = self.accelerator.process_index if self.accelerator.process_index < len(rounds) else 0
+        self.rounds.load(rounds[index], state["examples"])

@@ -40,6 +40,13 @@ class CollapseStop(TrainerCallback):
         self._first: float | None = None
         self._spread = False
 
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Read again what a resumed run has logged, so that it is judged by the same first values."""
+        for logs in state.log_history:
+            self._judge(logs)
+
     def on_log(
         self,
         args: TrainingArguments,

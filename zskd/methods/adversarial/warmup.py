@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from datasets import Dataset
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -146,8 +147,10 @@ def warm_up(
     logger.info("generator: %d steps of warm-up, masked-LM loss %s", steps, " ".join(f"{x:.2f}" for x in losses))
     table.requires_grad_(True)
     generator.eval()
-    with replacing(path) as temporary, quiet_transformers():
-        generator.save_pretrained(temporary)
+    # `save_pretrained` writes in the main process alone; another would put an empty folder in its place.
+    if PartialState().is_main_process:
+        with replacing(path) as temporary, quiet_transformers():
+            generator.save_pretrained(temporary)
 
 
 def _start_from_frequencies(generator: PreTrainedModel, rows: Dataset) -> None:
