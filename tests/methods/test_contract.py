@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,14 @@ PARTS = [name for name in SUBJECTS if name not in WHOLE]
 every_method = pytest.mark.parametrize("name", SUBJECTS)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def quick_collection() -> Iterator[None]:
+    """Every training collects garbage first, which takes longer than the training where all libraries are looked at."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 def test_every_method_of_the_table_is_a_subject() -> None:
     assert METHODS.keys() == CODE.keys()
     assert METHODS.keys() <= {subject.spec.name for subject in SUBJECTS.values()}
@@ -66,13 +76,14 @@ def test_a_split_batch_trains_like_the_whole(name: str, tmp_path: Path) -> None:
 
 
 WORKER = """
-import json, sys
+import gc, json, sys
 sys.path[:0] = json.loads(sys.argv[1])
 from pathlib import Path
 import torch
 from zskd.system.processes import join
 join(2)
 from contract import in_both_processes
+gc.freeze()
 found = in_both_processes(Path(sys.argv[2]))
 if torch.distributed.get_rank() == 0:
     Path(sys.argv[2], "found.json").write_text(json.dumps({"world": torch.distributed.get_world_size(), **found}))
@@ -80,31 +91,21 @@ torch.distributed.destroy_process_group()
 """
 
 
-@pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What one pair of processes found, for all methods."""
-    folder = tmp_path_factory.mktemp("both")
-    (folder / "worker.py").write_text(WORKER, encoding="utf-8")
+def test_two_processes_train_like_one_and_resume_and_end_alike(tmp_path: Path) -> None:
+    """One test for all methods, so that there is one pair of processes, on however many workers the tests run."""
+    (tmp_path / "worker.py").write_text(WORKER, encoding="utf-8")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command += [str(folder / "worker.py"), json.dumps(sys.path), str(folder)]
+    command += [str(tmp_path / "worker.py"), json.dumps(sys.path), str(tmp_path)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=500)
     assert done.returncode == 0, done.stderr[-6000:]
-    found: dict[str, Any] = json.loads((folder / "found.json").read_text(encoding="utf-8"))
-    assert found["world"] == 2
-    return found
-
-
-@every_method
-def test_two_processes_train_like_one(name: str, both: dict[str, Any], tmp_path: Path) -> None:
-    subject = SUBJECTS[name]
-    one = trained(made_for(subject, tmp_path))
-    for split in splits(subject):
-        assert_alike(one, Trace(**both[f"{name} {split}"]), subject.of_micro)
-
-
-def test_both_processes_have_one_student_from_a_checkpoint_too(both: dict[str, Any]) -> None:
-    assert both["alike"] and both["resumed"] and both["best"]
+    found: dict[str, Any] = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
+    assert found["world"] == 2 and found["alike"] and found["resumed"] and found["best"]
+    for name, subject in SUBJECTS.items():
+        one = trained(made_for(subject, tmp_path / name))
+        for split in splits(subject):
+            print(f"{name}, two processes, {split}")  # noqa: T201, for a failure
+            assert_alike(one, Trace(**found[f"{name} {split}"]), subject.of_micro)
 
 
 # 2. to 5.
