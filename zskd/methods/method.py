@@ -32,9 +32,10 @@ class Method:
       is a mean over rows is the same however a batch is split. An epoch's last batch may be short: with accumulation
       each of its micro-batches counts alike, a method with groups may see a smaller last one, and several processes
       fill theirs up with rows of the epoch's beginning.
-    - *Processes.* Every process calls every hook, but for `state` and `save`, which only the first calls: what they
-      write has to be the same in all (``step.gather``, ``step.mean``), and nothing in them may wait for the others.
-      Every process loads it. A hook that talks to the other processes does so in each of them.
+    - *Processes.* Every process calls every hook, but for `state`, which only the first one calls and every one loads:
+      what is in it has to be the same in all (``step.gather``, ``step.mean``), and nothing in it may wait for the
+      others. What each process knows alone is gathered in `save`. A hook that talks to the other processes does so in
+      each of them.
     - *Modes.* While training the student and the modules are in training mode when a hook is called, in `epoch` and in
       evaluation in evaluation mode; a hook that changes the student's mode need not restore it.
     - *Gradients.* The student that a hook sees (``step.student``) is not wrapped, so a backward pass of the method's
