@@ -1,6 +1,6 @@
-"""What of a machine decides the bits of a result: the instructions of its CPU, and how many threads share the work.
+"""The kind of a machine, which decides the last bits of a result: the instructions of its CPU, and its threads.
 
-A run is the same bit for bit on one kind of machine; on another its sums are rounded in another order.
+Runs are equal bit for bit on one kind of machine. On another kind, sums are rounded in another order.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _FLAGS = {"avx512_bf16": "_is_avx512_bf16_supported", "amx": "_is_amx_tile_suppo
 
 
 def cpu_flags() -> dict[str, bool]:
-    """Whether the CPU computes in bfloat16 with AVX-512 and with AMX; False where this PyTorch cannot tell."""
+    """Whether the CPU computes in bfloat16 with AVX-512 and with AMX; False if this PyTorch cannot tell."""
     return {name: bool(getattr(torch.cpu, check, bool)()) for name, check in _FLAGS.items()}
 
 
@@ -42,12 +42,12 @@ def machine() -> dict[str, Any]:
 
 
 def write_machine(checkpoint: Path) -> None:
-    """Write beside a checkpoint's other files on which kind of machine it was made."""
+    """Record in a checkpoint the kind of machine that made it."""
     write_text(checkpoint / FILE, json.dumps(machine()) + "\n")
 
 
 def warn_of_another_machine(checkpoint: Path) -> None:
-    """Log a warning where `checkpoint` was made on another kind of machine; an older one does not say, and is taken."""
+    """Log a warning if `checkpoint` was made on another kind of machine; checkpoints without a record are accepted."""
     path = checkpoint / FILE
     if not path.is_file():
         return

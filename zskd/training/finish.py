@@ -1,4 +1,4 @@
-"""The student is finished before any other callback sees the end of training."""
+"""`FinishFirst`, the callback that finishes the student before other callbacks see the end of training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class FinishFirst(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """A checkpoint is loaded by now, where there is one."""
+        """Check that methods may train; a checkpoint, if there is one, has been loaded by now."""
         self.seam.start(args, resumed=state.global_step > 0)
 
     def on_train_end(

@@ -1,4 +1,4 @@
-"""The modules that methods train beside the student: made, optimised, clipped and kept in checkpoints."""
+"""The modules that methods train beside the student: made, optimized, clipped and saved in checkpoints."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MODULES = "modules.safetensors"  # of a method's folder in a checkpoint
 
 
 class Modules:
-    """What the methods' `Method.modules` give. All modules are made before the first use of `parameters`.
+    """The modules of all methods (`Method.modules`). All of them are made before the first use of `parameters`.
 
     Attributes:
         of: method's name -> name -> module, on the accelerator's device.
@@ -29,7 +29,7 @@ class Modules:
         self._rates: dict[str, float | None] = {}
 
     def make(self, method: Method) -> None:
-        """Make a method's modules; their random numbers are a function of the run's seed and the method's name."""
+        """Make a method's modules. Their random numbers depend on the run's seed and the method's name only."""
         with torch.random.fork_rng(devices=[]):
             numbers = seeds.generator(seeds.Stream.MODULES, self.seed, seeds.word(method.name))
             torch.manual_seed(int(numbers.integers(2**62)))
@@ -42,11 +42,11 @@ class Modules:
 
     @functools.cached_property
     def parameters(self) -> list[torch.nn.Parameter]:
-        """All weights that are trained."""
+        """All trainable weights."""
         return [weight for name in self.of for weight in self._weights(name)]
 
     def groups(self) -> list[dict[str, Any]]:
-        """A group of an optimizer for each method with weights."""
+        """One parameter group for the optimizer per method with weights."""
         groups = []
         for name, rate in self._rates.items():
             if weights := self._weights(name):
@@ -54,9 +54,9 @@ class Modules:
         return groups
 
     def set_mode(self, training: bool, student: torch.nn.Module | None = None) -> None:
-        """Training or evaluation mode, of the student too where it is given.
+        """Set training or evaluation mode, of the student too if it is given.
 
-        A hook must not depend on what an evaluation or another method has left; Trainer itself sets the mode later.
+        A hook must not depend on the mode that an evaluation or another method has left. Trainer sets the mode later.
         """
         modules = [module for made in self.of.values() for module in made.values()]
         for module in modules if student is None else [student, *modules]:
@@ -66,28 +66,28 @@ class Modules:
     # A step
 
     def forget_gradients(self) -> None:
-        """Before a step: Trainer does so for the student alone."""
+        """Clear gradients before a step; Trainer does so for the student only."""
         for weight in self.parameters:
             weight.grad = None
 
     def average_gradients(self) -> None:
-        """Over processes. A weight without a gradient gets one of zero, in one process too.
+        """Average gradients over processes. A weight without a gradient gets a zero gradient, even in one process.
 
-        An optimizer would pass over it without one, and steps would differ with the number of processes.
+        An optimizer skips weights without a gradient, so steps would otherwise differ with the number of processes.
         """
         for weight in self.parameters:
             held = torch.zeros_like(weight) if weight.grad is None else weight.grad
             weight.grad = self.accelerator.reduce(held, "mean") if self.accelerator.num_processes > 1 else held
 
     def clip(self, max_norm: float) -> None:
-        """Clip the gradients of each method's modules, apart: how large they are says nothing of anything else."""
+        """Clip the gradients of each method's modules apart from all others."""
         for name in self.of:
             torch.nn.utils.clip_grad_norm_(self._weights(name), max_norm)
 
     # Checkpoints
 
     def save(self, method: Method, folder: Path) -> None:
-        """Write a method's modules, where it has any."""
+        """Write a method's modules, if it has any."""
         if modules := self.of[method.name]:
             folder.mkdir(parents=True, exist_ok=True)
             state = {
@@ -98,10 +98,10 @@ class Modules:
             save_file(state, folder / MODULES)
 
     def load(self, method: Method, folder: Path) -> None:
-        """Take over what `save` wrote.
+        """Restore what `save` wrote.
 
         Raises:
-            ValueError: there is nothing, although the method has modules.
+            ValueError: the method has modules, but there is no file.
         """
         if not (modules := self.of[method.name]):
             return

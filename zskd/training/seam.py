@@ -31,8 +31,8 @@ class Seam:
         teacher: the live teacher, for methods that need it; None if there is none.
 
     Raises:
-        ValueError: two methods of one name or folder, or one without a name; a method that wants a teacher without
-            one; a coupling that does not exist, or a batch that is split in a way that a method cannot work with.
+        ValueError: two methods share a name or folder, or one has no name; a method needs a teacher and there is none;
+            a coupling is unknown, or a method cannot work with the way a batch is split.
     """
 
     def __init__(self, methods: Sequence[Method], run: Run, training: Training, teacher: LiveTeacher | None) -> None:

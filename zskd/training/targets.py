@@ -1,4 +1,4 @@
-"""Targets of the objectives: pure functions of logits, and what the levels of a target are (Tang et al. 2020)."""
+"""Targets of the objectives, as pure functions of logits, by the levels of Tang et al. (2020)."""
 
 from __future__ import annotations
 
