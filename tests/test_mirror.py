@@ -48,6 +48,8 @@ COVERED = {
     "teacher/base.py": "teacher/test_classifier.py",
     "training/finish.py": "training/test_seam.py",
     "training/seam_checks.py": "training/test_seam.py",
+    "training/fit.py": "test_resume.py",
+    "training/resume.py": "test_resume.py",
     "transfer/selection.py": "transfer/test_transfer_set.py",
 }
 

@@ -427,6 +427,6 @@ def test_inputs_of_a_rare_class_are_repeated(two_classes: DistillConfig, share: 
 
 
 def test_teacher_that_always_answers_one_class_stops_the_run(two_classes: DistillConfig) -> None:
-    with pytest.raises(InputError, match=r"--max-class-share 0\.5.*relax it or give other text"):
+    with pytest.raises(InputError, match=r"max_class_share 0\.5.*relax it or give other text"):
         distill(two_classes, teacher=leaning(1.1))
     assert not run_path(two_classes).exists()

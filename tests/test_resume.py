@@ -16,7 +16,7 @@ from zskd.config.distillation import DistillConfig
 from zskd.config.resolve import to_dict
 from zskd.pipeline import distill
 from zskd.system.files import sha256_file
-from zskd.training.trainer import last_checkpoint
+from zskd.training.resume import last_checkpoint
 
 # Moment of the SIGKILL -> step to resume at. An epoch has 20 steps; a checkpoint is written every 10.
 KILLS = {

@@ -76,7 +76,7 @@ def test_a_split_batch_trains_like_the_whole(name: str, tmp_path: Path) -> None:
 
 
 WORKER = """
-import gc, json, sys
+import gc, json, os, sys
 sys.path[:0] = json.loads(sys.argv[1])
 from pathlib import Path
 import torch
@@ -87,7 +87,9 @@ gc.freeze()
 found = in_both_processes(Path(sys.argv[2]))
 if torch.distributed.get_rank() == 0:
     Path(sys.argv[2], "found.json").write_text(json.dumps({"world": torch.distributed.get_world_size(), **found}))
+torch.distributed.barrier()
 torch.distributed.destroy_process_group()
+os._exit(0)  # threads that are still at work would abort the process
 """
 
 

@@ -100,7 +100,9 @@ def _leave_the_other_processes() -> None:
     """Close the connection to them: its threads, still running when Python ends, would abort the process."""
     from accelerate import PartialState
 
-    PartialState().destroy_process_group()
+    state = PartialState()
+    state.wait_for_everyone()
+    state.destroy_process_group()
 
 
 def _show(metrics: dict[str, Any], run_folder: Path, *, as_json: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +12,7 @@ import numpy as np
 import torch
 from huggingface_hub import HfApi
 from transformers import EvalPrediction
-from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput
+from transformers.trainer_utils import TrainOutput
 
 from zskd.hub.upload import CARD
 from zskd.methods.context import Run, Training
@@ -275,28 +273,3 @@ def _agreement(prediction: EvalPrediction) -> dict[str, float]:
     same = prediction.predictions.argmax(axis=-1) == prediction.label_ids.argmax(axis=-1)
     shares = np.bincount(prediction.predictions.argmax(axis=-1)) / len(same)
     return {"agreement": float(same.mean()), "largest_class": float(shares.max())}
-
-
-def repoint_best(checkpoint: Path) -> None:
-    """Correct the path of the best checkpoint in a checkpoint's state, since Trainer wrote an absolute path."""
-    path = checkpoint / TRAINER_STATE_NAME
-    state = json.loads(path.read_text(encoding="utf-8"))
-    best = checkpoint.parent / f"{PREFIX_CHECKPOINT_DIR}-{state['best_global_step']}"
-    if state["best_model_checkpoint"] != str(best) and best.is_dir():
-        state["best_model_checkpoint"] = str(best)
-        write_text(path, json.dumps(state, indent=2, sort_keys=True) + "\n")
-
-
-def last_checkpoint(folder: Path) -> Path | None:
-    """The newest complete checkpoint in `folder`.
-
-    Trainer writes ``trainer_state.json`` last, so an incomplete checkpoint has none, or one that does not parse.
-    """
-    found = []
-    for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
-        try:
-            state = json.loads((path / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):
-            continue
-        found.append((int(state["global_step"]), path))
-    return max(found)[1] if found else None

@@ -173,7 +173,7 @@ def test_so_it_does_with_any_seed_where_rounding_decides_nothing(tmp_path: Path,
 
 
 WORKER = """
-import json, sys
+import json, os, sys
 import torch
 sys.path[:0] = json.loads(sys.argv[1])
 from pathlib import Path
@@ -186,7 +186,9 @@ if made.args.process_index == 0:
     curves = [curve(made, "loss", "grad_norm").tolist(), curve(made, "adversarial/generator_gradient",
         "adversarial/teacher_queries", "adversarial/divergence_after_step").tolist()]
     Path(sys.argv[2], "found.json").write_text(json.dumps([world, ids, curves]))
+torch.distributed.barrier()
 torch.distributed.destroy_process_group()
+os._exit(0)  # threads that are still at work would abort the process
 """
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from zskd.config.distillation import DistillConfig, optimizer_steps
-from zskd.training.fit import BUILT_LEARNING_RATE, PRETRAINED_LEARNING_RATE, learning_rate, training_arguments
+from zskd.training.run_arguments import BUILT_LEARNING_RATE, PRETRAINED_LEARNING_RATE, learning_rate, training_arguments
 
 
 @pytest.mark.parametrize(
