@@ -40,3 +40,12 @@ def test_a_wrong_line_is_named(teacher: Classifier, tmp_path: Path) -> None:
     path.write_text("sentence\tlabel\na fine film\t1\na dull film\tmaybe\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"gold\.tsv.*3"):
         label_gold(SST2, str(path), teacher, tmp_path, POOL, **OPTIONS)
+
+
+def test_columns_that_labelled_rows_lack_are_not_dropped(teacher: Classifier, tmp_path: Path) -> None:
+    path = tmp_path / "gold.tsv"
+    path.write_text("sentence\tlabel\na fine film\t1\na dull film\t0\n", encoding="utf-8")
+    gold = label_gold(SST2, str(path), teacher, tmp_path, POOL, **OPTIONS).dataset
+    transfer = label_texts(POOL, teacher, tmp_path, description="test", **OPTIONS).dataset
+    with pytest.raises(InputError, match="--gold-labels: labelled rows have no weight, which a method adds"):
+        with_gold(transfer.add_column("weight", [1.0, 2.0, 3.0]), gold)

@@ -16,9 +16,9 @@ from zskd.config.distillation import DistillConfig
 from zskd.methods.method import Method
 from zskd.models.quiet import keep_stdout_clean, quiet_transformers
 from zskd.teacher.base import Teacher
+from zskd.training.arguments import training_arguments
 from zskd.training.log import EvaluationLog
 from zskd.training.resume import last_checkpoint, repoint_best
-from zskd.training.run_arguments import training_arguments
 from zskd.training.trainer import ZeroShotTrainer
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from datasets import Dataset, Features, Value, concatenate_datasets
 
+from zskd.errors import InputError
 from zskd.tasks.labelled import read_labelled
 from zskd.tasks.task import Task
 from zskd.teacher.base import Teacher
@@ -46,7 +47,15 @@ def label_gold(
 
 
 def with_gold(transfer: Dataset, gold: Dataset) -> Dataset:
-    """The transfer set followed by the labelled rows; `COLUMN` is `UNKNOWN` for rows of the transfer set."""
+    """The transfer set followed by labelled rows; `COLUMN` is `UNKNOWN` for the others.
+
+    Raises:
+        InputError: the transfer set has columns, added by a method, that labelled rows do not have.
+    """
     unknown = transfer.add_column(COLUMN, [UNKNOWN] * len(transfer))
-    shared = [name for name in unknown.column_names if name in gold.column_names]
-    return concatenate_datasets([unknown.select_columns(shared), gold.select_columns(shared)])
+    if more := [name for name in unknown.column_names if name not in gold.column_names]:
+        raise InputError(
+            f"--gold-labels: labelled rows have no {', '.join(more)}, which a method adds to the transfer set; leave "
+            "out the labels or the method"
+        )
+    return concatenate_datasets([unknown, gold.select_columns(unknown.column_names)])
