@@ -22,7 +22,6 @@ COVERED = {
     "cli/evaluate.py": "cli/test_verbs.py",
     "cli/export.py": "inference/test_export.py",
     "cli/finetune.py": "test_finetune.py",
-    "cli/launch.py": "system/test_processes.py",
     "cli/ls.py": "cli/test_verbs.py",
     "cli/parser.py": "cli/test_help.py",
     "cli/predict.py": "inference/test_predict.py",

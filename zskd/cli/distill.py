@@ -11,7 +11,7 @@ from typing import Any
 
 from zskd.checks import check
 from zskd.cli import publish
-from zskd.cli.launch import is_main, launch, launched, started_by_launcher
+from zskd.cli.launch import end_without_threads, is_main, launch, launched, started_by_launcher
 from zskd.cli.parser import add_method_options, add_quiet, add_run_options, brief_row, build_config, set_up_logging
 from zskd.config.distillation import DistillConfig
 from zskd.config.methods.table import unused_options
@@ -74,7 +74,7 @@ def distill_config(arguments: argparse.Namespace) -> DistillConfig:
 
 def run(arguments: argparse.Namespace) -> int:
     """Distil, then print the closing table, or only the metrics as JSON."""
-    main = is_main()
+    main, several, succeed = is_main(), False, end_without_threads()
     set_up_logging(quiet=arguments.quiet or not main)
     config = distill_config(arguments)
     then = publish.after_run(arguments) if main else None
@@ -88,21 +88,25 @@ def run(arguments: argparse.Namespace) -> int:
         result = Result.read(run_path(config))
     else:
         result = distill(config)
-        _leave_the_other_processes()
+        several = _leave_the_other_processes()
     if main and not launched():
         _show(result.metrics, result.run_dir, as_json=arguments.json)
     if then is not None:
         print(f"published: {then.publish(str(run_path(config)))}", file=sys.stderr if arguments.json else sys.stdout)
+    if several:
+        succeed()
     return 0
 
 
-def _leave_the_other_processes() -> None:
-    """Close the connection to them: its threads, still running when Python ends, would abort the process."""
+def _leave_the_other_processes() -> bool:
+    """Close the connection to them, if there are any; returns whether there were."""
     from accelerate import PartialState
 
     state = PartialState()
+    several = state.num_processes > 1
     state.wait_for_everyone()
     state.destroy_process_group()
+    return several
 
 
 def _show(metrics: dict[str, Any], run_folder: Path, *, as_json: bool) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import signal
 import sys
 import tempfile
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
@@ -34,6 +36,24 @@ def is_main() -> bool:
 def launched() -> bool:
     """True in a process that `launch` started; the process that called `launch` prints the results."""
     return _LAUNCHED in os.environ
+
+
+def end_without_threads() -> Callable[[], None]:
+    """Call this before torch is imported, and the function it returns once the command has succeeded.
+
+    Python then ends the process with exit code 0 after all other exit handlers, which were registered later. torch's
+    threads for the other processes, where they are still running, would abort it (SIGABRT) a moment later.
+    """
+    succeeded: list[bool] = []
+
+    def end() -> None:
+        if succeeded:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)
+
+    atexit.register(end)
+    return lambda: succeeded.append(True)
 
 
 def launch(config: DistillConfig, processes: int, *, quiet: bool = False) -> int:
