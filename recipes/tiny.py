@@ -1,6 +1,7 @@
 """Text, teachers and a student that are made in seconds, of transformers and tokenizers alone.
 
-Nothing here imports zskd, so that runs of any two of its versions can start from the same files.
+The tests use them too. Nothing here imports zskd, so that runs of any two of its versions can start from the same
+files.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ LEARNING_RATE, STEPS = 6e-3, 40  # with which a teacher passes its gate by far
 LONGEST = 64  # tokens that a teacher is fitted on
 
 
-def prose(lines: int, seed: int) -> list[str]:
+def prose(lines: int, seed: int = 0) -> list[str]:
     """Distinct sentences about places, the same for a seed."""
     rng = random.Random(seed)
     made: dict[str, None] = {}
@@ -63,9 +64,9 @@ def word_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=128, **_SPECIAL)
 
 
-def random_bert(vocabulary: int, labels: tuple[str, ...], hidden: int) -> BertForSequenceClassification:
+def random_bert(vocabulary: int, labels: tuple[str, ...], hidden: int, seed: int) -> BertForSequenceClassification:
     """A random BERT classifier of two layers, with BERT's dropout."""
-    torch.manual_seed(hidden)
+    torch.manual_seed(seed)
     return BertForSequenceClassification(
         BertConfig(
             vocab_size=vocabulary,
@@ -97,8 +98,8 @@ def make_teacher(
     shaped = [prose(len(rows) // 2, seed=10 + side) for side in range(len(columns))]
     texts = [[row[name] for row in rows] + more for name, more in zip(columns, shaped, strict=True)]
     truth = torch.tensor([int(row[label_column]) for row in rows] + [about(sentence) for sentence in shaped[-1]])
-    tokenizer = word_tokenizer([*(text for column in texts for text in column), *prose(600, seed=0)])
-    model = random_bert(len(tokenizer), labels, hidden=32)
+    tokenizer = word_tokenizer([*(text for column in texts for text in column), *prose(600)])
+    model = random_bert(len(tokenizer), labels, hidden=32, seed=32)
     batch = tokenizer(*texts, padding=True, truncation=True, max_length=LONGEST, return_tensors="pt")
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
     for _ in range(STEPS):
@@ -111,7 +112,7 @@ def make_teacher(
 def make_student(folder: Path, teacher: Path, labels: tuple[str, str]) -> None:
     """A smaller random BERT with a teacher's vocabulary and, unlike a built student, with dropout."""
     tokenizer = PreTrainedTokenizerFast.from_pretrained(teacher)
-    save(folder, random_bert(len(tokenizer), labels, hidden=16), tokenizer)
+    save(folder, random_bert(len(tokenizer), labels, hidden=16, seed=16), tokenizer)
 
 
 def save(folder: Path, model: BertForSequenceClassification, tokenizer: PreTrainedTokenizerFast) -> None:

@@ -23,9 +23,9 @@ import pytest
 import torch
 from hub_server import HubServer, serving
 from labelled_rows import ANSWERS, TOPICS, prose, rows_for, task_file, write_rows
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+from transformers import BertForSequenceClassification, PreTrainedTokenizerFast
 
+from recipes.tiny import random_bert, word_tokenizer
 from zskd.cli import main
 from zskd.config.distillation import DistillConfig
 from zskd.config.limits import flag
@@ -33,52 +33,12 @@ from zskd.tasks.labelled import Labelled, read_labelled
 from zskd.tasks.task import TASKS, Task, find_task
 from zskd.teacher.classifier import Classifier, load_classifier
 
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-
-
-def word_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
-    """A WordPiece tokenizer that knows every word of `texts`, and letters for the others."""
-    words = sorted({word for text in texts for word in _split(text)})
-    letters = [chr(c) for c in range(ord("a"), ord("z") + 1)]
-    entries = dict.fromkeys([*SPECIAL, *letters, *(f"##{c}" for c in letters), *words])
-    tokenizer = Tokenizer(models.WordPiece({t: i for i, t in enumerate(entries)}, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
-    )
-    names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, model_max_length=128, **dict(zip(names, SPECIAL, strict=True))
-    )
-
-
-def _split(text: str) -> list[str]:
-    pre = pre_tokenizers.BertPreTokenizer()
-    return [word for word, _ in pre.pre_tokenize_str(normalizers.BertNormalizer(lowercase=True).normalize_str(text))]
-
 
 def tiny_bert(
     vocab_size: int, labels: tuple[str, ...], hidden: int = 32, seed: int = 0
 ) -> BertForSequenceClassification:
-    """A random BERT classifier of two layers."""
-    torch.manual_seed(seed)
-    names = dict(enumerate(labels))
-    return BertForSequenceClassification(
-        BertConfig(
-            vocab_size=vocab_size,
-            hidden_size=hidden,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            intermediate_size=2 * hidden,
-            max_position_embeddings=128,
-            num_labels=len(labels),
-            id2label=names,
-            label2id={name: i for i, name in names.items()},
-        )
-    ).eval()
+    """A random BERT classifier of two layers, in evaluation mode."""
+    return random_bert(vocab_size, labels, hidden, seed).eval()
 
 
 def save_model(folder: Path, model: torch.nn.Module, tokenizer: PreTrainedTokenizerFast) -> Path:

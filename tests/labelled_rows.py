@@ -2,33 +2,14 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from recipes.tiny import prose
 from zskd.tasks.labelled import Labelled
 from zskd.tasks.task import Task
-
-_SUBJECTS = ("river", "mountain", "village", "engine", "painter", "library", "harbour", "bridge", "museum", "railway")
-_VERBS = ("crosses", "follows", "serves", "reaches", "borders", "supports", "joins", "replaces", "divides", "overlooks")
-_PLACES = ("valley", "coast", "station", "market", "forest", "castle", "church", "province", "county", "school")
-_EXTRAS = ("old", "northern", "small", "narrow", "famous", "stone", "wooden", "modern", "quiet", "eastern", "royal")
-
-
-def prose(lines: int, seed: int = 0) -> list[str]:
-    """Distinct out-of-domain sentences."""
-    rng = random.Random(seed)
-    made: dict[str, None] = {}
-    while len(made) < lines:
-        a, b, c = rng.sample(_EXTRAS, 3)
-        made[
-            f"The {a} {rng.choice(_SUBJECTS)} {rng.choice(_VERBS)} the {b} {rng.choice(_PLACES)} "
-            f"near the {c} {rng.choice(_PLACES)} in {rng.randint(1200, 1999)}."
-        ] = None
-    return list(made)
-
 
 # Tasks of one's own. What a headline of the first is about is told by its subject, which out-of-domain prose has too.
 TOPIC_WORDS = {
