@@ -140,11 +140,33 @@ def share_behind(run: Path, processes: int) -> float:
 
 
 def kill(process: subprocess.Popen[str]) -> None:
-    """SIGKILL to a process and all that it started; torch's launcher gives each worker a session of its own."""
-    for number in (*descendants(process.pid), process.pid) if process.poll() is None else ():
+    """SIGKILL to a process and all that it started, and the wait until they have ended.
+
+    torch's launcher gives each worker a session of its own, so no group of processes covers them.
+
+    Raises:
+        RunFailed: one of them still runs after a minute.
+    """
+    numbers = [*descendants(process.pid), process.pid] if process.poll() is None else []
+    for number in numbers:
         with contextlib.suppress(ProcessLookupError):
             os.kill(number, signal.SIGKILL)
     process.communicate()
+    # A signal is delivered when the kernel next runs the process, which takes a while where all cores are busy.
+    until = time.monotonic() + 60
+    while running := [number for number in numbers if not ended(number)]:
+        if time.monotonic() > until:
+            raise RunFailed(f"expected processes {running} to end on SIGKILL, found them running after 60 s")
+        time.sleep(PAUSE)
+
+
+def ended(process: int) -> bool:
+    """True where no process has this number, or only its exit status is left (`proc_pid_stat(5)`: Z, X)."""
+    try:
+        status = Path(f"/proc/{process}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return status.rpartition(")")[2].split()[0] in "ZX"
 
 
 def descendants(process: int) -> list[int]:
