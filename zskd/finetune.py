@@ -38,7 +38,7 @@ from zskd.hub.glue_rows import hub_rows
 from zskd.models.adapters import new_adapter, save_adapter, start_from
 from zskd.models.encoding import encode_texts
 from zskd.models.labels import record_texts
-from zskd.models.loading import backbone_origin, load_tokenizer, load_weights
+from zskd.models.loading import backbone_origin, load_head, load_tokenizer
 from zskd.system.files import replacing, write_text
 from zskd.system.precision import pick_precision
 from zskd.tasks.defaults import input_length, with_task_defaults
@@ -198,11 +198,11 @@ def finetune(config: FinetuneConfig) -> Finetuned:
     origin = backbone_origin(config.base, cache, flag="--base")
     names = dict(enumerate(task.labels))
     head = {"num_labels": task.num_labels, "id2label": names, "label2id": {v: k for k, v in names.items()}}
-    model = load_weights(origin, flag="--base", new_head=head)
+    model, new = load_head(origin, flag="--base", new_head=head)
     record_texts(model.config, task)
     tokenizer = load_tokenizer(origin, flag="--base")
     if not config.full:
-        model = new_adapter(model, config.rank)
+        model = new_adapter(model, config.rank, new)
         if config.adapter:
             start_from(model, Path(config.adapter).expanduser())
     steps = max(1, round(config.epochs * len(train.labels) / config.batch_size))

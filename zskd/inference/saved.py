@@ -106,7 +106,7 @@ def load_saved(
         reason = f"--task {task_name}"
         return Saved(classifier, task.labels, len(task.text_columns), reason, max_length or task.max_length, task)
     model, tokenizer, commit = load_plain(name, cache, None, flag=flag)
-    labels = tuple(label_names({"id2label": model.config.id2label}))
+    labels = tuple(label_names(model.config.to_dict(), f"{flag} {name}"))
     known, length = _run_of(Path(name).expanduser())
     texts, reason = recorded_texts(model.config.to_dict(), f"{flag} {name}"), f"{TEXTS_FIELD} in its config.json"
     if known is not None and (tuple(known.labels) != labels or texts not in (None, len(known.text_columns))):

@@ -7,7 +7,7 @@ from typing import Any
 
 from zskd.errors import InputError
 from zskd.hub.ask import is_local
-from zskd.models.labels import align_labels, label_names, parse_label_map, read_model_config
+from zskd.models.labels import align_labels, check_saved_head, label_names, parse_label_map, read_model_config
 from zskd.models.positions import usable_positions
 from zskd.tasks.task import Task
 
@@ -27,8 +27,11 @@ def check_positions(config: dict[str, Any], shown: str, max_length: int | None) 
 
 def check_local(name: str, flag_name: str, max_length: int | None) -> list[str]:
     """Problems of a local model folder besides its labels."""
+    folder = Path(name).expanduser()
+    if (folder / "adapter_config.json").is_file():
+        return [f"{flag_name} {name}: expected a whole model, found an adapter; merge it into its base and save that"]
     try:
-        config = read_model_config(Path(name).expanduser(), flag=flag_name)
+        config = read_model_config(folder, flag=flag_name)
     except InputError as error:
         return error.problems
     return check_positions(config, f"{flag_name} {name}", max_length)
@@ -46,7 +49,8 @@ def check_classifier(
                 return [f"{shown}: no adapter for {task.name} is packaged; train one with `zskd finetune`"]
         elif name != "default" and is_local(name):
             config = read_model_config(Path(name).expanduser(), flag=flag_name)
-            align_labels(task, label_names(config), mapping, flag=shown)
+            check_saved_head(config, shown)
+            align_labels(task, label_names(config, shown), mapping, flag=shown)
             if max_length is not None:
                 return check_positions(config, shown, max_length)
     except InputError as error:

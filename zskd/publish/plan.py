@@ -11,6 +11,7 @@ import yaml
 from zskd.errors import InputError
 from zskd.hub.model_files import model_files
 from zskd.hub.upload import CARD, Content, check_repo_id
+from zskd.models.labels import check_saved_head, read_model_config
 from zskd.publish.metadata import evaluation_entries
 from zskd.publish.run_card import run_card
 from zskd.runs.read import FinishedRun, read_run
@@ -68,11 +69,13 @@ def plan(path: str | Path, options: Options) -> Plan:
     """Collect the files to publish, without any request to the Hub.
 
     Raises:
-        InputError: the run is not finished, the template does not render, or a file seems to contain a token.
+        InputError: the run is not finished, its student's config.json says that its outputs are not single labels, the
+            template does not render, or a file seems to contain a token.
     """
     check_options(options)
     run = read_run(path, needs=("record.json", "student"))
     files: dict[str, Content] = {file.name: file for file in model_files(run.student)}
+    check_saved_head(read_model_config(run.student, flag="RUN"), f"RUN {run.student}")
     card = run_card(run, options.repo_id, options.licence, options.template)
     files[CARD] = str(card).encode()
     if options.evaluation:

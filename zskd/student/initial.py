@@ -19,7 +19,7 @@ from transformers import (
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.errors import InputError
-from zskd.models.labels import record_texts
+from zskd.models.labels import make_single_label, record_texts
 from zskd.models.loading import count_parameters, find_model, load_tokenizer, load_weights
 from zskd.models.positions import usable_positions
 from zskd.models.vocabulary import check_embeddings, vocabulary_size
@@ -49,7 +49,7 @@ def label_config(task: Task) -> dict[str, Any]:
 def load_student(
     task: Task, name: str, revision: str | None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, str | None]:
-    """Load a student from a folder or the Hub; it gets a new head unless its own has the task's labels.
+    """Load a student from a folder or the Hub; it gets a new head unless its own has the task's labels, in any order.
 
     Returns:
         The model (float32), its tokenizer, and the commit of a Hub model.
@@ -211,4 +211,5 @@ def initial_student(
     else:
         student = InitialStudent(*load_student(task, name, revision))
     record_texts(student.model.config, task)
+    make_single_label(student.model.config)
     return student

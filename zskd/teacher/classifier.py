@@ -17,7 +17,7 @@ from zskd.models.batching import token_budget
 from zskd.models.bulk import Meter, first_states, infer
 from zskd.models.encoding import encode_texts
 from zskd.models.frozen import compiled, with_half_weights, with_short_attention
-from zskd.models.labels import align_labels, label_names, parse_label_map
+from zskd.models.labels import align_labels, check_single_label, label_names, parse_label_map
 from zskd.models.loading import (
     count_parameters,
     find_model,
@@ -99,8 +99,18 @@ class Classifier(Teacher):
         return encode_texts(self.tokenizer, texts, self._longest(max_length))
 
     def own_logits(self, prepared: BatchEncoding, precision: str, meter: Meter | None = None) -> np.ndarray:
-        """See `zskd.models.bulk.infer`; the caller checks for NaN and infinity."""
-        return infer(self.model, self.tokenizer, prepared, precision, meter)
+        """See `zskd.models.bulk.infer`; the caller checks for NaN and infinity.
+
+        Raises:
+            InputError: the model answers with another number of columns than its configuration has classes.
+        """
+        logits = infer(self.model, self.tokenizer, prepared, precision, meter)
+        if logits.shape[1:] != (self.num_labels,):
+            raise InputError(
+                f"{self.name}: expected {self.num_labels} logits for an input, one for each label in its config, found "
+                f"{' x '.join(map(str, logits.shape[1:])) or 'one number'}; correct num_labels and id2label"
+            )
+        return logits
 
     def own_states(self, prepared: BatchEncoding, precision: str, meter: Meter | None = None) -> np.ndarray:
         """See `states`; takes token ids without padding.
@@ -155,7 +165,7 @@ def load_classifier(
         if folder is None:
             raise InputError(f"{shown}: no adapter for {task.name} is packaged; train one with `zskd finetune`")
     model, tokenizer, commit = load_plain(str(folder or name), cache, revision, flag=flag, shown=shown)
-    names = label_names({"id2label": model.config.id2label})
+    names = label_names(model.config.to_dict(), shown)
     if mapping and not label_map and not set(mapping) & set(names):
         mapping = None  # the default teacher already uses the task's label names
     return classifier_from(task, model, tokenizer, name=name, label_map=mapping, revision=commit, shown=shown)
@@ -183,10 +193,12 @@ def classifier_from(
         shown: flag and value to quote in messages; default: `name`.
 
     Raises:
-        InputError: the model's labels are not the task's.
+        InputError: the model's labels are not the task's, or its outputs mean something else than one label of several.
     """
-    names = label_names({"id2label": model.config.id2label})
-    order = range(len(names)) if task is None else align_labels(task, names, label_map, flag=shown or name)
+    config, shown = model.config.to_dict(), shown or name
+    check_single_label(config, shown)
+    names = label_names(config, shown)
+    order = range(len(names)) if task is None else align_labels(task, names, label_map, flag=shown)
     return Classifier(
         name=name,
         model=(model.requires_grad_(False) if frozen else model).eval(),

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 from huggingface_hub import HfApi
-from transformers import EvalPrediction
+from transformers import EvalPrediction, PreTrainedConfig
 from transformers.trainer_utils import TrainOutput
 
 from zskd.hub.upload import CARD
 from zskd.methods.context import Run, Training
 from zskd.methods.method import Method
+from zskd.models.labels import make_single_label
 from zskd.system.files import write_text
 from zskd.teacher.base import Teacher
 from zskd.teacher.live import live_teacher
@@ -85,6 +86,7 @@ class ZeroShotTrainer(PrivateTrainer):
             kwargs["data_collator"] = TransferCollator.of(kwargs.get("processing_class"))
         self.cosines = cosines
         super().__init__(*args, **kwargs)
+        _say_single_label(self.model)
         self.distillation_loss()  # raises now if the objective cannot be computed
         self.seam = self._seam(methods, teacher)
         if self.seam:
@@ -110,6 +112,10 @@ class ZeroShotTrainer(PrivateTrainer):
             learning_rate=self.args.learning_rate,
         )
         return Seam(methods, run, training, live)
+
+    def call_model_init(self, trial: Any = None) -> torch.nn.Module:
+        """As `transformers.Trainer.call_model_init`."""
+        return _say_single_label(super().call_model_init(trial))
 
     def distillation_loss(self) -> Objective:
         """The objective, with its options as they are now."""
@@ -267,6 +273,13 @@ class ZeroShotTrainer(PrivateTrainer):
             revision=revision or self.args.hub_revision,
         )
         return send() if blocking else HfApi().run_as_future(send)
+
+
+def _say_single_label(model: torch.nn.Module) -> torch.nn.Module:
+    """Let the student's configuration say what it is trained for, so that a pipeline applies a softmax."""
+    if isinstance(getattr(model, "config", None), PreTrainedConfig):  # also of an adapter around it
+        make_single_label(model.config)
+    return model
 
 
 def _agreement(prediction: EvalPrediction) -> dict[str, float]:
