@@ -23,7 +23,7 @@ from transformers import PreTrainedModel
 from zskd.errors import InputError
 from zskd.models.backbones import BACKBONES
 from zskd.models.labels import make_single_label
-from zskd.models.weights import SHOWN, UNREADABLE, first_line, listed
+from zskd.models.weights import SHOWN, UNREADABLE, first_line, listed, unwrapped
 
 logger = logging.getLogger(__name__)
 
@@ -139,7 +139,10 @@ def _read(folder: Path, *, flag: str) -> dict[str, torch.Tensor]:
         found: dict[str, torch.Tensor] = load_peft_weights(str(folder), device="cpu")
     except UNREADABLE as error:
         raise InputError(f"{flag} {folder}: the adapter does not load: {first_line(error)}") from error
-    return found
+    names = [unwrapped(name) for name in found]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(f"{flag} {folder}: expected every weight once, found two of {listed(twice)}")
+    return dict(zip(names, found.values(), strict=True))
 
 
 def save_adapter(model: PeftModel, folder: Path, base: str) -> None:

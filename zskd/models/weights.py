@@ -6,7 +6,6 @@ loaded. Here the table is an error, with names and shapes.
 
 from __future__ import annotations
 
-import logging
 import pickle
 import re
 from collections.abc import Iterable
@@ -19,8 +18,6 @@ from transformers import PreTrainedModel
 from zskd.errors import InputError
 from zskd.models.quiet import quiet_transformers
 
-logger = logging.getLogger(__name__)
-
 UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, EOFError, pickle.UnpicklingError, SafetensorError)
 SHOWN = 4  # names in a message
 
@@ -31,14 +28,22 @@ _WRAPPED = re.compile(_WRAPPER)
 _UNWRAP = {f"{_WRAPPER}(?#{i})": "" for i in range(8)}
 
 # Weights of the base model that classifiers do without, and what older versions saved as weights though it is none.
-_SPARE = re.compile(r"(^|\.)(pooler|position_ids|inv_freq|masked_bias|attn\.bias|num_batches_tracked)(\.|$)")
+_SPARE = re.compile(
+    r"(^|\.)(pooler|position_ids|token_type_ids|inv_freq|masked_bias|attn\.bias|num_batches_tracked|_weight)(\.|$)"
+)
 # Heads of pretraining, which a classifier leaves behind, and weights of a loss.
 _PRETRAINING = re.compile(
     r"^(cls|lm_head|lm_loss|lm_predictions|mask_predictions|predictions|sop_classifier|qa_outputs|generator_predictions|"
     r"generator_lm_head|discriminator_predictions|vocab_transform|vocab_layer_norm|vocab_projector|mlm_head|nsp_head|"
     r"decoder|head|final_logits_bias|criterion|\w*loss\w*|class_weights?)(\.|$)"
 )
+# A layer of some base model.
 _LAYER = re.compile(r"\.(layers?|h|blocks?)\.\d+\.")
+
+_KINDS = {
+    "ForSequenceClassification": "a fine-tuned sequence classifier",
+    "ForMaskedLM": "a masked language model",
+}
 
 
 def load_checked(
@@ -105,6 +110,11 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(names[:SHOWN]) + more
 
 
+def unwrapped(name: str) -> str:
+    """A weight's name without what a wrapper has put into it."""
+    return _WRAPPED.sub("", name)
+
+
 def outside_base(model: PreTrainedModel, name: str) -> bool:
     """Whether a weight belongs to the head; a model that is its own base has none."""
     prefix = model.base_model_prefix
@@ -117,7 +127,7 @@ def _may_be_new(model: PreTrainedModel, name: str) -> bool:
 
 def _check_twice(model: PreTrainedModel, info: dict[str, Any], wrapped: list[str], shown: str) -> None:
     """Refuse files that hold a weight under two names, of which one could be an average or an older one."""
-    names = [_WRAPPED.sub("", name) for name in wrapped]
+    names = [unwrapped(name) for name in wrapped]
     found = {name for name, _ in model.named_parameters()} - {*info["missing_keys"]}
     if twice := sorted({name for name in names if name in found or names.count(name) > 1}):
         raise InputError(f"{shown}: expected every weight once, found two of {listed(twice)}; keep one in the files")
@@ -136,7 +146,8 @@ def _misplaced(model: PreTrainedModel, unexpected: Iterable[str], *, strict: boo
     for name in sorted(unexpected):
         if _SPARE.search(name):
             continue
-        own = name.startswith(prefix) or name.partition(".")[0] in inside
+        child = name.removeprefix(prefix).partition(".")[0]
+        own = child in inside or (strict and name.startswith(prefix))
         if own or (not _PRETRAINING.match(name) and (strict or _LAYER.search(name))):
             found.append(name)
     return found
@@ -146,7 +157,8 @@ def _wrong_weights(
     model: PreTrainedModel, shown: str, wrong: list[str], shapes: dict[str, tuple[Any, Any]], new_head: bool
 ) -> str:
     kind = type(model).__name__
-    what = f"a {kind}, of which only the head may be new" if new_head else f"all weights of a {kind}"
+    what = next((words for end, words in _KINDS.items() if kind.endswith(end)), "a model")
+    what += f" ({kind}), of which only the head may be new" if new_head else f" ({kind}) with all its weights"
     found = []
     if other := [f"{name} {shapes[name][0]} instead of {shapes[name][1]}" for name in wrong if name in shapes]:
         found.append(listed(other))
