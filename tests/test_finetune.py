@@ -184,7 +184,7 @@ def test_three_way_adapter_starts_a_two_way_pair_task(config: FinetuneConfig, tm
 
 def test_float16_is_for_training_on_a_gpu(cli, config: FinetuneConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zskd.finetune.pick_device", lambda: torch.device("cpu"))
-    monkeypatch.delattr("zskd.finetune.load_weights")  # it ends before there are any
+    monkeypatch.delattr("zskd.finetune.load_head")  # it ends before there are any
     done = cli("finetune", *as_flags(replace(config, precision="fp16")))
     assert done.code == 2
     (error,) = done.errors

@@ -10,15 +10,18 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import faulty
 import numpy as np
 import pytest
 from conftest import Result, prose, save_model, tiny_bert, word_tokenizer
-from transformers import AutoConfig, AutoModelForSequenceClassification
+from transformers import AutoConfig, AutoModelForSequenceClassification, pipeline
 
 from zskd.inference.predict import answer, read_rows
 from zskd.inference.saved import load_saved, student_folder
+from zskd.pipeline import distill
 from zskd.student.initial import initial_student
 from zskd.tasks.task import TASKS
 from zskd.teacher.blackbox import load_black_box
@@ -243,3 +246,24 @@ def test_answers_appear_while_standard_input_is_open(finished_run: Path) -> None
         process.stdin.write(b"nobody listens\n" * 3)
         process.stdin.close()
         assert process.wait(120) == 0
+
+
+@pytest.mark.parametrize("start", ["build", "sigmoid", "multi_label", "cross_encoder"])
+def test_a_pipeline_and_predict_agree_on_a_student(
+    start: str, cli, tiny_config, teacher_folder: Path, tmp_path: Path
+) -> None:
+    """A student whose start said several labels kept it, and a pipeline gave it a sigmoid."""
+    options = {}
+    if start != "build":
+        options = {"student": str(shutil.copytree(teacher_folder, tmp_path / "start"))}
+        getattr(faulty, start)(tmp_path / "start")
+    distill(replace(tiny_config, epochs=1.0, **options))
+    student = Path(tiny_config.output_dir) / "student"
+    (tmp_path / "texts.txt").write_text("\n".join(prose(12)) + "\n", encoding="utf-8")
+    done = cli("predict", "--model", student, "--input", tmp_path / "texts.txt", "--json")
+    ours = [json.loads(line)["probabilities"] for line in done.out.splitlines()]
+    answers = pipeline("text-classification", model=str(student), top_k=None)(prose(12))
+    assert len(ours) == 12
+    for mine, theirs in zip(ours, answers, strict=True):
+        assert mine == pytest.approx({entry["label"]: entry["score"] for entry in theirs}, abs=2e-6)
+        assert sum(entry["score"] for entry in theirs) == pytest.approx(1.0)

@@ -63,3 +63,18 @@ def test_it_loads_neither_torch_nor_transformers() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_what_a_folder_says_of_its_outputs_is_read_first(tmp_path: Path) -> None:
+    name = save_config(tmp_path, problem_type="multi_label_classification")
+    (problem,) = check_classifier(SST2, name, None, "--teacher")
+    assert problem.startswith(f"--teacher {name}: ") and "problem_type 'multi_label_classification'" in problem
+    assert check_local(name, "--student", None) == [], "it gets one label"
+
+
+def test_an_adapter_is_no_whole_model(tmp_path: Path) -> None:
+    name = save_config(tmp_path)
+    (tmp_path / "adapter_config.json").write_text("{}", encoding="utf-8")
+    assert check_classifier(SST2, name, None, "--teacher") == []
+    (problem,) = check_local(name, "--student", None)
+    assert problem.startswith(f"--student {name}: expected a whole model, found an adapter")

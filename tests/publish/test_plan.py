@@ -189,3 +189,11 @@ def test_distill_finds_what_is_wrong_with_publishing_before_it_starts(cli, tiny_
     ):
         done = cli("distill", *as_flags(tiny_config), *arguments)
         assert done.code == 2 and says in done.errors[0] and not Path(str(tiny_config.output_dir)).exists()
+
+
+def test_a_student_that_says_several_labels_is_not_published(refused, run_copy: Path) -> None:
+    path = run_copy / "student" / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    assert config["problem_type"] == "single_label_classification"
+    path.write_text(json.dumps(config | {"problem_type": "multi_label_classification"}), encoding="utf-8")
+    refused(run_copy, "--repo-id", "me/small", "--dry-run", says="problem_type 'multi_label_classification'")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -250,3 +251,22 @@ def test_the_model_that_is_given_is_clipped_and_not_one_from_before(tmp_path: Pa
         assert made._clip_grad_norm(model) > 0.5
         norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in model.parameters()])
         torch.testing.assert_close(norm, torch.tensor(0.5), rtol=1e-4, atol=0)
+
+
+def test_a_saved_student_says_what_it_was_trained_for(tmp_path: Path) -> None:
+    """Whatever its configuration said before, and also where the trainer makes the model itself."""
+
+    def several() -> torch.nn.Module:
+        model = tiny_bert(100, ("a", "b", "c"))
+        model.config.problem_type = "multi_label_classification"
+        model.config.function_to_apply = "sigmoid"
+        return model
+
+    given = trainer(tmp_path / "given", rows(16), model=several())
+    settings = given.args
+    own = ZeroShotTrainer(model_init=several, args=settings, train_dataset=rows(16), data_collator=COLLATOR)
+    own.train()
+    for name, made in {"given": given, "own": own}.items():
+        made.save_model(str(tmp_path / name))
+        saved = json.loads((tmp_path / name / "config.json").read_text(encoding="utf-8"))
+        assert saved["problem_type"] == "single_label_classification" and "function_to_apply" not in saved

@@ -99,18 +99,8 @@ class Classifier(Teacher):
         return encode_texts(self.tokenizer, texts, self._longest(max_length))
 
     def own_logits(self, prepared: BatchEncoding, precision: str, meter: Meter | None = None) -> np.ndarray:
-        """See `zskd.models.bulk.infer`; the caller checks for NaN and infinity.
-
-        Raises:
-            InputError: the model answers with another number of columns than its configuration has classes.
-        """
-        logits = infer(self.model, self.tokenizer, prepared, precision, meter)
-        if logits.shape[1:] != (self.num_labels,):
-            raise InputError(
-                f"{self.name}: expected {self.num_labels} logits for an input, one for each label in its config, found "
-                f"{' x '.join(map(str, logits.shape[1:])) or 'one number'}; correct num_labels and id2label"
-            )
-        return logits
+        """See `zskd.models.bulk.infer`; the caller checks for NaN and infinity."""
+        return infer(self.model, self.tokenizer, prepared, precision, meter)
 
     def own_states(self, prepared: BatchEncoding, precision: str, meter: Meter | None = None) -> np.ndarray:
         """See `states`; takes token ids without padding.
