@@ -132,9 +132,9 @@ def merge_adapter(model: PreTrainedModel, folder: Path, new: Sequence[str], *, f
 
 def _read(folder: Path, *, flag: str) -> dict[str, torch.Tensor]:
     """The weights of an adapter folder."""
-    names = ("adapter_model.safetensors", "adapter_model.bin")
-    if not any((folder / name).is_file() for name in names):
-        raise InputError(f"{flag} {folder}: expected {' or '.join(names)} in it, found none")
+    files = ("adapter_model.safetensors", "adapter_model.bin")
+    if not any((folder / name).is_file() for name in files):
+        raise InputError(f"{flag} {folder}: expected {' or '.join(files)} in it, found none")
     try:
         found: dict[str, torch.Tensor] = load_peft_weights(str(folder), device="cpu")
     except UNREADABLE as error:

@@ -104,10 +104,10 @@ def _in_batches(
     found = np.empty((len(lengths), width), dtype=np.float32)
     if order:
         answer_rows = torch.cat(answers).cpu().numpy()
-        if answer_rows.shape != found.shape:  # one column would be taken for every column
+        if answer_rows.shape[1:] != (width,):  # one column would be taken for every column
             raise InputError(
-                f"{model.name_or_path or type(model).__name__}: expected answers of shape {found.shape}, as its config "
-                f"says, found {answer_rows.shape}; correct num_labels and id2label, or name another model"
+                f"{model.name_or_path or type(model).__name__}: expected {width} numbers for an input, as its config "
+                f"says, found {answer_rows[0].size}; correct num_labels and id2label, or name another model"
             )
         found[order] = answer_rows
     return found
