@@ -210,6 +210,48 @@ def test_an_adapter_takes_a_pooler_that_its_base_lacks_with_it(folder: Path, glu
     torch.testing.assert_close(again, saved["base_model.model.bert.pooler.dense.weight"])
 
 
+def test_an_adapter_with_a_head_is_no_whole_model_for_the_loader_either(folder: Path) -> None:
+    """Also where whole weights lie beside it, because nobody knows which of the two is meant."""
+    faulty.adapter(folder)
+    for _ in range(2):
+        with pytest.raises(InputError, match=f"--base {folder}: expected a whole model, found an adapter"):
+            load_weights(Origin(str(folder)), flag="--base", new_head=label_config(SST2))
+        shutil.copy(folder / "base" / "model.safetensors", folder)
+
+
+def test_names_of_an_adapter_may_be_wrapped_too(folder: Path, teacher: Classifier, tmp_path: Path) -> None:
+    faulty._adapter(folder, lambda found: {f"_orig_mod.{name}": value + 0.01 for name, value in found.items()})
+    loaded = load_classifier(SST2, str(folder), tmp_path)
+    torch.testing.assert_close(loaded.model.classifier.weight, teacher.model.classifier.weight + 0.01)
+    queries = [model.bert.encoder.layer[1].attention.self.query.weight for model in (loaded.model, teacher.model)]
+    assert (queries[0] - queries[1]).abs().max() > 1e-5
+
+
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [
+        ("{", "expected JSON"),
+        ("{}", "expected base_model_name_or_path"),
+        ('{"base_model_name_or_path": "x", "peft_type": "PREFIX_TUNING"}', "peft_type LORA, found PREFIX_TUNING"),
+    ],
+)
+def test_an_adapter_that_does_not_say_what_it_is_is_refused(
+    content: str, part: str, folder: Path, tmp_path: Path
+) -> None:
+    faulty.adapter(folder)
+    (folder / "adapter_config.json").write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match=str(folder)) as caught:
+        load_classifier(SST2, str(folder), tmp_path)
+    assert part in str(caught.value)
+
+
+def test_an_adapter_without_weights_is_refused(folder: Path, tmp_path: Path) -> None:
+    faulty.adapter(folder)
+    (folder / "adapter_model.safetensors").unlink()
+    with pytest.raises(InputError, match=f"--teacher {folder}: expected adapter_model.safetensors or"):
+        load_classifier(SST2, str(folder), tmp_path)
+
+
 ADAPTERS = {
     faulty.adapter: "",
     faulty.adapter_without_head: "",

@@ -115,7 +115,9 @@ def merge_adapter(model: PreTrainedModel, folder: Path, new: Sequence[str], *, f
             "it with them in modules_to_save"
         )
     try:
-        wrapped = get_peft_model(model, LoraConfig.from_pretrained(str(folder)))
+        config = LoraConfig.from_pretrained(str(folder))
+        config.base_model_name_or_path = model.name_or_path  # peft would warn of another name
+        wrapped = get_peft_model(model, config)
         result = set_peft_model_state_dict(wrapped, saved)
     except UNREADABLE as error:
         lines = [line.strip() for line in str(error).splitlines()][:SHOWN]

@@ -131,9 +131,9 @@ def load_weights(origin: Origin, *, flag: str, new_head: dict[str, Any] | None =
 
 
 def load_head(
-    origin: Origin, *, flag: str, new_head: dict[str, Any] | None = None
+    origin: Origin, *, flag: str, new_head: dict[str, Any] | None = None, level: int = logging.INFO
 ) -> tuple[PreTrainedModel, list[str]]:
-    """`load_weights`, and the names of the weights that are new."""
+    """`load_weights`, and the names of the weights that are new, which the log says at a level."""
     shown = f"{flag} {origin.name}"
     try:
         with quiet_transformers():
@@ -153,8 +153,9 @@ def load_head(
     if new_head is None:
         return model, new
     if changed:
-        logger.info("%s: config.json says %s; it is trained for one label of several", shown, ", ".join(changed))
-    return model, fit_head(model, head_names(content), tuple(new_head["id2label"].values()), new, shown=shown)
+        logger.log(level, "%s: config.json says %s; it is trained for one label of several", shown, ", ".join(changed))
+    labels = tuple(new_head["id2label"].values())
+    return model, fit_head(model, head_names(content), labels, new, shown=shown, level=level)
 
 
 def load_adapted(folder: Path, cache: Path, *, flag: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -175,7 +176,7 @@ def load_adapted(folder: Path, cache: Path, *, flag: str) -> tuple[PreTrainedMod
     names = dict(enumerate(label_names(content, shown)))
     head = {"num_labels": len(names), "id2label": names, "label2id": {v: k for k, v in names.items()}}
     origin = backbone_origin(base_of(folder, flag=flag), cache, flag=flag)
-    model, new = load_head(origin, flag=flag, new_head=head)
+    model, new = load_head(origin, flag=flag, new_head=head, level=logging.DEBUG)  # the adapter brings what is new
     model.config.update({TEXTS_FIELD: content.get(TEXTS_FIELD)})  # the adapter's value, not the backbone's
     merged = merge_adapter(model, folder, new, flag=flag)
     return merged.to(torch.float32).eval(), load_tokenizer(origin, flag=flag)

@@ -28,7 +28,13 @@ def output_layer(model: PreTrainedModel) -> torch.nn.Linear | None:
 
 
 def fit_head(
-    model: PreTrainedModel, names: list[str] | None, labels: Sequence[str], new: list[str], *, shown: str
+    model: PreTrainedModel,
+    names: list[str] | None,
+    labels: Sequence[str],
+    new: list[str],
+    *,
+    shown: str,
+    level: int = logging.INFO,
 ) -> list[str]:
     """Put the classes of a head that was loaded into the order of the labels, by name, or draw its last layer anew.
 
@@ -37,6 +43,7 @@ def fit_head(
         labels: the names that it shall have.
         new: weights that are random already.
         shown: flag and value, for the log.
+        level: at which the log says what was done.
 
     Returns:
         All weights that are new now.
@@ -51,7 +58,7 @@ def fit_head(
     weights = [f"{name}.{part}" for name in own for part, _ in layer.named_parameters()]
     if order is not None and not set(weights) & set(new):
         if order != sorted(order):
-            logger.info("%s: the classes of its head are put into the order %s", shown, ", ".join(labels))
+            logger.log(level, "%s: the classes of its head are put into the order %s", shown, ", ".join(labels))
             with torch.no_grad():
                 for weight in layer.parameters():
                     weight.copy_(weight[order].clone())
@@ -62,9 +69,9 @@ def fit_head(
         new = sorted({*new, *weights})
         if order is None:
             found = "classes without names" if names is None else ", ".join(names)
-            logger.info("%s: its head is for %s, not %s, and starts anew", shown, found, ", ".join(labels))
+            logger.log(level, "%s: its head is for %s, not %s, and starts anew", shown, found, ", ".join(labels))
     if new:
-        logger.info("%s: new weights, drawn at random: %s", shown, ", ".join(new))
+        logger.log(level, "%s: new weights, drawn at random: %s", shown, ", ".join(new))
     return new
 
 

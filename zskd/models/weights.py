@@ -9,6 +9,7 @@ from __future__ import annotations
 import pickle
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -70,6 +71,9 @@ def load_checked(
             model has no place for.
     """
     shown = f"{flag} {origin_name}"
+    adapter = f"{shown}: expected a whole model, found an adapter; merge it into its base and save that"
+    if (Path(origin_name) / "adapter_config.json").is_file():
+        raise InputError(adapter)
     options |= {"dtype": torch.float32, "trust_remote_code": False, "weights_only": True}
     options |= {"ignore_mismatched_sizes": True, "output_loading_info": True}
     try:
@@ -85,7 +89,7 @@ def load_checked(
     except UNREADABLE as error:
         raise InputError(f"{shown}: the model does not load: {first_line(error)}") from error
     if getattr(model, "_hf_peft_config_loaded", False):
-        raise InputError(f"{shown}: expected a whole model, found an adapter; merge it into its base and save that")
+        raise InputError(adapter)
     shapes = {name: (tuple(found), tuple(wanted)) for name, found, wanted in info["mismatched_keys"]}
     new = sorted({*info["missing_keys"], *shapes})
     if wrong := [name for name in new if not (new_head and _may_be_new(model, name))]:
