@@ -108,6 +108,13 @@ def old_names(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
 
 
+def old_names_parallel(folder: Path) -> None:
+    """The same after ``module.``: read."""
+    old_names(folder)
+    weights = torch.load(folder / "pytorch_model.bin", weights_only=True)
+    torch.save({f"module.{name}": value for name, value in weights.items()}, folder / "pytorch_model.bin")
+
+
 # Weights that are missing, of another shape or too many.
 
 
@@ -301,13 +308,31 @@ def adapter_of_another_width(folder: Path) -> None:
     _adapter(folder, lambda found: {k: v[..., :16].clone() if "lora_A" in k else v for k, v in found.items()})
 
 
+def adapter_of_nothing(folder: Path) -> None:
+    """An adapter whose configuration names modules that the base lacks: refused."""
+    adapter(folder)
+    path = folder / "adapter_config.json"
+    content = json.loads(path.read_text(encoding="utf-8")) | {"target_modules": ["q_proj"]}
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
 def adapter_multi_label(folder: Path) -> None:
     """An adapter whose configuration says several labels: refused."""
     adapter(folder)
     _config(folder, problem_type="multi_label_classification")
 
 
-READ = (compiled, parallel, compiled_parallel_bin, sharded_data, compiled_shards, old_names, other_order, adapter)
+READ = (
+    compiled,
+    parallel,
+    compiled_parallel_bin,
+    sharded_data,
+    compiled_shards,
+    old_names,
+    old_names_parallel,
+    other_order,
+    adapter,
+)
 # What is refused as a teacher or model, and a part of the message.
 REFUSED: dict[Callable[[Path], None], str] = {
     saved_twice: "found two of bert.embeddings",
@@ -340,6 +365,7 @@ REFUSED: dict[Callable[[Path], None], str] = {
     adapter_without_half: "found no base_model.model.bert.encoder.layer.1",
     adapter_of_another: "found no base_model.model.bert",
     adapter_of_another_width: "size mismatch",
+    adapter_of_nothing: "the adapter does not fit its base",
     adapter_multi_label: "found problem_type 'multi_label_classification' in its config.json",
 }
 NEEDS_TASK = (unnamed, named_otherwise)  # without a task, a model's own names are as good as any
@@ -347,12 +373,12 @@ NEEDS_TASK = (unnamed, named_otherwise)  # without a task, a model's own names a
 NO_START = (
     saved_twice, without_matrix, without_embeddings, deeper_config, shallower_config, narrower_config, another_base,
     unmerged, adapter, adapter_without_head, adapter_without_half, adapter_of_another, adapter_of_another_width,
-    adapter_multi_label,
+    adapter_of_nothing, adapter_multi_label,
 )  # fmt: skip
 # What training starts from with the head that it was saved with, and with a new one.
 KEEPS_HEAD = (
-    compiled, parallel, compiled_parallel_bin, sharded_data, compiled_shards, old_names, other_order, without_pooler,
-    extra_head_layer, multi_label, regression, sigmoid, cross_encoder,
+    compiled, parallel, compiled_parallel_bin, sharded_data, compiled_shards, old_names, old_names_parallel,
+    other_order, without_pooler, extra_head_layer, multi_label, regression, sigmoid, cross_encoder,
 )  # fmt: skip
 NEW_HEAD = (
     without_head, without_head_bias, three_rows, unnamed, named_otherwise, one_name_twice, numbered_from_one,

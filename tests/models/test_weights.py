@@ -79,7 +79,7 @@ def test_a_whole_model_answers_as_before(build: Build, folder: Path, teacher: Cl
     np.testing.assert_allclose(
         loaded.logits(texts, max_length=64), teacher.logits(texts, max_length=64), atol=1e-5, rtol=0
     )
-    if build is not faulty.old_names:
+    if "old_names" not in build.__name__:  # transformers saves these as they were
         loaded.model.save_pretrained(tmp_path / "again")
         assert set(load_file(tmp_path / "again" / "model.safetensors")) == set(teacher.model.state_dict())
 

@@ -30,7 +30,7 @@ _UNWRAP = {f"{_WRAPPER}(?#{i})": "" for i in range(8)}
 
 # Weights of the base model that classifiers do without, and what older versions saved as weights though it is none.
 _SPARE = re.compile(
-    r"(^|\.)(pooler|position_ids|token_type_ids|inv_freq|masked_bias|attn\.bias|num_batches_tracked|_weight)(\.|$)"
+    r"(^|\.)(pooler|position_ids|token_type_ids|inv_freq|masked_bias|attn\.bias|num_batches_tracked|version|_weight)(\.|$)"
 )
 # Heads of pretraining, which a classifier leaves behind, and weights of a loss.
 _PRETRAINING = re.compile(
@@ -84,7 +84,9 @@ def load_checked(
                 model, info = kind.from_pretrained(origin_name, key_mapping=_UNWRAP, **options)
                 # They would be put in again when the model is saved.
                 model._weight_conversions = [
-                    found for found in model._weight_conversions if not {*found._original_source_patterns} & {*_UNWRAP}
+                    found
+                    for found in getattr(model, "_weight_conversions", None) or ()
+                    if not {*found._original_source_patterns} & {*_UNWRAP}
                 ]
     except UNREADABLE as error:
         raise InputError(f"{shown}: the model does not load: {first_line(error)}") from error
