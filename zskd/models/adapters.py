@@ -92,8 +92,8 @@ def base_of(folder: Path, *, flag: str) -> str:
     base = content.get("base_model_name_or_path") if isinstance(content, dict) else None
     if not isinstance(base, str) or not base:
         raise InputError(f"{flag} {folder}: expected base_model_name_or_path in its adapter_config.json, found none")
-    if content.get("peft_type") != "LORA":
-        raise InputError(f"{flag} {folder}: expected an adapter with peft_type LORA, found {content.get('peft_type')}")
+    if (kind := content.get("peft_type", "LORA")) != "LORA":
+        raise InputError(f"{flag} {folder}: expected an adapter with peft_type LORA, found {kind}")
     return base
 
 
@@ -119,7 +119,7 @@ def merge_adapter(model: PreTrainedModel, folder: Path, new: Sequence[str], *, f
         config.base_model_name_or_path = model.name_or_path  # peft would warn of another name
         wrapped = get_peft_model(model, config)
         result = set_peft_model_state_dict(wrapped, saved)
-    except UNREADABLE as error:
+    except (*UNREADABLE, TypeError) as error:  # a wrong type in adapter_config.json
         lines = [line.strip() for line in str(error).splitlines()][:SHOWN]
         raise InputError(f"{shown}: the adapter does not fit its base: {' '.join(lines)}") from error
     missing = [name for name in result.missing_keys if "lora_" in name or ".modules_to_save." in name]
