@@ -20,7 +20,8 @@ from conftest import prose, tiny_bert, word_tokenizer
 from zskd.config.distillation import DistillConfig
 from zskd.methods.adversarial.generator import build_generator
 from zskd.methods.adversarial.warmup import warm_up
-from zskd.models.loading import count_parameters, model_fingerprint, tokenizer_fingerprint
+from zskd.models.loading import count_parameters, model_fingerprint
+from zskd.models.tokenizers import tokenizer_fingerprint
 from zskd.pipeline import distill
 from zskd.student.word_features import cached_word_features
 from zskd.tasks.task import find_task

@@ -38,13 +38,14 @@ from zskd.hub.glue_rows import hub_rows
 from zskd.models.adapters import new_adapter, save_adapter, start_from
 from zskd.models.encoding import encode_texts
 from zskd.models.labels import record_texts
-from zskd.models.loading import backbone_origin, load_tokenizer, load_weights
+from zskd.models.loading import backbone_origin, load_weights
+from zskd.models.tokenizers import load_tokenizer
 from zskd.system.files import replacing, write_text
 from zskd.system.precision import pick_precision
 from zskd.tasks.defaults import input_length, with_task_defaults
 from zskd.tasks.labelled import Labelled, check_header, read_labelled
 from zskd.tasks.task import Task, find_task
-from zskd.teacher.classifier import load_classifier, pick_device
+from zskd.teacher.classifier import check_fit, load_classifier, pick_device
 
 NO_GLUE_DIR = "--glue-dir (none given)"  # name of the Hub's rows in messages
 
@@ -201,6 +202,7 @@ def finetune(config: FinetuneConfig) -> Finetuned:
     model = load_weights(origin, flag="--base", new_head=head)
     record_texts(model.config, task)
     tokenizer = load_tokenizer(origin, flag="--base")
+    check_fit(model, tokenizer, shown=f"--base {config.base}")
     if not config.full:
         model = new_adapter(model, config.rank)
         if config.adapter:

@@ -67,7 +67,8 @@ class Result:
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The student's tokenizer."""
-        from zskd.models.loading import Origin, load_tokenizer
+        from zskd.models.loading import Origin
+        from zskd.models.tokenizers import load_tokenizer
 
         return load_tokenizer(Origin(str(self.run_dir / "student")), flag="run_dir")
 

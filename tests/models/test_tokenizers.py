@@ -38,7 +38,8 @@ from transformers.utils import import_utils
 
 from zskd.config.distillation import DistillConfig
 from zskd.errors import InputError
-from zskd.models.loading import Origin, load_tokenizer
+from zskd.models.loading import Origin
+from zskd.models.tokenizers import load_tokenizer
 from zskd.pipeline import distill
 from zskd.runs.folder import run_path
 from zskd.student.initial import load_student

@@ -17,7 +17,8 @@ from transformers import (
 )
 
 from zskd.errors import InputError
-from zskd.models.loading import count_parameters, model_fingerprint, tokenizer_fingerprint
+from zskd.models.loading import count_parameters, model_fingerprint
+from zskd.models.tokenizers import tokenizer_fingerprint
 from zskd.student.initial import POSITIONS, build_student, load_student, student_config
 from zskd.student.word_features import word_features
 from zskd.tasks.task import TASKS, Task

@@ -14,7 +14,8 @@ from architectures import classifier as random_classifier
 from conftest import prose, tiny_bert, word_tokenizer
 
 from zskd.errors import InputError
-from zskd.models.loading import model_fingerprint, tokenizer_fingerprint
+from zskd.models.loading import model_fingerprint
+from zskd.models.tokenizers import tokenizer_fingerprint
 from zskd.system.precision import pick_precision
 from zskd.tasks.task import TASKS
 from zskd.teacher.base import Teacher

@@ -21,7 +21,8 @@ from conftest import prose, word_tokenizer
 from datasets import Dataset
 
 from zskd.errors import InputError
-from zskd.models.loading import model_fingerprint, tokenizer_fingerprint
+from zskd.models.loading import model_fingerprint
+from zskd.models.tokenizers import tokenizer_fingerprint
 from zskd.system.precision import HALVES
 from zskd.system.progress import bar
 from zskd.tasks.task import TASKS

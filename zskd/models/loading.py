@@ -1,4 +1,4 @@
-"""Loading classifiers and tokenizers from a folder, the Hub or a packaged adapter, and their fingerprints."""
+"""Loading classifiers from a folder, the Hub or a packaged adapter, and their fingerprints."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.errors import InputError
@@ -20,6 +20,7 @@ from zskd.hub.ask import is_local, resolve_revision
 from zskd.models.backbones import BACKBONES, EMBEDDED, fetch_backbone
 from zskd.models.labels import TEXTS_FIELD
 from zskd.models.quiet import quiet_transformers
+from zskd.models.tokenizers import load_tokenizer
 
 
 @dataclass(frozen=True)
@@ -47,55 +48,6 @@ def find_model(name: str, revision: str | None, *, flag: str) -> Origin:
             raise InputError(f"{flag} {name}: expected a model folder or a Hub id, found no such folder")
         return Origin(str(folder))
     return Origin(name, resolve_revision(name, revision, flag=flag))
-
-
-def load_tokenizer(origin: Origin, *, flag: str) -> PreTrainedTokenizerBase:
-    """Load the tokenizer of a model.
-
-    Raises:
-        InputError: there is no tokenizer, it does not know ordinary words, or a package it needs is missing.
-    """
-    tokenizer: PreTrainedTokenizerBase
-    try:
-        with quiet_transformers():
-            tokenizer = AutoTokenizer.from_pretrained(origin.name, **origin.arguments)
-            if _lost_segments(origin, tokenizer):
-                names = ["input_ids", "token_type_ids", "attention_mask"]
-                tokenizer = AutoTokenizer.from_pretrained(origin.name, model_input_names=names, **origin.arguments)
-    except Exception as error:  # the Rust library raises plain exceptions
-        raise InputError(f"{flag} {origin.name}: the tokenizer does not load: {_tokenizer_problem(error)}") from error
-    if len(tokenizer) < 8:
-        # Some tokenizer classes load without a vocabulary and then map every word to [UNK].
-        raise InputError(
-            f"{flag} {origin.name}: its tokenizer knows {len(tokenizer)} tokens; the vocabulary is missing"
-        )
-    if set(tokenizer("one of them", add_special_tokens=False)["input_ids"]) <= {tokenizer.unk_token_id}:
-        raise InputError(f"{flag} {origin.name}: its tokenizer answers {tokenizer.unk_token} to ordinary words")
-    return tokenizer
-
-
-def _lost_segments(origin: Origin, tokenizer: PreTrainedTokenizerBase) -> bool:
-    """True for an ALBERT tokenizer that gave ``token_type_ids`` when its model was trained, and no longer does.
-
-    transformers 4 gave them; transformers 5 leaves them out without a warning (its issue 48128), and a teacher of pairs
-    would receive inputs that it was never trained on. Folders that list their inputs, as every saved student of such a
-    teacher does, and folders that transformers 5 wrote are not affected.
-    """
-    if type(tokenizer).__name__ != "AlbertTokenizer" or "model_input_names" in tokenizer.init_kwargs:
-        return False
-    config = AutoConfig.from_pretrained(origin.name, **origin.arguments)
-    return getattr(config, "type_vocab_size", 0) > 1 and not str(config.transformers_version).startswith("5.")
-
-
-def _tokenizer_problem(error: Exception) -> str:
-    line = _first_line(error)
-    if any(word in line for word in (".model", "tiktoken", "SentencePiece", "protobuf")):
-        # transformers hides the reason, takes the file for one of tiktoken's and asks for that package.
-        return (
-            "a `.model` file takes the packages sentencepiece and protobuf, in versions that fit "
-            "(pip install 'zskd[sentencepiece]'); where these are installed, the file is damaged"
-        )
-    return line
 
 
 def load_weights(origin: Origin, *, flag: str, new_head: dict[str, Any] | None = None) -> PreTrainedModel:
@@ -173,21 +125,6 @@ def model_fingerprint(model: torch.nn.Module) -> str:
         digest.update(name.encode())
         digest.update(struct.pack(f"<{tensor.dim()}q", *tensor.shape))
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Hex SHA-256 over everything that decides the ids of a text."""
-    digest = hashlib.sha256(type(tokenizer).__name__.encode())
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is not None:
-        state = json.loads(backend.to_str())
-        # Earlier calls leave padding and truncation set on the backend; neither is part of the fingerprint.
-        state.pop("truncation", None)
-        state.pop("padding", None)
-        digest.update(json.dumps(state, sort_keys=True).encode())
-    else:
-        digest.update(json.dumps(tokenizer.get_vocab(), sort_keys=True).encode())
     return digest.hexdigest()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,14 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.errors import InputError
 from zskd.models.labels import record_texts
-from zskd.models.loading import count_parameters, find_model, load_tokenizer, load_weights
+from zskd.models.loading import count_parameters, find_model, load_weights
 from zskd.models.positions import usable_positions
-from zskd.models.vocabulary import check_embeddings, vocabulary_size
+from zskd.models.tokenizers import SEGMENTS, gives_segments, load_tokenizer
+from zskd.models.vocabulary import vocabulary_size
 from zskd.student.word_features import cached_word_features, match_tokens
 from zskd.tasks.task import Task
 from zskd.teacher.base import Teacher
-from zskd.teacher.classifier import Classifier
+from zskd.teacher.classifier import Classifier, check_fit
 
 POSITIONS = 512
 ENCODER_SHARE = 0.3  # of the budget; the embedding table gets the rest
@@ -57,7 +59,7 @@ def load_student(
     origin = find_model(task.student if name == "default" else name, revision, flag="--student")
     model = load_weights(origin, flag="--student", new_head=label_config(task))
     tokenizer = load_tokenizer(origin, flag="--student")
-    check_embeddings(model, tokenizer, shown=f"--student {origin.name}")
+    check_fit(model, tokenizer, shown=f"--student {origin.name}")
     _set_model_max_length(model, tokenizer)
     return model, tokenizer, origin.revision
 
@@ -152,7 +154,12 @@ def build_student(
         for in this run.
     """
     tokenizer = teacher.tokenizer
+    if tokenizer.padding_side == "left":  # as XLNet's; what is built counts positions from the left and reads the first
+        tokenizer = copy.deepcopy(tokenizer)
+        tokenizer.padding_side = tokenizer.init_kwargs["padding_side"] = "right"
     special = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
+    if task.is_pair and gives_segments(tokenizer, 2):  # XLNet has three
+        special["type_vocab_size"] = max(2, 1 + max(tokenizer("one of them", "and another")[SEGMENTS]))
     config = student_config(vocabulary_size(tokenizer), int(teacher.parameters / compression), task, **special)
     model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config)
     with torch.no_grad():

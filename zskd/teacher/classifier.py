@@ -22,11 +22,11 @@ from zskd.models.loading import (
     count_parameters,
     find_model,
     load_adapted,
-    load_tokenizer,
     load_weights,
     model_fingerprint,
-    tokenizer_fingerprint,
 )
+from zskd.models.padding import fit_padding
+from zskd.models.tokenizers import guards, load_tokenizer, tokenizer_fingerprint
 from zskd.models.vocabulary import check_embeddings
 from zskd.system.precision import HALVES, check_finite, pick_precision
 from zskd.tasks.task import Task
@@ -43,6 +43,7 @@ class Classifier(Teacher):
         tokenizer_fingerprint: SHA-256 over the tokenizer.
         revision: commit on the Hub, None for a folder or the embedded teacher.
         compiled: whether the model is compiled by `torch.compile`; its logits then differ by rounding.
+        guards: what was put right in the tokenizer, see `zskd.models.tokenizers.guards`.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Classifier(Teacher):
     tokenizer_fingerprint: str
     revision: str | None = None
     compiled: bool = False
+    guards: tuple[str, ...] = ()
 
     @property
     def device_type(self) -> str:
@@ -64,7 +66,9 @@ class Classifier(Teacher):
         return min(max_length, self.tokenizer.model_max_length)
 
     def cache_key(self, precision: str, max_length: int) -> list[Any]:
-        """Weights, tokenizer, precision, maximum length, tokens per batch, and whether the model is compiled.
+        """Weights, tokenizer, precision, maximum length, tokens per batch, whether the model is compiled, and guards.
+
+        What was labelled before a guard put the ids right is not served again; most teachers need none.
 
         Raises:
             InputError: the classifier is not frozen. It then has no fingerprint, and the cache could return the answers
@@ -79,6 +83,7 @@ class Classifier(Teacher):
             self._longest(max_length),
             token_budget(self.device_type),
             *(["compiled"] if self.compiled else []),
+            *([{"guards": list(self.guards)}] if self.guards else []),
         ]
 
     def precision(self, asked: str) -> str:
@@ -196,6 +201,7 @@ def classifier_from(
         fingerprint=model_fingerprint(model) if frozen else "",
         tokenizer_fingerprint=tokenizer_fingerprint(tokenizer) if frozen else "",
         revision=revision,
+        guards=guards(tokenizer, None if task is None else len(task.text_columns)),
     )
 
 
@@ -223,14 +229,13 @@ def load_plain(
 
 
 def check_fit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, shown: str) -> None:
-    """Check that a model can read batches made by a tokenizer.
+    """Let a model read batches made by a tokenizer as it reads each text: see `zskd.models.padding.fit_padding`.
 
     Raises:
-        InputError: the tokenizer has ids that the embedding table lacks, or no padding token.
+        InputError: the tokenizer has ids that the embedding table lacks, or no padding fits.
     """
     check_embeddings(model, tokenizer, shown=shown)
-    if tokenizer.pad_token_id is None:
-        raise InputError(f"{shown}: its tokenizer has no padding token; set one, and pad_token_id in config.json")
+    fit_padding(model, tokenizer, shown=shown)
 
 
 def pick_device() -> torch.device:

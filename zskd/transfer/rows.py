@@ -12,6 +12,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.errors import InputError
 from zskd.models.encoding import encode_texts
+from zskd.models.tokenizers import gives_segments
 from zskd.system.arrow import ROWS, open_arrow, write_arrow
 from zskd.system.processes import on_main
 from zskd.teacher.base import Teacher
@@ -28,13 +29,13 @@ def encode(labelled: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: in
         max_length: tokens.
 
     Returns:
-        Columns ``input_ids``, ``token_type_ids`` (pairs only), ``length`` (tokens), ``teacher_logits`` and the further
-        ones.
+        Columns ``input_ids``, ``token_type_ids`` (pairs, and single texts whose segments are not all 0), ``length``
+        (tokens), ``teacher_logits`` and the further ones.
     """
     columns = text_columns(labelled)
     num_labels = len(labelled[0]["teacher_logits"])
     more = [name for name in labelled.column_names if name not in (*columns, "family", "teacher_logits")]
-    names = ID_COLUMNS[: 2 if len(columns) == 2 and "token_type_ids" in tokenizer.model_input_names else 1]
+    names = ID_COLUMNS[: 2 if gives_segments(tokenizer, len(columns)) else 1]
     schema = pa.schema(
         [(name, pa.list_(pa.int32())) for name in names]
         + [("length", pa.int32()), ("teacher_logits", pa.list_(pa.float32(), num_labels))]
@@ -85,7 +86,8 @@ def transfer_rows(
         max_length: tokens of an input, for teacher and student alike; longer ones are cut.
 
     Returns:
-        Columns ``input_ids``, ``token_type_ids`` (pairs only), ``length`` (tokens) and ``teacher_logits``.
+        Columns ``input_ids``, ``token_type_ids`` (pairs, and single texts whose segments are not all 0), ``length``
+        (tokens) and ``teacher_logits``.
 
     Raises:
         InputError: no tokenizer is given and a callable teacher has none.
@@ -101,7 +103,7 @@ def transfer_rows(
     if tokenizer is None:
         raise InputError(f"tokenizer: the callable teacher {teacher.name} has none; pass the student's")
     encoded = encode_texts(tokenizer, texts, max_length)
-    names = ID_COLUMNS[: 2 if len(texts) == 2 and "token_type_ids" in encoded else 1]
+    names = ID_COLUMNS[: 2 if gives_segments(tokenizer, len(texts)) else 1]
     columns = {name: encoded[name] for name in names}
     columns["length"] = [len(ids) for ids in encoded["input_ids"]]
     columns["teacher_logits"] = teacher.logits(texts, max_length=max_length).tolist()

@@ -14,8 +14,9 @@ from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.errors import InputError
-from zskd.models.loading import find_model, load_tokenizer
+from zskd.models.loading import find_model
 from zskd.models.quiet import quiet_transformers
+from zskd.models.tokenizers import load_tokenizer
 from zskd.teacher.base import Teacher
 
 LAYERS = 2  # of the teacher, for a built generator
