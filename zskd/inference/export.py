@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import re
 import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -87,10 +88,16 @@ def write_onnx(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path:
             assert program is not None
             program.save(path)
     except torch.onnx.OnnxExporterError as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise RunError(f"{model.config.model_type}: torch cannot write it as ONNX: {first}") from error
+        raise RunError(f"{model.config.model_type}: torch cannot write it as ONNX: {_reason(error)}") from error
     finally:
         logging.getLogger("torch.onnx").setLevel(level)
+
+
+def _reason(error: BaseException) -> str:
+    """First line of what stopped the exporter; its own errors say in colour where to report it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return (re.sub(r"\x1b\[\d*m", "", str(error)).strip().splitlines() or [type(error).__name__])[0]
 
 
 def quantize(source: Path, target: Path) -> None:

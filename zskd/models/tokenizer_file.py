@@ -24,24 +24,34 @@ TEXTS = (
 MOST_ADDED = 40  # added tokens that are looked at; some vocabularies have thousands
 
 
+def find_file(name: str, arguments: dict[str, Any]) -> str | None:
+    """Path of the ``tokenizer.json`` of a folder or Hub id, None where there is none.
+
+    Args:
+        arguments: further arguments of ``from_pretrained``, such as the revision.
+    """
+    path: str | None = cached_file(name, "tokenizer.json", _raise_exceptions_for_missing_entries=False, **arguments)
+    return path
+
+
 def as_filed(
-    tokenizer: PreTrainedTokenizerBase, name: str, arguments: dict[str, Any], *, segments: bool
+    tokenizer: PreTrainedTokenizerBase, path: str | None, *, segments: bool
 ) -> tuple[PreTrainedTokenizerBase, str]:
     """A tokenizer that gives the ids of its ``tokenizer.json``: itself if it does, else one made of the file.
 
     Args:
-        name: folder or Hub id that it was loaded from.
-        arguments: further arguments of ``from_pretrained``, such as the revision.
+        path: of the file; None where there is none.
         segments: whether segments are part of the comparison; a model that never sees them does not mind.
 
     Returns:
-        The tokenizer, and what differs: empty where nothing does, or where there is no such file.
+        The tokenizer, and what differs: empty where nothing does, or where there is no file.
     """
     # RoFormer's own word splitter is code that no file can hold.
-    if getattr(tokenizer, "backend_tokenizer", None) is None or type(tokenizer).__name__ == "RoFormerTokenizer":
-        return tokenizer, ""
-    path = cached_file(name, "tokenizer.json", _raise_exceptions_for_missing_entries=False, **arguments)
-    if path is None:
+    if (
+        path is None
+        or getattr(tokenizer, "backend_tokenizer", None) is None
+        or type(tokenizer).__name__ == "RoFormerTokenizer"
+    ):
         return tokenizer, ""
     filed = Tokenizer.from_file(path)
     filed.no_truncation()

@@ -19,7 +19,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.errors import InputError
 from zskd.models.quiet import quiet_transformers
-from zskd.models.tokenizer_file import as_filed
+from zskd.models.tokenizer_file import as_filed, find_file
 
 if TYPE_CHECKING:  # it imports this module
     from zskd.models.loading import Origin
@@ -62,7 +62,8 @@ def load_tokenizer(origin: Origin, *, flag: str) -> PreTrainedTokenizerBase:
             config = AutoConfig.from_pretrained(origin.name, **options)
             saved = get_tokenizer_config(origin.name, **origin.arguments)
             names = _inputs(tokenizer, config, saved)
-            filed, found = as_filed(tokenizer, origin.name, origin.arguments, segments=SEGMENTS in names)
+            path = find_file(origin.name, origin.arguments)
+            filed, found = as_filed(tokenizer, path, segments=SEGMENTS in names)
     except Exception as error:  # the Rust library raises plain exceptions
         raise InputError(f"{shown}: the tokenizer does not load: {_tokenizer_problem(error)}") from error
     if found:
@@ -76,6 +77,13 @@ def load_tokenizer(origin: Origin, *, flag: str) -> PreTrainedTokenizerBase:
         raise InputError(f"{shown}: its tokenizer knows {len(filed)} tokens; the vocabulary is missing")
     if set(filed("one of them", add_special_tokens=False)["input_ids"]) <= {filed.unk_token_id}:
         raise InputError(f"{shown}: its tokenizer answers {filed.unk_token} to ordinary words")
+    around = {filed.cls_token_id, filed.sep_token_id}
+    if path is None and None not in around and not around & set(filed(_PAIR[0])["input_ids"]):
+        raise InputError(
+            f"{shown}: expected {filed.cls_token} and {filed.sep_token} around a text, found neither: transformers "
+            f"{transformers.__version__} builds {type(filed).__name__} without its template from the files of this "
+            "folder; add the tokenizer.json that transformers 4 saves"
+        )
     _name_inputs(filed, names, config, like_albert=_was_right(tokenizer, config, saved), shown=shown)
     return filed
 
