@@ -194,9 +194,11 @@ def write_folder(
         "label2id": {name: i for i, name in names.items()},
         "pad_token_id": backend.token_to_id(made.special["pad_token"]),
     }
+    for name in ("bos_token", "eos_token", *(("cls_token", "sep_token") if made.kind == "modernbert" else ())):
+        shape[f"{name}_id"] = backend.token_to_id(made.special.get(name, "[none]"))
     torch.manual_seed(0)
     model = AutoModelForSequenceClassification.from_config(
-        AutoConfig.for_model(made.kind, **shape, **made.shape, **(config or {}))
+        AutoConfig.for_model(made.kind, **(shape | made.shape | (config or {})))
     ).eval()
     with torch.no_grad():  # every weight counts: zeros would hide what is left out
         for name, weight in model.named_parameters():

@@ -63,7 +63,7 @@ ACROSS = {
     "methods/adversarial/test_adversarial_resume.py": "adversarial runs killed and resumed",
     "methods/adversarial/test_adversarial_runs.py": "whole adversarial runs",
     "methods/test_contract.py": "the contract that every method keeps",
-    "models/test_tokenizers.py": "every kind of tokenizer through the whole walk",
+    "models/test_families.py": "every family's logits through every verb",
     "publish/test_commands.py": "whole commands against a Hub",
     "report/test_browser.py": "the page in a browser",
     "test_documentation.py": "the code of README and docs",

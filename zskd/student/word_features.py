@@ -49,7 +49,7 @@ def match_tokens(model: ElectraForSequenceClassification) -> None:
         attention.key.weight.copy_(attention.query.weight)
         segments = model.electra.embeddings.token_type_embeddings.weight
         direction = torch.nn.functional.normalize(torch.randn(segments.shape[1]), dim=0)
-        segments.copy_(torch.stack([direction, -direction]))
+        segments[:2] = torch.stack([direction, -direction])  # XLNet counts its last token as a third
 
 
 @torch.inference_mode()
