@@ -27,6 +27,7 @@ from transformers import (
     AutoTokenizer,
     BertConfig,
     BertForSequenceClassification,
+    BertTokenizer,
     DebertaV2Config,
     DebertaV2ForSequenceClassification,
     DebertaV2Tokenizer,
@@ -50,6 +51,7 @@ from zskd.student.word_features import token_reactions
 from zskd.tasks.task import find_task
 from zskd.teacher.classifier import Classifier, classifier_from, load_classifier, load_plain
 from zskd.teacher.labelling import label_texts
+from zskd.teacher.load import load_teacher
 from zskd.transfer.rows import encode
 
 LENGTH = 24
@@ -569,9 +571,11 @@ def test_segments_are_those_of_the_file_where_version_4_gave_them(family: str, t
         ({"config.json": {"transformers_version": ...}}, True),
         # A newer configuration beside the tokenizer of an older version.
         ({"config.json": {"transformers_version": "5.23.0"}}, True),
+        ({"config.json": {"transformers_version": "5.23.0"},
+          "tokenizer_config.json": {"backend": "tokenizers", "tokenizer_class": "PreTrainedTokenizerFast"}}, True),
         # Both by the newer version: trained without.
         ({"config.json": {"transformers_version": "5.23.0"},
-          "tokenizer_config.json": {"backend": "tokenizers"}}, False),
+          "tokenizer_config.json": {"backend": "tokenizers", "tokenizer_class": "TokenizersBackend"}}, False),
         ({"tokenizer_config.json": {"model_input_names": ["input_ids", "attention_mask"]}}, False),
         ({"tokenizer_config.json": {"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]}}, True),
     ],
@@ -716,3 +720,15 @@ def test_a_student_of_any_family_is_what_it_was_scored_as(
     assert result.metrics and classifier.guards == ()
     wanted = FAMILIES[family].segments and (texts == 2 or family == "xlnet")
     assert not wanted or any(tokenizer(*PAIR[:texts])["token_type_ids"])
+
+
+def test_a_model_in_memory_is_given_what_it_takes(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "model", "distilbert")
+    model = AutoModelForSequenceClassification.from_pretrained(folder)
+    words = BertTokenizer.from_pretrained(folder)
+    assert "token_type_ids" in words.model_input_names
+    task = tmp_path / "task.yaml"
+    task.write_text('text_columns: [text, other]\nlabel_column: label\nlabels: ["no", "yes"]\n')
+    teacher = load_teacher(find_task(str(task)), model, tokenizer=words)
+    found = teacher.logits(columns(2), max_length=120, precision="fp32")
+    np.testing.assert_allclose(found, plain_logits(folder, columns(2), segments=False), atol=1e-5)

@@ -13,7 +13,13 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import transformers
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedConfig
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
@@ -118,6 +124,15 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
     return digest.hexdigest()
 
 
+def drop_untaken(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Let a tokenizer give no segments to a model in memory that takes none, or has a single one."""
+    taken = inspect.signature(model.forward).parameters
+    single = getattr(model.config, "type_vocab_size", None) == 1
+    if SEGMENTS in tokenizer.model_input_names and (SEGMENTS not in taken or single):
+        names = [name for name in tokenizer.model_input_names if name != SEGMENTS]
+        tokenizer.model_input_names = tokenizer.init_kwargs["model_input_names"] = names
+
+
 def gives_segments(tokenizer: PreTrainedTokenizerBase, texts: int) -> bool:
     """Whether the segments of an input with this number of texts say anything: of one text, they are often all 0."""
     if SEGMENTS not in tokenizer.model_input_names:
@@ -165,8 +180,9 @@ def _lost_segments(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig,
     # A class that transformers does not have was derived from the general one.
     if name not in _GAVE_SEGMENTS and hasattr(transformers, name):
         return False
-    # transformers 5 writes how the tokenizer was built; a folder may join its weights with an older tokenizer.
-    by_four = bool(saved) and "backend" not in saved
+    # transformers 5 writes how the tokenizer was built, and another name for the general class; a folder may join its
+    # weights with an older tokenizer.
+    by_four = bool(saved) and ("backend" not in saved or named == "PreTrainedTokenizerFast")
     return by_four or not str(config.transformers_version).startswith("5.")
 
 

@@ -26,7 +26,7 @@ from zskd.models.loading import (
     model_fingerprint,
 )
 from zskd.models.padding import fit_padding
-from zskd.models.tokenizers import guards, load_tokenizer, tokenizer_fingerprint
+from zskd.models.tokenizers import drop_untaken, guards, load_tokenizer, tokenizer_fingerprint
 from zskd.models.vocabulary import check_embeddings
 from zskd.system.precision import HALVES, check_finite, pick_precision
 from zskd.tasks.task import Task
@@ -235,6 +235,7 @@ def check_fit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, sho
         InputError: the tokenizer has ids that the embedding table lacks, or no padding fits.
     """
     check_embeddings(model, tokenizer, shown=shown)
+    drop_untaken(model, tokenizer)
     fit_padding(model, tokenizer, shown=shown)
 
 
