@@ -30,7 +30,10 @@ def find_file(name: str, arguments: dict[str, Any]) -> str | None:
     Args:
         arguments: further arguments of ``from_pretrained``, such as the revision.
     """
-    path: str | None = cached_file(name, "tokenizer.json", _raise_exceptions_for_missing_entries=False, **arguments)
+    # The tokenizer was loaded just before: what it was made of is in the cache, without the Hub.
+    silent = ("missing_entries", "connection_errors", "gated_repo")
+    options = {f"_raise_exceptions_for_{what}": False for what in silent}
+    path: str | None = cached_file(name, "tokenizer.json", **options, **arguments)
     return path
 
 
