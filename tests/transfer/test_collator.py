@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from zskd.transfer.collator import TransferCollator
+from zskd.transfer.collator import TransferCollator, unpadded_rows
 
 
 def test_collator_pads_to_the_longest_and_keeps_the_logits() -> None:
