@@ -13,8 +13,10 @@ from zskd.tasks.task import Task
 if TYPE_CHECKING:  # the library is slow to import, and `zskd validate` does without it
     from transformers import PretrainedConfig
 
-# A field of config.json for the number of texts of an input; transformers has no field for it.
+# Fields of config.json for the number of texts of an input, and for the tokens to which inputs were cut in training;
+# transformers has no fields for them.
 TEXTS_FIELD = "zskd_texts"
+LENGTH_FIELD = "zskd_max_length"
 
 
 def plain_name(name: str) -> str:
@@ -54,6 +56,21 @@ def recorded_texts(config: dict[str, Any], shown: str) -> int | None:
             f"{shown}: expected {TEXTS_FIELD} 1 or 2 in its config.json, found {texts!r}; correct it there"
         )
     return texts
+
+
+def recorded_length(config: dict[str, Any], shown: str) -> int | None:
+    """Tokens to which a model's inputs were cut in training, from its ``config.json``; None if it is not recorded.
+
+    Raises:
+        InputError: the recorded value is no number of tokens.
+    """
+    length: int | None = config.get(LENGTH_FIELD)
+    if length is not None and (not isinstance(length, int) or isinstance(length, bool) or length < 1):
+        raise InputError(
+            f"{shown}: expected a number of tokens as {LENGTH_FIELD} in its config.json, found {length!r}; correct it "
+            "there, or remove it"
+        )
+    return length
 
 
 def label_names(config: dict[str, Any]) -> list[str]:

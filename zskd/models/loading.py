@@ -18,7 +18,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from zskd.errors import InputError
 from zskd.hub.ask import is_local, resolve_revision
 from zskd.models.backbones import BACKBONES, EMBEDDED, fetch_backbone
-from zskd.models.labels import TEXTS_FIELD
+from zskd.models.labels import LENGTH_FIELD, TEXTS_FIELD
 from zskd.models.quiet import quiet_transformers
 
 
@@ -151,7 +151,8 @@ def load_adapted(folder: Path, cache: Path, *, flag: str) -> tuple[PreTrainedMod
     head = {"num_labels": config.num_labels, "id2label": config.id2label, "label2id": config.label2id}
     origin = backbone_origin(base, cache, flag=flag)
     model = load_weights(origin, flag=flag, new_head=head)
-    model.config.update({TEXTS_FIELD: getattr(config, TEXTS_FIELD, None)})  # the adapter's value, not the backbone's
+    # The adapter's values, not the backbone's.
+    model.config.update({name: getattr(config, name, None) for name in (TEXTS_FIELD, LENGTH_FIELD)})
     merged = PeftModel.from_pretrained(model, folder).merge_and_unload()
     return merged.to(torch.float32).eval(), load_tokenizer(origin, flag=flag)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from zskd.models.batching import token_budget
 from zskd.models.bulk import Meter, first_states, infer
 from zskd.models.encoding import encode_texts
 from zskd.models.frozen import compiled, with_half_weights, with_short_attention
-from zskd.models.labels import align_labels, label_names, parse_label_map
+from zskd.models.labels import align_labels, label_names, parse_label_map, recorded_length
 from zskd.models.loading import (
     count_parameters,
     find_model,
@@ -27,6 +28,7 @@ from zskd.models.loading import (
     model_fingerprint,
     tokenizer_fingerprint,
 )
+from zskd.models.positions import length_problem, reading_length
 from zskd.models.vocabulary import check_embeddings
 from zskd.system.precision import HALVES, check_finite, pick_precision
 from zskd.tasks.task import Task
@@ -59,6 +61,25 @@ class Classifier(Teacher):
     def device_type(self) -> str:
         """Type of the model's device."""
         return self.model.device.type
+
+    @cached_property
+    def _config(self) -> dict[str, Any]:
+        return dict(self.model.config.to_dict())
+
+    @property
+    def reading_length(self) -> int:
+        """See `zskd.models.positions.reading_length`."""
+        return reading_length(self._config, self.tokenizer.model_max_length)
+
+    @property
+    def trained_length(self) -> int | None:
+        """See `zskd.models.labels.recorded_length`."""
+        return recorded_length(self._config, self.name)
+
+    def check_length(self, max_length: int, shown: str | None = None) -> None:
+        """See `zskd.models.positions.length_problem`."""
+        if problem := length_problem(self._config, self.tokenizer.model_max_length, shown or self.name, max_length):
+            raise InputError(problem)
 
     def _longest(self, max_length: int) -> int:
         return min(max_length, self.tokenizer.model_max_length)
@@ -95,8 +116,13 @@ class Classifier(Teacher):
         return replace(self, model=compiled(model) if compile else model, compiled=compile)
 
     def prepare(self, texts: Texts, max_length: int) -> BatchEncoding:
-        """Token ids without padding."""
-        return encode_texts(self.tokenizer, texts, self._longest(max_length))
+        """Token ids without padding.
+
+        Raises:
+            InputError: see `check_length`.
+        """
+        self.check_length(max_length)
+        return encode_texts(self.tokenizer, texts, max_length)
 
     def own_logits(self, prepared: BatchEncoding, precision: str, meter: Meter | None = None) -> np.ndarray:
         """See `zskd.models.bulk.infer`; the caller checks for NaN and infinity."""
