@@ -15,7 +15,7 @@ from zskd.models.backbones import BACKBONES
 from zskd.tasks.defaults import with_task_defaults
 from zskd.tasks.task import TASKS
 
-SCORES = ["task", "rows", "accuracy", "f1", "majority", "above_chance"]
+SCORES = ["task", "rows", "accuracy", "f1", "majority", "above_chance", "max_length", "cut"]
 
 
 @pytest.fixture

@@ -56,8 +56,13 @@ def corpus(default: list[str], more: str = "") -> Any:
 
 
 def max_length(default: str, group: str = "data") -> Any:
-    """``--max-length``; `default` names where the default comes from."""
+    """``--max-length`` of a training or a labelling; `default` names where the default comes from."""
     return option(None, f"tokens; longer inputs are cut; default: {default}", low=8, high=512, group=group)
+
+
+def reading_length() -> Any:
+    """``--max-length`` of a finished model, which may read more than a training asks for."""
+    return option(None, "tokens; longer inputs are cut; default: as many as the model reads", low=8, group="data")
 
 
 def precision(of: str, default: str = "auto", group: str = "data") -> Any:

@@ -13,6 +13,7 @@ import numpy as np
 from zskd.errors import InputError
 from zskd.inference.saved import Saved
 from zskd.metrics.scores import softmax
+from zskd.models.encoding import Cuts
 
 logger = logging.getLogger(__name__)
 
@@ -83,10 +84,10 @@ def _wrong_columns(where: str, found: int, expected: int, reason: str) -> str:
     return f"{where}: expected {wanted} ({reason}), found {found} column{'s' * (found != 1)}"
 
 
-def answer(saved: Saved, rows: list[Row], precision: str) -> np.ndarray:
-    """Probabilities ``(rows, num_labels)`` in the order of ``saved.labels``."""
+def answer(saved: Saved, rows: list[Row], precision: str, cuts: Cuts | None = None) -> np.ndarray:
+    """Probabilities ``(rows, num_labels)`` in the order of ``saved.labels``; `cuts` counts the rows that are cut."""
     columns = tuple(list(column) for column in zip(*rows, strict=True))
-    return softmax(saved.classifier.logits(columns, max_length=saved.max_length, precision=precision))
+    return softmax(saved.classifier.logits(columns, max_length=saved.max_length, precision=precision, cuts=cuts))
 
 
 def predict(
@@ -102,7 +103,8 @@ def predict(
     """Answer every line of `stream`; `write` is called once per batch with whole lines.
 
     A line of output has the label and the probability of each class, separated by tabs below a header line, or is a
-    JSON object. An empty line counts as an empty text, so that input and output lines correspond.
+    JSON object. An empty line counts as an empty text, so that input and output lines correspond. The log says how many
+    lines were cut, and once that lines are longer than the model was trained on.
 
     Returns:
         The number of lines answered.
@@ -113,12 +115,15 @@ def predict(
     if not as_json:
         names = [" ".join(label.split()) for label in saved.labels]
         write("\t".join(["label", *names]) + "\n")
-    total = 0
-    for rows in read_rows(stream, name, saved.texts, saved.reason, batch_size):
-        probabilities = answer(saved, rows, precision)
-        write("".join(_line(saved.labels, found, as_json=as_json) for found in probabilities))
-        total += len(rows)
-    return total
+    cuts = Cuts(saved.max_length, saved.classifier.trained_length)
+    try:
+        for rows in read_rows(stream, name, saved.texts, saved.reason, batch_size):
+            probabilities = answer(saved, rows, precision, cuts)
+            cuts.tell_beyond(saved.classifier.name)
+            write("".join(_line(saved.labels, found, as_json=as_json) for found in probabilities))
+    finally:
+        cuts.tell(name, "lines")
+    return cuts.rows
 
 
 def _line(labels: tuple[str, ...], probabilities: np.ndarray, *, as_json: bool) -> str:

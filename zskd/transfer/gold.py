@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from datasets import Dataset, Features, Value, concatenate_datasets
@@ -43,7 +44,7 @@ def label_gold(
     labelled = label_texts(
         made, teacher, cache, max_length=max_length, precision=precision, description="teacher labels gold rows"
     )
-    return LabelledTexts(labelled.dataset.add_column(COLUMN, rows.labels), labelled.queries, labelled.live)
+    return replace(labelled, dataset=labelled.dataset.add_column(COLUMN, rows.labels))
 
 
 def with_gold(transfer: Dataset, gold: Dataset) -> Dataset:
