@@ -16,6 +16,7 @@ from zskd.evaluation.analysis import latency
 from zskd.evaluation.scoring import evaluate_rows
 from zskd.hub.glue_rows import hub_rows
 from zskd.metrics.scores import above_chance, compare, score_predictions
+from zskd.models.encoding import Cuts
 from zskd.runs.folder import RunFolder
 from zskd.runs.read import read_part
 from zskd.tasks.defaults import input_length
@@ -58,10 +59,12 @@ class Scores:
         by_model: model (``teacher``, ``student``) -> evaluation set -> scores. The student's scores also have
             ``overlap``: the number of rows of which a text is also in the transfer set.
         details: evaluation set -> model -> `zskd.metrics.scores.compare` against the labels.
+        cut: model -> evaluation set -> number of rows that were longer than the maximum length, None for a callable.
     """
 
     by_model: dict[str, dict[str, dict[str, Any]]]
     details: dict[str, dict[str, Any]]
+    cut: dict[str, dict[str, int | None]]
 
 
 def score(
@@ -80,12 +83,16 @@ def score(
     """
     scores: dict[str, dict[str, dict[str, Any]]] = {"teacher": {}, "student": {}}
     details: dict[str, dict[str, Any]] = {}
+    cut: dict[str, dict[str, int | None]] = {"teacher": {}, "student": {}}
+    length = input_length(config)
     probe = task.probe_path()
     if probe is not None and gate is not None:
-        scores["teacher"]["probe"] = {k: v for k, v in gate.items() if k not in ("threshold", "plain")}
-        scores["student"]["probe"] = evaluate_rows(
-            task, read_labelled(task, probe), student, input_length(config), "fp32"
-        )
+        scores["teacher"]["probe"] = {k: v for k, v in gate.items() if k not in ("threshold", "plain", "cut")}
+        cut["teacher"]["probe"] = gate.get("cut")
+        cuts = Cuts(length)
+        scores["student"]["probe"] = evaluate_rows(task, read_labelled(task, probe), student, length, "fp32", cuts)
+        cuts.tell("scoring, student, probe", "rows")
+        cut["student"]["probe"] = cuts.cut
     try:
         sets = _evaluation_sets(config, task)
     except InputError as error:
@@ -93,19 +100,23 @@ def score(
             [
                 *error.problems,
                 f"the student is finished and kept in {run.student}; score it with "
-                f"`zskd evaluate --model {run.student} --task {config.task} --data FILE.tsv`",
+                f"`zskd evaluate --model {run.student} --task {config.task} --data FILE.tsv "
+                f"--max-length {length}`",
             ]
         ) from error
     for name, rows in sets.items():
         details[name] = {}
         for who, model in (("teacher", teacher), ("student", student)):
-            logits = model.logits(rows.texts, max_length=input_length(config))
+            cuts = Cuts(length)
+            logits = model.logits(rows.texts, max_length=length, cuts=cuts)
+            cuts.tell(f"scoring, {who}, {name}", "rows")
+            cut[who][name] = cuts.cut
             scores[who][name] = score_predictions(task, logits.argmax(axis=1), rows.labels)
             details[name][who] = compare(logits, np.asarray(rows.labels))
         scores["student"][name]["overlap"] = overlap(rows.texts, transfer)
         if scores["student"][name]["overlap"]:
             logger.info("%s: %d rows share a text with the transfer set", name, scores["student"][name]["overlap"])
-    return Scores(scores, details)
+    return Scores(scores, details, cut)
 
 
 def analysis(
@@ -165,6 +176,8 @@ class Outcome:
         queries: number of texts whose teacher logits were used.
         single_tokens: number of vocabulary tokens that the teacher read to build the student.
         live: how many of both the teacher answered in this run; the rest came from the cache.
+        cut: number of inputs that were longer than the maximum length: ``labelling`` per part, ``scoring`` as in
+            `Scores.cut`.
     """
 
     record: dict[str, Any]
@@ -176,6 +189,7 @@ class Outcome:
     queries: int
     single_tokens: int
     live: int
+    cut: dict[str, Any]
 
 
 def metrics(config: DistillConfig, task: Task, outcome: Outcome, run: RunFolder, *, zero_shot: bool) -> dict[str, Any]:
@@ -212,6 +226,8 @@ def metrics(config: DistillConfig, task: Task, outcome: Outcome, run: RunFolder,
         "teacher_queries": outcome.queries + outcome.single_tokens + asked,
         "teacher_queries_live": outcome.live + asked,
         "teacher_queries_by_use": {"texts": outcome.queries, "single_tokens": outcome.single_tokens, **by_use},
+        "max_length": input_length(config),
+        "cut": outcome.cut,
         "transfer_set": record["transfer_set"],
         "steps": fitted.steps,
         "best_step": fitted.best_step,

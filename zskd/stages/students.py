@@ -17,6 +17,7 @@ from zskd.evaluation import results
 from zskd.methods.context import Run
 from zskd.methods.method import Method
 from zskd.metrics.scores import agreement
+from zskd.models.lengths import save_tokenizer
 from zskd.models.quiet import quiet_transformers
 from zskd.runs.folder import RunFolder, versions
 from zskd.stages.inputs import Setting
@@ -52,6 +53,7 @@ def start_student(setting: Setting, teacher: Teacher, precision: str) -> Initial
             precision=precision,
             seed=config.seed,
             cache=setting.cache,
+            max_length=setting.length,
         )
     )
 
@@ -173,7 +175,7 @@ def _keep(folder: RunFolder, initial: InitialStudent, fitted: Fit) -> None:
     """Write the student and Trainer's log."""
     with replacing(folder.student) as temporary, quiet_transformers():
         initial.model.save_pretrained(temporary)
-        initial.tokenizer.save_pretrained(temporary)
+        save_tokenizer(initial.tokenizer, initial.model.config, temporary)
     write_text(folder.path / "history.json", json.dumps(fitted.history) + "\n")
 
 
@@ -202,16 +204,18 @@ def score(
             write_text(folder.path / name, json.dumps(content, indent=1) + "\n")
         return scores
 
+    found = on_main(write)
     return results.Outcome(
         record=recorded,
         teacher=teacher,
         student=student,
-        scores=on_main(write).by_model,
+        scores=found.by_model,
         agreed=agreement(*predicted),
         fitted=trained.fitted,
         queries=labelled.queries,
         single_tokens=initial.tokens,
         live=labelled.live + initial.asked,
+        cut={"labelling": labelled.cut, "scoring": found.cut},
     )
 
 

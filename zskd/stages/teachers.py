@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from accelerate import PartialState
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.evaluation.gate import check_teacher
 from zskd.methods.method import Method
+from zskd.models.encoding import tell_cut
 from zskd.stages.inputs import Setting
 from zskd.system.processes import main_first, on_main
 from zskd.teacher.base import Teacher
@@ -36,11 +38,14 @@ def meet_teacher(
 
     Returns:
         The teacher, and the gate's scores (see `zskd.evaluation.gate.check_teacher`).
+
+    Raises:
+        InputError: it does not load, does not pass the gate, or cannot read inputs of the run's length.
     """
     config = setting.config
 
     def load() -> Teacher:
-        return load_teacher(
+        found = load_teacher(
             setting.task,
             config.teacher if handed_over is None else handed_over,
             setting.cache,
@@ -49,6 +54,8 @@ def meet_teacher(
             tokenizer=tokenizer,
             outputs=config.teacher_outputs,
         )
+        found.check_length(setting.length, f"--teacher {found.name}")
+        return found
 
     teacher = main_first(load)
     return teacher, on_main(lambda: check_teacher(setting.task, teacher, setting.length))
@@ -76,6 +83,11 @@ class Labelled:
         """How many of them the teacher answered in this run; the rest came from the cache."""
         return sum(part.live for part in self.parts.values())
 
+    @property
+    def cut(self) -> dict[str, int | None]:
+        """Number of inputs of each part that were longer than the maximum length (see `LabelledTexts`)."""
+        return {name: part.cut for name, part in self.parts.items()}
+
 
 def label(setting: Setting, teacher: Teacher, pools: Pools) -> Labelled:
     """Let the teacher label all inputs."""
@@ -92,6 +104,9 @@ def label(setting: Setting, teacher: Teacher, pools: Pools) -> Labelled:
     if config.gold_labels is not None:
         parts["gold"] = label_gold(setting.task, config.gold_labels, labeller, setting.cache, pools.transfer, **options)
     found = Labelled(parts, precision)
+    if PartialState().is_main_process:
+        for name, part in parts.items():
+            tell_cut(f"labelling, {name}", part.cut, part.queries, setting.length)
     cached = found.queries - found.live
     logger.info("labelling: %d inputs, %d asked now (%s), %d cached", found.queries, found.live, precision, cached)
     return found
