@@ -36,9 +36,11 @@ from zskd.errors import InputError
 from zskd.evaluation.scoring import evaluate_rows
 from zskd.hub.glue_rows import hub_rows
 from zskd.models.adapters import new_adapter, save_adapter, start_from
-from zskd.models.encoding import encode_texts
+from zskd.models.encoding import Cuts, encode_texts
 from zskd.models.labels import record_texts
+from zskd.models.lengths import record_length, save_tokenizer
 from zskd.models.loading import backbone_origin, load_tokenizer, load_weights
+from zskd.models.positions import length_problem
 from zskd.system.files import replacing, write_text
 from zskd.system.precision import pick_precision
 from zskd.tasks.defaults import input_length, with_task_defaults
@@ -92,8 +94,11 @@ def split_rows(rows: Labelled, selection_rows: int, max_rows: int | None, seed: 
     return pick(keep[:max_rows]), pick(held)
 
 
-def _encode(rows: Labelled, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Dataset:
-    encoded = dict(encode_texts(tokenizer, rows.texts, max_length))
+def _encode(rows: Labelled, tokenizer: PreTrainedTokenizerBase, cuts: Cuts, stage: str) -> Dataset:
+    found = encode_texts(tokenizer, rows.texts, cuts.max_length)
+    cuts.add(found, len(rows.labels))
+    cuts.tell(stage, "rows")
+    encoded = dict(found)
     encoded["length"] = [len(ids) for ids in encoded["input_ids"]]
     return Dataset.from_dict({**encoded, "labels": rows.labels})
 
@@ -181,7 +186,8 @@ def finetune(config: FinetuneConfig) -> Finetuned:
     """Train a classifier on a task in GLUE's layout and save it with a record of how it was made.
 
     Raises:
-        InputError: files or backbone are not usable, or this device cannot train in the precision.
+        InputError: files or backbone are not usable, the backbone cannot read inputs of ``max_length`` tokens, or this
+            device cannot train in the precision.
     """
     config = with_task_defaults(config)
     precision = _training_precision(config.precision)
@@ -201,6 +207,11 @@ def finetune(config: FinetuneConfig) -> Finetuned:
     model = load_weights(origin, flag="--base", new_head=head)
     record_texts(model.config, task)
     tokenizer = load_tokenizer(origin, flag="--base")
+    length = input_length(config)
+    if problem := length_problem(model.config.to_dict(), tokenizer.model_max_length, f"--base {config.base}", length):
+        raise InputError(problem)
+    record_length(model.config, length)
+    cuts = {"training": Cuts(length), "selection": Cuts(length)}
     if not config.full:
         model = new_adapter(model, config.rank)
         if config.adapter:
@@ -230,8 +241,8 @@ def finetune(config: FinetuneConfig) -> Finetuned:
     trainer = _ClassifierTrainer(
         model,
         arguments,
-        train_dataset=_encode(train, tokenizer, input_length(config)),
-        eval_dataset=_encode(selection, tokenizer, input_length(config)),
+        train_dataset=_encode(train, tokenizer, cuts["training"], "training"),
+        eval_dataset=_encode(selection, tokenizer, cuts["selection"], "selection"),
         data_collator=DataCollatorWithPadding(tokenizer),
         processing_class=tokenizer,
         compute_metrics=_accuracy,
@@ -248,9 +259,10 @@ def finetune(config: FinetuneConfig) -> Finetuned:
         temporary.mkdir()
         if config.full:
             model.save_pretrained(temporary)
-            tokenizer.save_pretrained(temporary)
+            save_tokenizer(tokenizer, model.config, temporary)
         else:
             save_adapter(model, temporary, config.base)
+    scores, scored_cut = _score(task, config, output, cache)
     record: dict[str, Any] = {
         "task": task.name,
         "options": {
@@ -263,14 +275,18 @@ def finetune(config: FinetuneConfig) -> Finetuned:
         "chosen": max(chosen, key=lambda name: chosen[name]),
         "steps": trainer.state.global_step,
         "seconds": round(seconds, 1),
-        "scores": _score(task, config, output, cache),
+        "max_length": length,
+        "cut": {**{name: counted.cut for name, counted in cuts.items()}, **scored_cut},
+        "scores": scores,
     }
     write_text(output / "training.json", json.dumps(record, indent=2) + "\n")
     return Finetuned(output, record)
 
 
-def _score(task: Task, config: FinetuneConfig, folder: Path, cache: Path) -> dict[str, Any]:
-    """Scores of the saved teacher on the probe and the dev file, as far as they exist."""
+def _score(
+    task: Task, config: FinetuneConfig, folder: Path, cache: Path
+) -> tuple[dict[str, Any], dict[str, int | None]]:
+    """Scores of the saved teacher on the probe and the dev file, as far as they exist, and how many rows were cut."""
     teacher = load_classifier(task, str(folder), cache, flag="--output-dir")
     if config.glue_dir is None:
         files = {"probe": task.probe_path()}
@@ -280,4 +296,11 @@ def _score(task: Task, config: FinetuneConfig, folder: Path, cache: Path) -> dic
         sets = {}
     present = {name: path for name, path in files.items() if path is not None and not check_header(task, path)}
     sets = {name: read_labelled(task, path) for name, path in present.items()} | sets
-    return {name: evaluate_rows(task, rows, teacher, input_length(config), "fp32") for name, rows in sets.items()}
+    cuts = {name: Cuts(input_length(config)) for name in sets}
+    scores = {
+        name: evaluate_rows(task, rows, teacher, input_length(config), "fp32", cuts[name])
+        for name, rows in sets.items()
+    }
+    for name, counted in cuts.items():
+        counted.tell(f"scoring, {name}", "rows")
+    return scores, {name: counted.cut for name, counted in cuts.items()}

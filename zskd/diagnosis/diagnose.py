@@ -16,6 +16,7 @@ from zskd.diagnosis.findings import advise, find
 from zskd.diagnosis.signals import measure
 from zskd.diagnosis.stored import FILE
 from zskd.errors import InputError
+from zskd.models.encoding import Cuts, tell_cut
 from zskd.runs.read import run_config
 from zskd.system.files import write_text
 from zskd.tasks.defaults import input_length
@@ -41,7 +42,8 @@ def diagnose(config: DiagnoseConfig) -> dict[str, Any]:
 
     Returns:
         ``task``, ``labels`` (names, in the order of every list and matrix below), ``teacher`` (name), ``run`` (folder
-        or None), ``texts`` (number), ``queries_live`` (texts that the teacher answered in this call);
+        or None), ``texts`` (number), ``queries_live`` (texts that the teacher answered in this call), ``max_length``,
+        ``cut`` (how many inputs were longer: ``texts``, and where there are any ``student`` and ``labelled``);
 
         ``signals``, see `zskd.diagnosis.signals`, where a *summary* is ``mean``, ``std``, ``p05``, ``p25``, ``p50``,
         ``p75``, ``p95``:
@@ -69,6 +71,7 @@ def diagnose(config: DiagnoseConfig) -> dict[str, Any]:
     task, cache, run = find_task(config.task), cache_root(config.cache_dir), run_config(config.model)
     length = input_length(config)
     teacher = _load(task, config, run, cache)
+    teacher.check_length(length, f"--teacher {teacher.name}" if run else f"TEACHER {config.model}")
     corpus = build_corpus(find_sources(config.corpus), 1.0, cache)
     pools = build_pools(
         corpus,
@@ -88,6 +91,8 @@ def diagnose(config: DiagnoseConfig) -> dict[str, Any]:
         precision=precision,
         description="teacher labels texts",
     )
+    tell_cut("labelling", labelled.cut, labelled.queries, length)
+    cuts = {"texts": labelled.cut}
     found: dict[str, Any] = {
         "task": task.name,
         "labels": list(task.labels),
@@ -95,11 +100,13 @@ def diagnose(config: DiagnoseConfig) -> dict[str, Any]:
         "run": config.model if run else None,
         "texts": labelled.queries,
         "queries_live": labelled.live,
+        "max_length": length,
+        "cut": cuts,
         "signals": measure(
             teacher_logits(labelled.dataset),
             cosines=_cosines(teacher),
-            student=_student(task, config, run, labelled.dataset, cache),
-            labelled=_calibration(task, config, teacher, precision),
+            student=_student(task, config, run, labelled.dataset, cache, cuts),
+            labelled=_calibration(task, config, teacher, precision, cuts),
         ),
     }
     found["findings"] = find(found["signals"], task.labels)
@@ -126,22 +133,30 @@ def _cosines(teacher: Teacher) -> np.ndarray | None:
 
 
 def _student(
-    task: Task, config: DiagnoseConfig, run: DistillConfig | None, pool: Any, cache: Path
+    task: Task, config: DiagnoseConfig, run: DistillConfig | None, pool: Any, cache: Path, cuts: dict[str, int | None]
 ) -> np.ndarray | None:
     folder = Path(config.model).expanduser() / "student"
     if run is None or not folder.is_dir():
         return None
     student = load_classifier(task, str(folder), cache, flag="RUN")
     texts = tuple(pool[name][:] for name in text_columns(pool))
-    return student.logits(texts, max_length=input_length(config))
+    counted = Cuts(input_length(config))
+    student.check_length(counted.max_length, f"RUN {folder}")
+    logits = student.logits(texts, max_length=counted.max_length, cuts=counted)
+    counted.tell("the run's student")
+    cuts["student"] = counted.cut
+    return logits
 
 
 def _calibration(
-    task: Task, config: DiagnoseConfig, teacher: Teacher, precision: str
+    task: Task, config: DiagnoseConfig, teacher: Teacher, precision: str, cuts: dict[str, int | None]
 ) -> tuple[np.ndarray, np.ndarray] | None:
     path = config.data or task.probe_path()
     if path is None:
         return None
     rows = read_labelled(task, path)
-    logits = teacher.logits(rows.texts, max_length=input_length(config), precision=precision)
+    counted = Cuts(input_length(config))
+    logits = teacher.logits(rows.texts, max_length=counted.max_length, precision=precision, cuts=counted)
+    counted.tell("calibration", "rows")
+    cuts["labelled"] = counted.cut
     return logits, np.asarray(rows.labels)

@@ -21,7 +21,9 @@ from zskd.evaluation.analysis import time_answers
 from zskd.inference.saved import Saved
 from zskd.metrics.scores import score_predictions
 from zskd.models.batching import token_batches, token_budget
-from zskd.models.encoding import encode_texts
+from zskd.models.encoding import Cuts, encode_texts
+from zskd.models.lengths import save_tokenizer, set_reading_length
+from zskd.models.positions import UNLIMITED, reading_length
 from zskd.models.quiet import quiet_transformers
 from zskd.system.files import replacing, write_text
 from zskd.tasks.labelled import Labelled
@@ -66,10 +68,15 @@ def write_onnx(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path:
     model = copy.deepcopy(model).cpu().float().eval()
     names = list(tokenizer.model_input_names)
     # Two rows of different lengths, so that no axis is taken for a constant and the mask is not all ones.
-    example = tokenizer(["one of them", "one of them and quite a few words more"], padding=True, return_tensors="pt")
-    free = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence", min=2, max=tokenizer.model_max_length)}
-    if tokenizer.model_max_length > 1 << 16:  # a tokenizer without a limit
-        free[1] = torch.export.Dim("sequence", min=2)
+    length = reading_length(model.config.to_dict(), tokenizer.model_max_length)
+    example = tokenizer(
+        ["one of them", "one of them and quite a few words more"],
+        padding=True,
+        truncation=True,
+        max_length=length,
+        return_tensors="pt",
+    )
+    free = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence", min=2, max=length)}
     level = logging.getLogger("torch.onnx").level
     try:
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -166,7 +173,7 @@ def export_onnx(
 
     Returns:
         Content of ``export.json``: ``largest_difference`` between a logit and PyTorch's, ``tolerance``, ``threads``,
-        ``data``, and per model ``bytes``, ``milliseconds``, ``texts_per_second`` and, with data, ``agreement`` with
+        ``max_length``, ``data`` and ``cut`` (rows of it that were longer), and per model ``bytes``, ``milliseconds``, ``texts_per_second`` and, with data, ``agreement`` with
         PyTorch and ``scores``.
 
     Raises:
@@ -175,8 +182,10 @@ def export_onnx(
     """
     classifier = saved.classifier.require_weights(f"zskd export {saved.classifier.name}")
     tokenizer = classifier.tokenizer
-    max_length = min(saved.max_length, tokenizer.model_max_length)
-    batches = parity_texts(saved.texts or 1, max_length)
+    set_reading_length(tokenizer, classifier.model.config)
+    max_length = saved.max_length
+    # Longer inputs would be checked on other positions, at the square of the cost.
+    batches = parity_texts(saved.texts or 1, min(max_length, UNLIMITED))
 
     def torch_answers(texts: Texts) -> np.ndarray:
         return classifier.logits(texts, max_length=max_length)
@@ -206,20 +215,25 @@ def export_onnx(
             sizes["ONNX int8"] = (temporary / INT8).stat().st_size
         timed = data.texts if data is not None else batches[-2]
         measured = {name: {"bytes": sizes[name], **time_answers(models[name], timed)} for name in models}
+        cuts = Cuts(max_length, classifier.trained_length)
         if data is not None:
+            cuts.add(classifier.prepare(data.texts, max_length), len(data.labels))
+            cuts.tell_beyond(classifier.name)
+            cuts.tell(data_name, "rows")
             for name, found in _compare(saved, models, data).items():
                 measured[name] |= found
         results = {
             "largest_difference": difference,
             "tolerance": TOLERANCE,
             "max_length": max_length,
+            "cut": cuts.cut if data is not None else None,
             "threads": torch.get_num_threads(),
             "data": data_name or None,
             "models": measured,
         }
         with quiet_transformers():
             classifier.model.config.save_pretrained(temporary)
-            tokenizer.save_pretrained(temporary)
+            save_tokenizer(tokenizer, classifier.model.config, temporary)
         write_text(temporary / "export.json", json.dumps(results, indent=1) + "\n")
     return results
 

@@ -119,9 +119,7 @@ class Teacher(ABC):
             InputError: it has fewer positions, or its tokenizer a lower limit. A callable has neither.
         """
 
-    def logits(
-        self, texts: Texts, *, max_length: int, precision: str = "fp32", cuts: Cuts | None = None
-    ) -> np.ndarray:
+    def logits(self, texts: Texts, *, max_length: int, precision: str = "fp32", cuts: Cuts | None = None) -> np.ndarray:
         """Logits ``(rows, num_labels)`` float32 in the task's class order.
 
         Args:

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 from huggingface_hub import HfApi
-from transformers import EvalPrediction
+from transformers import EvalPrediction, PreTrainedModel
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from transformers.trainer_utils import TrainOutput
 
 from zskd.hub.upload import CARD
 from zskd.methods.context import Run, Training
 from zskd.methods.method import Method
+from zskd.models.lengths import check_rows, set_reading_length
 from zskd.system.files import write_text
 from zskd.teacher.base import Teacher
 from zskd.teacher.live import live_teacher
@@ -51,6 +53,7 @@ class ZeroShotTrainer(PrivateTrainer):
 
     Raises:
         ValueError: arguments contradict each other, or a method cannot work with how a batch is split.
+        InputError: rows are longer than the student has positions.
 
     Example:
         ``examples/trainer.py`` is a complete program. Here `teacher`, `student` and `texts` are there already:
@@ -86,6 +89,9 @@ class ZeroShotTrainer(PrivateTrainer):
         self.cosines = cosines
         super().__init__(*args, **kwargs)
         self.distillation_loss()  # raises now if the objective cannot be computed
+        sets = self.eval_dataset if isinstance(self.eval_dataset, dict) else {"eval_dataset": self.eval_dataset}
+        for name, rows in {"train_dataset": self.train_dataset, **sets}.items():
+            check_rows(rows, self.model, name)
         self.seam = self._seam(methods, teacher)
         if self.seam:
             self.callback_handler.callbacks.insert(0, FinishFirst(self.seam))
@@ -212,6 +218,13 @@ class ZeroShotTrainer(PrivateTrainer):
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Of a step, as Trainer counts them, which would walk through the whole model in every step."""
         return 6 * inputs["input_ids"].numel() * self._parameters
+
+    def save_model(self, *args: Any, **kwargs: Any) -> None:
+        """As `transformers.Trainer.save_model`; the tokenizer is saved with the length that the student reads."""
+        model = self.accelerator.unwrap_model(self.model)
+        if isinstance(self.processing_class, PreTrainedTokenizerBase) and isinstance(model, PreTrainedModel):
+            set_reading_length(self.processing_class, model.config)
+        super().save_model(*args, **kwargs)
 
     def create_model_card(self, model_name: str | None = None, **metadata: Any) -> None:
         """Write ``README.md`` into ``args.output_dir``: `trainer_card`, whose metadata it takes."""
