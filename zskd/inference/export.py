@@ -173,8 +173,8 @@ def export_onnx(
 
     Returns:
         Content of ``export.json``: ``largest_difference`` between a logit and PyTorch's, ``tolerance``, ``threads``,
-        ``max_length``, ``data`` and ``cut`` (rows of it that were longer), and per model ``bytes``, ``milliseconds``, ``texts_per_second`` and, with data, ``agreement`` with
-        PyTorch and ``scores``.
+        ``max_length``, ``data`` and ``cut`` (rows of it that were longer), and per model ``bytes``, ``milliseconds``,
+        ``texts_per_second`` and, with data, ``agreement`` with PyTorch and ``scores``.
 
     Raises:
         InputError: the classifier is a callable, which has no weights.

@@ -9,7 +9,7 @@ from typing import Any
 from zskd.errors import InputError
 from zskd.hub.ask import is_local
 from zskd.models.labels import align_labels, label_names, parse_label_map, read_model_config
-from zskd.models.positions import length_problem
+from zskd.models.positions import length_problem, reading_length
 from zskd.tasks.task import Task
 
 
@@ -52,6 +52,12 @@ def check_length(name: str, flag_name: str, max_length: int | None) -> list[str]
         return _length_problems(folder, read_model_config(folder, flag=flag_name), f"{flag_name} {name}", max_length)
     except InputError:
         return []
+
+
+def student_length(folder: Path) -> int:
+    """Tokens of an input that the model in a local folder reads (`zskd.models.positions.reading_length`)."""
+    limit = _read(folder / "tokenizer_config.json").get("model_max_length")
+    return reading_length(_read(folder / "config.json"), limit)
 
 
 def _length_problems(folder: Path, config: dict[str, Any], shown: str, max_length: int | None) -> list[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from zskd.errors import InputError
 from zskd.hub.cards import packaged_template, render_card
+from zskd.models.folder_checks import student_length
 from zskd.publish.metadata import PROBE, card_data, evaluation_name
 from zskd.publish.origins import corpus_parts, reproducing_command, teacher_was_handed_over, teacher_words
 from zskd.runs.read import FinishedRun
@@ -49,6 +50,7 @@ def card_values(run: FinishedRun, repo_id: str) -> dict[str, Any]:
         "corpus": [{"kind": kind, "name": name, "identity": i} for kind, name, i in corpus_parts(run)],
         "sentences": run.record["corpus"]["sentences"],
         "options": run.config,
+        "reads": student_length(run.student),
         "metrics": metrics,
         "rows": _score_rows(run),
         "latency": (run.analysis or {}).get("latency"),

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
+from zskd.errors import InputError
 from zskd.models.bulk import Meter
 from zskd.models.encoding import Cuts
 from zskd.system.precision import HALVES, check_finite
@@ -109,6 +110,14 @@ class Teacher(ABC):
         """Tokens to which its inputs were cut in training; None if it is not recorded."""
         return None
 
+    def length_problem(self, max_length: int, shown: str) -> str | None:
+        """What keeps it from reading inputs of `max_length` tokens; always None for a callable, which cuts as it likes.
+
+        Args:
+            shown: flag and value to quote in the message.
+        """
+        return None
+
     def check_length(self, max_length: int, shown: str | None = None) -> None:
         """Check that inputs of `max_length` tokens can be read.
 
@@ -116,8 +125,10 @@ class Teacher(ABC):
             shown: flag and value to quote in the message; default: the name.
 
         Raises:
-            InputError: it has fewer positions, or its tokenizer a lower limit. A callable has neither.
+            InputError: it has fewer positions, or its tokenizer a lower limit.
         """
+        if problem := self.length_problem(max_length, shown or self.name):
+            raise InputError(problem)
 
     def logits(self, texts: Texts, *, max_length: int, precision: str = "fp32", cuts: Cuts | None = None) -> np.ndarray:
         """Logits ``(rows, num_labels)`` float32 in the task's class order.

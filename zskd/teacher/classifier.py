@@ -76,10 +76,9 @@ class Classifier(Teacher):
         """See `zskd.models.labels.recorded_length`."""
         return recorded_length(self._config, self.name)
 
-    def check_length(self, max_length: int, shown: str | None = None) -> None:
+    def length_problem(self, max_length: int, shown: str) -> str | None:
         """See `zskd.models.positions.length_problem`."""
-        if problem := length_problem(self._config, self.tokenizer.model_max_length, shown or self.name, max_length):
-            raise InputError(problem)
+        return length_problem(self._config, self.tokenizer.model_max_length, shown, max_length)
 
     def _longest(self, max_length: int) -> int:
         return min(max_length, self.tokenizer.model_max_length)

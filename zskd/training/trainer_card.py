@@ -10,6 +10,7 @@ from huggingface_hub import ModelCard, ModelCardData
 from transformers import PreTrainedModel, TrainerState, TrainingArguments
 
 from zskd.hub.cards import packaged_template, render_card
+from zskd.models.labels import recorded_length
 from zskd.models.loading import count_parameters
 
 TEMPLATE = "trainer_card.md.jinja"
@@ -70,6 +71,7 @@ def trainer_card(
         "repo_id": repo_id,
         "labels": list(model.config.id2label.values()),
         "parameters": count_parameters(model),
+        "trained": recorded_length(model.config.to_dict(), repo_id),
         "steps": state.global_step,
         "arguments": {name: getattr(args, name) for name in _SHOWN if hasattr(args, name)},
         "methods": list(methods),
