@@ -57,6 +57,7 @@ ACROSS = {
     "cli/test_errors.py": "wrong input of every verb",
     "cli/test_failures.py": "runs that fail",
     "cli/test_help.py": "help of every verb",
+    "cli/test_long_inputs.py": "lengths in every verb",
     "cli/test_problems.py": "options of every verb",
     "cli/test_terminal.py": "what is printed where",
     "cli/test_verbs.py": "the small verbs",

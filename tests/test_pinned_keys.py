@@ -162,11 +162,14 @@ def expected_keys(labels: tuple[str, ...], scored: tuple[str, ...], phases: set[
     """Keys of a run with these evaluation sets; on one that is a file the student's scores have an overlap."""
     return {
         "task", "seed", "compression", "agreement", "agreement_majority", "agreement_above_chance", "teacher_queries",
-        "teacher_queries_live", "steps", "best_step", "resumed_from", "collapse", "teacher.name", "teacher.revision",
-        "teacher.parameters", "student.parameters", "transfer_set.texts", "transfer_set.rows",
+        "teacher_queries_live", "max_length", "steps", "best_step", "resumed_from", "collapse", "teacher.name",
+        "teacher.revision", "teacher.parameters", "student.parameters", "transfer_set.texts", "transfer_set.rows",
         *(f"teacher_queries_by_use.{use}" for use in ("texts", "single_tokens", "generator")),
         *(f"transfer_set.classes.{label}.{key}" for label in labels for key in ("share_before", "share", "confidence")),
         *(f"seconds.{phase}" for phase in PHASES | phases),
+        *(f"cut.labelling.{part}" for part in ("transfer", "select", "report")),
+        *((f"cut.scoring.{who}.{name}" for who in ("teacher", "student") for name in scored) if scored else
+          ("cut.scoring.teacher", "cut.scoring.student")),
         *(f"zero_shot.{key}" for key in ("enforced", "read_before_training", "read_after_training")),
         *(f"versions.{name}" for name in VERSIONS),
         *(f"{who}.scores.{name}.{key}" for who in ("teacher", "student") for name in scored for key in SCORES),

@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     cuts = Cuts(length, model.trained_length)
     found = evaluate_rows(task, rows, model, length, model.precision(config.precision), cuts)
     cuts.tell_beyond(f"--model {config.model}")
-    cuts.tell(Path(str(path)).name)
+    cuts.tell(Path(str(path)).name, "rows")
     # The same keys for every task; F1 is null if GLUE does not report it. `cut` is null for a callable.
     keys = ("rows", "accuracy", "f1", "majority", "above_chance")
     scores = {
