@@ -249,3 +249,19 @@ def test_without_a_folder_and_a_network_nothing_is_written(cli, config: Finetune
     assert done.code == 2
     assert len(done.errors) == 1 and "--glue-dir" in done.errors[0]
     assert not Path(str(config.output_dir)).exists()
+
+
+def test_a_teacher_says_what_it_was_trained_on_and_what_was_cut(config: FinetuneConfig, tmp_path: Path) -> None:
+    done = finetune(replace(config, full=True, max_length=8))
+    assert done.record["max_length"] == 8 and set(done.record["cut"]) == {"training", "selection", "probe", "glue"}
+    teacher = load_classifier(SST2, str(done.folder), tmp_path)
+    rows = read_labelled(SST2, SST2.glue_files(str(config.glue_dir))["glue"])
+    expected = sum(len(ids) > 8 for ids in teacher.tokenizer(rows.texts[0])["input_ids"])
+    assert done.record["cut"]["glue"] == expected and done.record["cut"]["probe"] > 0
+    saved = json.loads((done.folder / "tokenizer.json").read_text(encoding="utf-8"))
+    assert teacher.trained_length == 8 and teacher.reading_length == 128 == saved["truncation"]["max_length"]
+
+
+def test_an_adapter_keeps_the_length_of_its_own_training(config: FinetuneConfig, tmp_path: Path) -> None:
+    done = finetune(replace(config, max_length=8))
+    assert load_classifier(SST2, str(done.folder), tmp_path).trained_length == 8

@@ -23,6 +23,9 @@ def test_a_teacher_as_text_and_json(
     found = json.loads(cli("diagnose", teacher_folder, *flags, "--json").out)
     assert found["labels"] == ["negative", "positive"] and found["texts"] == 128
     assert found["queries_live"] == 0, "the first call's logits are cached"
+    assert found["max_length"] == 32 and set(found["cut"]) == {"texts", "labelled"}
+    cut = json.loads(cli("diagnose", teacher_folder, *flags, "--max-length", 8, "--json").out)["cut"]
+    assert cut["texts"] > 0 and cut["labelled"] > 0
     assert found["signals"]["domain"] is None and found["signals"]["rescaling"]["student"] is None
     assert found["signals"]["calibration"]["rows"] > 100
 
@@ -45,6 +48,9 @@ def test_a_run_brings_its_options_and_student_and_keeps_the_result(
         assert len(matrix) == 5 and all(matrix[i][i] == pytest.approx(1.0, abs=1e-6) for i in range(5))
     wrong = cli("diagnose", run, "--task", "mnli", *flags)
     assert wrong.code == 2 and "the run in" in wrong.errors[0]
+    assert set(found["cut"]) == {"texts", "labelled", "student"}
+    wrong = cli("diagnose", run, "--max-length", 200, *flags)
+    assert wrong.code == 2 and "expected at most the 128 positions of --teacher" in wrong.errors[0]
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,12 @@ def test_folder_holds_all_that_a_runtime_needs(exported: Path) -> None:
     names = {path.name for path in exported.iterdir()}
     assert {FLOAT, INT8, "config.json", "tokenizer.json", "export.json"} <= names
     assert (exported / INT8).stat().st_size < (exported / FLOAT).stat().st_size
-    AutoTokenizer.from_pretrained(exported)
+    length = AutoTokenizer.from_pretrained(exported).model_max_length
+    saved = json.loads((exported / "tokenizer.json").read_text(encoding="utf-8"))
+    results = json.loads((exported / "export.json").read_text(encoding="utf-8"))
+    # transformers.js cuts by the tokenizer's configuration, other runtimes by its file; the run was trained at 32.
+    assert length == saved["truncation"]["max_length"] == results["max_length"] == 128 and saved["padding"] is None
+    assert results["cut"] == 0
 
 
 def test_axes_are_free(exported: Path) -> None:

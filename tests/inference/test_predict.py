@@ -15,8 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Result, prose, save_model, tiny_bert, word_tokenizer
+from faulty_lengths import SHORT, TOO_SHORT
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
+from zskd.errors import InputError
 from zskd.inference.predict import answer, read_rows
 from zskd.inference.saved import load_saved, student_folder
 from zskd.student.initial import initial_student
@@ -243,3 +245,18 @@ def test_answers_appear_while_standard_input_is_open(finished_run: Path) -> None
         process.stdin.write(b"nobody listens\n" * 3)
         process.stdin.close()
         assert process.wait(120) == 0
+
+
+@pytest.mark.parametrize("task", [None, "sst2"])
+@pytest.mark.parametrize("build", TOO_SHORT, ids=lambda build: build.__name__)
+def test_a_model_is_checked_when_it_is_loaded_too(build, task: str | None, tmp_path: Path) -> None:
+    build(tmp_path)  # as from the Hub, whose files nobody saw before
+    with pytest.raises(InputError, match=f"--max-length 17: expected at most the {SHORT} .*--model {tmp_path}"):
+        load_saved(str(tmp_path), flag="--model", task_name=task, max_length=17)
+    assert load_saved(str(tmp_path), flag="--model", task_name=task, max_length=12).max_length == 12
+    assert load_saved(str(tmp_path), flag="--model", task_name=task).max_length == SHORT
+
+
+def test_the_students_own_length_is_read_and_not_the_runs(finished_run: Path) -> None:
+    saved = load_saved(str(finished_run), flag="--model")
+    assert (saved.max_length, saved.classifier.trained_length) == (128, 32)

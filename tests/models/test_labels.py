@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from zskd.errors import InputError
-from zskd.models.labels import align_labels, label_names, parse_label_map, read_model_config
+from zskd.models.labels import (
+    LENGTH_FIELD,
+    align_labels,
+    label_names,
+    parse_label_map,
+    read_model_config,
+    recorded_length,
+)
 from zskd.tasks.task import TASKS
 
 SST2, MNLI, RTE = TASKS["sst2"], TASKS["mnli"], TASKS["rte"]
@@ -112,3 +119,10 @@ def test_wrong_model_config_is_named(content: bytes | None, tmp_path: Path) -> N
         read_model_config(tmp_path, flag="--teacher")
     with pytest.raises(InputError, match=f"--teacher {tmp_path}/none: expected a model folder"):
         read_model_config(tmp_path / "none", flag="--teacher")
+
+
+def test_the_length_of_the_training_is_read_and_checked() -> None:
+    assert recorded_length({}, "x") is None and recorded_length({LENGTH_FIELD: 64}, "x") == 64
+    for wrong in ("64", 0, -1, True, 6.5, [64]):
+        with pytest.raises(InputError, match=f"--model x: expected a number of tokens as {LENGTH_FIELD}"):
+            recorded_length({LENGTH_FIELD: wrong}, "--model x")

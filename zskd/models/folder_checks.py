@@ -13,6 +13,9 @@ from zskd.models.positions import length_problem, reading_length
 from zskd.tasks.task import Task
 
 
+_WORDS = ("embedded", "default", "build")  # names of models that are no folders
+
+
 def check_positions(config: dict[str, Any], shown: str, max_length: int | None, limit: Any = None) -> list[str]:
     """Problems of reading inputs of ``max_length`` tokens with a model.
 
@@ -45,7 +48,7 @@ def check_length(name: str, flag_name: str, max_length: int | None) -> list[str]
 
     Nothing else is checked; a folder without a readable configuration is left to the loader.
     """
-    if max_length is None or not is_local(name):
+    if max_length is None or name in _WORDS or not is_local(name):
         return []
     try:
         folder = Path(student_folder(name)).expanduser()
