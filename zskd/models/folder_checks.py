@@ -12,7 +12,6 @@ from zskd.models.labels import align_labels, label_names, parse_label_map, read_
 from zskd.models.positions import length_problem, reading_length
 from zskd.tasks.task import Task
 
-
 _WORDS = ("embedded", "default", "build")  # names of models that are no folders
 
 
