@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import prose, save_model, tiny_bert, word_tokenizer
+from faulty_lengths import SHORT, few_positions, tokenizer_with_a_low_limit
 from transformers import AutoTokenizer, RobertaConfig, RobertaForSequenceClassification
 
 from zskd.inference import export
@@ -170,3 +171,14 @@ def test_wrong_input(cli, finished_run: Path, tmp_path: Path) -> None:
         done = cli("export", *arguments)
         assert done.code == 2 and word in done.errors[0], (arguments, done.err)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
+
+
+@pytest.mark.parametrize("build", [few_positions, tokenizer_with_a_low_limit], ids=lambda build: build.__name__)
+def test_an_export_of_a_model_that_reads_little_reads_as_little(cli, build, tmp_path: Path) -> None:
+    build(tmp_path)
+    done = cli("export", tmp_path, "--format", "onnx", "--task", "sst2", "--json")
+    assert done.code == 0, done.err
+    results = json.loads(done.out)
+    saved = json.loads((tmp_path / "onnx" / "tokenizer.json").read_text(encoding="utf-8"))
+    assert results["max_length"] == saved["truncation"]["max_length"] == SHORT
+    assert results["cut"] == 228 and "228 of 228 rows were longer than 16 tokens and were cut" in done.err
