@@ -14,11 +14,12 @@ from safetensors.torch import load_file
 from transformers import BertModel
 
 from zskd.config.verbs import FinetuneConfig
-from zskd.finetune import finetune, split_rows
+from zskd.finetune import finetune
 from zskd.models.loading import count_parameters
 from zskd.pipeline import distill
 from zskd.system.files import sha256_file
 from zskd.tasks.labelled import Labelled, read_labelled
+from zskd.tasks.phrases import split_rows
 from zskd.tasks.task import TASKS, Task, find_task
 from zskd.teacher.classifier import load_classifier
 

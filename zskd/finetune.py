@@ -6,10 +6,8 @@ The checkpoint is chosen on held-out rows of the training file. The dev file is 
 from __future__ import annotations
 
 import json
-import random
 import shutil
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +41,7 @@ from zskd.system.files import replacing, write_text
 from zskd.system.precision import pick_precision
 from zskd.tasks.defaults import input_length, with_task_defaults
 from zskd.tasks.labelled import Labelled, check_header, read_labelled
+from zskd.tasks.phrases import split_rows
 from zskd.tasks.task import Task, find_task
 from zskd.teacher.classifier import load_classifier, pick_device
 
@@ -55,41 +54,6 @@ class Finetuned:
 
     folder: Path
     record: dict[str, Any]
-
-
-def _spans(text: str) -> Iterator[str]:
-    """Every contiguous part of a text in words, including the whole text."""
-    words = text.split()
-    for start in range(len(words)):
-        for end in range(start + 1, len(words) + 1):
-            yield " ".join(words[start:end])
-
-
-def split_rows(rows: Labelled, selection_rows: int, max_rows: int | None, seed: int) -> tuple[Labelled, Labelled]:
-    """Split labelled rows into (training, selection) so that no text of one is part of a text of the other.
-
-    SST-2's training file contains sentences and their phrases. A random split would keep phrases of selection sentences
-    in training and favour an over-trained checkpoint. For tasks with one text, selection rows are therefore drawn from
-    rows that are not part of another row, and parts of a selection row are dropped from training. Pairs are split at
-    random.
-    """
-    order = list(range(len(rows.labels)))
-    random.Random(seed).shuffle(order)
-    selection_rows = min(selection_rows, len(order) // 5)
-    if len(rows.texts) == 1:
-        texts = [" ".join(text.split()) for text in rows.texts[0]]
-        known = set(texts)
-        parts = {span for text in known for span in _spans(text) if span != text and span in known}
-        held = [i for i in order if texts[i] not in parts][:selection_rows]
-        seen = {span for i in held for span in _spans(texts[i])}
-        keep = [i for i in order if texts[i] not in seen]
-    else:
-        held, keep = order[:selection_rows], order[selection_rows:]
-
-    def pick(indices: list[int]) -> Labelled:
-        return Labelled(tuple([text[i] for i in indices] for text in rows.texts), [rows.labels[i] for i in indices])
-
-    return pick(keep[:max_rows]), pick(held)
 
 
 def _encode(rows: Labelled, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Dataset:
