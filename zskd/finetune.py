@@ -155,7 +155,7 @@ def finetune(config: FinetuneConfig) -> Finetuned:
     if config.glue_dir is None:
         rows = hub_rows(task, "train", flag=NO_GLUE_DIR)
     else:
-        rows = read_labelled(task, task.train_file(config.glue_dir))
+        rows = read_labelled(task, task.train_file(config.glue_dir), skip_bad_rows=config.skip_bad_rows)
     train, selection = split_rows(rows, config.selection_rows, config.max_rows, config.seed)
 
     set_seed(config.seed)
@@ -223,6 +223,7 @@ def finetune(config: FinetuneConfig) -> Finetuned:
         "started_from": Path(config.adapter).name if config.adapter else None,
         "training_rows": len(train.labels),
         "selection_rows": len(selection.labels),
+        "skipped_rows": rows.skipped,
         "selection_accuracy": {name: round(value, 4) for name, value in chosen.items()},
         "chosen": max(chosen, key=lambda name: chosen[name]),
         "steps": trainer.state.global_step,
@@ -243,5 +244,10 @@ def _score(task: Task, config: FinetuneConfig, folder: Path, cache: Path) -> dic
         files = {"probe": task.probe_path(), **task.glue_files(config.glue_dir)}
         sets = {}
     present = {name: path for name, path in files.items() if path is not None and not check_header(task, path)}
-    sets = {name: read_labelled(task, path) for name, path in present.items()} | sets
-    return {name: evaluate_rows(task, rows, teacher, input_length(config), "fp32") for name, rows in sets.items()}
+    skip = config.skip_bad_rows
+    sets = {name: read_labelled(task, path, skip_bad_rows=skip) for name, path in present.items()} | sets
+    return {
+        name: evaluate_rows(task, rows, teacher, input_length(config), "fp32")
+        | ({"skipped_rows": rows.skipped} if rows.skipped else {})
+        for name, rows in sets.items()
+    }

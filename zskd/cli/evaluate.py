@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     task = find_task(config.task)
     path = task.probe_path() if config.data == "probe" else config.data
-    rows = read_labelled(task, str(path))
+    rows = read_labelled(task, str(path), skip_bad_rows=config.skip_bad_rows)
     model = load_teacher(
         task,
         config.model,
@@ -54,6 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
     # The same keys for every task; F1 is null if GLUE does not report it.
     keys = ("rows", "accuracy", "f1", "majority", "above_chance")
     scores = {"task": task.name, **{key: found.get(key) for key in keys}}
+    if config.skip_bad_rows:
+        scores["skipped_rows"] = rows.skipped
     if config.json:
         print(json.dumps(scores))
     else:

@@ -143,6 +143,7 @@ class RunOptions:
         brief="folder whose dev file is scored after training",
         group="run",
     )
+    skip_bad_rows: bool = shared.skip_bad_rows("run")
     hub_eval: bool = option(False, "score the dev set of nyu-mll/glue from the Hub after training", group="run")
     output_dir: str | None = option(
         None, "run folder; default runs/TASK-SEED", brief="run folder (default runs/TASK-SEED)", group="run"

@@ -9,6 +9,10 @@ from zskd.config.option import option
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 TEACHER_OUTPUTS = ("logits", "probabilities", "labels")
 MAX_SEED = 2**32 - 1  # the largest seed of NumPy's legacy generator
+SKIP_BAD_ROWS = (
+    "leave out rows of labelled files that have another number of columns or an unknown label, and say how many; "
+    "default: the first such row is an error"
+)
 CACHE_DIR = "cache folder; default $ZSKD_CACHE or ~/.cache/zskd"
 
 
@@ -96,6 +100,11 @@ def seed(of: str = "everything random") -> Any:
 def as_json(text: str = "print one JSON object instead of a table") -> Any:
     """``--json``."""
     return option(False, text, group="run")
+
+
+def skip_bad_rows(group: str = "data") -> Any:
+    """``--skip-bad-rows``."""
+    return option(False, SKIP_BAD_ROWS, group=group)
 
 
 def cache_dir() -> Any:

@@ -27,6 +27,7 @@ class FinetuneConfig:
     )
     selection_rows: int = option(600, "training rows kept aside to choose the checkpoint", low=16, group="data")
     max_rows: int | None = option(None, "use at most this many training rows", low=32, group="data")
+    skip_bad_rows: bool = shared.skip_bad_rows()
     max_length: int | None = shared.max_length("the task's")
     epochs: float = shared.epochs(3.0, "training rows")
     batch_size: int = option(32, "rows per step", low=1, group="training")
@@ -78,6 +79,7 @@ class EvaluateConfig:
     label_map: str | None = shared.label_map("the model's")
     teacher_outputs: str = shared.teacher_outputs()
     data: str = option("", "labelled file in GLUE's columns, or `probe`", group="data")
+    skip_bad_rows: bool = shared.skip_bad_rows()
     max_length: int | None = shared.max_length("the task's")
     precision: str = shared.precision("the model", "fp32")
     json: bool = shared.as_json()
@@ -103,6 +105,7 @@ class DiagnoseConfig:
     data: str | None = option(
         None, "labelled file in the task's columns, for the calibration; default: the task's probe", group="data"
     )
+    skip_bad_rows: bool = shared.skip_bad_rows()
     precision: str = shared.precision("the teacher", group="run")
     seed: int = shared.seed("the inputs")
     json: bool = shared.as_json("print one JSON object instead of text")

@@ -19,7 +19,7 @@ from zskd.errors import InputError
 from zskd.runs.read import run_config
 from zskd.system.files import write_text
 from zskd.tasks.defaults import input_length
-from zskd.tasks.labelled import read_labelled
+from zskd.tasks.labelled import Labelled, read_labelled
 from zskd.tasks.task import Task, find_task
 from zskd.teacher.base import Teacher
 from zskd.teacher.classifier import load_classifier
@@ -88,6 +88,8 @@ def diagnose(config: DiagnoseConfig) -> dict[str, Any]:
         precision=precision,
         description="teacher labels texts",
     )
+    path = config.data or task.probe_path()
+    rows = None if path is None else read_labelled(task, path, skip_bad_rows=config.skip_bad_rows)
     found: dict[str, Any] = {
         "task": task.name,
         "labels": list(task.labels),
@@ -99,9 +101,11 @@ def diagnose(config: DiagnoseConfig) -> dict[str, Any]:
             teacher_logits(labelled.dataset),
             cosines=_cosines(teacher),
             student=_student(task, config, run, labelled.dataset, cache),
-            labelled=_calibration(task, config, teacher, precision),
+            labelled=_calibration(rows, config, teacher, precision),
         ),
     }
+    if rows is not None and rows.skipped:
+        found["skipped_rows"] = rows.skipped
     found["findings"] = find(found["signals"], task.labels)
     found["advice"] = advise(found["signals"], found["findings"], task.num_labels, task.is_pair)
     if run:
@@ -137,11 +141,9 @@ def _student(
 
 
 def _calibration(
-    task: Task, config: DiagnoseConfig, teacher: Teacher, precision: str
+    rows: Labelled | None, config: DiagnoseConfig, teacher: Teacher, precision: str
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    path = config.data or task.probe_path()
-    if path is None:
+    if rows is None:
         return None
-    rows = read_labelled(task, path)
     logits = teacher.logits(rows.texts, max_length=input_length(config), precision=precision)
     return logits, np.asarray(rows.labels)

@@ -44,7 +44,11 @@ def _evaluation_sets(config: DistillConfig, task: Task) -> dict[str, Labelled]:
     sets = {}
     if config.glue_dir is not None:
         files = task.glue_files(config.glue_dir)
-        sets = {name: read_labelled(task, path) for name, path in files.items() if path.is_file()}
+        sets = {
+            name: read_labelled(task, path, skip_bad_rows=config.skip_bad_rows)
+            for name, path in files.items()
+            if path.is_file()
+        }
     elif config.hub_eval:
         sets = {name: hub_rows(task, split, flag="--hub-eval") for name, split in task.hub_splits.items()}
     return sets
@@ -101,6 +105,8 @@ def score(
         for who, model in (("teacher", teacher), ("student", student)):
             logits = model.logits(rows.texts, max_length=input_length(config))
             scores[who][name] = score_predictions(task, logits.argmax(axis=1), rows.labels)
+            if rows.skipped:
+                scores[who][name]["skipped_rows"] = rows.skipped
             details[name][who] = compare(logits, np.asarray(rows.labels))
         scores["student"][name]["overlap"] = overlap(rows.texts, transfer)
         if scores["student"][name]["overlap"]:

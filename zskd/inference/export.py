@@ -215,6 +215,7 @@ def export_onnx(
             "max_length": max_length,
             "threads": torch.get_num_threads(),
             "data": data_name or None,
+            **({"skipped_rows": data.skipped} if data is not None and data.skipped else {}),
             "models": measured,
         }
         with quiet_transformers():

@@ -13,6 +13,7 @@ import numpy as np
 from zskd.errors import InputError
 from zskd.inference.saved import Saved
 from zskd.metrics.scores import softmax
+from zskd.system.plain_text import found_instead
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ def _parse(line: bytes, where: str, *, first: bool) -> Row:
         # utf-8-sig: a file may begin with a byte-order mark.
         return tuple(line.removesuffix(b"\r").decode("utf-8-sig" if first else "utf-8").split("\t"))
     except UnicodeDecodeError as error:
-        raise InputError(f"{where}: expected UTF-8 text, found other bytes") from error
+        raise InputError(f"{where}: expected UTF-8 text, found {found_instead(line)}") from error
 
 
 def _wrong_columns(where: str, found: int, expected: int, reason: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from transformers import BatchEncoding
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
+from zskd.system.plain_text import Repairs
+
 LETTERS_PER_TOKEN = 64  # no ordinary token is longer
 WORDS_PER_TOKEN = 4  # texts are shortened to this many words per allowed token
 
@@ -32,7 +34,11 @@ def encode_texts(tokenizer: PreTrainedTokenizerBase, texts: tuple[list[str], ...
 
     If both texts of a pair are too long, the tokenizers library builds all pairs of the windows that it cuts off, which
     takes hundreds of megabytes. Extremely long texts are therefore shortened first, to a length that is still too long.
+    What no tokenizer reads is replaced, see `Repairs`.
     """
+    repairs = Repairs()
+    texts = tuple([repairs.repair(text, f"text {i}") for i, text in enumerate(column)] for column in texts)
+    repairs.say()
     if len(texts) == 2:
         pairs = [_shorten_pair(text, other, max_length) for text, other in zip(*texts, strict=True)]
         texts = ([text for text, _ in pairs], [other for _, other in pairs])

@@ -118,6 +118,8 @@ def record(
     if config.gold_labels is not None:
         rows = labelled.parts["gold"].queries
         found["gold_labels"] = {"rows": rows, "sha256": sha256_file(Path(config.gold_labels))}
+        if labelled.skipped:
+            found["gold_labels"]["skipped_rows"] = labelled.skipped
     return found
 
 

@@ -61,10 +61,12 @@ class Labelled:
     Attributes:
         parts: ``transfer``, ``select`` and ``report``; also ``gold``, if the user added labelled rows.
         precision: the precision in which the teacher answered.
+        skipped: number of labelled rows that the user added and that could not be read.
     """
 
     parts: dict[str, LabelledTexts]
     precision: str
+    skipped: int = 0
 
     @property
     def queries(self) -> int:
@@ -82,6 +84,7 @@ def label(setting: Setting, teacher: Teacher, pools: Pools) -> Labelled:
     config = setting.config
     precision = teacher.precision(config.precision)
     labeller = teacher.for_inference(precision, config.compile)  # freed before training starts
+    skipped = 0
     options: dict[str, Any] = {"max_length": setting.length, "precision": precision}
     parts = {
         name: label_texts(
@@ -90,8 +93,10 @@ def label(setting: Setting, teacher: Teacher, pools: Pools) -> Labelled:
         for name in ("transfer", "select", "report")
     }
     if config.gold_labels is not None:
-        parts["gold"] = label_gold(setting.task, config.gold_labels, labeller, setting.cache, pools.transfer, **options)
-    found = Labelled(parts, precision)
+        options["skip_bad_rows"] = config.skip_bad_rows
+        gold = label_gold(setting.task, config.gold_labels, labeller, setting.cache, pools.transfer, **options)
+        parts["gold"], skipped = gold, gold.skipped
+    found = Labelled(parts, precision, skipped)
     cached = found.queries - found.live
     logger.info("labelling: %d inputs, %d asked now (%s), %d cached", found.queries, found.live, precision, cached)
     return found

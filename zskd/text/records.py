@@ -78,7 +78,7 @@ def kind(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, int | float):
         return f"the number {shown([repr(value)])}"
-    names = {list: "a list", dict: "an object", bytes: "bytes"}
+    names: dict[type, str] = {list: "a list", dict: "an object", bytes: "bytes"}
     return names.get(type(value), f"a {type(value).__name__}")
 
 
