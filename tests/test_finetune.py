@@ -138,6 +138,24 @@ def test_broken_training_row_is_named(cli, config: FinetuneConfig, glue_dir: Pat
     assert not Path(str(config.output_dir)).exists()
 
 
+def test_broken_training_rows_are_left_out_and_counted_if_asked_for(
+    cli, config: FinetuneConfig, glue_dir: Path
+) -> None:
+    for name in ("train.tsv", "dev.tsv"):
+        path = glue_dir / "SST-2" / name
+        path.write_text(path.read_text(encoding="utf-8") + "too short\n", encoding="utf-8")
+    refused = cli("finetune", *as_flags(config))
+    assert refused.code == 2
+    assert "train.tsv, line 122: expected 2 columns, found 1" in refused.errors[0]
+    assert "--skip-bad-rows" in refused.errors[0]
+    done = cli("finetune", *as_flags(replace(config, skip_bad_rows=True)))
+    assert done.code == 0, done.err
+    record = json.loads((Path(str(config.output_dir)) / "training.json").read_text(encoding="utf-8"))
+    assert record["skipped_rows"] == 1 and record["scores"]["glue"]["skipped_rows"] == 1
+    assert record["scores"]["glue"]["rows"] == 16
+    assert done.err.count("1 bad row(s) left out") == 2
+
+
 def matrices(folder: Path) -> dict[str, torch.Tensor]:
     """Tensors of a saved adapter."""
     return load_file(folder / "adapter_model.safetensors")

@@ -17,6 +17,7 @@ import pytest
 from conftest import Result, prose, save_model, tiny_bert, word_tokenizer
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
+from zskd.errors import InputError
 from zskd.inference.predict import answer, read_rows
 from zskd.inference.saved import load_saved, student_folder
 from zskd.student.initial import initial_student
@@ -243,3 +244,23 @@ def test_answers_appear_while_standard_input_is_open(finished_run: Path) -> None
         process.stdin.write(b"nobody listens\n" * 3)
         process.stdin.close()
         assert process.wait(120) == 0
+
+
+def rows_of(content: bytes) -> list[tuple[str, ...]]:
+    stream = io.BufferedReader(io.BytesIO(content))
+    return [row for rows in read_rows(stream, "texts.txt", 1, "the task", 8) for row in rows]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+def test_another_encoding_is_named(encoding: str) -> None:
+    with pytest.raises(InputError, match=f"texts.txt, line 1: expected UTF-8 text, found {encoding.upper()} text"):
+        rows_of("A fine film.\n".encode(encoding))
+
+
+def test_odd_characters_stay_in_their_line(caplog: pytest.LogCaptureFixture) -> None:
+    assert rows_of("\ufeffa\u2028b\x0cc\x85d\r\n\ne\n".encode()) == [("a\u2028b\x0cc\x85d",), ("",), ("e",)]
+    assert caplog.messages == []
+    assert rows_of(b"a\0b\nc\rd\re\nf\rg\nh\0\0") == [("a\ufffdb",), ("c\rd\re",), ("f\rg",), ("h\ufffd\ufffd",)]
+    ends, replaced = caplog.messages
+    assert ends.startswith("texts.txt, line 2:") and "carriage returns" in ends
+    assert replaced.startswith("texts.txt, line 1:") and "3 such character(s) in 2 text(s)" in replaced

@@ -37,3 +37,10 @@ def test_two_very_long_texts_are_cut_to_halves() -> None:
 
 def test_one_text_is_cut() -> None:
     assert len(encode_texts(TOKENIZER, (["the river " * 100],), 16)["input_ids"][0]) == 16
+
+
+def test_what_no_tokenizer_reads_is_replaced(caplog: pytest.LogCaptureFixture) -> None:
+    """Texts of a caller's own, for `Teacher.logits` or a callback, come this way."""
+    broken = encode_texts(TOKENIZER, (["the \ud83d river"], ["a\0b"]), 16)
+    assert dict(broken) == dict(TOKENIZER(["the \ufffd river"], ["a\ufffdb"]))
+    assert "2 such character(s) in 2 text(s)" in caplog.text

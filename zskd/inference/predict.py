@@ -13,7 +13,7 @@ import numpy as np
 from zskd.errors import InputError
 from zskd.inference.saved import Saved
 from zskd.metrics.scores import softmax
-from zskd.system.plain_text import found_instead
+from zskd.system.plain_text import Repairs, found_instead
 
 logger = logging.getLogger(__name__)
 
@@ -46,12 +46,19 @@ def read_rows(stream: BufferedIOBase, name: str, texts: int | None, reason: str,
         InputError: a line is not UTF-8 or has another number of columns; rows before it have been yielded.
     """
     number = 0
+    repairs, told = Repairs(), False
     for lines in _arriving(stream):
         rows: list[Row] = []
         for line in lines:
             number += 1
             try:
-                row = _parse(line, f"{name}, line {number}", first=number == 1)
+                where = f"{name}, line {number}"
+                row = tuple(repairs.repair(text, where) for text in _parse(line, where, first=number == 1))
+                if b"\r" in line.removesuffix(b"\r") and not told:
+                    logger.warning(
+                        "%s: has carriage returns within it, which do not end a line; it is one input", where
+                    )
+                    told = True
                 if texts is None:
                     texts, reason = len(row), "the first line"
                     logger.info("the model does not say how many texts it reads; the first line has %d", texts)
@@ -67,6 +74,7 @@ def read_rows(stream: BufferedIOBase, name: str, texts: int | None, reason: str,
                 rows = []
         if rows:
             yield rows
+    repairs.say()
 
 
 def _parse(line: bytes, where: str, *, first: bool) -> Row:

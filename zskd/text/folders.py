@@ -86,14 +86,15 @@ def look_into(root: Path, suffixes: tuple[str, ...]) -> Folder:
 
 
 def _kind(entry: os.DirEntry[str], suffixes: tuple[str, ...]) -> str:
+    path = Path(entry.path)  # whose questions, unlike the entry's, have an answer for a link to itself
     if entry.name.startswith("."):
         return "hidden"
-    if entry.is_dir():
+    if path.is_dir():
         return "linked folder" if entry.is_symlink() else "folder"
-    if entry.is_file():
+    if path.is_file():
         return "file" if entry.name.endswith(suffixes) else "other"
     # A link that leads nowhere may have been text, or a folder of it.
-    return "broken" if entry.is_symlink() and (entry.name.endswith(suffixes) or not Path(entry).suffix) else "other"
+    return "broken" if entry.is_symlink() and (entry.name.endswith(suffixes) or not path.suffix) else "other"
 
 
 def _contains(folder: Path, inner: Path) -> bool:
