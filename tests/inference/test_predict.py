@@ -9,6 +9,7 @@ import select
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -264,3 +265,11 @@ def test_odd_characters_stay_in_their_line(caplog: pytest.LogCaptureFixture) -> 
     ends, replaced = caplog.messages
     assert ends.startswith("texts.txt, line 2:") and "carriage returns" in ends
     assert replaced.startswith("texts.txt, line 1:") and "3 such character(s) in 2 text(s)" in replaced
+
+
+def test_a_line_of_many_reads_costs_what_it_is_long() -> None:
+    """Joining what has come at every read copies this line a thousand times: 30 GB."""
+    line = b"x" * (64 << 20)
+    started = time.process_time()
+    assert [len(row[0]) for row in rows_of(line + b"\nshort\n" + line[:70_000])] == [64 << 20, 5, 70_000]
+    assert time.process_time() - started < 3

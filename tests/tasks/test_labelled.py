@@ -164,6 +164,8 @@ HEADERS = {
     "UTF-16": ("sentence\tlabel\nfine\t1\n".encode("utf-16"), "found UTF-16 text; convert it"),
     "UTF-16 without a mark": ("sentence\tlabel\nfine\t1\n".encode("utf-16-le"), "found UTF-16 text; convert it"),
     "gzip": (b"\x1f\x8b\x08\0\0\0\xff\xfe\n", "found a gzip file"),
+    "no line at all": (b"x" * 200_000, "found a first line of more than 65536 bytes"),
+    "many carriage returns": (b"sentence\tlabel\r" + b"fine\t1\r" * 20_000, "carriage return alone"),
     "a long line": (b"x" * 9_000 + b"\n", "found " + "x" * 200 + " ..."),
 }
 

@@ -25,13 +25,16 @@ Row = tuple[str, ...]
 
 def _arriving(stream: BufferedIOBase) -> Iterator[list[bytes]]:
     """Yield the whole lines of each read; a last line without a line break counts too."""
-    rest = b""
+    rest: list[bytes] = []  # of a line, joined when it ends: a line may be longer than many reads
     while chunk := stream.read1(CHUNK):
-        *lines, rest = (rest + chunk).split(b"\n")
-        if lines:
-            yield lines
+        if b"\n" not in chunk:
+            rest.append(chunk)
+            continue
+        *lines, last = b"".join([*rest, chunk]).split(b"\n")
+        rest = [last] if last else []
+        yield lines
     if rest:
-        yield [rest]
+        yield [b"".join(rest)]
 
 
 def read_rows(stream: BufferedIOBase, name: str, texts: int | None, reason: str, size: int) -> Iterator[list[Row]]:

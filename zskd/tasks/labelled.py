@@ -18,6 +18,7 @@ from zskd.tasks.task import Task
 logger = logging.getLogger(__name__)
 
 SHOWN = 200  # characters of a header or a text in a message
+LONGEST_HEADER = 1 << 16  # bytes; the header is read byte by byte
 SKIP_FLAG = "--skip-bad-rows"
 UNQUOTED = "write the file without quotes (pandas: quoting=csv.QUOTE_NONE, no tabs or line breaks in the text)"
 
@@ -40,7 +41,10 @@ def check_header(task: Task, path: str | Path) -> list[str]:
     if not path.is_file():
         return [f"expected a file with the columns of {task.name} at {path}, found none"]
     with path.open("rb", buffering=0) as handle:
-        line = handle.readline()
+        line = handle.readline(LONGEST_HEADER)
+    if len(line) == LONGEST_HEADER:
+        advice = "; its lines end with a carriage return alone; write line feeds" if b"\r" in line else ""
+        return [f"{path}: expected a header line, found a first line of more than {len(line)} bytes{advice}"]
     try:
         header = _fields(line, first=True)
     except UnicodeDecodeError:

@@ -175,16 +175,24 @@ def parquet_records(name: str) -> Placed:
                 )
         number = 0
         for batch in file.iter_batches(batch_size=1_024, columns=columns):
-            for at in range(batch.num_rows):
-                where = f"{name}, row {number}"
-                try:
-                    record = {column: batch.column(column)[at].as_py() for column in columns}
-                except UnicodeDecodeError as error:
-                    raise InputError(f"--corpus {where}: expected UTF-8 text, found other bytes") from error
-                yield where, record
+            try:
+                records = batch.to_pylist()
+            except UnicodeDecodeError as error:
+                wrong = number + next(at for at in range(batch.num_rows) if not _can_be_read(batch.slice(at, 1)))
+                raise InputError(f"--corpus {name}, row {wrong}: expected UTF-8 text, found other bytes") from error
+            for record in records:
+                yield f"{name}, row {number}", record
                 number += 1
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"--corpus {name}: expected a whole parquet file, found: {error}") from error
+
+
+def _can_be_read(rows: Any) -> bool:
+    try:
+        rows.to_pylist()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _is_text(found: Any) -> bool:
