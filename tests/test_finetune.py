@@ -156,6 +156,18 @@ def test_broken_training_rows_are_left_out_and_counted_if_asked_for(
     assert done.err.count("1 bad row(s) left out") == 2
 
 
+def test_a_broken_dev_file_costs_no_teacher(cli, config: FinetuneConfig, glue_dir: Path, tmp_path: Path) -> None:
+    dev = glue_dir / "SST-2" / "dev.tsv"
+    dev.write_text("sentence\tlabel\nfine\t1\ntoo short\n", encoding="utf-8")
+    done = cli("finetune", *as_flags(config))
+    assert done.code == 2
+    assert f"{dev}, line 3: expected 2 columns, found 1" in done.errors[0] and "--skip-bad-rows" in done.errors[0]
+    assert f"kept in {config.output_dir}; score it with `zskd evaluate" in done.errors[1]
+    record = json.loads((Path(str(config.output_dir)) / "training.json").read_text(encoding="utf-8"))
+    assert record["chosen"] and "scores" not in record
+    assert load_classifier(SST2, str(config.output_dir), tmp_path).order == (0, 1)
+
+
 def matrices(folder: Path) -> dict[str, torch.Tensor]:
     """Tensors of a saved adapter."""
     return load_file(folder / "adapter_model.safetensors")

@@ -145,7 +145,8 @@ def finetune(config: FinetuneConfig) -> Finetuned:
     """Train a classifier on a task in GLUE's layout and save it with a record of how it was made.
 
     Raises:
-        InputError: files or backbone are not usable, or this device cannot train in the precision.
+        InputError: files or backbone are not usable, or this device cannot train in the precision. If it is the dev
+            file, the teacher is kept, with a record without scores, and the message says how to score it.
     """
     config = with_task_defaults(config)
     precision = _training_precision(config.precision)
@@ -228,9 +229,19 @@ def finetune(config: FinetuneConfig) -> Finetuned:
         "chosen": max(chosen, key=lambda name: chosen[name]),
         "steps": trainer.state.global_step,
         "seconds": round(seconds, 1),
-        "scores": _score(task, config, output, cache),
     }
-    write_text(output / "training.json", json.dumps(record, indent=2) + "\n")
+    try:
+        record["scores"] = _score(task, config, output, cache)
+    except InputError as error:
+        raise InputError(
+            [
+                *error.problems,
+                f"the teacher is finished and kept in {output}; score it with "
+                f"`zskd evaluate --model {output} --task {config.task} --data FILE.tsv`",
+            ]
+        ) from error
+    finally:
+        write_text(output / "training.json", json.dumps(record, indent=2) + "\n")
     return Finetuned(output, record)
 
 

@@ -177,6 +177,15 @@ def test_a_header_of_another_kind_says_what_to_do(content: bytes, found: str, tm
     assert len(problem) < 600
 
 
+def test_a_file_that_must_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    path = write(tmp_path / "dev.tsv", HEAD + "fine\t1\n")
+    monkeypatch.setattr(Path, "open", refuse)
+    assert check_header(TASKS["sst2"], path) == [f"{path}: expected a file that can be read, found: Permission denied"]
+
+
 BAD_ROWS = {
     "too short": (b"fine", "expected 2 columns, found 1"),
     "too long": (b"fine\t1\tmore", "expected 2 columns, found 3"),

@@ -40,8 +40,11 @@ def check_header(task: Task, path: str | Path) -> list[str]:
     path = Path(path)
     if not path.is_file():
         return [f"expected a file with the columns of {task.name} at {path}, found none"]
-    with path.open("rb", buffering=0) as handle:
-        line = handle.readline(LONGEST_HEADER)
+    try:
+        with path.open("rb", buffering=0) as handle:
+            line = handle.readline(LONGEST_HEADER)
+    except OSError as error:
+        return [f"{path}: expected a file that can be read, found: {error.strerror}"]
     if len(line) == LONGEST_HEADER:
         advice = "; its lines end with a carriage return alone; write line feeds" if b"\r" in line else ""
         return [f"{path}: expected a header line, found a first line of more than {len(line)} bytes{advice}"]

@@ -54,19 +54,23 @@ def check_source(name: str) -> list[str]:
     if not files and not problems:
         found = f"none; left out: {left_out}" if (left_out := folder.left_out()) else "none"
         return [f"{shown}: expected {' '.join(SUFFIXES)} files in the folder, found {found}"]
-    for path in files:
-        if not path.name.endswith(SUFFIXES):
-            problems.append(
-                f"--corpus {path}: expected one of {' '.join(SUFFIXES)}, found {path.suffix or 'no suffix'}"
-            )
-        elif path.stat().st_size == 0:
-            problems.append(f"--corpus {path}: expected text, found an empty file")
-        elif path.suffix in (".txt", ".jsonl"):
-            with path.open("rb") as handle:
-                beginning = handle.read(65_536)
-            if b"\0" in beginning:
-                problems.append(f"--corpus {path}: expected UTF-8 text, found {found_instead(beginning)}")
-    return problems
+    return problems + [f"--corpus {path}: {problem}" for path in files if (problem := _problem(path))]
+
+
+def _problem(path: Path) -> str | None:
+    """What is wrong with a file, as far as its name, its size and its beginning tell."""
+    if not path.name.endswith(SUFFIXES):
+        return f"expected one of {' '.join(SUFFIXES)}, found {path.suffix or 'no suffix'}"
+    try:
+        with path.open("rb") as handle:
+            beginning = handle.read(65_536)
+    except OSError as error:
+        return f"expected a file that can be read, found: {error.strerror}"
+    if not beginning:
+        return "expected text, found an empty file"
+    if path.suffix in (".txt", ".jsonl") and b"\0" in beginning:
+        return f"expected UTF-8 text, found {found_instead(beginning)}"
+    return None
 
 
 def find_sources(names: list[str]) -> list[Source]:
