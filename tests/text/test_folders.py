@@ -106,6 +106,14 @@ def test_a_file_that_is_named_twice_is_read_once(tmp_path: Path, caplog: pytest.
     assert caplog.text.count(f"--corpus {path}: named twice") == 2
 
 
+def test_a_name_that_no_record_can_hold_is_refused(tmp_path: Path) -> None:
+    write(Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.txt")))
+    write(tmp_path / "caf\xe9 \\.txt")
+    (problem,) = check_source(str(tmp_path))
+    assert problem.startswith(f"--corpus {tmp_path}/caf\\xe9.txt: expected a file name in UTF-8")
+    assert "rename" in problem.encode().decode()
+
+
 @pytest.mark.parametrize("name", ["gone.txt", "gone"])
 def test_a_broken_link_is_named(name: str, tmp_path: Path) -> None:
     write(tmp_path / "a.txt")

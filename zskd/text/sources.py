@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,13 +55,19 @@ def check_source(name: str) -> list[str]:
     if not files and not problems:
         found = f"none; left out: {left_out}" if (left_out := folder.left_out()) else "none"
         return [f"{shown}: expected {' '.join(SUFFIXES)} files in the folder, found {found}"]
-    return problems + [f"--corpus {path}: {problem}" for path in files if (problem := _problem(path))]
+    return problems + [f"--corpus {_printable(path)}: {problem}" for path in files if (problem := _problem(path))]
+
+
+def _printable(path: Path) -> str:
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _problem(path: Path) -> str | None:
     """What is wrong with a file, as far as its name, its size and its beginning tell."""
     if not path.name.endswith(SUFFIXES):
         return f"expected one of {' '.join(SUFFIXES)}, found {path.suffix or 'no suffix'}"
+    if _printable(path) != str(path):
+        return "expected a file name in UTF-8, which records and cards can hold, found other bytes; rename it"
     try:
         with path.open("rb") as handle:
             beginning = handle.read(65_536)
