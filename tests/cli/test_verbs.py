@@ -122,6 +122,19 @@ def test_distill_leaves_out_bad_rows_of_gold_labels_and_of_the_evaluation(
     assert record["gold_labels"]["skipped_rows"] == 3 and record["gold_labels"]["rows"] == 16
 
 
+def test_a_run_whose_evaluation_file_has_bad_rows_is_scored_by_resuming(
+    cli, tiny_config: DistillConfig, glue_dir: Path
+) -> None:
+    data = with_bad_rows(glue_dir / "SST-2" / "dev.tsv")
+    config = replace(tiny_config, epochs=0.1, glue_dir=str(glue_dir))
+    refused = cli("distill", *as_flags(config))
+    assert refused.code == 2 and f"{data}, line 2:" in refused.errors[0]
+    done = cli("distill", *as_flags(replace(config, skip_bad_rows=True, resume=True)))
+    assert done.code == 0, done.err
+    metrics = json.loads((Path(str(config.output_dir)) / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["student"]["scores"]["glue"]["skipped_rows"] == 3
+
+
 def test_validate_prints_what_resolves_to_the_same_options(cli, tiny_config: DistillConfig, tmp_path: Path) -> None:
     done = cli("validate", *as_flags(tiny_config))
     assert done.code == 0

@@ -34,8 +34,11 @@ from zskd.runs.read import read_part
 from zskd.system.files import write_text
 from zskd.tasks.task import find_task, task_name
 
-# Options that may differ between a run and its continuation, because no result depends on them.
-FREE_OPTIONS = ("resume", "output_dir", "cache_dir", "report_to", "glue_dir", "hub_eval", "num_processes")
+# Options that may differ between a run and its continuation, because no student depends on them. With gold labels that
+# have bad rows, a run without `skip_bad_rows` ends before it has a folder.
+FREE_OPTIONS = (
+    "resume", "output_dir", "cache_dir", "report_to", "glue_dir", "hub_eval", "skip_bad_rows", "num_processes",
+)  # fmt: skip
 
 _LIBRARIES = (
     "torch",
