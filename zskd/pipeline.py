@@ -151,7 +151,7 @@ def distill(
         initial = students.start_student(setting, known_teacher, labelled.precision)
     students.prepare(setting, methods, known_teacher, initial, corpus_read, labelled.precision)
     record = students.record(setting, corpus_read, pools, known_teacher, gate, labelled, chosen, initial)
-    on_main(lambda: run.start(record, families))
+    on_main(lambda: run.start(record, families, labelled.live + initial.asked))
     with run.phase("training"):
         trained = students.train(setting, methods, known_teacher, initial, labelled, chosen)
     with run.phase("scoring"):

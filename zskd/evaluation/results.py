@@ -192,7 +192,8 @@ def metrics(config: DistillConfig, task: Task, outcome: Outcome, run: RunFolder,
         use = METHODS[method.name].use if method.name in METHODS else None
         if use is not None:
             by_use[use] = method.queries
-    asked = sum(method.queries for method in methods)
+    asked, earlier = sum(method.queries for method in methods), run.earlier_calls()
+    live = outcome.live + asked - fitted.asked_before
     return {
         "task": task.name,
         "seed": config.seed,
@@ -210,14 +211,18 @@ def metrics(config: DistillConfig, task: Task, outcome: Outcome, run: RunFolder,
         "agreement_majority": agreed["majority"],
         "agreement_above_chance": agreed["above_chance"],
         "teacher_queries": outcome.queries + outcome.single_tokens + asked,
-        "teacher_queries_live": outcome.live + asked,
+        "teacher_queries_live": live,
+        "teacher_queries_live_in_all_calls": live
+        + fitted.asked_before
+        + sum(c["teacher_queries_live"] for c in earlier),
         "teacher_queries_by_use": {"texts": outcome.queries, "single_tokens": outcome.single_tokens, **by_use},
         "transfer_set": record["transfer_set"],
         "steps": fitted.steps,
         "best_step": fitted.best_step,
         "resumed_from": fitted.resumed_from,
         "collapse": fitted.collapse,
-        "seconds": {**run.seconds, "total": round(sum(run.seconds.values()), 2)},
+        "calls": 1 + len(earlier),
+        "seconds": run.all_seconds(fitted.seconds_before),
         "zero_shot": {
             "enforced": zero_shot,
             "read_before_training": [
