@@ -14,7 +14,16 @@ from conftest import prose, save_model, tiny_bert, word_tokenizer
 from transformers import AutoTokenizer, RobertaConfig, RobertaForSequenceClassification
 
 from zskd.inference import export
-from zskd.inference.export import FLOAT, INT8, TOLERANCE, largest_difference, onnx_answers, parity_texts, write_onnx
+from zskd.inference.export import (
+    FLOAT,
+    INT8,
+    TOLERANCE,
+    largest_difference,
+    onnx_answers,
+    parity_texts,
+    table,
+    write_onnx,
+)
 from zskd.inference.saved import load_saved
 from zskd.tasks.task import TASKS
 
@@ -57,6 +66,22 @@ def test_results_are_measured(exported: Path) -> None:
     assert plain["agreement"] == same["agreement"] == 1 and small["agreement"] > 0.9
     assert plain["scores"] == same["scores"]
     assert same["bytes"] == (exported / FLOAT).stat().st_size
+
+
+def test_the_table_says_how_it_was_timed_and_how_far_times_spread(exported: Path) -> None:
+    found = json.loads((exported / "export.json").read_text(encoding="utf-8"))
+    for entry in found["models"].values():
+        low, high = entry["milliseconds_quartiles"]
+        assert low <= entry["milliseconds"] <= high
+    int8 = found["models"]["ONNX int8"]
+    int8 |= {"milliseconds": 2.81, "milliseconds_quartiles": [0.5, 3.456], "agreement": 0.99962}
+    text = table(found)
+    row = next(line for line in text.splitlines() if line.startswith("ONNX int8"))
+    assert "2.81" in row and "0.50 to 3.46" in row and "99.96 %" in row
+    assert "median of 30 texts" in text and "quartiles" in text and "in turns" in text
+    assert "228 rows of sst2.tsv" in text and "cuda" not in text
+    found["models"]["PyTorch"]["device"] = "cuda"
+    assert "PyTorch on cuda" in table(found)
 
 
 def test_logits_are_pytorchs_for_other_lengths_batches_and_padding(exported: Path, finished_run: Path) -> None:

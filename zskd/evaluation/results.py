@@ -130,14 +130,13 @@ def analysis(
     """
     teacher_logits, student_logits = predicted
     texts = tuple(report[:LATENCY_TEXTS][name] for name in text_columns(report))
+    models = {"teacher": teacher, "student": student}
+    speed = latency({who: m for who, m in models.items() if m.device_type is not None}, texts, length)
     return {
         "labels": list(task.labels),
         "heldout": compare(student_logits, teacher_logits.argmax(axis=1)),
         "evaluation": scores.details,
-        "latency": {
-            who: latency(model, texts, length) if model.device_type is not None else None
-            for who, model in (("teacher", teacher), ("student", student))
-        },
+        "latency": {who: speed.get(who) for who in models},
     }
 
 

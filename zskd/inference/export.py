@@ -17,13 +17,14 @@ from transformers import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.errors import RunError
-from zskd.evaluation.analysis import time_answers
+from zskd.evaluation.analysis import BATCH_CALLS, LATENCY_BATCH, LATENCY_CALLS, time_answers
 from zskd.inference.saved import Saved
 from zskd.metrics.scores import score_predictions
 from zskd.models.batching import token_batches, token_budget
 from zskd.models.encoding import encode_texts
 from zskd.models.quiet import quiet_transformers
 from zskd.system.files import replacing, write_text
+from zskd.system.shown import in_percent
 from zskd.tasks.labelled import Labelled
 
 logger = logging.getLogger(__name__)
@@ -166,8 +167,8 @@ def export_onnx(
 
     Returns:
         Content of ``export.json``: ``largest_difference`` between a logit and PyTorch's, ``tolerance``, ``threads``,
-        ``data``, and per model ``bytes``, ``milliseconds``, ``texts_per_second`` and, with data, ``agreement`` with
-        PyTorch and ``scores``.
+        ``data`` and its ``rows`` (None without), and per model ``bytes``, ``device``, what `zskd.evaluation.analysis.time_answers`
+        measures and, with data, ``agreement`` with PyTorch and ``scores``.
 
     Raises:
         InputError: the classifier is a callable, which has no weights.
@@ -205,7 +206,9 @@ def export_onnx(
             models["ONNX int8"] = answers_of(temporary / INT8)
             sizes["ONNX int8"] = (temporary / INT8).stat().st_size
         timed = data.texts if data is not None else batches[-2]
-        measured = {name: {"bytes": sizes[name], **time_answers(models[name], timed)} for name in models}
+        times = time_answers(models, timed)
+        devices = {"PyTorch": classifier.device_type}
+        measured = {name: {"bytes": sizes[name], "device": devices.get(name, "cpu"), **times[name]} for name in models}
         if data is not None:
             for name, found in _compare(saved, models, data).items():
                 measured[name] |= found
@@ -215,6 +218,7 @@ def export_onnx(
             "max_length": max_length,
             "threads": torch.get_num_threads(),
             "data": data_name or None,
+            "rows": None if data is None else len(data.labels),
             "models": measured,
         }
         with quiet_transformers():
@@ -241,13 +245,27 @@ def table(results: dict[str, Any]) -> str:
     scored = any("scores" in entry for entry in results["models"].values())
     agreed = results["data"] is not None
     lines = [
-        f"{'':12}{'MB':>8}{'ms each':>10}{'per second':>12}"
+        f"{'':12}{'MB':>8}{'ms each':>10}{'25 to 75 %':>18}{'per second':>12}{'25 to 75 %':>18}"
         + (f"{'agreement':>12}" if agreed else "")
         + (f"{'accuracy':>10}" if scored else "")
     ]
     for name, entry in results["models"].items():
-        line = f"{name:12}{entry['bytes'] / 1e6:>8.2f}{entry['milliseconds']:>10.2f}{entry['texts_per_second']:>12,.0f}"
+        line = f"{name:12}{entry['bytes'] / 1e6:>8.2f}{entry['milliseconds']:>10.2f}"
+        line += f"{_between(entry['milliseconds_quartiles'], 2):>18}{entry['texts_per_second']:>12,.0f}"
+        line += f"{_between(entry['texts_per_second_quartiles'], 0):>18}"
         if agreed:
-            line += f"{100 * entry['agreement']:>10.1f} %"
+            line += f"{in_percent(entry['agreement']):>10} %"
         lines.append(line + (f"{entry['scores']['accuracy']:>10.4f}" if scored else ""))
+    lines.append(
+        f"ms each: median of {LATENCY_CALLS} texts asked alone; per second: median of {BATCH_CALLS} batches of "
+        f"{LATENCY_BATCH}; beside them the quartiles. The models were asked in turns, tokenization included, on the "
+        f"CPU with {results['threads']} thread(s)"
+        + "".join(f", {name} on {e['device']}" for name, e in results["models"].items() if e["device"] != "cpu")
+    )
+    if agreed:
+        lines.append(f"agreement: with PyTorch's classes, on the {results['rows']:,} rows of {results['data']}")
     return "\n".join(lines)
+
+
+def _between(quartiles: list[float], digits: int) -> str:
+    return " to ".join(f"{value:,.{digits}f}" for value in quartiles)

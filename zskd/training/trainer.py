@@ -116,7 +116,7 @@ class ZeroShotTrainer(PrivateTrainer):
         return Objective(self.args, cosines=self.cosines)
 
     def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
-        """As `transformers.Trainer.train`; a resumed training ends with the sums of the whole (`zskd.training.so_far`)."""
+        """As `transformers.Trainer.train`; a resumed one ends with the sums of the whole (`zskd.training.so_far`)."""
         self._began, self._resumed_with = 0.0, None
         with asked_once():
             return super().train(*args, **kwargs)
