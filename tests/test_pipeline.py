@@ -74,7 +74,7 @@ def test_task_of_ones_own_from_the_command_line(name: str, cli, config_for, own_
     assert metrics["zero_shot"] == {
         "enforced": True,
         "read_before_training": ["probe (teacher gate)"] if probe else [],
-        "read_after_training": list(task.dev_files),
+        "read_after_training": [*sorted(probe), *task.dev_files],
     }
     assert ("no probe" in done.err) == (not probe)
     assert set(metrics["transfer_set"]["classes"]) == set(task.labels)

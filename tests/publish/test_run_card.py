@@ -116,6 +116,9 @@ def test_labelled_data_is_stated(run: FinishedRun) -> None:
     section = run_card(run, "me/small").text.partition("## Which labelled data")[2]
     assert run.metrics["zero_shot"]["read_before_training"] == ["probe (teacher gate)"]
     assert "Before training: probe (teacher gate)." in section and "GLUE sst2, dev.tsv" in section
+    assert "After training: probe of sst2 (228 rows; the student's score)." in section
+    assert "After training: GLUE sst2, dev.tsv (27 rows; the scores of teacher and student)." in section
+    assert "no other effect" not in section and "After training: none" not in section
     told = {"enforced": False, "read_before_training": [], "read_after_training": []}
     card = run_card(changed(run, metrics={"zero_shot": told}), "me/small")
     assert "Before training: none" in card.text and "not a zero-shot student" in card.text

@@ -18,7 +18,7 @@ def test_an_adversarial_run_has_its_rounds_and_a_random_one_has_not(finished_run
     both = ["Loss", "Agreement on held-out text"]
     assert titles(training_figures(load_run(finished_run))) == titles(training_figures(load_run(published_run))) == both
     found = titles(adversary_figures(load_run(finished_run)))
-    assert found == ["Divergence per round", "The student's loss by origin of the row"]
+    assert found == ["Divergence per round", "Divergence by origin of the row"]
     assert adversary_figures(load_run(published_run)) == []
 
 

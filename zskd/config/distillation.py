@@ -119,7 +119,7 @@ class RunOptions:
     warmup: float = shared.warmup()
     weight_decay: float = shared.weight_decay()
     checkpoints: int = option(
-        10, "checkpoints per run; the one with the lowest loss on held-out text is kept", low=1, group="training"
+        10, "checkpoints per run; the one with the lowest loss on held-out text is chosen", low=1, group="training"
     )
     student_precision: str = option(
         "fp32",

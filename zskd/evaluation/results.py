@@ -18,6 +18,8 @@ from zskd.hub.glue_rows import hub_rows
 from zskd.metrics.scores import above_chance, compare, score_predictions
 from zskd.runs.folder import RunFolder
 from zskd.runs.read import read_part
+from zskd.runs.told import class_shares, opened, query_words
+from zskd.system.shown import in_percent
 from zskd.tasks.defaults import input_length
 from zskd.tasks.labelled import Labelled, read_labelled
 from zskd.tasks.task import Task
@@ -76,7 +78,7 @@ def score(
     """Score both models on the probe and on the evaluation files.
 
     Raises:
-        InputError: an evaluation file is not usable. The student is kept, and the message says how to score it.
+        InputError: an evaluation file is not usable. The student is saved, and the message says how to score it.
     """
     scores: dict[str, dict[str, dict[str, Any]]] = {"teacher": {}, "student": {}}
     details: dict[str, dict[str, Any]] = {}
@@ -92,7 +94,7 @@ def score(
         raise InputError(
             [
                 *error.problems,
-                f"the student is finished and kept in {run.student}; score it with "
+                f"the student is finished and saved in {run.student}; score it with "
                 f"`zskd evaluate --model {run.student} --task {config.task} --data FILE.tsv`",
             ]
         ) from error
@@ -161,8 +163,9 @@ class Outcome:
         record: content of ``record.json``.
         scores: `Scores.by_model`.
         agreed: result of `zskd.metrics.scores.agreement` on the half of the held-out text that reports.
-        queries: number of texts whose teacher logits were used.
-        single_tokens: number of vocabulary tokens that the teacher read to build the student.
+        heldout: number of held-out inputs that `agreed` was measured on.
+        queries: number of texts whose teacher answers were used, by what for: ``transfer_inputs``,
+            ``held_out_inputs``, ``gold_rows`` and ``single_tokens`` (of the vocabulary, to build the student).
         live: how many of both the teacher answered in this run; the rest came from the cache.
     """
 
@@ -172,8 +175,8 @@ class Outcome:
     scores: dict[str, dict[str, dict[str, Any]]]
     agreed: dict[str, float | None]
     fitted: Fit
-    queries: int
-    single_tokens: int
+    heldout: int
+    queries: dict[str, int]
     live: int
 
 
@@ -189,8 +192,9 @@ def metrics(config: DistillConfig, task: Task, outcome: Outcome, run: RunFolder,
     by_use = {spec.use: 0 for spec in METHODS.values() if spec.use is not None}
     for method in methods:
         use = METHODS[method.name].use if method.name in METHODS else None
-        if use is not None:
-            by_use[use] = method.queries
+        if use is not None or method.queries:
+            by_use[use or method.name] = method.queries
+    texts = sum(count for use, count in outcome.queries.items() if use != "single_tokens")
     asked, earlier = sum(method.queries for method in methods), run.earlier_calls()
     live = outcome.live + asked - fitted.asked_before
     return {
@@ -209,12 +213,14 @@ def metrics(config: DistillConfig, task: Task, outcome: Outcome, run: RunFolder,
         "agreement": agreed["raw"],
         "agreement_majority": agreed["majority"],
         "agreement_above_chance": agreed["above_chance"],
-        "teacher_queries": outcome.queries + outcome.single_tokens + asked,
+        "agreement_rows": outcome.heldout,
+        "teacher_queries": sum(outcome.queries.values()) + asked,
         "teacher_queries_live": live,
         "teacher_queries_live_in_all_calls": live
         + fitted.asked_before
         + sum(c["teacher_queries_live"] for c in earlier),
-        "teacher_queries_by_use": {"texts": outcome.queries, "single_tokens": outcome.single_tokens, **by_use},
+        "teacher_queries_by_use": {"texts": texts, "single_tokens": outcome.queries["single_tokens"], **by_use},
+        "teacher_queries_for": {**outcome.queries, **by_use},
         "transfer_set": record["transfer_set"],
         "steps": fitted.steps,
         "best_step": fitted.best_step,
@@ -228,7 +234,7 @@ def metrics(config: DistillConfig, task: Task, outcome: Outcome, run: RunFolder,
                 *(["probe (teacher gate)"] if record["gate"] else []),
                 *(["gold labels (--gold-labels)"] if config.gold_labels is not None else []),
             ],
-            "read_after_training": [name for name in scores["student"] if name != "probe"],
+            "read_after_training": list(scores["student"]),
         },
         "versions": record["versions"],
     }
@@ -244,14 +250,30 @@ def table(metrics: dict[str, Any]) -> str:
     )
     for name, student in metrics["student"]["scores"].items():
         teacher, above = metrics["teacher"]["scores"][name], metrics["retention_above_chance"][name]
-        shown = "-" if above is None else f"{100 * above:.1f} %"
+        shown = "-" if above is None else f"{in_percent(above)} %"
         raw = metrics["retention"][name]
         label = f"{name} ({student['rows']} rows)"
         lines.append(
             f"{label:24}{teacher['accuracy']:>12.4f}{student['accuracy']:>12.4f}"
-            f"{'-' if raw is None else format(100 * raw, '.1f') + ' %':>9}{shown:>14}"
+            f"{'-' if raw is None else in_percent(raw) + ' %':>9}{shown:>14}"
         )
     above = metrics["agreement_above_chance"]
-    shown = "-" if above is None else f"{100 * above:.1f} %"
+    shown = "-" if above is None else f"{in_percent(above)} %"
     lines.append(f"{'agreement (held out)':24}{'':12}{metrics['agreement']:>12.4f}{'':9}{shown:>14}")
+    return "\n".join(lines)
+
+
+def notes(metrics: dict[str, Any], config: dict[str, Any]) -> str:
+    """What `zskd distill` prints below the table: what its columns mean, and what data the run has used."""
+    chosen, opening = metrics["transfer_set"], opened(metrics, config)
+    rows = metrics.get("agreement_rows")  # an older run has none
+    lines = [
+        "scores are accuracies from 0 to 1; kept: student / teacher; above chance: (student - majority class) /",
+        "(teacher - majority class), and of the agreement (agreement - majority class) / (1 - majority class)",
+        f"held out: {f'{rows:,} inputs' if rows else 'inputs'}, none of which chose the checkpoint",
+        f"transfer set: {chosen['texts']:,} inputs in {chosen['rows']:,} rows; {class_shares(chosen['classes'])}",
+        f"teacher queries: {query_words(metrics)}",
+        f"labelled data opened before training: {'; '.join(map(str, opening.before)) or 'none'}",
+        f"labelled data opened after training: {'; '.join(map(str, opening.after)) or 'none'}",
+    ]
     return "\n".join(lines)

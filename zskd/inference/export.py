@@ -167,8 +167,8 @@ def export_onnx(
 
     Returns:
         Content of ``export.json``: ``largest_difference`` between a logit and PyTorch's, ``tolerance``, ``threads``,
-        ``data`` and its ``rows`` (None without), and per model ``bytes``, ``device``, what `zskd.evaluation.analysis.time_answers`
-        measures and, with data, ``agreement`` with PyTorch and ``scores``.
+        ``data`` and its ``rows`` (None without), and per model ``bytes``, ``device``, what
+        `zskd.evaluation.analysis.time_answers` measures and, with data, ``agreement`` with PyTorch and ``scores``.
 
     Raises:
         InputError: the classifier is a callable, which has no weights.

@@ -165,7 +165,12 @@ def train(
         cosines=class_cosines(teacher.output_weights()) if config.objective in NEEDS_COSINES else None,
     )
     on_main(lambda: _keep(folder, initial, fitted))
-    logger.info("training: %d steps, student of step %d kept in %s", fitted.steps, fitted.best_step, folder.student)
+    logger.info(
+        "training: %d steps; chosen: the student of step %d, saved in %s",
+        fitted.steps,
+        fitted.best_step,
+        folder.student,
+    )
     return Trained(fitted, rows, encoded["report"])
 
 
@@ -209,8 +214,13 @@ def score(
         scores=on_main(write).by_model,
         agreed=agreement(*predicted),
         fitted=trained.fitted,
-        queries=labelled.queries,
-        single_tokens=initial.tokens,
+        heldout=len(predicted[0]),
+        queries={
+            "transfer_inputs": labelled.parts["transfer"].queries,
+            "held_out_inputs": labelled.parts["select"].queries + labelled.parts["report"].queries,
+            "gold_rows": labelled.parts["gold"].queries if "gold" in labelled.parts else 0,
+            "single_tokens": initial.tokens,
+        },
         live=labelled.live + initial.asked,
     )
 

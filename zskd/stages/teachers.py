@@ -11,6 +11,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.evaluation.gate import check_teacher
 from zskd.methods.method import Method
+from zskd.runs.told import class_shares
 from zskd.stages.inputs import Setting
 from zskd.system.processes import main_first, on_main
 from zskd.teacher.base import Teacher
@@ -111,6 +112,8 @@ def select(setting: Setting, labelled: Labelled, methods: Sequence[Method]) -> t
     chosen = TransferSet.of(inputs, logits, labels, config.seed).confident(config.min_confidence)
     for method in methods:
         chosen = method.transfer_set(chosen)
-    shares = ", ".join(f"{name} {100 * entry['share']:.0f} %" for name, entry in chosen.report().items())
-    logger.info("selection: %d inputs stay, in %d rows; %s", chosen.distinct, len(chosen.rows), shares)
+    shares = class_shares(chosen.report())
+    logger.info(
+        "selection: %d of %d inputs stay, in %d rows; %s", chosen.distinct, len(logits), len(chosen.rows), shares
+    )
     return chosen, report

@@ -9,6 +9,7 @@ from datasets import Dataset
 
 from zskd.metrics.scores import probabilities
 from zskd.system.arrow import ROWS
+from zskd.system.shown import in_percent
 from zskd.text.corpus import hash64
 from zskd.text.seen import Seen
 from zskd.text.shaping import text_columns
@@ -72,12 +73,15 @@ def report_table(report: dict[str, Any], labels: tuple[str, ...]) -> str:
     ]
     for family in dict.fromkeys(group["family"] for group in report["groups"]):
         whole = entries[family, "all"]
-        shares = "".join(f"{100 * entries[family, label]['share']:>{max(width, 10) - 2}.1f} %" for label in labels)
+        shares = "".join(f"{in_percent(entries[family, label]['share']):>{max(width, 10) - 2}} %" for label in labels)
         lines.append(
             f"{family:16}{whole['rows']:>9,}{whole['words']:>7.1f}{whole['confidence']:>12.3f}{whole['entropy']:>9.3f}"
             + shares
         )
-    lines.append(f"{report['rows']:,} inputs, {report['duplicates']:,} repeated")
+    lines.append(
+        f"{report['rows']:,} inputs, {report['duplicates']:,} repeated; words, confidence and entropy are means, "
+        f"entropy in nats (a uniform answer has {report['entropy_limit']:.3f})"
+    )
     return "\n".join(lines)
 
 
