@@ -161,10 +161,15 @@ def keys(value: Any, prefix: str = "") -> set[str]:
 def expected_keys(labels: tuple[str, ...], scored: tuple[str, ...], phases: set[str]) -> set[str]:
     """Keys of a run with these evaluation sets; on one that is a file the student's scores have an overlap."""
     return {
-        "task", "seed", "compression", "agreement", "agreement_majority", "agreement_above_chance", "teacher_queries",
-        "teacher_queries_live", "steps", "best_step", "resumed_from", "collapse", "teacher.name", "teacher.revision",
-        "teacher.parameters", "student.parameters", "transfer_set.texts", "transfer_set.rows",
+        "task", "seed", "compression", "agreement", "agreement_majority", "agreement_above_chance", "agreement_rows",
+        "teacher_queries", "teacher_queries_live", "teacher_queries_live_in_all_calls", "calls", "steps", "best_step",
+        "resumed_from", "collapse", "teacher.name", "teacher.revision", "teacher.parameters", "student.parameters",
+        "transfer_set.texts", "transfer_set.rows",
         *(f"teacher_queries_by_use.{use}" for use in ("texts", "single_tokens", "generator")),
+        *(
+            f"teacher_queries_for.{use}"
+            for use in ("transfer_inputs", "held_out_inputs", "gold_rows", "single_tokens", "generator")
+        ),
         *(f"transfer_set.classes.{label}.{key}" for label in labels for key in ("share_before", "share", "confidence")),
         *(f"seconds.{phase}" for phase in PHASES | phases),
         *(f"zero_shot.{key}" for key in ("enforced", "read_before_training", "read_after_training")),

@@ -102,7 +102,7 @@ def diagnose(config: DiagnoseConfig) -> dict[str, Any]:
             labelled=_calibration(task, config, teacher, precision),
         ),
     }
-    found["findings"] = find(found["signals"], task.labels)
+    found["findings"] = find(found["signals"], task.labels, teacher.outputs)
     found["advice"] = advise(found["signals"], found["findings"], task.num_labels, task.is_pair)
     if run:
         write_text(Path(config.model).expanduser() / FILE, json.dumps(found, indent=1) + "\n")

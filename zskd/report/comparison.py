@@ -9,6 +9,7 @@ from typing import Any
 from zskd.report import diagnosis_section
 from zskd.report.curves import training_loss
 from zskd.report.data import Group, Run
+from zskd.report.facts import in_domain
 from zskd.report.figures import Series, line_figure
 
 Spread = tuple[float, float | None]
@@ -27,6 +28,7 @@ def content(groups: list[Group]) -> dict[str, Any]:
     """Values for the comparison's template."""
     return {
         "groups": groups,
+        "in_domain": [run.name for group in groups for run in group.runs if in_domain(run)],
         "runs": [run for group in groups for run in group.runs],
         "rows": [row for group in groups for row in score_rows(group)],
         "sizes": [size_row(group) for group in groups],

@@ -107,7 +107,7 @@ def confidence_figure(found: dict[str, Any]) -> Markup:
         "confidence",
         edges,
         [100 * share for share in shares],
-        x="confidence of the teacher",
+        x="confidence of the teacher (0 to 1)",
         y="share of the texts (%)",
         alternative=f"Distribution of the teacher's confidence over {found['texts']:,} texts, in {len(shares)} bars "
         f"from {edges[0]:.2f} to {edges[-1]:.2f}: the highest bar, {100 * shares[most]:.1f} percent, is from "

@@ -22,7 +22,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
     corpus = run.record.get("corpus", {})
     sources = ", ".join(Path(str(source)).name for source in options.get("corpus", [])) or "not recorded"
     sentences = f" ({corpus['sentences']:,} sentences{_shortfall(run)})" if corpus else ""
-    unrelated = "" if in_domain(run) else ", unrelated to the task"
+    unrelated = "" if in_domain(run) else ", taken to be unrelated to the task"
     return [
         ("task", f"{metrics['task']}: {', '.join(run.labels)}"),
         ("teacher", f"{teacher['name']}{revision}{size}{_answers(run)}"),
@@ -48,10 +48,15 @@ def _answers(run: Run) -> str:
 
 def _method(options: dict[str, Any]) -> str:
     words = f"perturbation {options.get('perturb')}"
-    if options.get("perturb") == "adversarial" or "adversarial" in options.get("method", []):
+    if is_adversarial(options):
         words += f", adversary {options.get('adversary')}, generator {options.get('generator')}"
     named = [name for name in options.get("method", []) if name != "adversarial"]
     return words + (f", --method {','.join(named)}" if named else "")
+
+
+def is_adversarial(options: dict[str, Any]) -> bool:
+    """Whether a generator rewrote inputs during training; both ways to ask for it mean the same."""
+    return options.get("perturb") == "adversarial" or "adversarial" in options.get("method", [])
 
 
 def _transfer_set(run: Run) -> str:
@@ -61,6 +66,8 @@ def _transfer_set(run: Run) -> str:
     rows = f", in {chosen['rows']:,} rows" if "rows" in chosen else ""
     gold = run.metrics.get("teacher_queries_for", {}).get("gold_rows")
     more = f"; beside them {gold:,} labelled rows" if gold else ""
+    if is_adversarial(run.config):
+        more += "; in training a generator rewrote some of them"
     return f"{chosen['texts']:,} inputs{stay}{rows}; {class_shares(chosen['classes'])}{more}"
 
 

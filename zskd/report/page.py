@@ -17,7 +17,7 @@ from markupsafe import Markup
 from zskd.report import comparison, diagnosis_section
 from zskd.report.curves import adversary_figures, reliability, training_figures
 from zskd.report.data import Run, group_runs, load_runs
-from zskd.report.facts import class_table, facts, heldout_rows, in_domain, repeatable
+from zskd.report.facts import class_table, facts, heldout_rows, repeatable
 from zskd.runs.told import opened
 from zskd.system.files import write_text
 from zskd.system.shown import in_percent
@@ -106,7 +106,6 @@ def _run_content(run: Run) -> dict[str, Any]:
         "command": shlex.join(["zskd", "distill", "--config", str(run.path / "config.yaml"), "--output-dir", "NEW"]),
         "repeatable": repeatable(run),
         "opened": opened(run.metrics, run.config),
-        "in_domain": in_domain(run),
         "heldout": heldout_rows(run),
         "chosen": class_table(run),
         "options": yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True),

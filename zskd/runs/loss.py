@@ -35,11 +35,11 @@ class Loss:
     @property
     def words(self) -> str:
         """The objective and its settings."""
-        more = [] if self.temperature is None else [f"at temperature {self.temperature:g}"]
-        more += [f"{name.replace('_', ' ')} {value}" for name, value in self.settings if value is not None]
+        first = self.objective if self.temperature is None else f"{self.objective} at temperature {self.temperature:g}"
+        more = [f"{name.replace('_', ' ')} {value}" for name, value in self.settings if value is not None]
         if self.gold is not None:
             more.append(f"with cross-entropy of gold labels at weight {self.gold:g}")
-        return ", ".join([" ".join([self.objective, *more[:1]]), *more[1:]])
+        return ", ".join([first, *more])
 
     @property
     def axis(self) -> str:

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel, TrainerState, TrainingArguments
 
 from zskd.hub.cards import packaged_template, render_card
 from zskd.models.loading import count_parameters
+from zskd.runs.loss import loss_of
 
 TEMPLATE = "trainer_card.md.jinja"
 
@@ -23,8 +24,17 @@ _SHOWN = (
     "max_steps",
     "weight_decay",
     "seed",
-    "temperature",
 )
+
+
+def _arguments(args: TrainingArguments) -> dict[str, Any]:
+    """Those that had an effect: a number of steps overrules that of the epochs, some objectives use no temperature."""
+    unused = "num_train_epochs" if args.max_steps > 0 else "max_steps"
+    found = {name: getattr(args, name) for name in _SHOWN if name != unused}
+    loss = loss_of(vars(args))
+    if loss.temperature is not None:
+        found["temperature"] = loss.temperature
+    return found | ({"processes": args.world_size} if args.world_size > 1 else {})
 
 
 def trainer_card(
@@ -71,7 +81,9 @@ def trainer_card(
         "labels": list(model.config.id2label.values()),
         "parameters": count_parameters(model),
         "steps": state.global_step,
-        "arguments": {name: getattr(args, name) for name in _SHOWN if hasattr(args, name)},
+        "objective": loss_of(vars(args)).words,
+        "arguments": _arguments(args),
+        "weights": step,
         "methods": list(methods),
         "agreement": scored[-1] if scored else None,
         "versions": {"zskd": __version__, "huggingface_hub": huggingface_hub.__version__},
