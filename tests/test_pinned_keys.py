@@ -202,3 +202,15 @@ def test_keys_of_the_record(finished_run: Path) -> None:
         "task", "versions", "machine", "seed", "corpus", "pools", "teacher", "student", "transfer_set", "precision",
         "gate", "processes",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("run", ["published_run", "finished_run"])
+def test_every_key_of_the_metrics_is_explained(run: str, request: Any) -> None:
+    found = json.loads((request.getfixturevalue(run) / "metrics.json").read_text(encoding="utf-8"))
+    section = (Path(__file__).parents[1] / "docs" / "report.md").read_text(encoding="utf-8")
+    section = section.partition("## `metrics.json`\n")[2].partition("\n## ")[0]
+    # Names of versions, evaluation sets, phases and classes are the run's own.
+    inner = {key for name in ("teacher_queries_for", "zero_shot") for key in found[name]}
+    inner |= {key for scores in found["student"]["scores"].values() for key in scores}
+    inner |= {key for entry in found["transfer_set"]["classes"].values() for key in entry}
+    assert [key for key in {*found, *inner} if f"`{key}`" not in section] == []

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 class AgreementCallback(TrainerCallback):
     """At each evaluation and at the end: agreement with the teacher on some texts, and scores where there are labels.
 
-    Texts and labels are the user's; `zskd.pipeline` never installs this callback. Results are logged, kept in
+    Texts and labels are the user's; `zskd.pipeline` never installs this callback. Results are logged, added to
     ``history`` and appended to the Trainer's ``state.log_history``.
 
     Args:

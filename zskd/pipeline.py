@@ -115,7 +115,7 @@ def distill(
         folder.
 
     Raises:
-        InputError: the input is wrong; nothing was written to the run folder, or the student was kept.
+        InputError: the input is wrong; nothing was written to the run folder, or the student was saved.
         RunError: a download failed.
 
     Example:

@@ -36,6 +36,13 @@ def test_classes_are_named_as_labelled_and_as_trained_on(published_run: Path) ->
     assert "as labelled, %" in render([run]) and "as trained on, %" in render([run])
 
 
+def test_a_class_without_rows_has_no_confidence(published_run: Path) -> None:
+    run = load_run(published_run)
+    classes = {**run.metrics["transfer_set"]["classes"], "none": {"share_before": 0.0, "share": 0.0, "confidence": 0.0}}
+    run = changed(run, {"transfer_set": {**run.metrics["transfer_set"], "classes": classes}})
+    assert [row["confidence"] for row in class_table(run)][-1] is None
+
+
 def test_queries_are_split_and_the_cache_is_named(published_run: Path) -> None:
     run = load_run(published_run)
     split = run.metrics["teacher_queries_for"]

@@ -119,9 +119,17 @@ def heldout_rows(run: Run) -> int | None:
 
 
 def class_table(run: Run) -> list[dict[str, Any]]:
-    """Per class its share as labelled (None in a run that did not record it) and as trained on, and its confidence."""
+    """Per class its share as labelled (None in a run that did not record it) and as trained on, and its confidence.
+
+    The confidence is None for a class without rows.
+    """
     return [
-        {"label": name, "before": entry.get("share_before"), "share": entry["share"], "confidence": entry["confidence"]}
+        {
+            "label": name,
+            "before": entry.get("share_before"),
+            "share": entry["share"],
+            "confidence": entry["confidence"] if entry["share"] else None,
+        }
         for name, entry in run.metrics["transfer_set"]["classes"].items()
     ]
 

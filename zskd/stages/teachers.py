@@ -108,7 +108,11 @@ def select(setting: Setting, labelled: Labelled, methods: Sequence[Method]) -> t
     inputs = labelled.parts["transfer"].dataset
     logits = teacher_logits(inputs)
     report = on_main(lambda: transfer_report(inputs, logits, labels))
-    logger.info("%s", report_table(report, labels))
+    logger.info(
+        "%s\nwords, confidence and entropy are means, entropy in nats (a uniform answer has %.3f)",
+        report_table(report, labels),
+        report["entropy_limit"],
+    )
     chosen = TransferSet.of(inputs, logits, labels, config.seed).confident(config.min_confidence)
     for method in methods:
         chosen = method.transfer_set(chosen)

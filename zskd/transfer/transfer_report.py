@@ -78,10 +78,7 @@ def report_table(report: dict[str, Any], labels: tuple[str, ...]) -> str:
             f"{family:16}{whole['rows']:>9,}{whole['words']:>7.1f}{whole['confidence']:>12.3f}{whole['entropy']:>9.3f}"
             + shares
         )
-    lines.append(
-        f"{report['rows']:,} inputs, {report['duplicates']:,} repeated; words, confidence and entropy are means, "
-        f"entropy in nats (a uniform answer has {report['entropy_limit']:.3f})"
-    )
+    lines.append(f"{report['rows']:,} inputs, {report['duplicates']:,} repeated")
     return "\n".join(lines)
 
 
