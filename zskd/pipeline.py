@@ -137,6 +137,7 @@ def distill(
         return Result(known, run.path)
     with run.phase("corpus"):
         corpus_read = inputs.read_corpus(setting, asked.least)
+        setting = inputs.settle_language(setting, corpus_read)
     with run.phase("shaping"):
         if asked.pools is None:
             setting = inputs.limit_pool(setting, corpus_read)

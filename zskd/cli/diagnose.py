@@ -21,7 +21,7 @@ EPILOG = """examples:
   zskd diagnose runs/sst2-0
       the teacher and the student of a run; the result is kept in RUN/diagnosis.json, which `zskd report` shows"""
 
-_FROM_RUN = ("task", "corpus", "label_map", "max_length", "cache_dir")
+_FROM_RUN = ("task", "corpus", "language", "label_map", "max_length", "cache_dir")
 
 
 def add_parser(verbs: Any) -> None:

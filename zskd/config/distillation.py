@@ -55,6 +55,7 @@ class RunOptions:
     # Text
     corpus: list[str] = shared.corpus([])
     corpus_fraction: float = option(1.0, "share of the source documents to use", low=0.0001, high=1.0, group="text")
+    language: str = shared.language()
     perturb: str = option(
         "random",
         "how the text is changed; adversarial: at random, and later in training by a generator, for as many teacher "

@@ -55,6 +55,18 @@ def corpus(default: list[str], more: str = "") -> Any:
     )
 
 
+def language(more: str = "") -> Any:
+    """``--language``; the value is a code that `zskd.text.language.is_english` understands, or ``auto``."""
+    return option(
+        "auto",
+        "language of the text: en, other or any ISO code (de, pt-BR); all but English are shaped alike, without "
+        "English negation, opposites and beginnings of questions; auto: English or not, guessed from the text" + more,
+        pattern=r"auto|other|[A-Za-z]{2,3}([-_][A-Za-z0-9]+)*",
+        expected="auto, en, other or an ISO code such as de",
+        group="text",
+    )
+
+
 def max_length(default: str, group: str = "data") -> Any:
     """``--max-length``; `default` names where the default comes from."""
     return option(None, f"tokens; longer inputs are cut; default: {default}", low=8, high=512, group=group)

@@ -98,6 +98,7 @@ class DiagnoseConfig:
     label_map: str | None = shared.label_map("the teacher's")
     teacher_outputs: str = shared.teacher_outputs()
     corpus: list[str] = shared.corpus(["embedded"], "; default: the run's, else `embedded`")
+    language: str = shared.language("; default: the run's, else auto")
     texts: int = option(4_096, "inputs made of the text", low=64, group="text")
     max_length: int | None = shared.max_length("the run's or the task's", "text")
     data: str | None = option(

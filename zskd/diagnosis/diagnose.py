@@ -25,7 +25,8 @@ from zskd.teacher.base import Teacher
 from zskd.teacher.classifier import load_classifier
 from zskd.teacher.labelling import label_texts
 from zskd.teacher.load import load_teacher
-from zskd.text.corpus import build_corpus
+from zskd.text.corpus import build_corpus, log_corpus
+from zskd.text.language import resolve_language
 from zskd.text.shaping import build_pools, text_columns
 from zskd.text.sources import find_sources
 from zskd.training.targets import class_cosines
@@ -41,7 +42,8 @@ def diagnose(config: DiagnoseConfig) -> dict[str, Any]:
 
     Returns:
         ``task``, ``labels`` (names, in the order of every list and matrix below), ``teacher`` (name), ``run`` (folder
-        or None), ``texts`` (number), ``queries_live`` (texts that the teacher answered in this call);
+        or None), ``language`` (of the text: ``en``, ``other`` or what was asked for), ``texts`` (number),
+        ``queries_live`` (texts that the teacher answered in this call);
 
         ``signals``, see `zskd.diagnosis.signals`, where a *summary* is ``mean``, ``std``, ``p05``, ``p25``, ``p50``,
         ``p75``, ``p95``:
@@ -70,6 +72,8 @@ def diagnose(config: DiagnoseConfig) -> dict[str, Any]:
     length = input_length(config)
     teacher = _load(task, config, run, cache)
     corpus = build_corpus(find_sources(config.corpus), 1.0, cache)
+    log_corpus(corpus)
+    language = resolve_language(config.language, corpus.sentences)
     pools = build_pools(
         corpus,
         inputs=task.inputs,
@@ -78,6 +82,7 @@ def diagnose(config: DiagnoseConfig) -> dict[str, Any]:
         perturb="random",
         seed=config.seed,
         cache=cache,
+        language=language,
     )
     precision = teacher.precision(config.precision)
     labelled = label_texts(
@@ -93,6 +98,7 @@ def diagnose(config: DiagnoseConfig) -> dict[str, Any]:
         "labels": list(task.labels),
         "teacher": teacher.name,
         "run": config.model if run else None,
+        "language": language,
         "texts": labelled.queries,
         "queries_live": labelled.live,
         "signals": measure(

@@ -10,6 +10,7 @@ from datasets import Dataset
 from zskd.metrics.scores import probabilities
 from zskd.system.arrow import ROWS
 from zskd.text.corpus import hash64
+from zskd.text.scripts import lacks_spaces, units
 from zskd.text.seen import Seen
 from zskd.text.shaping import text_columns
 
@@ -37,7 +38,7 @@ def transfer_report(labelled: Dataset, logits: np.ndarray, labels: tuple[str, ..
         found = [codes.setdefault(family, len(codes)) for family in rows["family"]]
         family_of[start : start + len(found)] = found
         texts = ["\t".join(parts) for parts in zip(*(rows[name] for name in columns), strict=True)]
-        words[start : start + len(texts)] = [len(text.split()) for text in texts]
+        words[start : start + len(texts)] = [len(units(text) if lacks_spaces(text) else text.split()) for text in texts]
         for text in texts:
             seen.add(hash64(text.lower()))
     p = probabilities(logits)
