@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import random
+import unicodedata
+
+from zskd.text.scripts import core, join, units
+
 TEXTS = {
     "German": [
         "Am 3. Oktober kam Frau Dr. Öztürk in Köln an.",
@@ -152,3 +157,17 @@ def passage(language: str) -> str:
         return " ".join(PHRASES[language])
     text = TEXTS[language]
     return ("" if language in ("Chinese", "Japanese") else " ").join(text)
+
+
+def varied(language: str, lines: int, seed: int = 0) -> list[str]:
+    """Distinct sentences of the words of a language in another order, each with a number in it."""
+    rng, sentences = random.Random(seed), {**TEXTS, **PHRASES}[language]
+    words = list(dict.fromkeys(core(unit) for sentence in sentences for unit in units(sentence) if core(unit)))
+    end = sentences[0][-1] if unicodedata.category(sentences[0][-1]) == "Po" else ""
+    made: dict[str, None] = {}
+    while len(made) < lines:
+        text = (
+            join([rng.choice(words) for _ in range(4)] + [str(rng.randint(100, 9999))] + rng.choices(words, k=4)) + end
+        )
+        made[text[0].upper() + text[1:]] = None
+    return list(made)

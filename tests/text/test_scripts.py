@@ -57,7 +57,7 @@ def test_words_are_counted() -> None:
     assert word_count("Drei kurze Wörter") == 3
     assert word_count("我们昨天在北京见面") == 5  # nine ideograms, two a word
     assert word_count("น้ำขึ้นสูงมาก") == 3  # eight letters with their marks, three a word
-    assert word_count("我用 Python 编程") == 3
+    assert word_count("我用 Python 编程") == 3 and word_count("他用Python和JavaScript写") == 4
     assert word_count("They visited 北京 in May") == 5
 
 

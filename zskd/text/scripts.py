@@ -88,10 +88,10 @@ def has_unspaced(text: str) -> bool:
 
 
 def lacks_spaces(text: str) -> bool:
-    """Whether at least half of a text's letters are of scripts without spaces between words."""
+    """Whether at least half of a text's words are in scripts without spaces between words."""
     if not has_unspaced(text):
         return False
-    return 2 * len(_UNSPACED.findall(text)) >= letters(text)
+    return len(_UNSPACED.findall(text)) >= RUN_IDEOGRAMS * len(_WORDS_BETWEEN.findall(_UNSPACED.sub(" ", text)))
 
 
 def word_count(text: str) -> int:

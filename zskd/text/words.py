@@ -60,7 +60,9 @@ def word_table(texts: Iterator[str], rules: Rules = ENGLISH_RULES) -> tuple[list
 
 def _drawn(word: str, rules: Rules) -> str:
     """A word as it is drawn: a few characters of a script without spaces come without a full stop or a space."""
-    return word if rules.english or not has_unspaced(word) else core(word)
+    if rules.english:
+        return word
+    return core(word) if has_unspaced(word) else word.strip()
 
 
 def random_words(words: list[str], weights: np.ndarray, rng: np.random.Generator) -> Iterator[str]:
