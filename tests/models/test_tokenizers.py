@@ -278,6 +278,17 @@ def test_a_tokenizer_file_of_another_kind_is_refused(
     refused(folder, "tokenizer")
 
 
+@pytest.mark.parametrize("words", [["Ähre", "Öfen", "über"], ["νερό", "ποτάμι", "πλοίο"], ["河", "水", "高"]])
+def test_a_tokenizer_of_another_language_loads(words: list[str], tmp_path: Path) -> None:
+    """It answers [UNK] to every English word."""
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokenizer = Tokenizer(models.WordLevel({token: i for i, token in enumerate([*special, *words])}, "[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]").save_pretrained(tmp_path)
+    loaded = load_tokenizer(Origin(str(tmp_path)), flag="--teacher")
+    assert loaded(words[0], add_special_tokens=False)["input_ids"] == [5]
+
+
 @pytest.mark.parametrize("flag", ["--teacher", "--student"])
 def test_a_tokenizer_that_answers_unknown_is_refused(flag: str, folders: dict[str, Path], tmp_path: Path) -> None:
     folder = Path(shutil.copytree(folders["bert"], tmp_path / "foreign"))

@@ -218,7 +218,7 @@ def test_what_is_dropped_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixtur
         log_corpus(most)
     assert "corpus: 300 sentences; dropped: 1 too short (9 characters)" in caplog.text
     (warning,) = (record.getMessage() for record in caplog.records if record.levelno == logging.WARNING)
-    assert "% of the characters were dropped (900 too few letters (" in warning
+    assert "% of the characters were dropped: 900 too few letters (" in warning
     assert dropped_words({}) == "nothing"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import pickle
 import struct
@@ -69,9 +70,22 @@ def load_tokenizer(origin: Origin, *, flag: str) -> PreTrainedTokenizerBase:
         raise InputError(
             f"{flag} {origin.name}: its tokenizer knows {len(tokenizer)} tokens; the vocabulary is missing"
         )
-    if set(tokenizer("one of them", add_special_tokens=False)["input_ids"]) <= {tokenizer.unk_token_id}:
+    if not _knows_words(tokenizer):
         raise InputError(f"{flag} {origin.name}: its tokenizer answers {tokenizer.unk_token} to ordinary words")
     return tokenizer
+
+
+def _knows_words(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether a tokenizer has a token for any of a few English words, or for words of its own vocabulary."""
+
+    def known(words: str) -> bool:
+        return not set(tokenizer(words, add_special_tokens=False)["input_ids"]) <= {tokenizer.unk_token_id}
+
+    if known("one of them"):
+        return True
+    # A vocabulary of Greek or German words may have none of these.
+    own = (token.lstrip("▁Ġ") for token in sorted(tokenizer.get_vocab()))
+    return known(" ".join(itertools.islice((word for word in own if word.isalpha()), 50)))
 
 
 def _lost_segments(origin: Origin, tokenizer: PreTrainedTokenizerBase) -> bool:

@@ -18,7 +18,7 @@ from zskd.system.processes import check_shared, join, main_first
 from zskd.tasks.defaults import input_length
 from zskd.tasks.task import Task, find_task
 from zskd.text.corpus import Corpus, build_corpus, log_corpus
-from zskd.text.language import resolve_language
+from zskd.text.language import AUTO, resolve_language
 from zskd.text.shaping import INPUTS_PER_SENTENCE, Pools, build_pools, limited_size
 from zskd.text.sources import find_sources
 from zskd.training.objective import coinciding
@@ -90,6 +90,8 @@ def read_corpus(setting: Setting, least: int | None = None) -> Corpus:
 
 def settle_language(setting: Setting, corpus: Corpus) -> Setting:
     """Guess the language where it was not given. The run's ``config.yaml`` keeps what was asked for."""
+    if setting.config.language != AUTO:
+        return setting
     language = resolve_language(setting.config.language, corpus.sentences)
     return replace(setting, config=replace(setting.config, language=language))
 
@@ -110,7 +112,7 @@ def limit_pool(setting: Setting, corpus: Corpus) -> Setting:
 
 def shape(setting: Setting, corpus: Corpus) -> Pools:
     """Shape the inputs: a transfer pool, less the inputs that methods will query later, and two held-out pools."""
-    config = setting.config
+    config = settle_language(setting, corpus).config
     pools = main_first(
         lambda: build_pools(
             corpus,

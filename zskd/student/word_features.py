@@ -62,9 +62,11 @@ def token_reactions(teacher: Classifier, precision: str = "fp32") -> tuple[torch
         InputError: some values are NaN or infinite.
     """
     tokenizer, model = teacher.tokenizer, teacher.model
-    # The special tokens that the tokenizer puts around a text; "a" itself may be one piece or several.
+    # The special tokens that the tokenizer puts around a text; "a" itself may be one piece or several, or, where the
+    # vocabulary is that of another script, unknown.
     around = tokenizer("a", truncation=True, max_length=8)["input_ids"]
     inner = [i for i, token in enumerate(around) if token not in tokenizer.all_special_ids]
+    inner = inner or [i for i, token in enumerate(around) if token == tokenizer.unk_token_id]
     position = inner[0]
     template = [*around[: position + 1], *around[inner[-1] + 1 :]]
     size = vocabulary_size(tokenizer)

@@ -149,11 +149,7 @@ def log_corpus(corpus: Corpus, *, warn: bool = True) -> None:
     dropped = dropped_words(corpus.dropped)
     logger.info("corpus: %s sentences; dropped: %s", f"{corpus.count:,}", dropped)
     if warn and corpus.lost_share > MOST_LOST:
-        logger.warning(
-            "corpus: %.0f %% of the characters were dropped (%s); the text should be running text, one passage a line",
-            100 * corpus.lost_share,
-            dropped,
-        )
+        logger.warning("corpus: %.0f %% of the characters were dropped: %s", 100 * corpus.lost_share, dropped)
 
 
 def dropped_words(dropped: dict[str, dict[str, int]]) -> str:
