@@ -100,7 +100,7 @@ def compare(versions: tuple[Version, Version], source: str, work: Path, repeats:
 
 def table(results: dict[str, dict[str, Any]]) -> str:
     """One line a source."""
-    lines = [f"{'':14}{'passages':>10}{'sentences':>11}{'now':>9}{'differ':>8}{'per second':>12}{'now':>9}"]
+    lines = [f"{'':14}{'passages':>10}{'sentences':>11}{'new':>9}{'differ':>8}{'per second':>12}{'new':>9}"]
     for name, found in results.items():
         sentences, speed = found["sentences"], found["passages_per_second"]
         lines.append(
