@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import unicodedata
 
 import pytest
@@ -83,6 +84,7 @@ def test_places_that_are_no_end(whole: str) -> None:
         ("好！！走吧？！真的。", ["好！！", "走吧？！", "真的。"]),
         ("他说：“走吧。”“好的。”我们走了。", ["他说：“走吧。”", "“好的。”", "我们走了。"]),
         ("「行く。」と言った。「駄目だ。」", ["「行く。」と言った。", "「駄目だ。」"]),
+        ("「もう！「行く。」」と言った。はい。", ["「もう！", "「行く。」」と言った。", "はい。"]),
         ("河水涨了.我们走吧.好.", ["河水涨了.", "我们走吧.", "好."]),
         ("河水涨了｡我们走吧｡", ["河水涨了｡", "我们走吧｡"]),
         ("Τι είναι αυτό\u037e Τίποτα.", ["Τι είναι αυτό\u037e", "Τίποτα."]),
@@ -127,3 +129,13 @@ def test_thai_phrases_have_a_length() -> None:
     found = list(split_sentences(text))
     assert " ".join(found) == text and all(word_count(phrase) >= PHRASE_WORDS for phrase in found[:-1])
     assert len(found) > 5
+
+
+@pytest.mark.parametrize(
+    "text", ["«", "»", '"', "(", "“", "¿", "—", ".", "。", "」", ". ", "« ", "! »", "。」", "、", "น ", "… «"]
+)
+def test_long_runs_of_marks_take_no_time(text: str) -> None:
+    started = time.perf_counter()
+    for run in (f"Är. {text * 5_000}a", text * 5_000, f"我. {text * 5_000}と"):
+        assert "".join("".join(split_sentences(run)).split()) == "".join(run.split())
+    assert time.perf_counter() - started < 10

@@ -31,14 +31,14 @@ _DANDA = r"\p{Devanagari}\p{Bengali}\p{Gurmukhi}\p{Gujarati}\p{Oriya}"
 _CLOSING = r"[\p{Pe}\p{Pf}'\"]"
 _QUOTES = r"[\p{Pe}\p{Pf}\p{Pi}'\"]"  # “ closes in German, » in French, « in Danish
 _START = (
-    rf"(?:[\p{{Ps}}\p{{Pi}}\"'¿¡]|[«»‹›]\s?)*(?:[\p{{Lu}}\p{{Lt}}\p{{Nd}}]|{_CASELESS})"
+    rf"(?:[«»‹›]\s?|[[\p{{Ps}}\p{{Pi}}\"'¿¡]--[«‹]])*+(?:[\p{{Lu}}\p{{Lt}}\p{{Nd}}]|{_CASELESS})"
     r"|(?<!\s[.!?…]\s)[–—]\s?(?:[\p{Lu}\p{Lt}]|\p{Georgian})"  # a dialogue in French, Spanish or Russian
 )
 _SPACE_AND_START = rf"(?:{_QUOTES}|\s(?=»))*\s+(?={_START})"
 
 _END = regex.compile(
     # A mark of its own. In Japanese, 「...。」と goes on.
-    rf"(?:{_HARD}|\uff0e(?!\p{{Nd}}))(?:{_HARD}|[!?.\uff0e])*(?:{_CLOSING}+(?!\p{{Hiragana}})|(?!{_CLOSING}))\s*"
+    rf"(?:{_HARD}|\uff0e(?!\p{{Nd}}))(?:{_HARD}|[!?.\uff0e])*+(?:{_CLOSING}++(?!\p{{Hiragana}})|(?!{_CLOSING}))\s*"
     # A full stop of ASCII between ideograms.
     rf"|(?<=[{_KANA_HAN}])[.!?]+{_QUOTES}*\s*(?=[\p{{Ps}}\p{{Pi}}\"']*[{_KANA_HAN}])"
     # A Thai full stop is that of an abbreviation.
