@@ -62,7 +62,7 @@ def language(more: str = "") -> Any:
         "language of the text: en, other or any ISO code (de, pt-BR); all but English are shaped alike, without "
         "English negation, opposites and beginnings of questions; auto: English or not, guessed from the text" + more,
         pattern=r"auto|other|[A-Za-z]{2,3}([-_][A-Za-z0-9]+)*",
-        expected="auto, en, other or an ISO code such as de",
+        expected="auto, en, other or an ISO code such as de (YAML takes an unquoted no for False)",
         group="text",
     )
 
