@@ -100,7 +100,8 @@ def _split(passage: str, end_mark: re.Pattern[str]) -> Iterator[str]:
     start = 0
     for match in end_mark.finditer(passage):
         end = match.end()
-        if _is_abbreviated(passage[max(start, end - _BEFORE) : end].rstrip(), passage[end : end + _AFTER]):
+        before = passage[max(start, end - _BEFORE) : end].rstrip()
+        if before.endswith(".") and _is_abbreviated(before, passage[end : end + _AFTER]):
             continue
         if head := passage[start:end].strip():
             yield head
@@ -111,7 +112,7 @@ def _split(passage: str, end_mark: re.Pattern[str]) -> Iterator[str]:
 
 def _is_abbreviated(before: str, after: str) -> bool:
     """Whether the full stop at the end of `before` belongs to an abbreviation or an ordinal number."""
-    if not before.endswith(".") or not (found := _LAST_WORD.search(before)):
+    if not (found := _LAST_WORD.search(before)):
         return False
     word = found[1]
     if len(word) > 4:  # no abbreviation of the list is longer
