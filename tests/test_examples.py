@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 from collections.abc import Callable
@@ -75,6 +76,20 @@ def test_black_box(example: Callable, student_folder: Path, tmp_path: Path, caps
     options = {"run_dir": tmp_path / "run", "cache_dir": str(tmp_path), "max_class_share": 1.0, **SMALL}
     result = program["main"]("my-text.txt", str(student_folder), **options)
     assert result.metrics["teacher_queries_live"] > 320 and "the service was asked" in capsys.readouterr().out
+
+
+def test_german(example: Callable, tmp_path: Path, capsys: Any) -> None:
+    program = example("german.py")
+    folder, run = tmp_path / "student", tmp_path / "run"
+    result = program["main"](str(folder), run_dir=run)
+    corpus = json.loads((run / "record.json").read_text(encoding="utf-8"))["corpus"]
+    assert corpus["sentences"] == 210 and corpus["dropped"] == {} and corpus["language"] == "de"
+    assert result.metrics["agreement"] > 0.5 and "a sentence is judged" in capsys.readouterr().out
+    student = AutoModelForSequenceClassification.from_pretrained(folder)
+    assert student.config.id2label == {0: "schlecht", 1: "gut"}
+    # The same text, its language found out: the same inputs, and so the same student.
+    again = program["main"](str(folder), run_dir=tmp_path / "again", language="auto")
+    assert all(map(torch.equal, again.student.state_dict().values(), result.student.state_dict().values()))
 
 
 def test_trainer(example: Callable, teacher_folder: Path, student: str) -> None:

@@ -14,11 +14,12 @@ from safetensors.torch import load_file
 from transformers import BertModel
 
 from zskd.config.verbs import FinetuneConfig
-from zskd.finetune import finetune, split_rows
+from zskd.finetune import finetune
 from zskd.models.loading import count_parameters
 from zskd.pipeline import distill
 from zskd.system.files import sha256_file
 from zskd.tasks.labelled import Labelled, read_labelled
+from zskd.tasks.phrases import split_rows
 from zskd.tasks.task import TASKS, Task, find_task
 from zskd.teacher.classifier import load_classifier
 
@@ -137,6 +138,36 @@ def test_broken_training_row_is_named(cli, config: FinetuneConfig, glue_dir: Pat
     assert not Path(str(config.output_dir)).exists()
 
 
+def test_broken_training_rows_are_left_out_and_counted_if_asked_for(
+    cli, config: FinetuneConfig, glue_dir: Path
+) -> None:
+    for name in ("train.tsv", "dev.tsv"):
+        path = glue_dir / "SST-2" / name
+        path.write_text(path.read_text(encoding="utf-8") + "too short\n", encoding="utf-8")
+    refused = cli("finetune", *as_flags(config))
+    assert refused.code == 2
+    assert "train.tsv, line 122: expected 2 columns, found 1" in refused.errors[0]
+    assert "--skip-bad-rows" in refused.errors[0]
+    done = cli("finetune", *as_flags(replace(config, skip_bad_rows=True)))
+    assert done.code == 0, done.err
+    record = json.loads((Path(str(config.output_dir)) / "training.json").read_text(encoding="utf-8"))
+    assert record["skipped_rows"] == 1 and record["scores"]["glue"]["skipped_rows"] == 1
+    assert record["scores"]["glue"]["rows"] == 16
+    assert done.err.count("1 bad row(s) left out") == 2
+
+
+def test_a_broken_dev_file_costs_no_teacher(cli, config: FinetuneConfig, glue_dir: Path, tmp_path: Path) -> None:
+    dev = glue_dir / "SST-2" / "dev.tsv"
+    dev.write_text("sentence\tlabel\nfine\t1\ntoo short\n", encoding="utf-8")
+    done = cli("finetune", *as_flags(config))
+    assert done.code == 2
+    assert f"{dev}, line 3: expected 2 columns, found 1" in done.errors[0] and "--skip-bad-rows" in done.errors[0]
+    assert f"kept in {config.output_dir}; score it with `zskd evaluate" in done.errors[1]
+    record = json.loads((Path(str(config.output_dir)) / "training.json").read_text(encoding="utf-8"))
+    assert record["chosen"] and "scores" not in record
+    assert load_classifier(SST2, str(config.output_dir), tmp_path).order == (0, 1)
+
+
 def matrices(folder: Path) -> dict[str, torch.Tensor]:
     """Tensors of a saved adapter."""
     return load_file(folder / "adapter_model.safetensors")
@@ -184,7 +215,7 @@ def test_three_way_adapter_starts_a_two_way_pair_task(config: FinetuneConfig, tm
 
 def test_float16_is_for_training_on_a_gpu(cli, config: FinetuneConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zskd.finetune.pick_device", lambda: torch.device("cpu"))
-    monkeypatch.delattr("zskd.finetune.load_weights")  # it ends before there are any
+    monkeypatch.delattr("zskd.finetune.load_head")  # it ends before there are any
     done = cli("finetune", *as_flags(replace(config, precision="fp16")))
     assert done.code == 2
     (error,) = done.errors
@@ -249,3 +280,19 @@ def test_without_a_folder_and_a_network_nothing_is_written(cli, config: Finetune
     assert done.code == 2
     assert len(done.errors) == 1 and "--glue-dir" in done.errors[0]
     assert not Path(str(config.output_dir)).exists()
+
+
+def test_a_teacher_says_what_it_was_trained_on_and_what_was_cut(config: FinetuneConfig, tmp_path: Path) -> None:
+    done = finetune(replace(config, full=True, max_length=8))
+    assert done.record["max_length"] == 8 and set(done.record["cut"]) == {"training", "selection", "probe", "glue"}
+    teacher = load_classifier(SST2, str(done.folder), tmp_path)
+    rows = read_labelled(SST2, SST2.glue_files(str(config.glue_dir))["glue"])
+    expected = sum(len(ids) > 8 for ids in teacher.tokenizer(rows.texts[0])["input_ids"])
+    assert done.record["cut"]["glue"] == expected and done.record["cut"]["probe"] > 0
+    saved = json.loads((done.folder / "tokenizer.json").read_text(encoding="utf-8"))
+    assert teacher.trained_length == 8 and teacher.reading_length == 128 == saved["truncation"]["max_length"]
+
+
+def test_an_adapter_keeps_the_length_of_its_own_training(config: FinetuneConfig, tmp_path: Path) -> None:
+    done = finetune(replace(config, max_length=8))
+    assert load_classifier(SST2, str(done.folder), tmp_path).trained_length == 8

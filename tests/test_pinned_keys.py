@@ -20,7 +20,8 @@ from conftest import prose, tiny_bert, word_tokenizer
 from zskd.config.distillation import DistillConfig
 from zskd.methods.adversarial.generator import build_generator
 from zskd.methods.adversarial.warmup import warm_up
-from zskd.models.loading import count_parameters, model_fingerprint, tokenizer_fingerprint
+from zskd.models.loading import count_parameters, model_fingerprint
+from zskd.models.tokenizers import tokenizer_fingerprint
 from zskd.pipeline import distill
 from zskd.student.word_features import cached_word_features
 from zskd.tasks.task import find_task
@@ -161,12 +162,20 @@ def keys(value: Any, prefix: str = "") -> set[str]:
 def expected_keys(labels: tuple[str, ...], scored: tuple[str, ...], phases: set[str]) -> set[str]:
     """Keys of a run with these evaluation sets; on one that is a file the student's scores have an overlap."""
     return {
-        "task", "seed", "compression", "agreement", "agreement_majority", "agreement_above_chance", "teacher_queries",
-        "teacher_queries_live", "steps", "best_step", "resumed_from", "collapse", "teacher.name", "teacher.revision",
-        "teacher.parameters", "student.parameters", "transfer_set.texts", "transfer_set.rows",
+        "task", "seed", "compression", "agreement", "agreement_majority", "agreement_above_chance", "agreement_rows",
+        "teacher_queries", "teacher_queries_live", "teacher_queries_live_in_all_calls", "calls", "max_length", "steps",
+        "best_step", "resumed_from", "collapse", "teacher.name", "teacher.revision", "teacher.parameters",
+        "student.parameters", "transfer_set.texts", "transfer_set.rows",
         *(f"teacher_queries_by_use.{use}" for use in ("texts", "single_tokens", "generator")),
+        *(
+            f"teacher_queries_for.{use}"
+            for use in ("transfer_inputs", "held_out_inputs", "gold_rows", "single_tokens", "generator")
+        ),
         *(f"transfer_set.classes.{label}.{key}" for label in labels for key in ("share_before", "share", "confidence")),
         *(f"seconds.{phase}" for phase in PHASES | phases),
+        *(f"cut.labelling.{part}" for part in ("transfer", "select", "report")),
+        *((f"cut.scoring.{who}.{name}" for who in ("teacher", "student") for name in scored) if scored else
+          ("cut.scoring.teacher", "cut.scoring.student")),
         *(f"zero_shot.{key}" for key in ("enforced", "read_before_training", "read_after_training")),
         *(f"versions.{name}" for name in VERSIONS),
         *(f"{who}.scores.{name}.{key}" for who in ("teacher", "student") for name in scored for key in SCORES),
@@ -197,3 +206,15 @@ def test_keys_of_the_record(finished_run: Path) -> None:
         "task", "versions", "machine", "seed", "corpus", "pools", "teacher", "student", "transfer_set", "precision",
         "gate", "processes",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("run", ["published_run", "finished_run"])
+def test_every_key_of_the_metrics_is_explained(run: str, request: Any) -> None:
+    found = json.loads((request.getfixturevalue(run) / "metrics.json").read_text(encoding="utf-8"))
+    section = (Path(__file__).parents[1] / "docs" / "report.md").read_text(encoding="utf-8")
+    section = section.partition("## `metrics.json`\n")[2].partition("\n## ")[0]
+    # Names of versions, evaluation sets, phases and classes are the run's own.
+    inner = {key for name in ("teacher_queries_for", "zero_shot") for key in found[name]}
+    inner |= {key for scores in found["student"]["scores"].values() for key in scores}
+    inner |= {key for entry in found["transfer_set"]["classes"].values() for key in entry}
+    assert [key for key in {*found, *inner} if f"`{key}`" not in section] == []

@@ -16,6 +16,7 @@ import torch
 import yaml
 from conftest import as_flags
 from datasets import Dataset
+from faulty_lengths import few_positions
 from labelled_rows import TOPIC_WORDS, glue_folder, prose, task_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -74,7 +75,7 @@ def test_task_of_ones_own_from_the_command_line(name: str, cli, config_for, own_
     assert metrics["zero_shot"] == {
         "enforced": True,
         "read_before_training": ["probe (teacher gate)"] if probe else [],
-        "read_after_training": list(task.dev_files),
+        "read_after_training": [*sorted(probe), *task.dev_files],
     }
     assert ("no probe" in done.err) == (not probe)
     assert set(metrics["transfer_set"]["classes"]) == set(task.labels)
@@ -430,3 +431,34 @@ def test_teacher_that_always_answers_one_class_stops_the_run(two_classes: Distil
     with pytest.raises(InputError, match=r"max_class_share 0\.5.*relax it or give other text"):
         distill(two_classes, teacher=leaning(1.1))
     assert not run_path(two_classes).exists()
+
+
+# --- lengths ---
+
+
+def test_a_run_says_what_it_was_trained_on_and_what_was_cut(tiny_config: DistillConfig, glue_dir: Path, caplog) -> None:
+    config = replace(tiny_config, max_length=8, epochs=0.2, glue_dir=str(glue_dir))
+    caplog.set_level("WARNING", logger="zskd")
+    result = distill(config)
+    cut = result.metrics["cut"]
+    assert result.metrics["max_length"] == 8 and cut["scoring"]["student"]["glue"] == cut["scoring"]["teacher"]["glue"]
+    rows = (glue_dir / "SST-2" / "dev.tsv").read_text(encoding="utf-8").splitlines()[1:]
+    texts = [row.split("\t")[0] for row in rows]
+    assert cut["scoring"]["student"]["glue"] == sum(len(ids) > 8 for ids in result.tokenizer(texts)["input_ids"])
+    said = [record.getMessage() for record in caplog.records]
+    for part in ("transfer", "select", "report"):
+        assert cut["labelling"][part] > 0
+        (line,) = [text for text in said if text.startswith(f"labelling, {part}: ")]
+        assert line.startswith(f"labelling, {part}: {cut['labelling'][part]:,} of ") and "longer than 8 tokens" in line
+    assert result.student.config.zskd_max_length == 8 and result.tokenizer.model_max_length == 128
+    folder = run_path(config) / "student"
+    assert json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["truncation"]["max_length"] == 128
+
+
+def test_a_model_object_that_cannot_read_the_inputs_is_refused(tiny_config: DistillConfig, tmp_path: Path) -> None:
+    few_positions(tmp_path)
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    with pytest.raises(InputError, match=r"max_length 64: expected at most the 16 positions of teacher"):
+        distill(replace(tiny_config, max_length=64), teacher=model, tokenizer=tokenizer)
+    assert not run_path(tiny_config).exists()

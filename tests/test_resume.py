@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -81,6 +82,7 @@ def whole(
     config = DistillConfig(
         task="sst2", teacher=str(teacher_folder), student=str(student_folder), corpus=[str(corpus_file)], pool_size=640,
         heldout=64, max_length=32, epochs=2.0, batch_size=32, checkpoints=4, learning_rate=0.01,
+        logging_steps=4,  # so that most checkpoints lie between two log entries
         precision="fp32", cache_dir=str(shared_cache), output_dir=str(run),
     )  # fmt: skip
     return config, distill(config).metrics
@@ -96,9 +98,48 @@ def killed(whole: tuple[DistillConfig, dict], tmp_path_factory: pytest.TempPathF
     return {moment: replace(config, resume=True) for moment, config in configs.items()}
 
 
+# What differs between the history and the metrics of an uninterrupted run and those of a killed and resumed one.
+DIFFERS = {
+    r"history\[\d+\]\.eval_(runtime|samples_per_second|steps_per_second)": "measured anew by every call",
+    r"history\[\d+\]\.train_(runtime|samples_per_second|steps_per_second)": "measured, over all calls",
+    r"metrics\.seconds\.\w+": "measured, over all calls",
+    r"metrics\.resumed_from": "0 in a run of one call",
+    r"metrics\.calls": "1 in a run of one call",
+    r"metrics\.teacher_queries_live(_in_all_calls)?": "the cache, which one run fills for the other",
+}
+
+
+def leaves(value: Any, name: str) -> dict[str, Any]:
+    """Every number and text in JSON content by its place."""
+    if not isinstance(value, dict | list) or not value:
+        return {name: value}
+    parts = value.items() if isinstance(value, dict) else enumerate(value)
+    found: dict[str, Any] = {}
+    for key, part in parts:
+        found |= leaves(part, f"{name}.{key}" if isinstance(value, dict) else f"{name}[{key}]")
+    return found
+
+
+def differing(first: Path | str | None, second: Path | str | None) -> set[str]:
+    """Places in the history and the metrics of two runs whose values differ, bit for bit."""
+    found: set[str] = set()
+    for name in ("history", "metrics"):
+        left, right = (
+            leaves(json.loads((Path(str(run)) / f"{name}.json").read_text(encoding="utf-8")), name)
+            for run in (first, second)
+        )
+        found |= {key for key in left.keys() | right.keys() if left.get(key, ...) != right.get(key, ...)}
+    return found
+
+
+def unexplained(first: Path | str | None, second: Path | str | None) -> set[str]:
+    """`differing`, without what differs for one of the reasons in `DIFFERS`."""
+    return {key for key in differing(first, second) if not any(re.fullmatch(known, key) for known in DIFFERS)}
+
+
 def same_run(first: dict[str, Any], second: dict[str, Any]) -> bool:
     """True where nothing that is not a time or a cache differs."""
-    free = ("seconds", "resumed_from", "teacher_queries_live")
+    free = ("seconds", "resumed_from", "calls", "teacher_queries_live", "teacher_queries_live_in_all_calls")
     return {k: v for k, v in first.items() if k not in free} == {k: v for k, v in second.items() if k not in free}
 
 
@@ -122,6 +163,28 @@ def test_killed_and_resumed_run_equals_the_uninterrupted_one(whole, killed, mome
     assert student(run) == student(uninterrupted.output_dir)
     assert same_run(metrics, expected)
     assert metrics["teacher_queries_live"] == 0
+    assert unexplained(run, uninterrupted.output_dir) == set()
+    assert metrics["calls"] == 2 and expected["calls"] == 1
+
+
+def test_a_resumed_run_ends_with_the_sums_of_the_whole(whole, killed, tmp_path: Path) -> None:
+    # Two calls before this one, which left what the first phases took and asked, and training up to a checkpoint.
+    config = replace(whole[0], output_dir=str(tmp_path / "run"), resume=True)
+    run = shutil.copytree(str(whole[0].output_dir), tmp_path / "run")
+    (run / "metrics.json").unlink()
+    shutil.rmtree(run / "checkpoints" / "checkpoint-40")
+    calls = [{"seconds": {"corpus": 100.0, "labelling": 1000.0}, "teacher_queries_live": n} for n in (600, 4)]
+    (run / "calls.json").write_text(json.dumps(calls), encoding="utf-8")
+    held = run / "checkpoints" / "checkpoint-30" / "so_far.json"
+    held.write_text(json.dumps({**json.loads(held.read_text()), "seconds": 5000.0}), encoding="utf-8")
+    metrics = distill(config).metrics
+    assert metrics["calls"] == 3 and metrics["resumed_from"] == 30
+    assert metrics["teacher_queries_live"] == 0 and metrics["teacher_queries_live_in_all_calls"] == 604
+    seconds = metrics["seconds"]
+    assert 200 <= seconds["corpus"] < 300 and 2000 <= seconds["labelling"] < 2100 and 5000 < seconds["training"] < 5100
+    assert seconds["total"] == pytest.approx(sum(value for name, value in seconds.items() if name != "total"), abs=0.01)
+    last = json.loads((run / "history.json").read_text(encoding="utf-8"))[-1]
+    assert last["train_runtime"] > 5000 and last["train_steps_per_second"] == pytest.approx(40 / 5000, abs=1e-3)
 
 
 def test_run_that_was_moved_before_it_was_resumed_keeps_its_best_checkpoint(whole, tmp_path, monkeypatch) -> None:

@@ -17,6 +17,8 @@ from zskd.hub.upload import check_access, check_repo_id, read_token
 from zskd.methods.adversarial.batches import AdversarialBatches, AdversarialRows
 from zskd.methods.adversarial.collapse import CollapseStop
 from zskd.metrics.scores import agreement, score_predictions
+from zskd.models.encoding import Cuts
+from zskd.models.lengths import save_tokenizer
 from zskd.tasks.task import Task
 from zskd.teacher.base import Teacher
 from zskd.teacher.classifier import classifier_from
@@ -31,7 +33,7 @@ logger = logging.getLogger(__name__)
 class AgreementCallback(TrainerCallback):
     """At each evaluation and at the end: agreement with the teacher on some texts, and scores where there are labels.
 
-    Texts and labels are the user's; `zskd.pipeline` never installs this callback. Results are logged, kept in
+    Texts and labels are the user's; `zskd.pipeline` never installs this callback. Results are logged, added to
     ``history`` and appended to the Trainer's ``state.log_history``.
 
     Args:
@@ -64,7 +66,9 @@ class AgreementCallback(TrainerCallback):
     ) -> None:
         self.task, self.texts, self.labels = task, texts, labels
         self.max_length = max_length or task.max_length
-        self.teacher_logits = teacher.logits(texts, max_length=self.max_length)
+        cuts = Cuts(self.max_length)
+        self.teacher_logits = teacher.logits(texts, max_length=self.max_length, cuts=cuts)
+        cuts.tell("agreement with the teacher", "texts")
         self.history: list[dict[str, Any]] = []
 
     def report(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
@@ -139,6 +143,6 @@ class PublishCallback(TrainerCallback):
         model = getattr(kwargs["model"], "module", kwargs["model"])
         with tempfile.TemporaryDirectory() as temporary:
             model.save_pretrained(temporary)
-            kwargs["processing_class"].save_pretrained(temporary)
+            save_tokenizer(kwargs["processing_class"], model.config, temporary)
             card = trainer_card(args, state, model, self.repo_id, **self.metadata)
             self.commit = push_model(Path(temporary), card, self.repo_id, token=self._token, public=self.public)

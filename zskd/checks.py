@@ -20,7 +20,7 @@ from zskd.config.option import default_of
 from zskd.config.resolve import Config, cache_root
 from zskd.errors import InputError, nearest
 from zskd.hub.ask import is_callable_name, is_local
-from zskd.models.folder_checks import check_classifier, check_local
+from zskd.models.folder_checks import check_classifier, check_length, check_local
 from zskd.runs.folder import blocking_file, check_run_folder, run_path
 from zskd.tasks.labelled import check_header
 from zskd.tasks.task import Task, find_task
@@ -160,6 +160,7 @@ def _check_methods(config: DistillConfig, callable_teacher: bool) -> list[str]:
                 continue
             if not Path(name).expanduser().is_dir():
                 problems.append(f"{flag(item.name)} {name}: expected a model folder or a Hub id, found no such folder")
+            problems += check_length(name, flag(item.name), config.max_length)
     return problems
 
 

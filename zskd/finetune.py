@@ -6,10 +6,8 @@ The checkpoint is chosen on held-out rows of the training file. The dev file is 
 from __future__ import annotations
 
 import json
-import random
 import shutil
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,15 +34,19 @@ from zskd.errors import InputError
 from zskd.evaluation.scoring import evaluate_rows
 from zskd.hub.glue_rows import hub_rows
 from zskd.models.adapters import new_adapter, save_adapter, start_from
-from zskd.models.encoding import encode_texts
+from zskd.models.encoding import Cuts, encode_texts
 from zskd.models.labels import record_texts
-from zskd.models.loading import backbone_origin, load_tokenizer, load_weights
+from zskd.models.lengths import record_length, save_tokenizer
+from zskd.models.loading import backbone_origin, load_head
+from zskd.models.positions import length_problem
+from zskd.models.tokenizers import load_tokenizer
 from zskd.system.files import replacing, write_text
 from zskd.system.precision import pick_precision
 from zskd.tasks.defaults import input_length, with_task_defaults
 from zskd.tasks.labelled import Labelled, check_header, read_labelled
+from zskd.tasks.phrases import split_rows
 from zskd.tasks.task import Task, find_task
-from zskd.teacher.classifier import load_classifier, pick_device
+from zskd.teacher.classifier import check_fit, load_classifier, pick_device
 
 NO_GLUE_DIR = "--glue-dir (none given)"  # name of the Hub's rows in messages
 
@@ -57,43 +59,11 @@ class Finetuned:
     record: dict[str, Any]
 
 
-def _spans(text: str) -> Iterator[str]:
-    """Every contiguous part of a text in words, including the whole text."""
-    words = text.split()
-    for start in range(len(words)):
-        for end in range(start + 1, len(words) + 1):
-            yield " ".join(words[start:end])
-
-
-def split_rows(rows: Labelled, selection_rows: int, max_rows: int | None, seed: int) -> tuple[Labelled, Labelled]:
-    """Split labelled rows into (training, selection) so that no text of one is part of a text of the other.
-
-    SST-2's training file contains sentences and their phrases. A random split would keep phrases of selection sentences
-    in training and favour an over-trained checkpoint. For tasks with one text, selection rows are therefore drawn from
-    rows that are not part of another row, and parts of a selection row are dropped from training. Pairs are split at
-    random.
-    """
-    order = list(range(len(rows.labels)))
-    random.Random(seed).shuffle(order)
-    selection_rows = min(selection_rows, len(order) // 5)
-    if len(rows.texts) == 1:
-        texts = [" ".join(text.split()) for text in rows.texts[0]]
-        known = set(texts)
-        parts = {span for text in known for span in _spans(text) if span != text and span in known}
-        held = [i for i in order if texts[i] not in parts][:selection_rows]
-        seen = {span for i in held for span in _spans(texts[i])}
-        keep = [i for i in order if texts[i] not in seen]
-    else:
-        held, keep = order[:selection_rows], order[selection_rows:]
-
-    def pick(indices: list[int]) -> Labelled:
-        return Labelled(tuple([text[i] for i in indices] for text in rows.texts), [rows.labels[i] for i in indices])
-
-    return pick(keep[:max_rows]), pick(held)
-
-
-def _encode(rows: Labelled, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Dataset:
-    encoded = dict(encode_texts(tokenizer, rows.texts, max_length))
+def _encode(rows: Labelled, tokenizer: PreTrainedTokenizerBase, cuts: Cuts, stage: str) -> Dataset:
+    found = encode_texts(tokenizer, rows.texts, cuts.max_length)
+    cuts.add(found, len(rows.labels))
+    cuts.tell(stage, "rows")
+    encoded = dict(found)
     encoded["length"] = [len(ids) for ids in encoded["input_ids"]]
     return Dataset.from_dict({**encoded, "labels": rows.labels})
 
@@ -181,7 +151,9 @@ def finetune(config: FinetuneConfig) -> Finetuned:
     """Train a classifier on a task in GLUE's layout and save it with a record of how it was made.
 
     Raises:
-        InputError: files or backbone are not usable, or this device cannot train in the precision.
+        InputError: files or backbone are not usable, the backbone cannot read inputs of ``max_length`` tokens, or this
+            device cannot train in the precision. If it is the dev file, the teacher is kept, with a record without
+            scores, and the message says how to score it.
     """
     config = with_task_defaults(config)
     precision = _training_precision(config.precision)
@@ -191,18 +163,24 @@ def finetune(config: FinetuneConfig) -> Finetuned:
     if config.glue_dir is None:
         rows = hub_rows(task, "train", flag=NO_GLUE_DIR)
     else:
-        rows = read_labelled(task, task.train_file(config.glue_dir))
+        rows = read_labelled(task, task.train_file(config.glue_dir), skip_bad_rows=config.skip_bad_rows)
     train, selection = split_rows(rows, config.selection_rows, config.max_rows, config.seed)
 
     set_seed(config.seed)
     origin = backbone_origin(config.base, cache, flag="--base")
     names = dict(enumerate(task.labels))
     head = {"num_labels": task.num_labels, "id2label": names, "label2id": {v: k for k, v in names.items()}}
-    model = load_weights(origin, flag="--base", new_head=head)
+    model, new = load_head(origin, flag="--base", new_head=head)
     record_texts(model.config, task)
     tokenizer = load_tokenizer(origin, flag="--base")
+    check_fit(model, tokenizer, shown=f"--base {config.base}")
+    length = input_length(config)
+    if problem := length_problem(model.config.to_dict(), tokenizer.model_max_length, f"--base {config.base}", length):
+        raise InputError(problem)
+    record_length(model.config, length)
+    cuts = {"training": Cuts(length), "selection": Cuts(length)}
     if not config.full:
-        model = new_adapter(model, config.rank)
+        model = new_adapter(model, config.rank, new)
         if config.adapter:
             start_from(model, Path(config.adapter).expanduser())
     steps = max(1, round(config.epochs * len(train.labels) / config.batch_size))
@@ -230,8 +208,8 @@ def finetune(config: FinetuneConfig) -> Finetuned:
     trainer = _ClassifierTrainer(
         model,
         arguments,
-        train_dataset=_encode(train, tokenizer, input_length(config)),
-        eval_dataset=_encode(selection, tokenizer, input_length(config)),
+        train_dataset=_encode(train, tokenizer, cuts["training"], "training"),
+        eval_dataset=_encode(selection, tokenizer, cuts["selection"], "selection"),
         data_collator=DataCollatorWithPadding(tokenizer),
         processing_class=tokenizer,
         compute_metrics=_accuracy,
@@ -248,7 +226,7 @@ def finetune(config: FinetuneConfig) -> Finetuned:
         temporary.mkdir()
         if config.full:
             model.save_pretrained(temporary)
-            tokenizer.save_pretrained(temporary)
+            save_tokenizer(tokenizer, model.config, temporary)
         else:
             save_adapter(model, temporary, config.base)
     record: dict[str, Any] = {
@@ -259,18 +237,34 @@ def finetune(config: FinetuneConfig) -> Finetuned:
         "started_from": Path(config.adapter).name if config.adapter else None,
         "training_rows": len(train.labels),
         "selection_rows": len(selection.labels),
+        "skipped_rows": rows.skipped,
         "selection_accuracy": {name: round(value, 4) for name, value in chosen.items()},
         "chosen": max(chosen, key=lambda name: chosen[name]),
         "steps": trainer.state.global_step,
         "seconds": round(seconds, 1),
-        "scores": _score(task, config, output, cache),
+        "max_length": length,
+        "cut": {name: counted.cut for name, counted in cuts.items()},
     }
-    write_text(output / "training.json", json.dumps(record, indent=2) + "\n")
+    try:
+        record["scores"], cut = _score(task, config, output, cache)
+        record["cut"] |= cut
+    except InputError as error:
+        raise InputError(
+            [
+                *error.problems,
+                f"the teacher is finished and kept in {output}; score it with "
+                f"`zskd evaluate --model {output} --task {config.task} --data FILE.tsv`",
+            ]
+        ) from error
+    finally:
+        write_text(output / "training.json", json.dumps(record, indent=2) + "\n")
     return Finetuned(output, record)
 
 
-def _score(task: Task, config: FinetuneConfig, folder: Path, cache: Path) -> dict[str, Any]:
-    """Scores of the saved teacher on the probe and the dev file, as far as they exist."""
+def _score(
+    task: Task, config: FinetuneConfig, folder: Path, cache: Path
+) -> tuple[dict[str, Any], dict[str, int | None]]:
+    """Scores of the saved teacher on the probe and the dev file, as far as they exist, and how many rows were cut."""
     teacher = load_classifier(task, str(folder), cache, flag="--output-dir")
     if config.glue_dir is None:
         files = {"probe": task.probe_path()}
@@ -279,5 +273,14 @@ def _score(task: Task, config: FinetuneConfig, folder: Path, cache: Path) -> dic
         files = {"probe": task.probe_path(), **task.glue_files(config.glue_dir)}
         sets = {}
     present = {name: path for name, path in files.items() if path is not None and not check_header(task, path)}
-    sets = {name: read_labelled(task, path) for name, path in present.items()} | sets
-    return {name: evaluate_rows(task, rows, teacher, input_length(config), "fp32") for name, rows in sets.items()}
+    skip = config.skip_bad_rows
+    sets = {name: read_labelled(task, path, skip_bad_rows=skip) for name, path in present.items()} | sets
+    cuts = {name: Cuts(input_length(config)) for name in sets}
+    scores = {
+        name: evaluate_rows(task, rows, teacher, input_length(config), "fp32", cuts[name])
+        | ({"skipped_rows": rows.skipped} if rows.skipped else {})
+        for name, rows in sets.items()
+    }
+    for name, counted in cuts.items():
+        counted.tell(f"scoring, {name}", "rows")
+    return scores, {name: counted.cut for name, counted in cuts.items()}

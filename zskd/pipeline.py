@@ -67,7 +67,8 @@ class Result:
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The student's tokenizer."""
-        from zskd.models.loading import Origin, load_tokenizer
+        from zskd.models.loading import Origin
+        from zskd.models.tokenizers import load_tokenizer
 
         return load_tokenizer(Origin(str(self.run_dir / "student")), flag="run_dir")
 
@@ -115,7 +116,7 @@ def distill(
         folder.
 
     Raises:
-        InputError: the input is wrong; nothing was written to the run folder, or the student was kept.
+        InputError: the input is wrong; nothing was written to the run folder, or the student was saved.
         RunError: a download failed.
 
     Example:
@@ -137,6 +138,7 @@ def distill(
         return Result(known, run.path)
     with run.phase("corpus"):
         corpus_read = inputs.read_corpus(setting, asked.least)
+        setting = inputs.settle_language(setting, corpus_read)
     with run.phase("shaping"):
         if asked.pools is None:
             setting = inputs.limit_pool(setting, corpus_read)
@@ -151,7 +153,7 @@ def distill(
         initial = students.start_student(setting, known_teacher, labelled.precision)
     students.prepare(setting, methods, known_teacher, initial, corpus_read, labelled.precision)
     record = students.record(setting, corpus_read, pools, known_teacher, gate, labelled, chosen, initial)
-    on_main(lambda: run.start(record, families))
+    on_main(lambda: run.start(record, families, labelled.live + initial.asked))
     with run.phase("training"):
         trained = students.train(setting, methods, known_teacher, initial, labelled, chosen)
     with run.phase("scoring"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from zskd.models.backbones import BACKBONES
 from zskd.tasks.defaults import with_task_defaults
 from zskd.tasks.task import TASKS
 
-SCORES = ["task", "rows", "accuracy", "f1", "majority", "above_chance"]
+SCORES = ["task", "rows", "accuracy", "f1", "majority", "above_chance", "max_length", "cut"]
 
 
 @pytest.fixture
@@ -69,6 +70,69 @@ def test_evaluate_names_the_line_of_a_broken_row(cli, teacher_folder: Path, glue
     done = cli("evaluate", "--model", teacher_folder, "--task", "sst2", "--data", data)
     assert done.code == 2
     assert f"{data}, line 3" in done.errors[0]
+
+
+def with_bad_rows(data: Path) -> Path:
+    """The file with three rows added that cannot be read, the first in its second line."""
+    header, *rows = data.read_text(encoding="utf-8").splitlines()
+    bad = ["too short", "7\tmany\twords\tin\tit", "\t".join(["?"] * len(header.split("\t")))]
+    data.write_text("\n".join([header, bad[0], *rows, *bad[1:]]) + "\n", encoding="utf-8")
+    return data
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "diagnose", "export"])
+def test_bad_rows_are_left_out_and_counted_if_asked_for(
+    verb: str, cli, finished_run: Path, glue_dir: Path, tmp_path: Path
+) -> None:
+    data = with_bad_rows(glue_dir / "SST-2" / "dev.tsv")
+    student = finished_run / "student"
+    arguments: dict[str, list[object]] = {
+        "evaluate": ["evaluate", "--model", student, "--task", "sst2", "--json"],
+        "diagnose": ["diagnose", student, "--task", "sst2", "--texts", 64, "--json"],
+        "export": ["export", student, "--task", "sst2", "--format", "onnx", "--output-dir", tmp_path / "x", "--json"],
+    }
+    refused = cli(*arguments[verb], "--data", data)
+    assert refused.code == 2
+    assert f"{data}, line 2: expected 2 columns, found 1" in refused.errors[0]
+    assert "--skip-bad-rows" in refused.errors[0]
+    done = cli(*arguments[verb], "--data", data, "--skip-bad-rows")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["skipped_rows"] == 3
+    assert f"{data}: 3 bad row(s) left out" in done.err
+
+
+def test_distill_leaves_out_bad_rows_of_gold_labels_and_of_the_evaluation(
+    cli, tiny_config: DistillConfig, glue_dir: Path, tmp_path: Path
+) -> None:
+    data = with_bad_rows(glue_dir / "SST-2" / "dev.tsv")
+    gold = data.rename(tmp_path / "gold.tsv")
+    data.write_text(gold.read_text(encoding="utf-8"), encoding="utf-8")
+    config = replace(tiny_config, epochs=0.1, gold_labels=str(gold), glue_dir=str(glue_dir))
+    refused = cli("distill", *as_flags(config))
+    assert refused.code == 2
+    assert f"{gold}, line 2:" in refused.errors[0] and "--skip-bad-rows" in refused.errors[0]
+    done = cli("distill", *as_flags(replace(config, skip_bad_rows=True)))
+    assert done.code == 0, done.err
+    folder = Path(str(config.output_dir))
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    for who in ("teacher", "student"):
+        assert metrics[who]["scores"]["glue"]["skipped_rows"] == 3
+        assert metrics[who]["scores"]["glue"]["rows"] == 16
+    record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    assert record["gold_labels"]["skipped_rows"] == 3 and record["gold_labels"]["rows"] == 16
+
+
+def test_a_run_whose_evaluation_file_has_bad_rows_is_scored_by_resuming(
+    cli, tiny_config: DistillConfig, glue_dir: Path
+) -> None:
+    data = with_bad_rows(glue_dir / "SST-2" / "dev.tsv")
+    config = replace(tiny_config, epochs=0.1, glue_dir=str(glue_dir))
+    refused = cli("distill", *as_flags(config))
+    assert refused.code == 2 and f"{data}, line 2:" in refused.errors[0]
+    done = cli("distill", *as_flags(replace(config, skip_bad_rows=True, resume=True)))
+    assert done.code == 0, done.err
+    metrics = json.loads((Path(str(config.output_dir)) / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["student"]["scores"]["glue"]["skipped_rows"] == 3
 
 
 def test_validate_prints_what_resolves_to_the_same_options(cli, tiny_config: DistillConfig, tmp_path: Path) -> None:

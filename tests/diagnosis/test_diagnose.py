@@ -23,21 +23,28 @@ def test_a_teacher_as_text_and_json(
     found = json.loads(cli("diagnose", teacher_folder, *flags, "--json").out)
     assert found["labels"] == ["negative", "positive"] and found["texts"] == 128
     assert found["queries_live"] == 0, "the first call's logits are cached"
+    assert found["max_length"] == 32 and set(found["cut"]) == {"texts", "labelled"}
+    cut = json.loads(cli("diagnose", teacher_folder, *flags, "--max-length", 8, "--json").out)["cut"]
+    assert cut["texts"] > 0 and cut["labelled"] > 0
     assert found["signals"]["domain"] is None and found["signals"]["rescaling"]["student"] is None
-    assert found["signals"]["calibration"]["rows"] > 100
+    assert found["signals"]["calibration"]["rows"] > 100 and found["language"] == "en"
+    other = json.loads(cli("diagnose", teacher_folder, *flags, "--json", "--language", "de").out)
+    assert other["language"] == "de"
 
 
 def test_a_run_brings_its_options_and_student_and_keeps_the_result(
     cli: Callable[..., Result], config_for: Callable[..., DistillConfig], own_tasks: dict[str, str]
 ) -> None:
-    config = config_for(own_tasks["topics"], pool_size=160, checkpoints=1)
+    config = config_for(own_tasks["topics"], pool_size=160, checkpoints=1, language="nl")
     distill(config)
     run = Path(str(config.output_dir))
     flags = ("--texts", 128, "--cache-dir", str(config.cache_dir))
-    found = json.loads(cli("diagnose", run, *flags, "--json").out)
+    result = cli("diagnose", run, *flags, "--json")
+    found = json.loads(result.out)
     assert found == json.loads((run / "diagnosis.json").read_text(encoding="utf-8")) == read_diagnosis(run)
     assert cli("report", run).code == 0
     assert "Diagnosis of the teacher" in (run / "report.html").read_text(encoding="utf-8")
+    assert found["language"] == "nl" and "language: nl" in result.err
     assert found["task"] == "topics" and found["run"] == str(run) and len(found["labels"]) == 5
     signals = found["signals"]
     assert signals["rescaling"]["student"] is not None and len(signals["separation"]) == 10
@@ -45,6 +52,9 @@ def test_a_run_brings_its_options_and_student_and_keeps_the_result(
         assert len(matrix) == 5 and all(matrix[i][i] == pytest.approx(1.0, abs=1e-6) for i in range(5))
     wrong = cli("diagnose", run, "--task", "mnli", *flags)
     assert wrong.code == 2 and "the run in" in wrong.errors[0]
+    assert set(found["cut"]) == {"texts", "labelled", "student"}
+    wrong = cli("diagnose", run, "--max-length", 200, *flags)
+    assert wrong.code == 2 and "expected at most the 128 positions of --teacher" in wrong.errors[0]
 
 
 @pytest.mark.parametrize(
@@ -55,6 +65,7 @@ def test_a_run_brings_its_options_and_student_and_keeps_the_result(
         (("no/such", "--task", "sst2"), "no/such"),
         (("embedded", "--task", "sst2", "--corpus", "no.txt"), "no.txt"),
         (("embedded", "--task", "sst2", "--texts", "3"), "--texts"),
+        (("embedded", "--task", "sst2", "--language", "german"), "--language: expected auto, en, other or an ISO code"),
         (("embedded", "--task", "sst2", "--data", "no.tsv"), "--data"),
     ],
 )

@@ -6,6 +6,7 @@ import functools
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
 from recipes.planted import DEFECTS, SEVERITIES, plant
@@ -13,6 +14,7 @@ from zskd.config.objective_options import OBJECTIVES
 from zskd.diagnosis.findings import advise, find
 from zskd.diagnosis.printed import as_text
 from zskd.diagnosis.signals import measure
+from zskd.teacher.outputs import EPSILON
 
 CASES = ((3, 30), (5, 31))  # classes and seed
 PLANTED = [(defect, severity, *case) for defect in DEFECTS for severity in SEVERITIES for case in CASES]
@@ -88,3 +90,15 @@ def test_two_classes_and_a_class_that_is_never_meant_are_worth_knowing() -> None
     made[:, 2] = made.min(axis=1) - 6
     names = {item["name"] for item in find(measure(made), ("a", "b", "c"))}
     assert "nearly-binary" in names
+
+
+def test_a_teacher_of_labels_alone_is_not_called_over_confident() -> None:
+    # Its confidence of 0.999 is zskd's: see `zskd.teacher.outputs`.
+    logits = np.full((400, 2), np.log(EPSILON))
+    logits[np.arange(400), (np.arange(400) % 3 > 0).astype(int)] = np.log(1 - EPSILON)
+    signals = measure(logits)
+    assert next(item["name"] for item in find(signals, ("a", "b"))) == "over-confident"
+    found = find(signals, ("a", "b"), "labels")
+    assert [(item["name"], item["trouble"]) for item in found] == [("labels-only", False)]
+    assert "0.999" in found[0]["message"] and "say nothing about the teacher" in found[0]["message"]
+    assert advise(signals, found, 2)["objective"] == "hard-label"

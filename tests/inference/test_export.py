@@ -11,10 +11,20 @@ import numpy as np
 import pytest
 import torch
 from conftest import prose, save_model, tiny_bert, word_tokenizer
+from faulty_lengths import SHORT, few_positions, tokenizer_with_a_low_limit
 from transformers import AutoTokenizer, RobertaConfig, RobertaForSequenceClassification
 
 from zskd.inference import export
-from zskd.inference.export import FLOAT, INT8, TOLERANCE, largest_difference, onnx_answers, parity_texts, write_onnx
+from zskd.inference.export import (
+    FLOAT,
+    INT8,
+    TOLERANCE,
+    largest_difference,
+    onnx_answers,
+    parity_texts,
+    table,
+    write_onnx,
+)
 from zskd.inference.saved import load_saved
 from zskd.tasks.task import TASKS
 
@@ -36,7 +46,12 @@ def test_folder_holds_all_that_a_runtime_needs(exported: Path) -> None:
     names = {path.name for path in exported.iterdir()}
     assert {FLOAT, INT8, "config.json", "tokenizer.json", "export.json"} <= names
     assert (exported / INT8).stat().st_size < (exported / FLOAT).stat().st_size
-    AutoTokenizer.from_pretrained(exported)
+    length = AutoTokenizer.from_pretrained(exported).model_max_length
+    saved = json.loads((exported / "tokenizer.json").read_text(encoding="utf-8"))
+    results = json.loads((exported / "export.json").read_text(encoding="utf-8"))
+    # transformers.js cuts by the tokenizer's configuration, other runtimes by its file; the run was trained at 32.
+    assert length == saved["truncation"]["max_length"] == results["max_length"] == 128 and saved["padding"] is None
+    assert results["cut"] == 0
 
 
 def test_axes_are_free(exported: Path) -> None:
@@ -57,6 +72,22 @@ def test_results_are_measured(exported: Path) -> None:
     assert plain["agreement"] == same["agreement"] == 1 and small["agreement"] > 0.9
     assert plain["scores"] == same["scores"]
     assert same["bytes"] == (exported / FLOAT).stat().st_size
+
+
+def test_the_table_says_how_it_was_timed_and_how_far_times_spread(exported: Path) -> None:
+    found = json.loads((exported / "export.json").read_text(encoding="utf-8"))
+    for entry in found["models"].values():
+        low, high = entry["milliseconds_quartiles"]
+        assert low <= entry["milliseconds"] <= high
+    int8 = found["models"]["ONNX int8"]
+    int8 |= {"milliseconds": 2.81, "milliseconds_quartiles": [0.5, 3.456], "agreement": 0.99962}
+    text = table(found)
+    row = next(line for line in text.splitlines() if line.startswith("ONNX int8"))
+    assert "2.81" in row and "0.50 to 3.46" in row and "99.96 %" in row
+    assert "median of 30 texts" in text and "quartiles" in text and "in turns" in text
+    assert "228 rows of sst2.tsv" in text and "cuda" not in text
+    found["models"]["PyTorch"]["device"] = "cuda"
+    assert "PyTorch on cuda" in table(found)
 
 
 def test_logits_are_pytorchs_for_other_lengths_batches_and_padding(exported: Path, finished_run: Path) -> None:
@@ -165,3 +196,14 @@ def test_wrong_input(cli, finished_run: Path, tmp_path: Path) -> None:
         done = cli("export", *arguments)
         assert done.code == 2 and word in done.errors[0], (arguments, done.err)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
+
+
+@pytest.mark.parametrize("build", [few_positions, tokenizer_with_a_low_limit], ids=lambda build: build.__name__)
+def test_an_export_of_a_model_that_reads_little_reads_as_little(cli, build, tmp_path: Path) -> None:
+    build(tmp_path)
+    done = cli("export", tmp_path, "--format", "onnx", "--task", "sst2", "--json")
+    assert done.code == 0, done.err
+    results = json.loads(done.out)
+    saved = json.loads((tmp_path / "onnx" / "tokenizer.json").read_text(encoding="utf-8"))
+    assert results["max_length"] == saved["truncation"]["max_length"] == SHORT
+    assert results["cut"] == 228 and "228 of 228 rows were longer than 16 tokens and were cut" in done.err

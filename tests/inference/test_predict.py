@@ -9,16 +9,22 @@ import select
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import faulty
 import numpy as np
 import pytest
 from conftest import Result, prose, save_model, tiny_bert, word_tokenizer
-from transformers import AutoConfig, AutoModelForSequenceClassification
+from faulty_lengths import SHORT, TOO_SHORT
+from transformers import AutoConfig, AutoModelForSequenceClassification, pipeline
 
+from zskd.errors import InputError
 from zskd.inference.predict import answer, read_rows
 from zskd.inference.saved import load_saved, student_folder
+from zskd.pipeline import distill
 from zskd.student.initial import initial_student
 from zskd.tasks.task import TASKS
 from zskd.teacher.blackbox import load_black_box
@@ -243,3 +249,67 @@ def test_answers_appear_while_standard_input_is_open(finished_run: Path) -> None
         process.stdin.write(b"nobody listens\n" * 3)
         process.stdin.close()
         assert process.wait(120) == 0
+
+
+@pytest.mark.parametrize("start", ["build", "sigmoid", "multi_label", "cross_encoder"])
+def test_a_pipeline_and_predict_agree_on_a_student(
+    start: str, cli, tiny_config, teacher_folder: Path, tmp_path: Path
+) -> None:
+    """A student whose start said several labels kept it, and a pipeline gave it a sigmoid."""
+    options = {}
+    if start != "build":
+        options = {"student": str(shutil.copytree(teacher_folder, tmp_path / "start"))}
+        getattr(faulty, start)(tmp_path / "start")
+    distill(replace(tiny_config, epochs=1.0, **options))
+    student = Path(tiny_config.output_dir) / "student"
+    (tmp_path / "texts.txt").write_text("\n".join(prose(12)) + "\n", encoding="utf-8")
+    done = cli("predict", "--model", student, "--input", tmp_path / "texts.txt", "--json")
+    ours = [json.loads(line)["probabilities"] for line in done.out.splitlines()]
+    answers = pipeline("text-classification", model=str(student), top_k=None)(prose(12))
+    assert len(ours) == 12
+    for mine, theirs in zip(ours, answers, strict=True):
+        assert mine == pytest.approx({entry["label"]: entry["score"] for entry in theirs}, abs=2e-6)
+        assert sum(entry["score"] for entry in theirs) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("task", [None, "sst2"])
+@pytest.mark.parametrize("build", TOO_SHORT, ids=lambda build: build.__name__)
+def test_a_model_is_checked_when_it_is_loaded_too(build, task: str | None, tmp_path: Path) -> None:
+    build(tmp_path)  # as from the Hub, whose files nobody saw before
+    with pytest.raises(InputError, match=f"--max-length 17: expected at most the {SHORT} .*--model {tmp_path}"):
+        load_saved(str(tmp_path), flag="--model", task_name=task, max_length=17)
+    assert load_saved(str(tmp_path), flag="--model", task_name=task, max_length=12).max_length == 12
+    assert load_saved(str(tmp_path), flag="--model", task_name=task).max_length == SHORT
+
+
+def test_the_students_own_length_is_read_and_not_the_runs(finished_run: Path) -> None:
+    saved = load_saved(str(finished_run), flag="--model")
+    assert (saved.max_length, saved.classifier.trained_length) == (128, 32)
+
+
+def rows_of(content: bytes) -> list[tuple[str, ...]]:
+    stream = io.BufferedReader(io.BytesIO(content))
+    return [row for rows in read_rows(stream, "texts.txt", 1, "the task", 8) for row in rows]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+def test_another_encoding_is_named(encoding: str) -> None:
+    with pytest.raises(InputError, match=f"texts.txt, line 1: expected UTF-8 text, found {encoding.upper()} text"):
+        rows_of("A fine film.\n".encode(encoding))
+
+
+def test_odd_characters_stay_in_their_line(caplog: pytest.LogCaptureFixture) -> None:
+    assert rows_of("\ufeffa\u2028b\x0cc\x85d\r\n\ne\n".encode()) == [("a\u2028b\x0cc\x85d",), ("",), ("e",)]
+    assert caplog.messages == []
+    assert rows_of(b"a\0b\nc\rd\re\nf\rg\nh\0\0") == [("a\ufffdb",), ("c\rd\re",), ("f\rg",), ("h\ufffd\ufffd",)]
+    ends, replaced = caplog.messages
+    assert ends.startswith("texts.txt, line 2:") and "carriage returns" in ends
+    assert replaced.startswith("texts.txt, line 1:") and "3 such character(s) in 2 text(s)" in replaced
+
+
+def test_a_line_of_many_reads_costs_what_it_is_long() -> None:
+    """Joining what has come at every read copies this line a thousand times: 30 GB."""
+    line = b"x" * (64 << 20)
+    started = time.process_time()
+    assert [len(row[0]) for row in rows_of(line + b"\nshort\n" + line[:70_000])] == [64 << 20, 5, 70_000]
+    assert time.process_time() - started < 3

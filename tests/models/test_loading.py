@@ -23,11 +23,10 @@ from zskd.models.loading import (
     count_parameters,
     find_model,
     load_adapted,
-    load_tokenizer,
     load_weights,
     model_fingerprint,
-    tokenizer_fingerprint,
 )
+from zskd.models.tokenizers import load_tokenizer, tokenizer_fingerprint
 from zskd.student.initial import label_config
 from zskd.tasks.task import TASKS
 from zskd.teacher.classifier import Classifier, load_classifier

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,8 @@ import sentencepiece
 import torch
 from conftest import prose, word_tokenizer
 from datasets import Dataset
-from tokenizers import Tokenizer, models, pre_tokenizers
+from families import FAMILIES, columns, plain_logits, write_folder
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     AlbertConfig,
     AlbertForSequenceClassification,
@@ -24,6 +27,7 @@ from transformers import (
     AutoTokenizer,
     BertConfig,
     BertForSequenceClassification,
+    BertTokenizer,
     DebertaV2Config,
     DebertaV2ForSequenceClassification,
     DebertaV2Tokenizer,
@@ -38,14 +42,16 @@ from transformers.utils import import_utils
 
 from zskd.config.distillation import DistillConfig
 from zskd.errors import InputError
-from zskd.models.loading import Origin, load_tokenizer
+from zskd.models.loading import Origin
+from zskd.models.tokenizers import guards, load_tokenizer, tokenizer_fingerprint
 from zskd.pipeline import distill
 from zskd.runs.folder import run_path
 from zskd.student.initial import load_student
 from zskd.student.word_features import token_reactions
 from zskd.tasks.task import find_task
-from zskd.teacher.classifier import load_classifier
+from zskd.teacher.classifier import Classifier, classifier_from, load_classifier, load_plain
 from zskd.teacher.labelling import label_texts
+from zskd.teacher.load import load_teacher
 from zskd.transfer.rows import encode
 
 LENGTH = 24
@@ -142,9 +148,9 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     """Number of texts -> file of a task of one's own, without a probe."""
     folder = tmp_path_factory.mktemp("tasks")
     made = {}
-    for texts, columns in {1: "[text]", 2: "[text, other]"}.items():
+    for texts, named in {1: "[text]", 2: "[text, other]"}.items():
         path = made[texts] = folder / f"texts{texts}.yaml"
-        path.write_text(f'text_columns: {columns}\nlabel_column: label\nlabels: ["no", "yes"]\n')
+        path.write_text(f'text_columns: {named}\nlabel_column: label\nlabels: ["no", "yes"]\n')
     return made
 
 
@@ -276,6 +282,17 @@ def test_a_tokenizer_file_of_another_kind_is_refused(
     words = (folders["bert"] / "tokenizer.json").read_text()
     (folder / "tokenizer.json").write_text(words if content is None else content)
     refused(folder, "tokenizer")
+
+
+@pytest.mark.parametrize("words", [["Ähre", "Öfen", "über"], ["νερό", "ποτάμι", "πλοίο"], ["河", "水", "高"]])
+def test_a_tokenizer_of_another_language_loads(words: list[str], tmp_path: Path) -> None:
+    """It answers [UNK] to every English word."""
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokenizer = Tokenizer(models.WordLevel({token: i for i, token in enumerate([*special, *words])}, "[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]").save_pretrained(tmp_path)
+    loaded = load_tokenizer(Origin(str(tmp_path)), flag="--teacher")
+    assert loaded(words[0], add_special_tokens=False)["input_ids"] == [5]
 
 
 @pytest.mark.parametrize("flag", ["--teacher", "--student"])
@@ -525,3 +542,204 @@ def test_long_text_is_cut_where_the_tokenizer_has_no_limit(
     # A student reads it so, too.
     read = encode(labelled.dataset, tokenizer, LENGTH, tmp_path / "long.arrow")
     assert read["input_ids"][:] == [tokenizer(*short)["input_ids"]] and read["length"][:] == [LENGTH]
+
+
+# --- segments as the model was trained with them ---
+
+PAIR = ("the old river", "near the coast")
+
+
+def segments_of(tokenizer: PreTrainedTokenizerBase) -> tuple[Any, Any]:
+    return tokenizer(PAIR[0]).get("token_type_ids"), tokenizer(*PAIR).get("token_type_ids")
+
+
+def patch(folder: Path, name: str, **values: Any) -> None:
+    path = folder / name
+    found = json.loads(path.read_text()) | values
+    path.write_text(json.dumps({key: value for key, value in found.items() if value is not ...}))
+
+
+def file_segments(folder: Path) -> tuple[list[int], list[int]]:
+    backend = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    return backend.encode(PAIR[0]).type_ids, backend.encode(*PAIR).type_ids
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_segments_are_those_of_the_file_where_version_4_gave_them(family: str, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "model", family)
+    tokenizer = load(folder)
+    wanted = file_segments(folder) if FAMILIES[family].segments else (None, None)
+    assert segments_of(tokenizer) == wanted
+    if family == "xlnet":
+        assert wanted[0][-1] == 2 and set(wanted[1]) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("family", ["bert-own", "xlnet", "rembert"])
+@pytest.mark.parametrize(
+    ("written", "given"),
+    [
+        ({"config.json": {"transformers_version": "4.57.0"}}, True),
+        ({"config.json": {"transformers_version": ...}}, True),
+        # A newer configuration beside the tokenizer of an older version.
+        ({"config.json": {"transformers_version": "5.23.0"}}, True),
+        ({"config.json": {"transformers_version": "5.23.0"},
+          "tokenizer_config.json": {"backend": "tokenizers", "tokenizer_class": "PreTrainedTokenizerFast"}}, True),
+        # Both by the newer version: trained without.
+        ({"config.json": {"transformers_version": "5.23.0"},
+          "tokenizer_config.json": {"backend": "tokenizers", "tokenizer_class": "TokenizersBackend"}}, False),
+        ({"tokenizer_config.json": {"model_input_names": ["input_ids", "attention_mask"]}}, False),
+        ({"tokenizer_config.json": {"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]}}, True),
+    ],
+)  # fmt: skip
+def test_who_wrote_a_folder_decides(family: str, written: dict[str, Any], given: bool, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "model", family)
+    for name, values in written.items():
+        patch(folder, name, **values)
+    assert segments_of(load(folder)) == (file_segments(folder) if given else (None, None))
+
+
+@pytest.mark.parametrize("named", ["PreTrainedTokenizerFast", "MyTokenizerFast", "AlbertTokenizerFast"])
+def test_classes_that_gave_segments(named: str, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "model", "albert", tokenizer_config={"tokenizer_class": named})
+    assert segments_of(load(folder)) == file_segments(folder)
+
+
+def test_funnel_marks_its_first_token(tmp_path: Path) -> None:
+    config = {"d_model": 32, "block_sizes": [1, 1], "n_head": 2, "d_head": 16, "d_inner": 48}
+    folder = write_folder(tmp_path / "model", "bert", tokenizer_config={"tokenizer_class": "FunnelTokenizer"},
+                          change=funnel_template)  # fmt: skip
+    patch(folder, "config.json", model_type="funnel", type_vocab_size=..., num_hidden_layers=..., **config)
+    tokenizer = load(folder)
+    alone, pair = segments_of(tokenizer)
+    assert (alone, pair) == file_segments(folder) and alone[0] == 2 and set(pair) == {0, 1, 2}
+    assert guards(tokenizer, 1) == guards(tokenizer, 2) == ("segments",)
+
+
+def funnel_template(backend: Tokenizer) -> None:
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS]:2 $A [SEP]", pair="[CLS]:2 $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+
+
+@pytest.mark.parametrize(("family", "rows"), [("roberta", 1), ("roberta", 2), ("xlm-roberta", 1), ("mpnet", 2)])
+def test_families_that_had_none_get_none(family: str, rows: int, tmp_path: Path) -> None:
+    """RoBERTa's configuration says two by default, and its tokenizer gave no segments."""
+    config = {} if family == "mpnet" else {"type_vocab_size": rows}
+    folder = write_folder(tmp_path / "model", "roberta" if family == "roberta" else family)
+    patch(folder, "config.json", **config)
+    assert segments_of(load(folder)) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("family", "config"),
+    [("distilbert", {}), ("mpnet", {}), ("roberta", {"type_vocab_size": 1}), ("bert", {"type_vocab_size": 1})],
+)
+def test_a_model_without_segments_is_given_none(family: str, config: dict[str, Any], tmp_path: Path) -> None:
+    """A BertTokenizer beside a DistilBERT ended in a TypeError, one beside a single segment in an index error."""
+    folder = write_folder(tmp_path / "model", family)
+    word = write_folder(tmp_path / "words", "bert")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(word / name, folder)
+    patch(folder, "config.json", vocab_size=2000, **config)
+    tokenizer = load(folder)
+    assert segments_of(tokenizer) == (None, None) and guards(tokenizer) == ()
+    tokenizer.save_pretrained(folder)
+    assert segments_of(AutoTokenizer.from_pretrained(folder)) == (None, None)
+
+
+@pytest.mark.parametrize("texts", [(["one of them"],), (["one of them"], ["and another"])])
+def test_words_of_bert_beside_a_distilbert(texts: tuple[list[str], ...], tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "model", "distilbert", tokenizer_config={"tokenizer_class": "BertTokenizer"})
+    model, tokenizer, _ = load_plain(str(folder), tmp_path, None, flag="--teacher")
+    found = classifier_from(None, model, tokenizer, name="x").logits(texts, max_length=32, precision="fp32")
+    np.testing.assert_allclose(found, plain_logits(folder, texts, segments=False), atol=1e-5)
+
+
+def test_segments_beyond_the_model_are_refused(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "model", "bert-own", change=funnel_template)
+    refused(folder, "gives segments up to 2, its model has 2", "model_input_names", "tokenizer_config.json")
+
+
+def test_remote_code_never_runs(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "model", "bert-own")
+    (folder / "mine.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Mine: pass\n")
+    patch(folder, "tokenizer_config.json", auto_map={"AutoTokenizer": ["mine.Mine", "mine.Mine"]})
+    with contextlib.suppress(InputError):
+        load(folder)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(("texts", "affected"), [(1, False), (2, True)])
+def test_labels_of_wrong_ids_are_not_served_again(
+    texts: int, affected: bool, tasks: dict[int, Path], tmp_path: Path
+) -> None:
+    """Cached by a version without guards: its key had five parts, and its tokenizer gave no segments."""
+    folder, task = write_folder(tmp_path / "model", "bert-own"), find_task(str(tasks[texts]))
+    now = load_classifier(task, str(folder), tmp_path)
+    old = AutoTokenizer.from_pretrained(folder)
+    assert "token_type_ids" not in old.model_input_names
+    before = replace(now, tokenizer=old, tokenizer_fingerprint=tokenizer_fingerprint(old), guards=())
+    assert before.cache_key("fp32", LENGTH) == now.cache_key("fp32", LENGTH)[:5]
+    pool = Dataset.from_dict(dict(zip(("text", "text_b"), columns(texts), strict=False)))
+
+    def label(teacher: Classifier) -> tuple[int, np.ndarray]:
+        found = label_texts(pool, teacher, tmp_path, max_length=120, precision="fp32", description="")
+        return found.live, np.asarray(found.dataset["teacher_logits"])
+
+    rows = len(pool)
+    wrong = label(before)
+    right = label(now)
+    assert wrong[0] == rows and right[0] == (rows if affected else 0)
+    plain = plain_logits(folder, columns(texts), segments=True)
+    np.testing.assert_allclose(right[1], plain, atol=1e-5)
+    assert (np.abs(wrong[1] - plain).max() > 1e-2) == affected
+    assert label(now)[0] == 0
+
+
+def test_albert_keeps_its_key(tmp_path: Path, tasks: dict[int, Path]) -> None:
+    folder = write_folder(tmp_path / "model", "albert")
+    for texts in (1, 2):
+        assert len(load_classifier(find_task(str(tasks[texts])), str(folder), tmp_path).cache_key("fp32", LENGTH)) == 5
+
+
+# --- students of teachers that differ from BERT ---
+
+
+WALKS = [
+    ("xlnet", "build", 1), ("xlnet", "build", 2), ("xlnet", "itself", 1), ("xlnet", "itself", 2),
+    ("gpt2", "build", 1), ("gpt2", "itself", 2), ("bert-own", "build", 2), ("rembert", "build", 2),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("family", "student", "texts"), WALKS)
+def test_a_student_of_any_family_is_what_it_was_scored_as(
+    family: str, student: str, texts: int, walk: Callable[..., DistillConfig], tmp_path: Path
+) -> None:
+    """XLNet pads on the left and counts three segments; what is built of its tokenizer does not pad there."""
+    folder = write_folder(tmp_path / "teacher", family, config={"hidden_size": 64} if family == "rembert" else None)
+    start = "build" if student == "build" else str(folder)
+    config = replace(walk(texts, "bert", "build"), teacher=str(folder), compression=1.5, student=start)
+    result = distill(config)
+    saved = run_path(config) / "student"
+    tokenizer = AutoTokenizer.from_pretrained(saved)
+    model = AutoModelForSequenceClassification.from_pretrained(saved).eval()
+    alone = [logits_of(model, tokenizer, tuple([column[i]] for column in columns(texts))) for i in range(4)]
+    task = find_task(config.task)
+    classifier = load_classifier(task, str(saved), tmp_path, flag="--model")
+    found = classifier.logits(columns(texts), max_length=LENGTH, precision="fp32")
+    np.testing.assert_allclose(found[:4], np.concatenate(alone), atol=1e-5)
+    assert result.metrics and classifier.guards == ()
+    wanted = FAMILIES[family].segments and (texts == 2 or family == "xlnet")
+    assert not wanted or any(tokenizer(*PAIR[:texts])["token_type_ids"])
+
+
+def test_a_model_in_memory_is_given_what_it_takes(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "model", "distilbert")
+    model = AutoModelForSequenceClassification.from_pretrained(folder)
+    words = BertTokenizer.from_pretrained(folder)
+    assert "token_type_ids" in words.model_input_names
+    task = tmp_path / "task.yaml"
+    task.write_text('text_columns: [text, other]\nlabel_column: label\nlabels: ["no", "yes"]\n')
+    teacher = load_teacher(find_task(str(task)), model, tokenizer=words)
+    found = teacher.logits(columns(2), max_length=120, precision="fp32")
+    np.testing.assert_allclose(found, plain_logits(folder, columns(2), segments=False), atol=1e-5)

@@ -70,7 +70,7 @@ def check_default_run(server: HubServer, run: Path) -> dict:
     # LABEL_i in the task's order, and old layer norms that arrived: at random this teacher would be at 0.5.
     assert metrics["teacher"]["scores"]["probe"]["accuracy"] > 0.8
     assert metrics["teacher"]["scores"]["glue"]["rows"] == 60
-    assert metrics["zero_shot"]["read_after_training"] == ["glue"]
+    assert metrics["zero_shot"]["read_after_training"] == ["probe", "glue"]
     student = AutoModelForSequenceClassification.from_pretrained(run / "student")
     assert student.config.model_type == "bert" and student.config.id2label == {0: "negative", 1: "positive"}
     return metrics

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import CANARY
 
+from zskd.errors import InputError
 from zskd.publish import Options, plan
 
 FILES = ["README.md", "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
@@ -189,3 +190,27 @@ def test_distill_finds_what_is_wrong_with_publishing_before_it_starts(cli, tiny_
     ):
         done = cli("distill", *as_flags(tiny_config), *arguments)
         assert done.code == 2 and says in done.errors[0] and not Path(str(tiny_config.output_dir)).exists()
+
+
+def test_a_student_that_says_several_labels_is_not_published(refused, run_copy: Path) -> None:
+    path = run_copy / "student" / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    assert config["problem_type"] == "single_label_classification"
+    path.write_text(json.dumps(config | {"problem_type": "multi_label_classification"}), encoding="utf-8")
+    refused(run_copy, "--repo-id", "me/small", "--dry-run", says="problem_type 'multi_label_classification'")
+
+
+def test_a_length_that_an_earlier_version_left_in_the_tokenizer_is_not_published(run_copy: Path) -> None:
+    path = run_copy / "student" / "tokenizer.json"
+    now = json.loads(path.read_text(encoding="utf-8"))
+    limit = json.loads((run_copy / "student" / "tokenizer_config.json").read_text(encoding="utf-8"))["model_max_length"]
+    assert now["truncation"]["max_length"] == limit and now["padding"] is None
+    for left in ({**now["truncation"], "max_length": 64}, None):
+        path.write_text(
+            json.dumps(now | {"truncation": left, "padding": {"strategy": "BatchLongest"}}), encoding="utf-8"
+        )
+        content = plan(run_copy, Options("me/small")).files["tokenizer.json"]
+        assert isinstance(content, bytes) and json.loads(content) == now
+    path.write_text("{", encoding="utf-8")
+    with pytest.raises(InputError, match=r"tokenizer\.json: expected JSON"):
+        plan(run_copy, Options("me/small"))

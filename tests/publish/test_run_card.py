@@ -116,6 +116,9 @@ def test_labelled_data_is_stated(run: FinishedRun) -> None:
     section = run_card(run, "me/small").text.partition("## Which labelled data")[2]
     assert run.metrics["zero_shot"]["read_before_training"] == ["probe (teacher gate)"]
     assert "Before training: probe (teacher gate)." in section and "GLUE sst2, dev.tsv" in section
+    assert "After training: probe of sst2 (228 rows; the student's score)." in section
+    assert "After training: GLUE sst2, dev.tsv (27 rows; the scores of teacher and student)." in section
+    assert "no other effect" not in section and "After training: none" not in section
     told = {"enforced": False, "read_before_training": [], "read_after_training": []}
     card = run_card(changed(run, metrics={"zero_shot": told}), "me/small")
     assert "Before training: none" in card.text and "not a zero-shot student" in card.text
@@ -210,3 +213,40 @@ def test_names_cannot_break_the_card(run: FinishedRun) -> None:
     card = ModelCard(str(run_card(changed(run, record={"task": task}), "me/small")))
     assert card.data.to_dict()["tags"][-1] == task["name"]
     assert all(len(row) == 4 for row in table(card, "Results").values())
+
+
+def test_a_run_with_gold_labels_says_what_they_did_and_not_where_they_lie(run: FinishedRun) -> None:
+    gold = changed(
+        run,
+        config={"gold_labels": "/home/somebody/train.tsv", "gold_weight": 0.5, "objective": "logit-mse"},
+        record={"gold_labels": {"rows": 1200, "sha256": "a" * 64}},
+        metrics={
+            "zero_shot": {
+                "enforced": False,
+                "read_before_training": ["probe (teacher gate)", "gold labels (--gold-labels)"],
+                "read_after_training": ["probe", "glue"],
+            },
+            "teacher_queries_for": {**run.metrics["teacher_queries_for"], "gold_rows": 1200},
+        },
+    )
+    text = " ".join(run_card(gold, "me/small").text.split())
+    assert "somebody" not in text and "--gold-labels train.tsv" in text
+    assert "**It is not a zero-shot student**: 1,200 labelled rows were among its training inputs" in text
+    assert "Before training: gold labels (--gold-labels). 1,200 rows; the student was trained on them." in text
+    assert "had a part in the training loss" in text and "No label influenced a training step" not in text
+    assert "1,200 labelled rows (--gold-labels)" in text and "beside them 1,200 labelled rows" in text
+
+
+def test_how_it_was_made_is_told_with_what_had_an_effect(run: FinishedRun) -> None:
+    text = run_card(run, "me/small").text
+    split, whole = run.metrics["teacher_queries_for"], run.metrics["teacher_queries"]
+    tokens = f"{split['single_tokens']:,} single tokens for the student's start"
+    assert f"- Teacher queries: {whole:,}: {split['transfer_inputs']:,} inputs of the transfer set" in text
+    assert tokens in text and sum(split.values()) == whole
+    classes = run.metrics["transfer_set"]["classes"]["negative"]
+    for words, key in (("as labelled", "share_before"), ("as trained on", "share")):
+        assert f"{words} negative {percent(classes[key])} %" in text
+    assert "was chosen, which had the lowest loss" in text and "was kept" not in text
+    assert f"on {run.metrics['agreement_rows']} held-out inputs" in text
+    hard = run_card(changed(run, config={"objective": "hard-label", "temperature": 4.0}), "me/small").text
+    assert "objective hard-label, seed" in hard and "at temperature" not in hard

@@ -9,7 +9,7 @@ import pytest
 import torch
 from datasets import Dataset
 
-from recipes import cells
+from recipes import cells, sentences_compared
 from recipes.benchmarks.common import LENGTH
 from recipes.benchmarks.end_to_end import fixed
 from recipes.benchmarks.labelling import work
@@ -190,3 +190,16 @@ def test_chosen_rows_differ_and_lie_where_the_choice_wants_them(choice: str) -> 
         assert wanted[choice][chosen].mean() > wanted[choice].mean() + 0.3
     if choice == "farthest":
         assert distance[chosen].min() >= np.delete(distance, chosen).max()
+
+
+def test_sentences_are_compared_by_what_happened_to_them() -> None:
+    old = [["A b.", "C d."], ["A b. C d."], ["A b."], ["A b."], ["A b. C"], []]
+    new = [["A b.", "C d."], ["A b.", "C d."], ["A b.", "E f."], [], ["A. b C"], []]
+    found = sentences_compared.compared(old, new)
+    assert found["different"] == {
+        "split at more places": 1, "more text is kept": 1, "less text is kept": 1, "other text is kept": 1
+    }  # fmt: skip
+    assert found["sentences"] == {"old": 6, "new": 7} and found["passages"] == 6
+    assert found["examples"][0] == {"kind": "split at more places", "old": ["A b. C d."], "new": ["A b.", "C d."]}
+    results = {"news": {**found, "passages_per_second": {"old": 1_000, "new": 2_000}}}
+    assert sentences_compared.table(results).splitlines()[1].split() == ["news", "6", "6", "7", "4", "1,000", "2,000"]

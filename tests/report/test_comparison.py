@@ -6,13 +6,14 @@ import json
 import shutil
 import statistics
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from test_page import Page
 
 from zskd.errors import InputError
-from zskd.report.comparison import spread
+from zskd.report.comparison import panels, spread
 from zskd.report.data import group_runs, load_run, load_runs
 from zskd.report.page import render
 
@@ -50,6 +51,41 @@ def test_runs_of_other_options_stand_apart_and_say_in_what(finished_run: Path, t
     groups = group_runs(load_runs([finished_run, other]))
     assert [group.differs for group in groups] == [("perturb adversarial",), ("perturb none",)]
     assert [group.name for group in groups] == ["sst2: run", "sst2: none"]
+
+
+@pytest.mark.parametrize(
+    ("options", "axes"),
+    [
+        ({"objective": "kd", "temperature": 1.0}, ["kd: KL (nats)", "kd: T² KL at T = 2 (nats)"]),
+        ({"objective": "logit-mse"}, ["kd: T² KL at T = 2 (nats)", "logit-mse: squared difference of logits"]),
+        ({"objective": "kd", "temperature": 2.0}, ["kd: T² KL at T = 2 (nats)"]),
+    ],
+    ids=["other temperatures", "other objectives", "one loss"],
+)
+def test_losses_that_do_not_compare_have_axes_of_their_own(
+    options: dict[str, Any], axes: list[str], finished_run: Path, tmp_path: Path
+) -> None:
+    both = [
+        variant(finished_run, tmp_path / "one", objective="kd", temperature=2.0, perturb="none"),
+        variant(finished_run, tmp_path / "other", **options),
+    ]
+    agreement, *losses = panels(group_runs(load_runs(both)))
+    assert len(agreement["figures"]) == 2 and "half that chooses the checkpoint" in agreement["title"]
+    assert sorted(axis for panel in losses for axis in axes if f">{axis}</text>" in panel["figures"][0]["svg"]) == axes
+    assert len(losses) == len(axes)
+    for panel in losses:
+        assert len(panel["figures"]) == 2 // len(axes)
+        assert ("do not compare" in panel["note"]) == (len(axes) > 1)
+
+
+def test_runs_that_are_not_zero_shot_are_named(finished_run: Path, tmp_path: Path) -> None:
+    other = variant(finished_run, tmp_path / "gold", gold_labels="train.tsv")
+    metrics = json.loads((other / "metrics.json").read_text(encoding="utf-8"))
+    metrics["zero_shot"]["enforced"] = False
+    (other / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    text = render(load_runs([finished_run, other]))
+    assert "not zero-shot: gold." in text and "Zero-shot students" not in text
+    assert "gold labels none" in text and "gold labels None" not in text
 
 
 def test_options_of_an_adversary_count_where_there_is_one(finished_run: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from zskd.config.distillation import DistillConfig
 from zskd.config.methods.table import method_queries
 from zskd.errors import InputError
-from zskd.stages.inputs import begin, limit_pool, read_corpus, shape
+from zskd.stages.inputs import begin, limit_pool, read_corpus, settle_language, shape
 from zskd.stages.request import make_request
 from zskd.tasks.defaults import with_task_defaults
 from zskd.text.shaping import INPUTS_PER_SENTENCE
@@ -75,3 +75,38 @@ def test_too_little_text_is_refused(tiny_config: DistillConfig, tmp_path: Path) 
     with pytest.raises(InputError, match="sentences"):
         read_corpus(setting)
     assert read_corpus(setting, least=20).count == 20
+
+
+def test_the_language_is_guessed_or_asked_for_and_kept(tiny_config: DistillConfig, tmp_path: Path) -> None:
+    german = tmp_path / "german.txt"
+    german.write_text("\n".join(f"Über {i} Äcker führt der Weg zum Fluss." for i in range(400)), encoding="utf-8")
+    found = {}
+    for name, changes in {
+        "auto": {},
+        "en": {"language": "en"},
+        "other": {"language": "other"},
+        "German": {"corpus": [str(german)]},
+        "German, said": {"corpus": [str(german)], "language": "de"},
+        "German, taken for English": {"corpus": [str(german)], "language": "en"},
+    }.items():
+        setting = begin(ready(tiny_config, **changes))
+        corpus = read_corpus(setting)
+        settled = settle_language(setting, corpus)
+        assert settled.folder.config.language == changes.get("language", "auto"), "the run's config.yaml"
+        assert settle_language(settled, corpus) == settled
+        pools = shape(setting, corpus)
+        assert pools.fingerprint == shape(settled, corpus).fingerprint
+        found[name] = (settled.config.language, pools.fingerprint)
+    assert [language for language, _ in found.values()] == ["en", "en", "other", "other", "de", "en"]
+    assert found["auto"] == found["en"] and found["German"][1] == found["German, said"][1]
+
+
+def test_a_corpus_of_which_much_is_dropped_is_said(
+    tiny_config: DistillConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "few.txt"
+    path.write_text("\n".join(f"sentence number {i} of this file\nword {i}\n12 34 56 {'7 ' * 60}" for i in range(300)))
+    with caplog.at_level(logging.INFO, "zskd"):
+        read_corpus(begin(ready(tiny_config, corpus=[str(path)])))
+    assert "corpus: 300 sentences; dropped: 300 too few letters (19,800 characters), 300 too short" in caplog.text
+    assert "of the characters were dropped" in caplog.text

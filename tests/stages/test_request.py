@@ -130,6 +130,7 @@ def test_options_by_keyword_win_over_the_configuration(ask: Callable[..., Reques
         ({"student": torch.nn.Linear(2, 2)}, "^student: expected a name or a path, found a Linear"),
         ({"batch_size": 0, "learning_rate": -1.0}, "^batch_size: expected at least 1.*\nlearning_rate: "),
         ({"perturb": "some"}, "^perturb: expected one of none, random, adversarial, found 'some'"),
+        ({"language": "English"}, "^language: expected auto, en, other or an ISO code such as de .*, found 'English'"),
         ({"texts": PAIRS, "perturb": "random"}, "^perturb random: pairs that are handed over"),
         ({"label_map": {"LABEL_0": "negative"}}, "label_map"),
     ],

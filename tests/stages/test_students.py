@@ -69,6 +69,8 @@ def test_a_record_says_what_the_student_depends_on(finished_run: Path) -> None:
     for part in ("corpus", "pools", "teacher"):
         assert len(found[part]["fingerprint"]) == 64
     assert "gold_labels" not in found
+    corpus = found["corpus"]
+    assert corpus["language"] == "en" and corpus["dropped"] == {} and corpus["characters"] > 40 * corpus["sentences"]
 
 
 def test_a_report_that_fails_is_said_and_costs_nothing_else(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from zskd.config.distillation import DistillConfig
+from zskd.config.methods.class_balance import ClassBalanceOptions
 from zskd.errors import InputError
 from zskd.methods.class_balance import ClassBalance
 from zskd.methods.table import make_methods
@@ -78,3 +79,18 @@ def test_selection_drops_the_unsure_and_methods_see_what_stays(shaped: tuple[Set
     chosen, _ = select(strict, labelled, [Spy(options=make_methods(strict.config)[0].options)])
     assert seen[0].rows.tolist() == np.flatnonzero(confidence >= least).tolist()
     assert chosen.distinct == seen[0].distinct and len(chosen.rows) >= len(seen[0].rows)
+
+
+def test_the_log_has_the_classes_as_labelled_and_as_trained_on(
+    shaped: tuple[Setting, Pools], caplog: pytest.LogCaptureFixture
+) -> None:
+    setting, pools = shaped
+    labelled = label(setting, meet_teacher(setting)[0], pools)
+    with caplog.at_level("INFO", logger="zskd"):
+        chosen, _ = select(setting, labelled, [ClassBalance(ClassBalanceOptions(max_class_share=0.5))])
+    (line,) = [message for message in caplog.messages if message.startswith("selection")]
+    found = chosen.report()["negative"]
+    assert found["share_before"] > 0.6 and found["share"] == 0.5
+    assert f"as labelled negative {100 * found['share_before']:.1f} %, positive" in line
+    assert "as trained on negative 50.0 %, positive 50.0 %" in line
+    assert f"selection: {chosen.distinct} of {len(pools.transfer)} inputs stay" in line

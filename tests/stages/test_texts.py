@@ -90,3 +90,20 @@ def test_pairs_are_used_as_they_are_and_some_are_held_out(caplog: pytest.LogCapt
         with_pairs(DistillConfig(task="rte"), columns, given="random")
     with pytest.raises(InputError, match="expected more different pairs, found 1"):
         with_pairs(DistillConfig(task="rte"), (["a"] * 120, ["b"] * 120), given=None)
+
+
+def test_characters_that_no_text_has_are_replaced_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    broken, mended = ["a fine\ud83d film", "a\0b"], ["a fine\ufffd film", "a\ufffdb"]
+    assert text_columns([*TEXTS, *broken], two=None) == ([*TEXTS, *mended],)
+    pairs = text_columns([*PAIRS, tuple(broken)], two=True)
+    assert [column[-1] for column in pairs] == mended
+    one, two = caplog.messages
+    assert one.startswith("texts, row 120:") and "2 such character(s) in 2 text(s)" in one
+    assert two.startswith("texts, row 120:")
+    assert mended[0] in json.loads(keep_texts(pairs, tmp_path).read_text(encoding="utf-8").splitlines()[-1])["text"]
+
+
+def test_a_long_wrong_row_is_cut_in_the_message() -> None:
+    with pytest.raises(InputError) as caught:
+        text_columns([*TEXTS, 5 * 10**900], two=None)
+    assert len(str(caught.value)) < 200

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import prose, tiny_bert, word_tokenizer
+from faulty_lengths import SHORT, TOO_SHORT, adapter_of_few_positions
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -17,8 +18,10 @@ from transformers import (
 )
 
 from zskd.errors import InputError
-from zskd.models.loading import count_parameters, model_fingerprint, tokenizer_fingerprint
-from zskd.student.initial import POSITIONS, build_student, load_student, student_config
+from zskd.models.labels import LENGTH_FIELD
+from zskd.models.loading import count_parameters, model_fingerprint
+from zskd.models.tokenizers import tokenizer_fingerprint
+from zskd.student.initial import POSITIONS, build_student, initial_student, load_student, student_config
 from zskd.student.word_features import word_features
 from zskd.tasks.task import TASKS, Task
 from zskd.teacher.classifier import Classifier, classifier_from
@@ -160,3 +163,23 @@ def test_a_student_of_one_text_sees_the_order_of_words_and_no_padding(teacher: C
         padded = student(**tokenizer(texts, padding="max_length", max_length=40, return_tensors="pt")).logits
     assert (forth - back).abs().max() > 1e-4
     torch.testing.assert_close(padded, torch.stack([forth, back]), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("build", TOO_SHORT, ids=lambda build: build.__name__)
+def test_a_student_that_cannot_read_the_inputs_is_refused(build, teacher: Classifier, tmp_path: Path) -> None:
+    if build is adapter_of_few_positions:
+        return  # no student
+    build(tmp_path)
+    options = {"compression": 2.0, "precision": "fp32", "seed": 0, "cache": tmp_path / "cache"}
+    with pytest.raises(InputError, match=f"--max-length 17: expected at most the {SHORT} .*--student {tmp_path}"):
+        initial_student(SST2, str(tmp_path), None, teacher, **options, max_length=17)
+    student = initial_student(SST2, str(tmp_path), None, teacher, **options, max_length=SHORT)
+    assert getattr(student.model.config, LENGTH_FIELD) == SHORT == student.tokenizer.model_max_length
+
+
+def test_a_built_student_records_what_it_is_trained_on(teacher: Classifier, tmp_path: Path) -> None:
+    options = {"compression": 2.0, "precision": "fp32", "seed": 0, "cache": tmp_path}
+    student = initial_student(SST2, "build", None, teacher, **options, max_length=24)
+    assert getattr(student.model.config, LENGTH_FIELD) == 24 and student.tokenizer.model_max_length == 128
+    unknown = initial_student(SST2, "build", None, teacher, **options)
+    assert not hasattr(unknown.model.config, LENGTH_FIELD)

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 from test_initial import classifier
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast
 
 from zskd.errors import InputError
 from zskd.student.word_features import cached_word_features, principal_components, token_reactions, word_features
@@ -38,6 +40,22 @@ def test_reactions_are_those_of_each_token_alone() -> None:
             output = teacher.model(**teacher.tokenizer(word, return_tensors="pt"), output_hidden_states=True)
         torch.testing.assert_close(logits[token], output.logits[0], atol=1e-5, rtol=0)
         torch.testing.assert_close(states[token], output.hidden_states[-1][0, 1], atol=1e-5, rtol=0)
+
+
+def test_a_vocabulary_without_latin_letters_has_reactions() -> None:
+    """Such a tokenizer has no token for "a", by which the special tokens around a text are found."""
+    plain, words = classifier(MNLI), ["河", "水", "Ω"]
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokenizer = Tokenizer(models.WordLevel({token: i for i, token in enumerate([*special, *words])}, "[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    named = {"unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]"}
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **named)
+    teacher = Classifier(**{**vars(plain), "tokenizer": fast})
+    _, logits = token_reactions(teacher)
+    with torch.inference_mode():
+        output = plain.model(torch.tensor([[2, 6, 3]]))
+    torch.testing.assert_close(logits[6], output.logits[0], atol=1e-5, rtol=0)
 
 
 def test_reactions_in_float16_are_near_or_refused(tmp_path: Path) -> None:

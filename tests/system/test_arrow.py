@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from zskd.system.arrow import is_sound, open_arrow, write_arrow
+from zskd.system.arrow import is_sound, open_arrow, read_note, write_arrow
 
 SCHEMA = pa.schema({"text": pa.string(), "number": pa.int64()})
 
@@ -51,3 +51,13 @@ def test_rows_that_fail_leave_no_file(tmp_path: Path) -> None:
     with pytest.raises(KeyError):
         write_arrow(tmp_path / "rows.arrow", failing(), SCHEMA)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_note_in_the_schema_is_read_back(tmp_path: Path) -> None:
+    schema = pa.schema([pa.field("number", pa.int32())])
+    for name, noted in (("plain", schema), ("noted", schema.with_metadata({"cut": "7"}))):
+        batch = pa.record_batch([pa.array([1, 2], pa.int32())], schema=noted)
+        write_arrow(tmp_path / name, [batch], noted)
+        assert open_arrow(tmp_path / name)["number"][:] == [1, 2]
+    assert read_note(tmp_path / "noted", "cut") == "7" and read_note(tmp_path / "noted", "other") is None
+    assert read_note(tmp_path / "plain", "cut") is None

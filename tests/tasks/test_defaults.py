@@ -22,8 +22,10 @@ def test_defaults_come_from_the_task_unless_given(own_tasks: dict[str, str], nam
     assert with_task_defaults(found) == found
     found = with_task_defaults(DistillConfig(task=task, max_length=40, pool_size=999))
     assert (found.max_length, found.pool_size) == (40, 999)
-    for cls in (FinetuneConfig, EvaluateConfig, DiagnoseConfig, PredictConfig):
+    for cls in (FinetuneConfig, DiagnoseConfig):
         assert with_task_defaults(cls(task=task)).max_length == FROM_TASK[name][0]
+    for cls in (EvaluateConfig, PredictConfig):
+        assert with_task_defaults(cls(task=task)).max_length is None, "the model's own length, not a training's"
 
 
 @pytest.mark.parametrize(

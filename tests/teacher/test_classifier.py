@@ -14,7 +14,9 @@ from architectures import classifier as random_classifier
 from conftest import prose, tiny_bert, word_tokenizer
 
 from zskd.errors import InputError
-from zskd.models.loading import model_fingerprint, tokenizer_fingerprint
+from zskd.models.encoding import Cuts
+from zskd.models.loading import model_fingerprint
+from zskd.models.tokenizers import tokenizer_fingerprint
 from zskd.system.precision import pick_precision
 from zskd.tasks.task import TASKS
 from zskd.teacher.base import Teacher
@@ -169,3 +171,19 @@ def test_a_copy_for_inference_answers_the_same_bits(turned: Any) -> None:
     np.testing.assert_array_equal(
         turned.for_inference("fp32").logits((TEXTS,), max_length=32), turned.logits((TEXTS,), max_length=32)
     )
+
+
+def test_inputs_that_it_cannot_read_are_refused(teacher: Classifier) -> None:
+    assert teacher.reading_length == 128 and teacher.trained_length is None
+    for ask in (teacher.logits, teacher.states):
+        with pytest.raises(InputError, match="--max-length 129: expected at most the 128 positions"):
+            ask((["a fine film"],), max_length=129)
+    teacher.check_length(128)
+    with pytest.raises(InputError, match="of --teacher x"):
+        teacher.check_length(129, "--teacher x")
+
+
+def test_what_is_cut_is_counted(teacher: Classifier) -> None:
+    cuts = Cuts(10)
+    teacher.logits((["a fine film", "fine " * 30],), max_length=10, cuts=cuts)
+    assert (cuts.rows, cuts.cut) == (2, 1)

@@ -21,7 +21,9 @@ from conftest import prose, word_tokenizer
 from datasets import Dataset
 
 from zskd.errors import InputError
-from zskd.models.loading import model_fingerprint, tokenizer_fingerprint
+from zskd.models.loading import model_fingerprint
+from zskd.models.tokenizers import tokenizer_fingerprint
+from zskd.system.arrow import open_arrow, write_arrow
 from zskd.system.precision import HALVES
 from zskd.system.progress import bar
 from zskd.tasks.task import TASKS
@@ -416,3 +418,33 @@ def test_a_callable_has_no_states_to_keep(tmp_path: Path) -> None:
             Dataset.from_dict({"text": TEXTS}), box, tmp_path, max_length=32, precision="its own", description=""
         )
     assert not list(tmp_path.iterdir())
+
+
+# What is cut.
+
+
+def test_cut_rows_are_counted_whether_asked_now_or_cached(teacher: Classifier, tmp_path: Path) -> None:
+    expected = sum(len(ids) > 10 for ids in teacher.tokenizer(TEXTS)["input_ids"])
+    assert 0 < expected < len(TEXTS)
+    asked, cached = (label(TEXTS, teacher, tmp_path, max_length=10) for _ in range(2))
+    assert (asked.live, cached.live) == (len(TEXTS), 0)
+    assert asked.cut == cached.cut == expected
+    assert label(TEXTS, teacher, tmp_path).cut == 0
+    assert label(TEXTS[:SHARD] * 2, teacher, tmp_path, max_length=10).cut == 2 * sum(
+        len(ids) > 10 for ids in teacher.tokenizer(TEXTS[:SHARD])["input_ids"]
+    )
+
+
+def test_shards_of_an_earlier_version_do_not_say_what_was_cut(teacher: Classifier, tmp_path: Path) -> None:
+    before = label(TEXTS, teacher, tmp_path, max_length=10)
+    path = next(tmp_path.rglob("*.arrow"))
+    rows = open_arrow(path).data.table.replace_schema_metadata(None)
+    write_arrow(path, rows.to_batches(), rows.schema)
+    after = label(TEXTS, teacher, tmp_path, max_length=10)
+    assert after.cut is None and after.live == 0
+    np.testing.assert_array_equal(logits(before), logits(after))
+
+
+def test_a_callable_cuts_as_it_likes(tmp_path: Path) -> None:
+    box = load_black_box(TASKS["sst2"], lambda texts: np.eye(2)[[0] * len(texts)])
+    assert label(TEXTS, box, tmp_path, max_length=10).cut is None  # type: ignore[arg-type]

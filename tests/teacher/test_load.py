@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import tiny_bert
+import torch
+from conftest import prose, tiny_bert
+from hub_server import HubServer
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+import zskd
 from zskd.errors import InputError
 from zskd.tasks.task import TASKS
 from zskd.teacher.blackbox import BlackBox
@@ -106,3 +110,54 @@ def test_what_shows_weights_is_known_before_it_is_loaded(teacher: Classifier, tm
     box = load_teacher(SST2, ask, tmp_path)
     assert [shows_weights(given) for given in ("embedded", teacher, teacher.model)] == [True] * 3
     assert [shows_weights(given) for given in (ask, "module:ask", box)] == [False] * 3
+
+
+@pytest.mark.parametrize(
+    ("values", "part"),
+    [
+        ({"problem_type": "multi_label_classification"}, "problem_type 'multi_label_classification'"),
+        ({"problem_type": "regression"}, "problem_type 'regression'"),
+        ({"id2label": {0: "x"}, "label2id": {"x": 0}}, "num_labels 1"),
+        ({"function_to_apply": "sigmoid"}, "function_to_apply 'sigmoid'"),
+        ({"label2id": {"negative": 1, "positive": 0}}, "label2id: "),
+    ],
+)
+def test_a_model_object_that_means_something_else_is_refused(
+    values: dict[str, Any], part: str, teacher_folder: Path, tmp_path: Path
+) -> None:
+    model = AutoModelForSequenceClassification.from_pretrained(teacher_folder)
+    for name, value in values.items():
+        setattr(model.config, name, value)
+    with pytest.raises(InputError, match=f"--teacher {teacher_folder}: ") as caught:
+        load_teacher(SST2, model, tmp_path)
+    assert part in str(caught.value)
+    with pytest.raises(InputError, match=r"^teacher ") as caught:
+        zskd.distill(task="sst2", teacher=model, texts=prose(300), run_dir=tmp_path / "run")
+    assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_model_object_with_another_number_of_outputs_than_labels_is_refused(
+    rows: int, teacher_folder: Path, tmp_path: Path
+) -> None:
+    model = AutoModelForSequenceClassification.from_pretrained(teacher_folder)
+    model.classifier = torch.nn.Linear(model.config.hidden_size, rows)
+    with pytest.raises(InputError, match=rf"expected 2 numbers for an input.* found {rows};"):
+        load_teacher(SST2, model, tmp_path).logits((["a fine film"],), max_length=32)
+
+
+def test_a_callable_of_another_width_is_refused(tmp_path: Path) -> None:
+    for width in (1, 3):
+        with pytest.raises(InputError, match=rf"expected logits of shape \(8, 2\) .* found \(8, {width}\)"):
+            load_teacher(SST2, lambda texts, width=width: [[0.0] * width] * len(texts), tmp_path)
+
+
+def test_a_model_of_the_hub_is_refused_before_its_weights_are_fetched(
+    hub: HubServer, teacher_folder: Path, tmp_path: Path
+) -> None:
+    files = {path.name: path.read_bytes() for path in teacher_folder.iterdir()}
+    config = json.loads(files["config.json"]) | {"problem_type": "multi_label_classification"}
+    hub.put("models", "me/many", files | {"config.json": json.dumps(config).encode()})
+    with pytest.raises(InputError, match=r"--teacher me/many: .*problem_type 'multi_label_classification'"):
+        load_teacher(SST2, "me/many", tmp_path)
+    assert hub.seen("GET", "config.json") and not hub.seen("GET", "model.safetensors")

@@ -1,35 +1,15 @@
-"""From raw passages to sentences: where they are split, and what is not prose."""
+"""From raw passages to clean sentences: what is dropped and why, and that nothing else is."""
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 from conftest import prose
+from languages import PHRASES, TEXTS, passage
 
-from zskd.text.clean import MAX_WORDS, is_prose, sentences, split_sentences
-
-SPLIT = {
-    "plain": ["The river rose.", "Nobody saw it!", "Was it late?", "42 boats sank."],
-    "titles": ["Dr. Smith met Mrs. Jones and Prof. Ray Brown.", "They spoke for an hour."],
-    "initials": ["J. R. R. Tolkien wrote it in the U.S. Army library.", "George W. Bush read it."],
-    "latin": ["Some cities, e.g. London or i.e. Paris, grew.", "Others shrank, cf. Rome vs. Milan."],
-    "saints": ["St. Mary's Church stands on No. 7 Hill.", "It is old."],
-    "numbers": ["It rose by 3.5 percent in May.", "It then fell by .5 points."],
-    "quotes": ['She said "stop."', "He did.", "(They all did.)", '"Why?"', "Nobody knew."],
-    "lower case": ["It ran on node.js and e.g. perl. then it broke.", "Nobody minded."],
-    "no end mark": ["The first one ends.", "The second does not"],
-}
-
-
-@pytest.mark.parametrize("expected", SPLIT.values(), ids=SPLIT)
-def test_splits_between_sentences_only(expected: list[str]) -> None:
-    assert list(split_sentences(" ".join(expected))) == expected
-
-
-@pytest.mark.parametrize("passage", [*(" ".join(parts) for parts in SPLIT.values()), "", "  ", "...", "A. B. C."])
-def test_splitting_loses_nothing(passage: str) -> None:
-    found = list(split_sentences(passage))
-    assert " ".join(found).split() == passage.split()
-    assert all(sentence == sentence.strip() != "" for sentence in found)
+from zskd.text.clean import HEADING, LONG, MARKUP, NO_PROSE, SHORT, characters, is_prose, parts, sentences, why_dropped
+from zskd.text.sentences import MAX_WORDS
 
 
 @pytest.mark.parametrize("dropped", ["Two words.", "", " = Heading of a page = ", "12 34 / 56 - 78 + ok 9 @ 10 ( 11 )"])
@@ -52,3 +32,54 @@ def test_clean_prose_passes_unchanged() -> None:
     lines = prose(50)
     assert list(sentences(" ".join(lines))) == lines
     assert [again for line in lines for again in sentences(line)] == lines
+
+
+@pytest.mark.parametrize("language", [*TEXTS, *PHRASES])
+def test_sentences_of_every_language_are_kept(language: str) -> None:
+    assert list(sentences(passage(language))) == {**TEXTS, **PHRASES}[language]
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (" = Überschrift einer Seite = ", HEADING),
+        ("Zwei Wörter.", SHORT),
+        ("好。", SHORT),
+        ("ดี", SHORT),
+        (" ".join(["Straße"] * (MAX_WORDS + 1)), LONG),
+        ("Α 12 34 / 56 - 78 + 9 @ 10 ( 11 )", NO_PROSE),
+        ("１２３４５６７８９０１２３４５６７８９０北京", SHORT),
+        ("北京上海１２３４５６７８９０１２３４５６７８９０天津", NO_PROSE),
+    ],
+)
+def test_what_is_dropped_has_a_reason_and_is_counted(raw: str, reason: str) -> None:
+    (part,) = parts(raw)
+    assert (part.dropped, part.characters) == (reason, characters(raw))
+
+
+def test_markup_that_is_removed_is_counted() -> None:
+    raw = " The army of 1 @,@ 000 well @-@ armed   <unk> men\tcost 2 crowns .\n"
+    assert [(part.dropped, part.characters) for part in parts(raw)] == [(MARKUP, 4 + 5), (None, characters(raw) - 9)]
+
+
+@pytest.mark.parametrize("language", [*TEXTS, *PHRASES])
+def test_every_character_is_kept_or_dropped_for_a_reason(language: str) -> None:
+    raw = f"  {passage(language)}\n{language}! 1 2 3.\t{passage(language)} ab"
+    found = list(parts(raw))
+    assert sum(part.characters for part in found) == characters(raw)
+    assert "".join("".join(part.text.split()) for part in found) == "".join(raw.split())
+    assert found == list(parts(raw))
+
+
+def test_letters_have_marks_in_many_scripts() -> None:
+    """By `isalpha` alone, half of the characters of these are no letters."""
+    for sentence in ("हिंदी में लिखी हुई कविता", "ذَهَبَ الوَلَدُ إِلَى البَيْتِ", "ที่นี่มีน้ำท่วมสูงมากทุกปี"):
+        assert why_dropped(sentence) is None
+    assert why_dropped(unicodedata.normalize("NFD", "어제 밤에 강물이 크게 불었다.")) is None
+
+
+def test_length_limits_hold_for_scripts_without_spaces() -> None:
+    """Two ideograms or three Thai letters with their marks count as one word."""
+    assert not is_prose("河水高。") and is_prose("河水很高了。")
+    assert is_prose("河" * 2 * MAX_WORDS) and not is_prose("河" * (2 * MAX_WORDS + 1))
+    assert is_prose("น้ำ" * 3 * MAX_WORDS) and not is_prose("น้ำ" * (3 * MAX_WORDS + 1))

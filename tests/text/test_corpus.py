@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import prose
+from languages import PHRASES, TEXTS, varied
 
 from zskd.errors import InputError
 from zskd.text import corpus as module
-from zskd.text.corpus import MIN_SENTENCES, Corpus, build_corpus
+from zskd.text.clean import HEADING, NO_PROSE, SHORT, characters
+from zskd.text.corpus import (
+    DUPLICATES,
+    LEFT_OUT,
+    MIN_SENTENCES,
+    Corpus,
+    build_corpus,
+    dropped_words,
+    log_corpus,
+)
 from zskd.text.sources import Source, documents, find_sources
 
 LINES = prose(300)
@@ -169,3 +181,68 @@ def test_fraction_picks_passages_by_their_hash(tmp_path: Path) -> None:
 def test_fraction_that_leaves_too_little_names_its_flag(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--corpus-fraction"):
         build(write(tmp_path / "a.txt", LINES), tmp_path / "cache", 0.1)
+
+
+# What is dropped, and that it is said.
+
+
+def test_all_that_was_read_is_kept_or_dropped_for_a_reason(tmp_path: Path) -> None:
+    lines = [*LINES, " = A heading = ", LINES[0], "Too short.", "12 34 56 / 78", f"{LINES[1]} So what?"]
+    corpus = build(write(tmp_path / "a.txt", lines), tmp_path / "cache")
+    assert corpus.dropped == {
+        HEADING: {"parts": 1, "characters": 10},
+        DUPLICATES: {"parts": 2, "characters": characters(LINES[0] + LINES[1])},
+        SHORT: {"parts": 2, "characters": 9 + 7},
+        NO_PROSE: {"parts": 1, "characters": 9},
+    }
+    assert corpus.characters == characters("".join(LINES)) and corpus.duplicates == 2
+    lost = sum(found["characters"] for found in corpus.dropped.values())
+    assert corpus.characters + lost == characters("".join(lines))
+    assert corpus.lost_share == pytest.approx(lost / (lost + corpus.characters))
+    again = build(tmp_path / "a.txt", tmp_path / "cache")  # out of the cache
+    assert (again.dropped, again.characters) == (corpus.dropped, corpus.characters)
+    fraction = build(tmp_path / "a.txt", tmp_path / "cache", 0.9)
+    assert fraction.dropped[LEFT_OUT]["parts"] > 10 and fraction.lost_share < 0.1
+    left = sum(found["characters"] for found in fraction.dropped.values())
+    assert fraction.characters + left == characters("".join(lines))
+
+
+def test_what_is_dropped_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    few = build(write(tmp_path / "few.txt", [*LINES, "Too short."]), tmp_path / "cache")
+    rows = [*LINES, *(f"{i}, {i} 12 34 {i} / {i}, {i} 12 34 {i} / 12" for i in range(900))]
+    most = build(write(tmp_path / "most.txt", rows), tmp_path / "cache")
+    with caplog.at_level(logging.INFO, logger="zskd"):
+        log_corpus(few)
+        log_corpus(most, warn=False)
+        assert not [record for record in caplog.records if record.levelno > logging.INFO]
+        log_corpus(most)
+    assert "corpus: 300 sentences; dropped: 1 too short (9 characters)" in caplog.text
+    (warning,) = (record.getMessage() for record in caplog.records if record.levelno == logging.WARNING)
+    assert "% of the characters were dropped: 900 too few letters (" in warning
+    assert dropped_words({}) == "nothing"
+
+
+def test_too_little_text_says_what_became_of_it(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        build(write(tmp_path / "a.txt", [*LINES[:10], *["Two words."] * 400, *["x 1 2 3 4"] * 3]), tmp_path / "cache")
+    assert "found 10 in 413 passages; dropped: 400 too short (3,600 characters), 3 too few letters (15)" in str(
+        caught.value
+    )
+
+
+@pytest.mark.parametrize("language", [*TEXTS, *PHRASES])
+def test_text_of_every_language_is_kept(language: str, tmp_path: Path) -> None:
+    lines = varied(language, 250)
+    corpus = build(write(tmp_path / "a.txt", lines), tmp_path / "cache")
+    assert corpus.dropped == {} and corpus.sentences["text"][:] == lines
+
+
+def test_marks_are_letters_where_two_sentences_are_compared(tmp_path: Path) -> None:
+    """Vowel signs of Hindi are not alphanumeric; without them all of these would be one sentence."""
+    vowels = "\u093e\u093f\u0940\u0941\u0942\u0947\u0948\u094b\u094c"
+    lines = [f"क{a}ल{b}म न{c} च{a}ह{b}त ह{c}।" for a in vowels for b in vowels for c in vowels][:300]
+    assert build(write(tmp_path / "a.txt", lines), tmp_path / "cache").count == 300
+    # The same letters, composed or not, are the same sentence.
+    korean = varied("Korean", 220)
+    decomposed = [unicodedata.normalize("NFD", line) for line in korean]
+    assert build(write(tmp_path / "b.txt", [*korean, *decomposed]), tmp_path / "cache").duplicates == 220

@@ -12,11 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from languages import PHRASES, TEXTS, varied
 from traced import DOCUMENTS, SENTENCES, TOPICS, origins, sentence, sides
 
 from zskd.tasks.task import INPUT_KINDS
 from zskd.text import pairs
 from zskd.text.corpus import Corpus, build_corpus
+from zskd.text.language import OTHER_RULES
 from zskd.text.pairs import (
     PERTURBED,
     PERTURBED_SHARE,
@@ -26,6 +28,7 @@ from zskd.text.pairs import (
     pair_texts,
     perturbed_share,
 )
+from zskd.text.scripts import question_mark
 from zskd.text.shaping import Pools, build_pools
 from zskd.text.sources import find_sources
 
@@ -404,3 +407,39 @@ def test_unperturbed_texts_are_cut_to_the_stated_lengths(pairs_of: Callable) -> 
     low, high = pairs.PART_WORDS
     assert lengths(("passage", "text"), 1) == set(range(low, high + 1))
     assert max(lengths(("passage", "text"), 0)) == pairs.PASSAGE_WORDS
+
+
+# Other languages than English.
+
+
+@pytest.mark.parametrize("language", [*TEXTS, *PHRASES])
+def test_pairs_of_every_language(language: str, tmp_path: Path) -> None:
+    made = varied(language, 440)
+    lines = [" ".join(pair) for pair in zip(made[::2], made[1::2], strict=True)]
+    if language in ("Chinese", "Japanese"):
+        lines = [line.replace("。 ", "。") for line in lines]
+    (tmp_path / "a.txt").write_text("\n".join(lines), encoding="utf-8")
+    corpus = build_corpus(find_sources([str(tmp_path / "a.txt")]), 1.0, tmp_path)
+    options = {"size": 300, "heldout": 60, "perturb": "random", "seed": 0, "cache": tmp_path}
+    letters = {c for line in lines for c in line} | {*map(str, range(10)), *" .?!"}
+    for kinds in (("text", "text"), ("question", "passage"), ("question", "question"), ("passage", "text")):
+        pools = build_pools(corpus, inputs=kinds, language="other", **options)  # type: ignore[arg-type]
+        made = rows(pools.transfer)
+        assert len(made) == 300 and all(text.strip() and other.strip() for text, other, _ in made)
+        stated = family_shares(kinds, perturbed_share(kinds))
+        assert {family for *_, family in made} <= stated.keys()
+        assert len(Counter(made)) > 250 and sum(a != b for a, b, _ in made) > 0.85 * len(made)
+        for pair in made:
+            for kind, text in zip(kinds, pair, strict=False):
+                assert set(text) <= letters | {question_mark(text)}
+                if kind == "question":
+                    assert text.endswith(question_mark(text))
+        assert rows(build_pools(corpus, inputs=kinds, language="de", **options).transfer) == made  # type: ignore[arg-type]
+
+
+def test_chinese_sentences_on_a_topic_are_found() -> None:
+    texts = ["昨天夜里河水涨得很高。", "老人在山上种茶很多年。", "今年河水比去年更清。"]
+    table = iter(())
+    shaper = PairShaper(("text", "text"), 0.0, table, np.random.default_rng(0), OTHER_RULES)
+    related = {pair[:2] for _ in range(60) for pair in shaper.block(texts, [None] * 3) if pair[2] == "related"}
+    assert related and all({"河", "水"} & set(a) & set(b) for a, b in related)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from languages import PHRASES, TEXTS, varied
 
 from zskd.errors import InputError
 from zskd.text import shaping
@@ -217,3 +218,34 @@ def test_split_is_a_function_of_the_document_alone() -> None:
     wider = split_documents(unique, 0.4)
     assert (wider[parts > 0] > 0).all()
     assert not split_documents(unique, 0.0).any()
+
+
+@pytest.mark.parametrize("language", [*TEXTS, *PHRASES])
+def test_texts_of_every_language(language: str, tmp_path: Path) -> None:
+    lines = varied(language, 250)
+    (tmp_path / "a.txt").write_text("\n".join(lines), encoding="utf-8")
+    corpus = build_corpus(find_sources([str(tmp_path / "a.txt")]), 1.0, tmp_path)
+    options = {"inputs": TEXT, "size": 300, "heldout": 60, "seed": 0, "cache": tmp_path}
+    plain, changed = (
+        build_pools(corpus, perturb=perturb, language="other", **options)  # type: ignore[arg-type]
+        for perturb in ("none", "random")
+    )
+    whole = set(lines)
+    for text, family in zip(plain.transfer["text"], plain.transfer["family"], strict=True):
+        # A part of a text, without a space that the text does not have there.
+        assert text in whole if family == "sentence" else any(text in line for line in lines)
+    assert plain.report["text"] == changed.report["text"]
+    assert len(set(changed.transfer["text"]) - set(plain.transfer["text"])) > 150
+    lengths = [len(text) for text in plain.transfer["text"]]
+    assert len(set(lengths)) > 5
+
+
+def test_english_pools_do_not_depend_on_how_the_language_was_found(corpus: Corpus, tmp_path: Path) -> None:
+    options = {"inputs": TEXT, "size": 200, "heldout": 40, "perturb": "random", "seed": 0, "cache": tmp_path}
+    default = build_pools(corpus, **options).fingerprint  # type: ignore[arg-type]
+    assert build_pools(corpus, language="en", **options).fingerprint == default  # type: ignore[arg-type]
+    assert build_pools(corpus, language="en-GB", **options).fingerprint == default  # type: ignore[arg-type]
+    assert len(list((tmp_path / "pools").iterdir())) == 1
+    build_pools(corpus, language="de", **options)  # type: ignore[arg-type]
+    build_pools(corpus, language="other", **options)  # type: ignore[arg-type]
+    assert len(list((tmp_path / "pools").iterdir())) == 2

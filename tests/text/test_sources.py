@@ -6,6 +6,7 @@ import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -159,3 +160,16 @@ def test_a_hub_data_set_without_network_names_the_ways_on(monkeypatch: pytest.Mo
     assert check_source("Salesforce/wikitext:wikitext-2-raw-v1") == []  # asked for when the corpus is read
     with pytest.raises(InputError, match=r"--corpus Salesforce/wikitext: .*--config embedded"):
         find_sources(["Salesforce/wikitext:wikitext-2-raw-v1"])
+
+
+def test_a_file_or_folder_that_must_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    write_txt(tmp_path / "a.txt")
+    monkeypatch.setattr(Path, "open", refuse)
+    (problem,) = check_source(str(tmp_path))
+    assert problem == f"--corpus {tmp_path / 'a.txt'}: expected a file that can be read, found: Permission denied"
+    monkeypatch.setattr("os.scandir", refuse)
+    (problem,) = check_source(str(tmp_path))
+    assert problem == f"--corpus {tmp_path}: expected a folder that can be opened, found: Permission denied"

@@ -5,14 +5,19 @@ from __future__ import annotations
 import itertools
 import random
 import re
+import unicodedata
 
 import numpy as np
 import pytest
+from languages import PHRASES, TEXTS, varied
 
 from zskd.text import words as words_module
+from zskd.text.language import OTHER_RULES
+from zskd.text.scripts import core, join, question_mark, units
 from zskd.text.words import (
     as_question,
     ask_about,
+    is_content,
     perturb_words,
     question_starter,
     random_words,
@@ -225,3 +230,80 @@ def test_names_are_asked_for() -> None:
         ask_about(["it", "lies", "near", "Rome"], np.random.default_rng(seed))[0].split()[0] for seed in range(300)
     }
     assert {"Who", "Where"} <= starters
+
+
+# Other languages than English.
+
+ALL = [*TEXTS, *PHRASES]
+
+
+def script(text: str) -> set[str]:
+    """Scripts of the letters of a text, by the first word of their names."""
+    return {unicodedata.name(c).split()[0] for c in text if c.isalpha() and unicodedata.category(c) != "Lm"}
+
+
+@pytest.mark.parametrize("language", ALL)
+def test_perturbation_changes_a_text_and_keeps_its_script(language: str) -> None:
+    lines, rng = varied(language, 60), np.random.default_rng(0)
+    table = random_words(*word_table(iter(lines), OTHER_RULES), rng)
+    changed = [join(perturb_words(units(line), table, rng)) for line in lines]
+    known, spaces = script("".join(lines)), "".join(lines).count(" ")
+    assert sum(a != b for a, b in zip(lines, changed, strict=True)) > 40
+    assert script("".join(changed)) <= known
+    # Words of a script without spaces are not parted by any.
+    assert (spaces == 0) == ("".join(changed).count(" ") == 0)
+    assert all(unit == join(units(unit)) for line in changed for unit in units(line))
+
+
+@pytest.mark.parametrize("language", ALL)
+def test_a_turn_changes_a_text_without_english(language: str) -> None:
+    lines, rng = varied(language, 60), np.random.default_rng(1)
+    table = random_words(*word_table(iter(lines), OTHER_RULES), rng)
+    for line in lines:
+        turned = join(turn_meaning(units(line), table, rng, OTHER_RULES))
+        assert turned != line and script(turned) <= script("".join(lines))
+        assert not {"not", "never"} & set(turned.split())
+
+
+def test_english_words_are_not_turned_where_the_language_is_another() -> None:
+    words = ["man", "was", "in", "die", "war", "and", "no", "first"]
+    rng = np.random.default_rng(0)
+    found = {" ".join(turn_meaning(words, itertools.repeat("zzzz"), rng, OTHER_RULES)) for _ in range(200)}
+    english = {" ".join(turn_meaning(words, itertools.repeat("zzzz"), rng)) for _ in range(200)}
+    assert all("not" not in text and "woman" not in text for text in found)
+    assert any("not" in text for text in english) and any("woman" in text for text in english)
+
+
+@pytest.mark.parametrize(
+    ("text", "digits"),
+    [("سنة ٢٠٠٥ هنا", "٠١٢٣٤٥٦٧٨٩"), ("वर्ष १९४७ में", "०१२३४५६७८९"), ("在２０２４年里", "０１２３４５６７８９")],
+)
+def test_numbers_stay_in_their_digits(text: str, digits: str) -> None:
+    rng, words = np.random.default_rng(0), units(text)
+    found = {join(turn_meaning(words, itertools.repeat("x"), rng, OTHER_RULES)) for _ in range(60)}
+    numbers = ["".join(c for c in each if c.isdecimal()) for each in found]
+    original = "".join(c for c in text if c.isdecimal())
+    assert any(number not in ("", original) for number in numbers)
+    assert set("".join(numbers)) <= set(digits)
+
+
+@pytest.mark.parametrize("language", ALL)
+def test_a_question_is_a_part_with_the_mark_of_its_script(language: str) -> None:
+    rng = np.random.default_rng(2)
+    for line in varied(language, 30):
+        words = units(line)
+        assert question_starter(rng, OTHER_RULES) == ""
+        question, rest = ask_about(words, rng, OTHER_RULES)
+        assert question[-1] == question_mark(question[:-1]) and core(question[:-1]) == core(question)
+        assert core(question) in join(rest) and 0 < len(rest) < len(words)
+    assert as_question(["Wer", "kommt", "(heute)."], "what", OTHER_RULES) == "Wer kommt (heute?"
+
+
+def test_content_words_by_script() -> None:
+    assert all(map(is_content, ("Straße,", "강물이", "नदियाँ", "河水。", "น้ำใน", "المدينة")))
+    assert not any(map(is_content, ("der", "le", "1999", "的", "(3)", "x-y")))
+
+
+def test_drawn_words_of_scripts_without_spaces_end_no_sentence() -> None:
+    words, _ = word_table(iter(["他走了。我用 Python 写。", "Er ging. Dann kam sie."]), OTHER_RULES)
+    assert words == sorted(["Dann", "Er", "Python", "ging.", "kam", "sie.", "他走", "了", "写", "我用"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,13 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import tiny_bert
+from conftest import prose, tiny_bert, word_tokenizer
 from datasets import Dataset
 from transformers import Trainer, TrainerCallback
 from transformers.trainer_utils import IntervalStrategy
 
+from recipes.tiny import random_bert
 from zskd import ZeroShotArguments, ZeroShotTrainer, kd_loss
 from zskd.config.objective_options import OBJECTIVES
+from zskd.errors import InputError
 from zskd.training.objective import Objective
 from zskd.training.sampler import LengthGroupedSampler
 from zskd.transfer.collator import TransferCollator
@@ -100,7 +103,8 @@ def test_teacher_logits_are_not_counted_as_labels(tmp_path: Path) -> None:
     model = tiny_bert(100, ("a", "b", "c"))
     trainer(tmp_path, rows(16), model=model, cls=Spy, per_device_train_batch_size=4, max_steps=2).train()
     assert seen == [({"input_ids", "attention_mask", "teacher_logits"}, None)] * 2
-    assert model.config.problem_type is None, "a head that sees labels guesses one"
+    # A head that sees labels guesses several at once.
+    assert model.config.problem_type == "single_label_classification"
 
 
 class Table(torch.nn.Module):
@@ -249,3 +253,49 @@ def test_the_model_that_is_given_is_clipped_and_not_one_from_before(tmp_path: Pa
         assert made._clip_grad_norm(model) > 0.5
         norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in model.parameters()])
         torch.testing.assert_close(norm, torch.tensor(0.5), rtol=1e-4, atol=0)
+
+
+def test_a_saved_student_says_what_it_was_trained_for(tmp_path: Path) -> None:
+    """Whatever its configuration said before, and also where the trainer makes the model itself."""
+
+    def several() -> torch.nn.Module:
+        model = tiny_bert(100, ("a", "b", "c"))
+        model.config.problem_type = "multi_label_classification"
+        model.config.function_to_apply = "sigmoid"
+        return model
+
+    given = trainer(tmp_path / "given", rows(16), model=several())
+    settings = given.args
+    own = ZeroShotTrainer(model_init=several, args=settings, train_dataset=rows(16), data_collator=COLLATOR)
+    own.train()
+    for name, made in {"given": given, "own": own}.items():
+        made.save_model(str(tmp_path / name))
+        saved = json.loads((tmp_path / name / "config.json").read_text(encoding="utf-8"))
+        assert saved["problem_type"] == "single_label_classification" and "function_to_apply" not in saved
+
+
+@pytest.mark.parametrize("length", [True, False])
+@pytest.mark.parametrize("name", ["train_dataset", "eval_dataset"])
+def test_rows_longer_than_the_students_positions_are_refused(tmp_path: Path, name: str, length: bool) -> None:
+    student = random_bert(90, ("a", "b", "c"), 16, 0)
+    assert student.config.max_position_embeddings == 128
+    long = Dataset.from_dict(
+        {"input_ids": [[5] * 130], "teacher_logits": [[0.0] * 3], **({"length": [130]} if length else {})}
+    )
+    sets = {"train_dataset": rows(4), "eval_dataset": rows(4), name: long}
+    with pytest.raises(InputError, match=f"{name}: expected rows of at most the 128 positions"):
+        ZeroShotTrainer(student, ZeroShotArguments(str(tmp_path), report_to="none", use_cpu=True), **sets)
+
+
+def test_saved_models_and_checkpoints_cut_where_the_student_stops(tmp_path: Path) -> None:
+    tokenizer = word_tokenizer(prose(20))
+    student = random_bert(90, ("a", "b", "c"), 16, 0)
+    tokenizer(["a", "b c"], truncation=True, max_length=24, padding="max_length")
+    arguments = ZeroShotArguments(str(tmp_path), max_steps=1, save_steps=1, report_to="none", use_cpu=True)
+    made = ZeroShotTrainer(student, arguments, train_dataset=rows(4), processing_class=tokenizer)
+    made.train()
+    made.save_model(str(tmp_path / "model"))
+    for folder in (tmp_path / "model", tmp_path / "checkpoint-1"):
+        saved = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+        config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        assert saved["truncation"]["max_length"] == config["model_max_length"] == 128 and saved["padding"] is None

@@ -48,3 +48,27 @@ def test_it_says_what_was_done_and_nothing_of_the_machine(tmp_path: Path) -> Non
     assert (data["license"], data["datasets"], data["base_model"], data["language"]) == (
         "mit", ["me/texts"], "me/start", "en",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "told", "untold"),
+    [
+        ({"objective": "logit-mse"}, ["| objective | logit-mse |"], ["temperature"]),
+        ({"objective": "kd-pt"}, ["| objective | kd-pt at temperature 2 |", "| temperature | 2.0 |"], []),
+        ({"max_steps": 20}, ["| max\\_steps | 20 |"], ["num\\_train\\_epochs"]),
+        ({"num_train_epochs": 2.0}, ["| num\\_train\\_epochs | 2.0 |"], ["max\\_steps"]),
+    ],
+    ids=["no temperature", "a temperature", "steps", "epochs"],
+)
+def test_only_arguments_with_an_effect_are_shown(
+    options: dict[str, Any], told: list[str], untold: list[str], tmp_path: Path
+) -> None:
+    arguments = ZeroShotArguments(str(tmp_path), use_cpu=True, temperature=2.0, **options)
+    text = trainer_card(arguments, TrainerState(global_step=20), tiny_bert(20, ("a", "b"), hidden=8), "me/small").text
+    assert all(line in text for line in told) and not any(word in text for word in untold)
+    assert "output distribution" not in text
+
+
+def test_weights_of_an_earlier_step_are_said_to_be_those(tmp_path: Path) -> None:
+    assert "| optimizer steps | 20; the weights are those of step 10 |" in card(tmp_path, best=True).text
+    assert "| optimizer steps | 20 |" in card(tmp_path, best=False).text

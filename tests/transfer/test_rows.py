@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
+import pytest
 from conftest import prose, word_tokenizer
 from datasets import Dataset
 
-from zskd.transfer.rows import encode
+from zskd.teacher.classifier import Classifier
+from zskd.transfer.rows import encode, encode_parts, transfer_rows
 
 
 def test_encode_truncates_and_keeps_the_order(tmp_path: Path) -> None:
@@ -32,3 +35,15 @@ def test_encoded_pairs_have_token_types(tmp_path: Path) -> None:
     assert encoded["input_ids"][:] == expected["input_ids"]
     assert encoded["token_type_ids"][:] == expected["token_type_ids"]
     assert {kind for row in encoded["token_type_ids"] for kind in row} == {0, 1}
+
+
+def test_what_is_cut_is_counted_and_said(tmp_path: Path, teacher: Classifier, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, logger="zskd")
+    labelled = Dataset.from_dict({"text": prose(5), "teacher_logits": [[0.0, 1.0]] * 5})
+    encode_parts({"transfer": labelled}, word_tokenizer(prose(5)), 6, tmp_path)
+    transfer_rows(teacher, (["fine " * 30, "fine"],), max_length=10)
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [
+        "student's rows, transfer: 5 of 5 rows were longer than 6 tokens and were cut (--max-length)",
+        "transfer rows: 1 of 2 texts were longer than 10 tokens and were cut (--max-length)",
+    ]

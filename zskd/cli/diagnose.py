@@ -10,7 +10,7 @@ from zskd.checks import check_cache_dir, check_corpus, check_options, check_outp
 from zskd.cli.parser import add_options, build_config, set_up_logging
 from zskd.config.verbs import DiagnoseConfig
 from zskd.hub.ask import is_callable_name
-from zskd.models.folder_checks import check_classifier
+from zskd.models.folder_checks import check_classifier, check_length
 from zskd.runs.read import run_config
 from zskd.tasks.labelled import check_header
 from zskd.tasks.task import Task, find_task
@@ -21,7 +21,7 @@ EPILOG = """examples:
   zskd diagnose runs/sst2-0
       the teacher and the student of a run; the result is kept in RUN/diagnosis.json, which `zskd report` shows"""
 
-_FROM_RUN = ("task", "corpus", "label_map", "max_length", "cache_dir")
+_FROM_RUN = ("task", "corpus", "language", "label_map", "max_length", "cache_dir")
 
 
 def add_parser(verbs: Any) -> None:
@@ -60,6 +60,8 @@ def _problems(config: DiagnoseConfig, task: Task) -> list[str]:
     elif (run := run_config(config.model)) is not None:
         if find_task(run.task) != task:
             found.append(f"--task {task.name}: the run in {config.model} is for {run.task}")
+        for name, flag_name in ((run.teacher, "--teacher"), (config.model, "RUN")):
+            found += check_length(name, flag_name, config.max_length)
     elif config.model == "default" and not task.teacher:
         found.append(f"RUN|TEACHER default: {task.name} names no teacher; give a folder or a Hub id")
     elif not is_callable_name(config.model):

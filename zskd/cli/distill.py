@@ -113,9 +113,11 @@ def _show(metrics: dict[str, Any], run_folder: Path, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(metrics, indent=2))
         return
-    from zskd.evaluation.results import table
+    from zskd.evaluation.results import notes, table
+    from zskd.runs.read import read_part
 
     print(table(metrics))
+    print(notes(metrics, read_part(run_folder, "config.yaml")))
     print(f"student: {run_folder / 'student'}")
     if (run_folder / "report.html").is_file():
         print(f"report: {run_folder / 'report.html'}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
 from zskd.checks import check_options, check_outputs
@@ -33,14 +34,15 @@ def run(arguments: argparse.Namespace) -> int:
     set_up_logging(quiet=arguments.quiet)
     from zskd.config.resolve import cache_root
     from zskd.evaluation.scoring import evaluate_rows
-    from zskd.tasks.defaults import input_length
+    from zskd.inference.saved import pick_length
+    from zskd.models.encoding import Cuts
     from zskd.tasks.labelled import read_labelled
     from zskd.tasks.task import find_task
     from zskd.teacher.load import load_teacher
 
     task = find_task(config.task)
     path = task.probe_path() if config.data == "probe" else config.data
-    rows = read_labelled(task, str(path))
+    rows = read_labelled(task, str(path), skip_bad_rows=config.skip_bad_rows)
     model = load_teacher(
         task,
         config.model,
@@ -50,10 +52,21 @@ def run(arguments: argparse.Namespace) -> int:
         outputs=config.teacher_outputs,
         flag="--model",
     )
-    found = evaluate_rows(task, rows, model, input_length(config), model.precision(config.precision))
-    # The same keys for every task; F1 is null if GLUE does not report it.
+    length = pick_length(model, config.max_length, task, shown=f"--model {config.model}")
+    cuts = Cuts(length, model.trained_length)
+    found = evaluate_rows(task, rows, model, length, model.precision(config.precision), cuts)
+    cuts.tell_beyond(f"--model {config.model}")
+    cuts.tell(Path(str(path)).name, "rows")
+    # The same keys for every task; F1 is null if GLUE does not report it. `cut` is null for a callable.
     keys = ("rows", "accuracy", "f1", "majority", "above_chance")
-    scores = {"task": task.name, **{key: found.get(key) for key in keys}}
+    scores = {
+        "task": task.name,
+        **{key: found.get(key) for key in keys},
+        "max_length": length if cuts.cut is not None else None,
+        "cut": cuts.cut,
+    }
+    if config.skip_bad_rows:
+        scores["skipped_rows"] = rows.skipped
     if config.json:
         print(json.dumps(scores))
     else:
@@ -74,7 +87,7 @@ def _problems(config: EvaluateConfig, task: Task) -> list[str]:
     if not config.model:
         found.append("--model: expected a folder or Hub id, found none")
     elif not is_callable_name(config.model):
-        found += check_classifier(task, config.model, config.label_map, "--model")
+        found += check_classifier(task, config.model, config.label_map, "--model", config.max_length)
     found += check_outputs(config.teacher_outputs, is_callable_name(config.model))
     if not config.data:
         found.append("--data: expected a labelled file, or `probe`; found none")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from zskd.cli.parser import add_cache_dir, add_quiet, set_up_logging
+from zskd.config import shared
 from zskd.errors import InputError
 
 FORMATS = ("onnx",)
@@ -38,6 +39,7 @@ def add_parser(verbs: Any) -> None:
         metavar="FILE",
         help="labelled file in the task's columns, or `probe`, for scores and agreement; default: the task's probe",
     )
+    parser.add_argument("--skip-bad-rows", action="store_true", help=shared.SKIP_BAD_ROWS)
     parser.add_argument("--task", metavar="TASK", help="the model's task, if it is not the student of a run")
     parser.add_argument("--output-dir", metavar="DIR", help="folder to write; default RUN/onnx")
     add_cache_dir(parser)
@@ -81,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError("--data probe: no probe for this task is packaged")
     if saved.task is not None and (path or probe):
         path = str(probe) if path in (None, "probe") else path
-        data = read_labelled(saved.task, str(path))
+        data = read_labelled(saved.task, str(path), skip_bad_rows=arguments.skip_bad_rows)
     results = export_onnx(
         saved, folder, int8=arguments.quantize == "int8", data=data, data_name=Path(path).name if path else ""
     )

@@ -14,6 +14,7 @@ from zskd.cli.parser import add_options, add_quiet, build_config, set_up_logging
 from zskd.config.limits import limit_problems
 from zskd.config.verbs import PredictConfig
 from zskd.hub.ask import is_callable_name
+from zskd.models.folder_checks import check_length
 from zskd.tasks.task import Task
 
 EPILOG = """examples:
@@ -102,6 +103,8 @@ def _problems(config: PredictConfig, task: Task | None) -> list[str]:
             found.append(f"--label-map {config.label_map}: expected --task with it, whose labels the map names")
         if config.model in ("embedded", "default") or is_callable_name(config.model):
             found.append(f"--model {config.model}: expected --task with it, found none")
+    if config.model and not is_callable_name(config.model):
+        found += check_length(config.model, "--model", config.max_length)
     if config.input != "-" and not Path(config.input).is_file():
         found.append(f"--input {config.input}: expected a file, or - for standard input; found none")
     if config.output and Path(config.output).is_dir():

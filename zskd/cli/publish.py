@@ -118,7 +118,7 @@ class AfterRun:
             return str(publish(plan(folder, self.options), self.options, self.token, flag=self.flag).commit_url)
         except (InputError, RunError) as error:
             again = f"`zskd publish {folder} --repo-id {self.options.repo_id}{' --public' * self.options.public}`"
-            raise RunError(f"{error}. The run is finished and kept in {folder}; {again} publishes it") from error
+            raise RunError(f"{error}. The run is finished and saved in {folder}; {again} publishes it") from error
 
 
 def after_run(arguments: argparse.Namespace) -> AfterRun | None:

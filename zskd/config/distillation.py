@@ -55,6 +55,7 @@ class RunOptions:
     # Text
     corpus: list[str] = shared.corpus([])
     corpus_fraction: float = option(1.0, "share of the source documents to use", low=0.0001, high=1.0, group="text")
+    language: str = shared.language()
     perturb: str = option(
         "random",
         "how the text is changed; adversarial: at random, and later in training by a generator, for as many teacher "
@@ -119,7 +120,7 @@ class RunOptions:
     warmup: float = shared.warmup()
     weight_decay: float = shared.weight_decay()
     checkpoints: int = option(
-        10, "checkpoints per run; the one with the lowest loss on held-out text is kept", low=1, group="training"
+        10, "checkpoints per run; the one with the lowest loss on held-out text is chosen", low=1, group="training"
     )
     student_precision: str = option(
         "fp32",
@@ -143,6 +144,7 @@ class RunOptions:
         brief="folder whose dev file is scored after training",
         group="run",
     )
+    skip_bad_rows: bool = shared.skip_bad_rows("run")
     hub_eval: bool = option(False, "score the dev set of nyu-mll/glue from the Hub after training", group="run")
     output_dir: str | None = option(
         None, "run folder; default runs/TASK-SEED", brief="run folder (default runs/TASK-SEED)", group="run"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +29,8 @@ def limit_problems(options: Any, *, of: type | None = None, shown: Callable[[str
             continue
         if "choices" in meta and value not in meta["choices"]:
             problems.append(f"{name}: expected one of {', '.join(meta['choices'])}, found {value!r}")
+        if "pattern" in meta and not re.fullmatch(meta["pattern"], str(value)):
+            problems.append(f"{name}: expected {meta['expected']}, found {value!r}")
         if isinstance(value, str | list | bool | None):
             continue
         if not math.isfinite(value):

@@ -9,6 +9,10 @@ from zskd.config.option import option
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 TEACHER_OUTPUTS = ("logits", "probabilities", "labels")
 MAX_SEED = 2**32 - 1  # the largest seed of NumPy's legacy generator
+SKIP_BAD_ROWS = (
+    "leave out rows of labelled files that have another number of columns or an unknown label, and say how many; "
+    "default: the first such row is an error"
+)
 CACHE_DIR = "cache folder; default $ZSKD_CACHE or ~/.cache/zskd"
 
 
@@ -55,9 +59,26 @@ def corpus(default: list[str], more: str = "") -> Any:
     )
 
 
+def language(more: str = "") -> Any:
+    """``--language``; the value is a code that `zskd.text.language.is_english` understands, or ``auto``."""
+    return option(
+        "auto",
+        "language of the text: en, other or any ISO code (de, pt-BR); all but English are shaped alike, without "
+        "English negation, opposites and beginnings of questions; auto: English or not, guessed from the text" + more,
+        pattern=r"auto|other|[A-Za-z]{2,3}([-_][A-Za-z0-9]+)*",
+        expected="auto, en, other or an ISO code such as de (YAML takes an unquoted no for False)",
+        group="text",
+    )
+
+
 def max_length(default: str, group: str = "data") -> Any:
-    """``--max-length``; `default` names where the default comes from."""
+    """``--max-length`` of a training or a labelling; `default` names where the default comes from."""
     return option(None, f"tokens; longer inputs are cut; default: {default}", low=8, high=512, group=group)
+
+
+def reading_length() -> Any:
+    """``--max-length`` of a finished model, which may read more than a training asks for."""
+    return option(None, "tokens; longer inputs are cut; default: as many as the model reads", low=8, group="data")
 
 
 def precision(of: str, default: str = "auto", group: str = "data") -> Any:
@@ -96,6 +117,11 @@ def seed(of: str = "everything random") -> Any:
 def as_json(text: str = "print one JSON object instead of a table") -> Any:
     """``--json``."""
     return option(False, text, group="run")
+
+
+def skip_bad_rows(group: str = "data") -> Any:
+    """``--skip-bad-rows``."""
+    return option(False, SKIP_BAD_ROWS, group=group)
 
 
 def cache_dir() -> Any:

@@ -16,16 +16,18 @@ from zskd.diagnosis.findings import advise, find
 from zskd.diagnosis.signals import measure
 from zskd.diagnosis.stored import FILE
 from zskd.errors import InputError
+from zskd.models.encoding import Cuts, tell_cut
 from zskd.runs.read import run_config
 from zskd.system.files import write_text
 from zskd.tasks.defaults import input_length
-from zskd.tasks.labelled import read_labelled
+from zskd.tasks.labelled import Labelled, read_labelled
 from zskd.tasks.task import Task, find_task
 from zskd.teacher.base import Teacher
 from zskd.teacher.classifier import load_classifier
 from zskd.teacher.labelling import label_texts
 from zskd.teacher.load import load_teacher
-from zskd.text.corpus import build_corpus
+from zskd.text.corpus import build_corpus, log_corpus
+from zskd.text.language import resolve_language
 from zskd.text.shaping import build_pools, text_columns
 from zskd.text.sources import find_sources
 from zskd.training.targets import class_cosines
@@ -41,7 +43,9 @@ def diagnose(config: DiagnoseConfig) -> dict[str, Any]:
 
     Returns:
         ``task``, ``labels`` (names, in the order of every list and matrix below), ``teacher`` (name), ``run`` (folder
-        or None), ``texts`` (number), ``queries_live`` (texts that the teacher answered in this call);
+        or None), ``language`` (of the text: ``en``, ``other`` or what was asked for), ``texts`` (number),
+        ``queries_live`` (texts that the teacher answered in this call), ``max_length``, ``cut`` (how many inputs were
+        longer: ``texts``, and where there are any ``student`` and ``labelled``);
 
         ``signals``, see `zskd.diagnosis.signals`, where a *summary* is ``mean``, ``std``, ``p05``, ``p25``, ``p50``,
         ``p75``, ``p95``:
@@ -69,7 +73,10 @@ def diagnose(config: DiagnoseConfig) -> dict[str, Any]:
     task, cache, run = find_task(config.task), cache_root(config.cache_dir), run_config(config.model)
     length = input_length(config)
     teacher = _load(task, config, run, cache)
+    teacher.check_length(length, f"--teacher {teacher.name}" if run else f"TEACHER {config.model}")
     corpus = build_corpus(find_sources(config.corpus), 1.0, cache)
+    log_corpus(corpus)
+    language = resolve_language(config.language, corpus.sentences)
     pools = build_pools(
         corpus,
         inputs=task.inputs,
@@ -78,6 +85,7 @@ def diagnose(config: DiagnoseConfig) -> dict[str, Any]:
         perturb="random",
         seed=config.seed,
         cache=cache,
+        language=language,
     )
     precision = teacher.precision(config.precision)
     labelled = label_texts(
@@ -88,21 +96,30 @@ def diagnose(config: DiagnoseConfig) -> dict[str, Any]:
         precision=precision,
         description="teacher labels texts",
     )
+    tell_cut("labelling", labelled.cut, labelled.queries, length)
+    cuts = {"texts": labelled.cut}
+    path = config.data or task.probe_path()
+    rows = None if path is None else read_labelled(task, path, skip_bad_rows=config.skip_bad_rows)
     found: dict[str, Any] = {
         "task": task.name,
         "labels": list(task.labels),
         "teacher": teacher.name,
         "run": config.model if run else None,
+        "language": language,
         "texts": labelled.queries,
         "queries_live": labelled.live,
+        "max_length": length,
+        "cut": cuts,
         "signals": measure(
             teacher_logits(labelled.dataset),
             cosines=_cosines(teacher),
-            student=_student(task, config, run, labelled.dataset, cache),
-            labelled=_calibration(task, config, teacher, precision),
+            student=_student(task, config, run, labelled.dataset, cache, cuts),
+            labelled=_calibration(rows, config, teacher, precision, cuts),
         ),
     }
-    found["findings"] = find(found["signals"], task.labels)
+    if rows is not None and rows.skipped:
+        found["skipped_rows"] = rows.skipped
+    found["findings"] = find(found["signals"], task.labels, teacher.outputs)
     found["advice"] = advise(found["signals"], found["findings"], task.num_labels, task.is_pair)
     if run:
         write_text(Path(config.model).expanduser() / FILE, json.dumps(found, indent=1) + "\n")
@@ -126,22 +143,28 @@ def _cosines(teacher: Teacher) -> np.ndarray | None:
 
 
 def _student(
-    task: Task, config: DiagnoseConfig, run: DistillConfig | None, pool: Any, cache: Path
+    task: Task, config: DiagnoseConfig, run: DistillConfig | None, pool: Any, cache: Path, cuts: dict[str, int | None]
 ) -> np.ndarray | None:
     folder = Path(config.model).expanduser() / "student"
     if run is None or not folder.is_dir():
         return None
     student = load_classifier(task, str(folder), cache, flag="RUN")
     texts = tuple(pool[name][:] for name in text_columns(pool))
-    return student.logits(texts, max_length=input_length(config))
+    counted = Cuts(input_length(config))
+    student.check_length(counted.max_length, f"RUN {folder}")
+    logits = student.logits(texts, max_length=counted.max_length, cuts=counted)
+    counted.tell("the run's student")
+    cuts["student"] = counted.cut
+    return logits
 
 
 def _calibration(
-    task: Task, config: DiagnoseConfig, teacher: Teacher, precision: str
+    rows: Labelled | None, config: DiagnoseConfig, teacher: Teacher, precision: str, cuts: dict[str, int | None]
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    path = config.data or task.probe_path()
-    if path is None:
+    if rows is None:
         return None
-    rows = read_labelled(task, path)
-    logits = teacher.logits(rows.texts, max_length=input_length(config), precision=precision)
+    counted = Cuts(input_length(config))
+    logits = teacher.logits(rows.texts, max_length=counted.max_length, precision=precision, cuts=counted)
+    counted.tell("calibration", "rows")
+    cuts["labelled"] = counted.cut
     return logits, np.asarray(rows.labels)

@@ -30,14 +30,25 @@ def finding(name: str, trouble: bool, message: str, **evidence: Any) -> dict[str
     return {"name": name, "trouble": trouble, "message": message, "evidence": evidence}
 
 
-def find(signals: dict[str, Any], labels: tuple[str, ...]) -> list[dict[str, Any]]:
+def find(signals: dict[str, Any], labels: tuple[str, ...], outputs: str = "logits") -> list[dict[str, Any]]:
     """Findings in the signals of `zskd.diagnosis.signals.measure`, trouble first.
 
-    For a constant teacher there are no other findings, because all signals come from the same answer.
+    For a constant teacher there are no other findings, because all signals come from the same answer. Of a teacher that
+    answers with labels only, nothing but its classes is known: the probabilities are zskd's.
+
+    Args:
+        outputs: kind of the teacher's answers, ``--teacher-outputs``.
     """
     constant = _constant(signals, labels)
     if constant:
         return constant
+    if outputs == "labels":
+        message = (
+            "labels only: the teacher answers with classes, to each of which zskd gives a confidence of "
+            f"{signals['instance']['confidence']['p50']:.3f}; confidence, margin, gradients, relations of classes and "
+            "calibration error come from that number and say nothing about the teacher"
+        )
+        return [finding("labels-only", False, message)]
     troubles = [*_merged(signals, labels), *_over_confident(signals), *_smoothed(signals, len(labels))]
     return [*troubles, *_notes(signals, labels)]
 
@@ -130,6 +141,9 @@ def advise(signals: dict[str, Any], found: list[dict[str, Any]], num_labels: int
     names = {item["name"] for item in found}
     if "constant" in names:
         return {"objective": None, "temperature": None, "why": "there is nothing to learn from a constant teacher"}
+    if "labels-only" in names:
+        why = "the teacher answers with classes only, and this objective uses nothing else"
+        return {"objective": "hard-label", "temperature": 1.0, "why": why}
     if "over-confident" in names:
         means = signals["instance"]["by_temperature"]
         low = next((float(t) for t, mean in means.items() if mean <= CONFIDENT), None)

@@ -11,6 +11,7 @@ import numpy as np
 from zskd.errors import InputError
 from zskd.evaluation.scoring import predict_classes
 from zskd.metrics.scores import score_predictions
+from zskd.models.encoding import Cuts
 from zskd.tasks.labelled import read_column, read_labelled
 from zskd.tasks.task import Task
 from zskd.teacher.base import Teacher
@@ -30,8 +31,9 @@ def check_teacher(task: Task, teacher: Teacher, max_length: int) -> dict[str, An
     overlap, and still do the task.
 
     Returns:
-        The scores on the whole probe, with ``plain`` (rows and accuracy that decided) and the ``threshold`` for the
-        accuracy; None if the task has no probe.
+        The scores on the whole probe, with ``plain`` (rows and accuracy that decided), the ``threshold`` for the
+        accuracy, and ``cut``, the number of rows that were longer than `max_length` (None for a callable); None if the
+        task has no probe.
 
     Raises:
         InputError: the accuracy is not above the majority class by `STANDARD_ERRORS` standard errors. A swapped
@@ -42,7 +44,9 @@ def check_teacher(task: Task, teacher: Teacher, max_length: int) -> dict[str, An
         logger.warning("teacher: %s has no probe, so it is not checked whether the teacher can do its task", task.name)
         return None
     probe = read_labelled(task, path)
-    predictions, labels = predict_classes(teacher, probe.texts, max_length, "fp32"), np.array(probe.labels)
+    cuts = Cuts(max_length)
+    predictions, labels = predict_classes(teacher, probe.texts, max_length, "fp32", cuts), np.array(probe.labels)
+    cuts.tell("teacher, probe", "rows")
     plain = np.array([value == "plain" for value in read_column(path, PHENOMENON)])
     deciding = plain if plain.sum() >= MIN_PLAIN_ROWS else np.ones(len(labels), dtype=bool)
     gate = score_predictions(task, predictions[deciding], labels[deciding].tolist())
@@ -57,4 +61,4 @@ def check_teacher(task: Task, teacher: Teacher, max_length: int) -> dict[str, An
         )
     scores = score_predictions(task, predictions, probe.labels)
     logger.info("teacher: %.3f on the probe, %.3f on its plain rows", scores["accuracy"], accuracy)
-    return {**scores, "plain": {"rows": gate["rows"], "accuracy": accuracy}, "threshold": threshold}
+    return {**scores, "plain": {"rows": gate["rows"], "accuracy": accuracy}, "threshold": threshold, "cut": cuts.cut}

@@ -16,8 +16,11 @@ from zskd.evaluation.analysis import latency
 from zskd.evaluation.scoring import evaluate_rows
 from zskd.hub.glue_rows import hub_rows
 from zskd.metrics.scores import above_chance, compare, score_predictions
+from zskd.models.encoding import Cuts
 from zskd.runs.folder import RunFolder
 from zskd.runs.read import read_part
+from zskd.runs.told import class_shares, opened, query_words
+from zskd.system.shown import in_percent
 from zskd.tasks.defaults import input_length
 from zskd.tasks.labelled import Labelled, read_labelled
 from zskd.tasks.task import Task
@@ -44,7 +47,11 @@ def _evaluation_sets(config: DistillConfig, task: Task) -> dict[str, Labelled]:
     sets = {}
     if config.glue_dir is not None:
         files = task.glue_files(config.glue_dir)
-        sets = {name: read_labelled(task, path) for name, path in files.items() if path.is_file()}
+        sets = {
+            name: read_labelled(task, path, skip_bad_rows=config.skip_bad_rows)
+            for name, path in files.items()
+            if path.is_file()
+        }
     elif config.hub_eval:
         sets = {name: hub_rows(task, split, flag="--hub-eval") for name, split in task.hub_splits.items()}
     return sets
@@ -58,10 +65,12 @@ class Scores:
         by_model: model (``teacher``, ``student``) -> evaluation set -> scores. The student's scores also have
             ``overlap``: the number of rows of which a text is also in the transfer set.
         details: evaluation set -> model -> `zskd.metrics.scores.compare` against the labels.
+        cut: model -> evaluation set -> number of rows that were longer than the maximum length, None for a callable.
     """
 
     by_model: dict[str, dict[str, dict[str, Any]]]
     details: dict[str, dict[str, Any]]
+    cut: dict[str, dict[str, int | None]]
 
 
 def score(
@@ -76,36 +85,46 @@ def score(
     """Score both models on the probe and on the evaluation files.
 
     Raises:
-        InputError: an evaluation file is not usable. The student is kept, and the message says how to score it.
+        InputError: an evaluation file is not usable. The student is saved, and the message says how to score it.
     """
     scores: dict[str, dict[str, dict[str, Any]]] = {"teacher": {}, "student": {}}
     details: dict[str, dict[str, Any]] = {}
+    cut: dict[str, dict[str, int | None]] = {"teacher": {}, "student": {}}
+    length = input_length(config)
     probe = task.probe_path()
     if probe is not None and gate is not None:
-        scores["teacher"]["probe"] = {k: v for k, v in gate.items() if k not in ("threshold", "plain")}
-        scores["student"]["probe"] = evaluate_rows(
-            task, read_labelled(task, probe), student, input_length(config), "fp32"
-        )
+        scores["teacher"]["probe"] = {k: v for k, v in gate.items() if k not in ("threshold", "plain", "cut")}
+        cut["teacher"]["probe"] = gate.get("cut")
+        cuts = Cuts(length)
+        scores["student"]["probe"] = evaluate_rows(task, read_labelled(task, probe), student, length, "fp32", cuts)
+        cuts.tell("scoring, student, probe", "rows")
+        cut["student"]["probe"] = cuts.cut
     try:
         sets = _evaluation_sets(config, task)
     except InputError as error:
         raise InputError(
             [
                 *error.problems,
-                f"the student is finished and kept in {run.student}; score it with "
-                f"`zskd evaluate --model {run.student} --task {config.task} --data FILE.tsv`",
+                f"the student is finished and saved in {run.student}; score it with "
+                f"`zskd evaluate --model {run.student} --task {config.task} --data FILE.tsv "
+                f"--max-length {length}`",
             ]
         ) from error
     for name, rows in sets.items():
         details[name] = {}
         for who, model in (("teacher", teacher), ("student", student)):
-            logits = model.logits(rows.texts, max_length=input_length(config))
+            cuts = Cuts(length)
+            logits = model.logits(rows.texts, max_length=length, cuts=cuts)
+            cuts.tell(f"scoring, {who}, {name}", "rows")
+            cut[who][name] = cuts.cut
             scores[who][name] = score_predictions(task, logits.argmax(axis=1), rows.labels)
+            if rows.skipped:
+                scores[who][name]["skipped_rows"] = rows.skipped
             details[name][who] = compare(logits, np.asarray(rows.labels))
         scores["student"][name]["overlap"] = overlap(rows.texts, transfer)
         if scores["student"][name]["overlap"]:
             logger.info("%s: %d rows share a text with the transfer set", name, scores["student"][name]["overlap"])
-    return Scores(scores, details)
+    return Scores(scores, details, cut)
 
 
 def analysis(
@@ -130,14 +149,13 @@ def analysis(
     """
     teacher_logits, student_logits = predicted
     texts = tuple(report[:LATENCY_TEXTS][name] for name in text_columns(report))
+    models = {"teacher": teacher, "student": student}
+    speed = latency({who: m for who, m in models.items() if m.device_type is not None}, texts, length)
     return {
         "labels": list(task.labels),
         "heldout": compare(student_logits, teacher_logits.argmax(axis=1)),
         "evaluation": scores.details,
-        "latency": {
-            who: latency(model, texts, length) if model.device_type is not None else None
-            for who, model in (("teacher", teacher), ("student", student))
-        },
+        "latency": {who: speed.get(who) for who in models},
     }
 
 
@@ -162,9 +180,12 @@ class Outcome:
         record: content of ``record.json``.
         scores: `Scores.by_model`.
         agreed: result of `zskd.metrics.scores.agreement` on the half of the held-out text that reports.
-        queries: number of texts whose teacher logits were used.
-        single_tokens: number of vocabulary tokens that the teacher read to build the student.
+        heldout: number of held-out inputs that `agreed` was measured on.
+        queries: number of texts whose teacher answers were used, by what for: ``transfer_inputs``,
+            ``held_out_inputs``, ``gold_rows`` and ``single_tokens`` (of the vocabulary, to build the student).
         live: how many of both the teacher answered in this run; the rest came from the cache.
+        cut: number of inputs that were longer than the maximum length: ``labelling`` per part, ``scoring`` as in
+            `Scores.cut`.
     """
 
     record: dict[str, Any]
@@ -173,9 +194,10 @@ class Outcome:
     scores: dict[str, dict[str, dict[str, Any]]]
     agreed: dict[str, float | None]
     fitted: Fit
-    queries: int
-    single_tokens: int
+    heldout: int
+    queries: dict[str, int]
     live: int
+    cut: dict[str, Any]
 
 
 def metrics(config: DistillConfig, task: Task, outcome: Outcome, run: RunFolder, *, zero_shot: bool) -> dict[str, Any]:
@@ -190,9 +212,11 @@ def metrics(config: DistillConfig, task: Task, outcome: Outcome, run: RunFolder,
     by_use = {spec.use: 0 for spec in METHODS.values() if spec.use is not None}
     for method in methods:
         use = METHODS[method.name].use if method.name in METHODS else None
-        if use is not None:
-            by_use[use] = method.queries
-    asked = sum(method.queries for method in methods)
+        if use is not None or method.queries:
+            by_use[use or method.name] = method.queries
+    texts = sum(count for use, count in outcome.queries.items() if use != "single_tokens")
+    asked, earlier = sum(method.queries for method in methods), run.earlier_calls()
+    live = outcome.live + asked - fitted.asked_before
     return {
         "task": task.name,
         "seed": config.seed,
@@ -209,22 +233,30 @@ def metrics(config: DistillConfig, task: Task, outcome: Outcome, run: RunFolder,
         "agreement": agreed["raw"],
         "agreement_majority": agreed["majority"],
         "agreement_above_chance": agreed["above_chance"],
-        "teacher_queries": outcome.queries + outcome.single_tokens + asked,
-        "teacher_queries_live": outcome.live + asked,
-        "teacher_queries_by_use": {"texts": outcome.queries, "single_tokens": outcome.single_tokens, **by_use},
+        "agreement_rows": outcome.heldout,
+        "teacher_queries": sum(outcome.queries.values()) + asked,
+        "teacher_queries_live": live,
+        "teacher_queries_live_in_all_calls": live
+        + fitted.asked_before
+        + sum(c["teacher_queries_live"] for c in earlier),
+        "teacher_queries_by_use": {"texts": texts, "single_tokens": outcome.queries["single_tokens"], **by_use},
+        "teacher_queries_for": {**outcome.queries, **by_use},
+        "max_length": input_length(config),
+        "cut": outcome.cut,
         "transfer_set": record["transfer_set"],
         "steps": fitted.steps,
         "best_step": fitted.best_step,
         "resumed_from": fitted.resumed_from,
         "collapse": fitted.collapse,
-        "seconds": {**run.seconds, "total": round(sum(run.seconds.values()), 2)},
+        "calls": 1 + len(earlier),
+        "seconds": run.all_seconds(fitted.seconds_before),
         "zero_shot": {
             "enforced": zero_shot,
             "read_before_training": [
                 *(["probe (teacher gate)"] if record["gate"] else []),
                 *(["gold labels (--gold-labels)"] if config.gold_labels is not None else []),
             ],
-            "read_after_training": [name for name in scores["student"] if name != "probe"],
+            "read_after_training": list(scores["student"]),
         },
         "versions": record["versions"],
     }
@@ -240,14 +272,30 @@ def table(metrics: dict[str, Any]) -> str:
     )
     for name, student in metrics["student"]["scores"].items():
         teacher, above = metrics["teacher"]["scores"][name], metrics["retention_above_chance"][name]
-        shown = "-" if above is None else f"{100 * above:.1f} %"
+        shown = "-" if above is None else f"{in_percent(above)} %"
         raw = metrics["retention"][name]
         label = f"{name} ({student['rows']} rows)"
         lines.append(
             f"{label:24}{teacher['accuracy']:>12.4f}{student['accuracy']:>12.4f}"
-            f"{'-' if raw is None else format(100 * raw, '.1f') + ' %':>9}{shown:>14}"
+            f"{'-' if raw is None else in_percent(raw) + ' %':>9}{shown:>14}"
         )
     above = metrics["agreement_above_chance"]
-    shown = "-" if above is None else f"{100 * above:.1f} %"
+    shown = "-" if above is None else f"{in_percent(above)} %"
     lines.append(f"{'agreement (held out)':24}{'':12}{metrics['agreement']:>12.4f}{'':9}{shown:>14}")
+    return "\n".join(lines)
+
+
+def notes(metrics: dict[str, Any], config: dict[str, Any]) -> str:
+    """What `zskd distill` prints below the table: what its columns mean, and what data the run has used."""
+    chosen, opening = metrics["transfer_set"], opened(metrics, config)
+    rows = metrics.get("agreement_rows")  # an older run has none
+    lines = [
+        "scores are accuracies from 0 to 1; kept: student / teacher; above chance: (student - majority class) /",
+        "(teacher - majority class), and of the agreement (agreement - majority class) / (1 - majority class)",
+        f"held out: {f'{rows:,} inputs' if rows else 'inputs'}, none of which chose the checkpoint",
+        f"transfer set: {chosen['texts']:,} inputs in {chosen['rows']:,} rows; {class_shares(chosen['classes'])}",
+        f"teacher queries: {query_words(metrics)}",
+        f"labelled data opened before training: {'; '.join(map(str, opening.before)) or 'none'}",
+        f"labelled data opened after training: {'; '.join(map(str, opening.after)) or 'none'}",
+    ]
     return "\n".join(lines)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zskd.errors import InputError
+from zskd.system.shown import in_percent
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCard, ModelCardData
@@ -27,7 +28,7 @@ def cell(value: object) -> str:
 
 def percent(value: float | None, digits: int = 1) -> str:
     """A share in percent; a dash for None."""
-    return "-" if value is None else f"{100 * value:.{digits}f}"
+    return "-" if value is None else in_percent(value, digits)
 
 
 def render_card(template: Path, data: ModelCardData, **values: Any) -> ModelCard:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import re
 import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -17,13 +18,16 @@ from transformers import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.errors import RunError
-from zskd.evaluation.analysis import time_answers
+from zskd.evaluation.analysis import BATCH_CALLS, LATENCY_BATCH, LATENCY_CALLS, time_answers
 from zskd.inference.saved import Saved
 from zskd.metrics.scores import score_predictions
 from zskd.models.batching import token_batches, token_budget
-from zskd.models.encoding import encode_texts
+from zskd.models.encoding import Cuts, encode_texts
+from zskd.models.lengths import save_tokenizer, set_reading_length
+from zskd.models.positions import UNLIMITED, reading_length
 from zskd.models.quiet import quiet_transformers
 from zskd.system.files import replacing, write_text
+from zskd.system.shown import in_percent
 from zskd.tasks.labelled import Labelled
 
 logger = logging.getLogger(__name__)
@@ -66,10 +70,15 @@ def write_onnx(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path:
     model = copy.deepcopy(model).cpu().float().eval()
     names = list(tokenizer.model_input_names)
     # Two rows of different lengths, so that no axis is taken for a constant and the mask is not all ones.
-    example = tokenizer(["one of them", "one of them and quite a few words more"], padding=True, return_tensors="pt")
-    free = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence", min=2, max=tokenizer.model_max_length)}
-    if tokenizer.model_max_length > 1 << 16:  # a tokenizer without a limit
-        free[1] = torch.export.Dim("sequence", min=2)
+    length = reading_length(model.config.to_dict(), tokenizer.model_max_length)
+    example = tokenizer(
+        ["one of them", "one of them and quite a few words more"],
+        padding=True,
+        truncation=True,
+        max_length=length,
+        return_tensors="pt",
+    )
+    free = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence", min=2, max=length)}
     level = logging.getLogger("torch.onnx").level
     try:
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -87,10 +96,16 @@ def write_onnx(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path:
             assert program is not None
             program.save(path)
     except torch.onnx.OnnxExporterError as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise RunError(f"{model.config.model_type}: torch cannot write it as ONNX: {first}") from error
+        raise RunError(f"{model.config.model_type}: torch cannot write it as ONNX: {_reason(error)}") from error
     finally:
         logging.getLogger("torch.onnx").setLevel(level)
+
+
+def _reason(error: BaseException) -> str:
+    """First line of what stopped the exporter; its own errors say in colour where to report it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return (re.sub(r"\x1b\[\d*m", "", str(error)).strip().splitlines() or [type(error).__name__])[0]
 
 
 def quantize(source: Path, target: Path) -> None:
@@ -166,7 +181,8 @@ def export_onnx(
 
     Returns:
         Content of ``export.json``: ``largest_difference`` between a logit and PyTorch's, ``tolerance``, ``threads``,
-        ``data``, and per model ``bytes``, ``milliseconds``, ``texts_per_second`` and, with data, ``agreement`` with
+        ``max_length``, ``data``, its ``rows`` (None without) and ``cut`` (rows of it that were longer), and per model
+        ``bytes``, ``device``, what `zskd.evaluation.analysis.time_answers` measures and, with data, ``agreement`` with
         PyTorch and ``scores``.
 
     Raises:
@@ -175,8 +191,10 @@ def export_onnx(
     """
     classifier = saved.classifier.require_weights(f"zskd export {saved.classifier.name}")
     tokenizer = classifier.tokenizer
-    max_length = min(saved.max_length, tokenizer.model_max_length)
-    batches = parity_texts(saved.texts or 1, max_length)
+    set_reading_length(tokenizer, classifier.model.config)
+    max_length = saved.max_length
+    # Longer inputs would be checked on other positions, at the square of the cost.
+    batches = parity_texts(saved.texts or 1, min(max_length, UNLIMITED))
 
     def torch_answers(texts: Texts) -> np.ndarray:
         return classifier.logits(texts, max_length=max_length)
@@ -205,21 +223,30 @@ def export_onnx(
             models["ONNX int8"] = answers_of(temporary / INT8)
             sizes["ONNX int8"] = (temporary / INT8).stat().st_size
         timed = data.texts if data is not None else batches[-2]
-        measured = {name: {"bytes": sizes[name], **time_answers(models[name], timed)} for name in models}
+        times = time_answers(models, timed)
+        devices = {"PyTorch": classifier.device_type}
+        measured = {name: {"bytes": sizes[name], "device": devices.get(name, "cpu"), **times[name]} for name in models}
+        cuts = Cuts(max_length, classifier.trained_length)
         if data is not None:
+            cuts.add(classifier.prepare(data.texts, max_length), len(data.labels))
+            cuts.tell_beyond(classifier.name)
+            cuts.tell(data_name, "rows")
             for name, found in _compare(saved, models, data).items():
                 measured[name] |= found
         results = {
             "largest_difference": difference,
             "tolerance": TOLERANCE,
             "max_length": max_length,
+            "cut": cuts.cut if data is not None else None,
             "threads": torch.get_num_threads(),
             "data": data_name or None,
+            **({"skipped_rows": data.skipped} if data is not None and data.skipped else {}),
+            "rows": None if data is None else len(data.labels),
             "models": measured,
         }
         with quiet_transformers():
             classifier.model.config.save_pretrained(temporary)
-            tokenizer.save_pretrained(temporary)
+            save_tokenizer(tokenizer, classifier.model.config, temporary)
         write_text(temporary / "export.json", json.dumps(results, indent=1) + "\n")
     return results
 
@@ -241,13 +268,27 @@ def table(results: dict[str, Any]) -> str:
     scored = any("scores" in entry for entry in results["models"].values())
     agreed = results["data"] is not None
     lines = [
-        f"{'':12}{'MB':>8}{'ms each':>10}{'per second':>12}"
+        f"{'':12}{'MB':>8}{'ms each':>10}{'25 to 75 %':>18}{'per second':>12}{'25 to 75 %':>18}"
         + (f"{'agreement':>12}" if agreed else "")
         + (f"{'accuracy':>10}" if scored else "")
     ]
     for name, entry in results["models"].items():
-        line = f"{name:12}{entry['bytes'] / 1e6:>8.2f}{entry['milliseconds']:>10.2f}{entry['texts_per_second']:>12,.0f}"
+        line = f"{name:12}{entry['bytes'] / 1e6:>8.2f}{entry['milliseconds']:>10.2f}"
+        line += f"{_between(entry['milliseconds_quartiles'], 2):>18}{entry['texts_per_second']:>12,.0f}"
+        line += f"{_between(entry['texts_per_second_quartiles'], 0):>18}"
         if agreed:
-            line += f"{100 * entry['agreement']:>10.1f} %"
+            line += f"{in_percent(entry['agreement']):>10} %"
         lines.append(line + (f"{entry['scores']['accuracy']:>10.4f}" if scored else ""))
+    lines.append(
+        f"ms each: median of {LATENCY_CALLS} texts asked alone; per second: median of {BATCH_CALLS} batches of "
+        f"{LATENCY_BATCH}; beside them the quartiles. The models were asked in turns, tokenization included, on the "
+        f"CPU with {results['threads']} thread(s)"
+        + "".join(f", {name} on {e['device']}" for name, e in results["models"].items() if e["device"] != "cpu")
+    )
+    if agreed:
+        lines.append(f"agreement: with PyTorch's classes, on the {results['rows']:,} rows of {results['data']}")
     return "\n".join(lines)
+
+
+def _between(quartiles: list[float], digits: int) -> str:
+    return " to ".join(f"{value:,.{digits}f}" for value in quartiles)

@@ -13,6 +13,8 @@ import numpy as np
 from zskd.errors import InputError
 from zskd.inference.saved import Saved
 from zskd.metrics.scores import softmax
+from zskd.models.encoding import Cuts
+from zskd.system.plain_text import Repairs, found_instead
 
 logger = logging.getLogger(__name__)
 
@@ -24,13 +26,16 @@ Row = tuple[str, ...]
 
 def _arriving(stream: BufferedIOBase) -> Iterator[list[bytes]]:
     """Yield the whole lines of each read; a last line without a line break counts too."""
-    rest = b""
+    rest: list[bytes] = []  # of a line, joined when it ends: a line may be longer than many reads
     while chunk := stream.read1(CHUNK):
-        *lines, rest = (rest + chunk).split(b"\n")
-        if lines:
-            yield lines
+        if b"\n" not in chunk:
+            rest.append(chunk)
+            continue
+        *lines, last = b"".join([*rest, chunk]).split(b"\n")
+        rest = [last] if last else []
+        yield lines
     if rest:
-        yield [rest]
+        yield [b"".join(rest)]
 
 
 def read_rows(stream: BufferedIOBase, name: str, texts: int | None, reason: str, size: int) -> Iterator[list[Row]]:
@@ -45,12 +50,19 @@ def read_rows(stream: BufferedIOBase, name: str, texts: int | None, reason: str,
         InputError: a line is not UTF-8 or has another number of columns; rows before it have been yielded.
     """
     number = 0
+    repairs, told = Repairs(), False
     for lines in _arriving(stream):
         rows: list[Row] = []
         for line in lines:
             number += 1
             try:
-                row = _parse(line, f"{name}, line {number}", first=number == 1)
+                where = f"{name}, line {number}"
+                row = tuple(repairs.repair(text, where) for text in _parse(line, where, first=number == 1))
+                if b"\r" in line.removesuffix(b"\r") and not told:
+                    logger.warning(
+                        "%s: has carriage returns within it, which do not end a line; it is one input", where
+                    )
+                    told = True
                 if texts is None:
                     texts, reason = len(row), "the first line"
                     logger.info("the model does not say how many texts it reads; the first line has %d", texts)
@@ -66,6 +78,7 @@ def read_rows(stream: BufferedIOBase, name: str, texts: int | None, reason: str,
                 rows = []
         if rows:
             yield rows
+    repairs.say()
 
 
 def _parse(line: bytes, where: str, *, first: bool) -> Row:
@@ -73,7 +86,7 @@ def _parse(line: bytes, where: str, *, first: bool) -> Row:
         # utf-8-sig: a file may begin with a byte-order mark.
         return tuple(line.removesuffix(b"\r").decode("utf-8-sig" if first else "utf-8").split("\t"))
     except UnicodeDecodeError as error:
-        raise InputError(f"{where}: expected UTF-8 text, found other bytes") from error
+        raise InputError(f"{where}: expected UTF-8 text, found {found_instead(line)}") from error
 
 
 def _wrong_columns(where: str, found: int, expected: int, reason: str) -> str:
@@ -83,10 +96,10 @@ def _wrong_columns(where: str, found: int, expected: int, reason: str) -> str:
     return f"{where}: expected {wanted} ({reason}), found {found} column{'s' * (found != 1)}"
 
 
-def answer(saved: Saved, rows: list[Row], precision: str) -> np.ndarray:
-    """Probabilities ``(rows, num_labels)`` in the order of ``saved.labels``."""
+def answer(saved: Saved, rows: list[Row], precision: str, cuts: Cuts | None = None) -> np.ndarray:
+    """Probabilities ``(rows, num_labels)`` in the order of ``saved.labels``; `cuts` counts the rows that are cut."""
     columns = tuple(list(column) for column in zip(*rows, strict=True))
-    return softmax(saved.classifier.logits(columns, max_length=saved.max_length, precision=precision))
+    return softmax(saved.classifier.logits(columns, max_length=saved.max_length, precision=precision, cuts=cuts))
 
 
 def predict(
@@ -102,7 +115,8 @@ def predict(
     """Answer every line of `stream`; `write` is called once per batch with whole lines.
 
     A line of output has the label and the probability of each class, separated by tabs below a header line, or is a
-    JSON object. An empty line counts as an empty text, so that input and output lines correspond.
+    JSON object. An empty line counts as an empty text, so that input and output lines correspond. The log says how many
+    lines were cut, and once that lines are longer than the model was trained on.
 
     Returns:
         The number of lines answered.
@@ -113,12 +127,15 @@ def predict(
     if not as_json:
         names = [" ".join(label.split()) for label in saved.labels]
         write("\t".join(["label", *names]) + "\n")
-    total = 0
-    for rows in read_rows(stream, name, saved.texts, saved.reason, batch_size):
-        probabilities = answer(saved, rows, precision)
-        write("".join(_line(saved.labels, found, as_json=as_json) for found in probabilities))
-        total += len(rows)
-    return total
+    cuts = Cuts(saved.max_length, saved.classifier.trained_length)
+    try:
+        for rows in read_rows(stream, name, saved.texts, saved.reason, batch_size):
+            probabilities = answer(saved, rows, precision, cuts)
+            cuts.tell_beyond(saved.classifier.name)
+            write("".join(_line(saved.labels, found, as_json=as_json) for found in probabilities))
+    finally:
+        cuts.tell(name, "lines")
+    return cuts.rows
 
 
 def _line(labels: tuple[str, ...], probabilities: np.ndarray, *, as_json: bool) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 
 from zskd.config.resolve import cache_root
 from zskd.errors import InputError
+from zskd.models.folder_checks import student_folder
 from zskd.models.labels import TEXTS_FIELD, label_names, recorded_texts
-from zskd.models.positions import usable_positions
 from zskd.runs.read import read_part
 from zskd.tasks.task import TASKS, Task, find_task
 from zskd.teacher.base import Teacher
@@ -18,8 +18,6 @@ from zskd.teacher.classifier import classifier_from, load_plain, pick_device
 from zskd.teacher.load import load_teacher
 
 logger = logging.getLogger(__name__)
-
-LONGEST = 512  # maximum length in tokens, if neither task nor model have a lower one
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,8 @@ class Saved:
         labels: names of its classes, in the order of its logits.
         texts: number of texts of an input; None if neither task, run nor ``config.json`` tell.
         reason: where `texts` comes from, for messages.
-        max_length: tokens; longer inputs are cut.
+        max_length: tokens; longer inputs are cut. It is the model's own length if none was asked for, or that of the
+            task for a callable.
         task: its task, or None if it is not known.
     """
 
@@ -54,31 +53,32 @@ def recorded_task(record: dict[str, Any]) -> Task | None:
         return TASKS.get(str(definition.get("name")))
 
 
-def _run_of(folder: Path) -> tuple[Task | None, int | None]:
-    """Task and maximum length of the run that a student's folder belongs to."""
+def _task_of(folder: Path) -> Task | None:
+    """Task of the run that a student's folder belongs to."""
     if folder.name != "student":
-        return None, None
+        return None
     try:
         record, options = read_part(folder.parent, "record.json"), read_part(folder.parent, "config.yaml")
     except InputError:
-        return None, None  # not a student's folder
-    if record is None or options is None:
-        return None, None
-    return recorded_task(record), options.get("max_length")
+        return None  # not a student's folder
+    return None if record is None or options is None else recorded_task(record)
 
 
-def student_folder(name: str) -> str:
-    """`name`, or ``RUN/student`` if it names a run folder.
+def pick_length(classifier: Teacher, asked: int | None, task: Task | None, *, shown: str) -> int:
+    """Tokens to which inputs are cut: as many as were asked for, or as the model reads.
+
+    Args:
+        asked: ``--max-length``.
+        task: whose length is used where the classifier has none of its own, which is a callable.
+        shown: flag and value to quote in the message.
 
     Raises:
-        InputError: the run has no student yet.
+        InputError: the model cannot read as many as were asked for.
     """
-    folder = Path(name).expanduser()
-    if not (folder / "config.yaml").is_file() or (folder / "config.json").is_file():
-        return name
-    if not (folder / "student" / "config.json").is_file():
-        raise InputError(f"{name}: expected a finished run, found no student in it; finish it with --resume")
-    return str(folder / "student")
+    if asked is not None:
+        classifier.check_length(asked, shown)
+        return asked
+    return classifier.reading_length or (task or Task).max_length
 
 
 def load_saved(
@@ -94,31 +94,33 @@ def load_saved(
 
     Args:
         task_name: a task whose label names, label order and number of texts are used.
-        max_length: overrides that of the task, the run or the model.
+        max_length: overrides the model's own length.
 
     Raises:
-        InputError: the classifier cannot be loaded, or its labels are not the task's.
+        InputError: the classifier cannot be loaded, its labels are not the task's, or it cannot read `max_length`
+            tokens.
     """
     cache, name = cache_root(cache_dir), student_folder(name)
     if task_name:
         task = find_task(task_name)
         classifier = load_teacher(task, name, cache, None, label_map, flag=flag)
         reason = f"--task {task_name}"
-        return Saved(classifier, task.labels, len(task.text_columns), reason, max_length or task.max_length, task)
+        length = pick_length(classifier, max_length, task, shown=f"{flag} {name}")
+        return Saved(classifier, task.labels, len(task.text_columns), reason, length, task)
     model, tokenizer, commit = load_plain(name, cache, None, flag=flag)
-    labels = tuple(label_names({"id2label": model.config.id2label}))
-    known, length = _run_of(Path(name).expanduser())
+    labels = tuple(label_names(model.config.to_dict(), f"{flag} {name}"))
+    known = _task_of(Path(name).expanduser())
     texts, reason = recorded_texts(model.config.to_dict(), f"{flag} {name}"), f"{TEXTS_FIELD} in its config.json"
     if known is not None and (tuple(known.labels) != labels or texts not in (None, len(known.text_columns))):
         known = None  # the folder contains another model by now
     if known is not None:
         texts, reason = len(known.text_columns), f"{Path(name).parent / 'record.json'} says {known.name}"
-    limits = (usable_positions(model.config.to_dict()), tokenizer.model_max_length, LONGEST)
+    classifier = classifier_from(None, model.to(pick_device()), tokenizer, name=name, revision=commit)
     return Saved(
-        classifier=classifier_from(None, model.to(pick_device()), tokenizer, name=name, revision=commit),
+        classifier=classifier,
         labels=labels,
         texts=texts,
         reason=reason,
-        max_length=max_length or min(limit for limit in (*limits, length) if limit is not None),
+        max_length=pick_length(classifier, max_length, known, shown=f"{flag} {name}"),
         task=known,
     )

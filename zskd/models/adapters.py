@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -11,6 +14,7 @@ from peft import (
     TaskType,
     get_peft_model,
     get_peft_model_state_dict,
+    load_peft_weights,
     set_peft_model_state_dict,
 )
 from safetensors.torch import load_file, save_file
@@ -18,16 +22,31 @@ from transformers import PreTrainedModel
 
 from zskd.errors import InputError
 from zskd.models.backbones import BACKBONES
+from zskd.models.labels import make_single_label
+from zskd.models.weights import SHOWN, UNREADABLE, first_line, listed, unwrapped
+
+logger = logging.getLogger(__name__)
 
 # Every linear map of a BERT layer, and the pooler: at rank 16 the adapter of a 384-wide model stays
 # below 1.5 MB in float16.
 LORA_TARGETS = ["query", "key", "value", "dense"]
 
 
-def new_adapter(model: PreTrainedModel, rank: int) -> PeftModel:
-    """Add untrained LoRA matrices to every linear map of a classifier; its head is trained too."""
+def new_adapter(model: PreTrainedModel, rank: int, new: Sequence[str] = ()) -> PeftModel:
+    """Add untrained LoRA matrices to every linear map of a classifier; its head is trained too.
+
+    Args:
+        new: weights of the model that are random. A pooler among them is trained whole and saved with the adapter,
+            because no file has it.
+    """
+    pooler = {name.rpartition(".pooler.")[0] + ".pooler" for name in new if ".pooler." in name}
     config = LoraConfig(
-        task_type=TaskType.SEQ_CLS, r=rank, lora_alpha=2 * rank, lora_dropout=0.1, target_modules=LORA_TARGETS
+        task_type=TaskType.SEQ_CLS,
+        r=rank,
+        lora_alpha=2 * rank,
+        lora_dropout=0.1,
+        target_modules=LORA_TARGETS,
+        modules_to_save=sorted(pooler) or None,
     )
     return get_peft_model(model, config)
 
@@ -36,15 +55,96 @@ def start_from(model: PeftModel, folder: Path) -> None:
     """Copy another adapter's matrices into a new one. The head stays new, because the labels may differ.
 
     Raises:
-        InputError: the adapter's matrices have other names or shapes.
+        InputError: the adapter does not load, or its matrices have other names or shapes.
     """
-    saved = load_file(folder / "adapter_model.safetensors")
+    shown = f"--adapter {folder}"
+    saved = _read(folder, flag="--adapter")
     wanted = get_peft_model_state_dict(model, save_embedding_layers=False)
     matrices = {name: value.float() for name, value in saved.items() if "lora_" in name}
     expected = {name: value.shape for name, value in wanted.items() if "lora_" in name}
-    if {name: value.shape for name, value in matrices.items()} != expected:
-        raise InputError(f"--adapter {folder}: its matrices do not fit --base and --rank")
-    set_peft_model_state_dict(model, {**wanted, **matrices})
+    found = {name: value.shape for name, value in matrices.items()}
+    if found != expected:
+        other = [
+            f"{name} {tuple(found[name])} instead of {tuple(expected[name])}"
+            for name in sorted(found.keys() & expected)
+            if found[name] != expected[name]
+        ]
+        other += [f"no {name}" for name in sorted(expected.keys() - found)]
+        other += [f"{name} besides" for name in sorted(found.keys() - expected)]
+        raise InputError(f"{shown}: its matrices do not fit --base and --rank; found {listed(other)}")
+    # A pooler that the base lacks belongs to the matrices, which were trained with it.
+    poolers = {name: value.float() for name, value in saved.items() if ".pooler." in name and name in wanted}
+    set_peft_model_state_dict(model, {**wanted, **poolers, **matrices})
+    logger.info("%s: %d matrices are its own; the head is new, because its labels may differ", shown, len(matrices))
+
+
+def base_of(folder: Path, *, flag: str) -> str:
+    """Name of the backbone that an adapter belongs to.
+
+    Raises:
+        InputError: ``adapter_config.json`` is not JSON or names none, or the adapter is not of LoRA's kind.
+    """
+    path = folder / "adapter_config.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"{path}: expected JSON, found: {error}") from error
+    base = content.get("base_model_name_or_path") if isinstance(content, dict) else None
+    if not isinstance(base, str) or not base:
+        raise InputError(f"{flag} {folder}: expected base_model_name_or_path in its adapter_config.json, found none")
+    if (kind := content.get("peft_type", "LORA")) != "LORA":
+        raise InputError(f"{flag} {folder}: expected an adapter with peft_type LORA, found {kind}")
+    return base
+
+
+def merge_adapter(model: PreTrainedModel, folder: Path, new: Sequence[str], *, flag: str) -> PreTrainedModel:
+    """Merge a saved adapter into its backbone.
+
+    Args:
+        new: weights of the backbone that are random, which the adapter has to bring with it.
+
+    Raises:
+        InputError: the adapter does not load, lacks weights, or has some that the backbone has no place for.
+    """
+    shown, saved = f"{flag} {folder}", _read(folder, flag=flag)
+    brought = {name.removeprefix("base_model.model.") for name in saved}
+    if lacking := [name for name in new if name not in brought]:
+        modules = sorted({name.rpartition(".")[0] for name in lacking})
+        raise InputError(
+            f"{shown}: expected an adapter with all that its base lacks, found no weights for {listed(modules)}; save "
+            "it with them in modules_to_save"
+        )
+    try:
+        config = LoraConfig.from_pretrained(str(folder))
+        config.base_model_name_or_path = model.name_or_path  # peft would warn of another name
+        wrapped = get_peft_model(model, config)
+        result = set_peft_model_state_dict(wrapped, saved)
+    except (*UNREADABLE, TypeError) as error:  # a wrong type in adapter_config.json
+        lines = [line.strip() for line in str(error).splitlines()][:SHOWN]
+        raise InputError(f"{shown}: the adapter does not fit its base: {' '.join(lines)}") from error
+    missing = [name for name in result.missing_keys if "lora_" in name or ".modules_to_save." in name]
+    wrong = [f"no {name}" for name in missing] + [f"{name} without a place for it" for name in result.unexpected_keys]
+    if wrong:
+        raise InputError(
+            f"{shown}: expected weights for all modules that its adapter_config.json names, found {listed(wrong)}"
+        )
+    merged: PreTrainedModel = wrapped.merge_and_unload()
+    return merged
+
+
+def _read(folder: Path, *, flag: str) -> dict[str, torch.Tensor]:
+    """The weights of an adapter folder."""
+    files = ("adapter_model.safetensors", "adapter_model.bin")
+    if not any((folder / name).is_file() for name in files):
+        raise InputError(f"{flag} {folder}: expected {' or '.join(files)} in it, found none")
+    try:
+        found: dict[str, torch.Tensor] = load_peft_weights(str(folder), device="cpu")
+    except UNREADABLE as error:
+        raise InputError(f"{flag} {folder}: the adapter does not load: {first_line(error)}") from error
+    names = [unwrapped(name) for name in found]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(f"{flag} {folder}: expected every weight once, found two of {listed(twice)}")
+    return dict(zip(names, found.values(), strict=True))
 
 
 def save_adapter(model: PeftModel, folder: Path, base: str) -> None:
@@ -57,4 +157,5 @@ def save_adapter(model: PeftModel, folder: Path, base: str) -> None:
     save_file({k: v.to(torch.float16) for k, v in load_file(weights).items()}, weights, metadata={"format": "pt"})
     (folder / "README.md").unlink(missing_ok=True)  # peft's empty card template
     inner: PreTrainedModel = model.get_base_model()
+    make_single_label(inner.config)
     inner.config.save_pretrained(folder)

@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 from transformers import BatchEncoding, PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
+from zskd.errors import InputError
 from zskd.models.batching import each_in_a_thread, token_batches, token_budget
 from zskd.system.precision import autocast
 
@@ -40,7 +41,11 @@ def infer(
     precision: str,
     meter: Meter | None = None,
 ) -> np.ndarray:
-    """Logits ``(rows, num_labels)`` float32 of token ids without padding, in the model's own class order."""
+    """Logits ``(rows, num_labels)`` float32 of token ids without padding, in the model's own class order.
+
+    Raises:
+        InputError: the model answers with another number of columns than its configuration has classes.
+    """
 
     def logits(inputs: Inputs) -> torch.Tensor:
         found: torch.Tensor = model(**inputs).logits
@@ -98,5 +103,11 @@ def _in_batches(
             meter.advance(len(set(batch)), sum(lengths[i] for i in set(batch)))
     found = np.empty((len(lengths), width), dtype=np.float32)
     if order:
-        found[order] = torch.cat(answers).cpu().numpy()
+        answer_rows = torch.cat(answers).cpu().numpy()
+        if answer_rows.shape[1:] != (width,):  # one column would be taken for every column
+            raise InputError(
+                f"{model.name_or_path or type(model).__name__}: expected {width} numbers for an input, as its config "
+                f"says, found {answer_rows[0].size}; correct num_labels and id2label, or name another model"
+            )
+        found[order] = answer_rows
     return found

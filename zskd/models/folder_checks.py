@@ -2,36 +2,95 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 from zskd.errors import InputError
 from zskd.hub.ask import is_local
-from zskd.models.labels import align_labels, label_names, parse_label_map, read_model_config
-from zskd.models.positions import usable_positions
+from zskd.models.labels import align_labels, check_saved_head, label_names, parse_label_map, read_model_config
+from zskd.models.positions import length_problem, reading_length
 from zskd.tasks.task import Task
 
+_WORDS = ("embedded", "default", "build")  # names of models that are no folders
 
-def check_positions(config: dict[str, Any], shown: str, max_length: int | None) -> list[str]:
-    """Problems of reading inputs of ``max_length`` tokens with a model's position table.
+
+def check_positions(config: dict[str, Any], shown: str, max_length: int | None, limit: Any = None) -> list[str]:
+    """Problems of reading inputs of ``max_length`` tokens with a model.
 
     Args:
         config: content of the model's ``config.json``.
         shown: flag and value to quote in the message.
+        max_length: None where no length is asked for, which is no problem.
+        limit: ``model_max_length`` of its tokenizer, if that is known.
     """
-    positions = usable_positions(config)
-    if positions is not None and max_length is not None and positions < max_length:
-        return [f"--max-length {max_length}: expected at most the {positions} positions of {shown}"]
-    return []
+    problem = None if max_length is None else length_problem(config, limit, shown, max_length)
+    return [] if problem is None else [problem]
+
+
+def student_folder(name: str) -> str:
+    """`name`, or ``RUN/student`` if it names a run folder.
+
+    Raises:
+        InputError: the run has no student yet.
+    """
+    folder = Path(name).expanduser()
+    if not (folder / "config.yaml").is_file() or (folder / "config.json").is_file():
+        return name
+    if not (folder / "student" / "config.json").is_file():
+        raise InputError(f"{name}: expected a finished run, found no student in it; finish it with --resume")
+    return str(folder / "student")
+
+
+def check_length(name: str, flag_name: str, max_length: int | None) -> list[str]:
+    """Problems of ``--max-length`` with a local model, adapter or run folder.
+
+    Nothing else is checked; a folder without a readable configuration is left to the loader.
+    """
+    if max_length is None or name in _WORDS or not is_local(name):
+        return []
+    try:
+        folder = Path(student_folder(name)).expanduser()
+        return _length_problems(folder, read_model_config(folder, flag=flag_name), f"{flag_name} {name}", max_length)
+    except InputError:
+        return []
+
+
+def student_length(folder: Path) -> int:
+    """Tokens of an input that the model in a local folder reads (`zskd.models.positions.reading_length`)."""
+    limit = _read(folder / "tokenizer_config.json").get("model_max_length")
+    return reading_length(_read(folder / "config.json"), limit)
+
+
+def _length_problems(folder: Path, config: dict[str, Any], shown: str, max_length: int | None) -> list[str]:
+    """`check_positions` of a local folder. Positions and tokenizer of an adapter are its backbone's."""
+    base = _read(folder / "adapter_config.json").get("base_model_name_or_path")
+    if isinstance(base, str) and is_local(base) and Path(base).expanduser().is_dir():
+        folder = Path(base).expanduser()
+        config = _read(folder / "config.json")
+    limit = _read(folder / "tokenizer_config.json").get("model_max_length")
+    return check_positions(config, shown, max_length, limit)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Content of a JSON file that not every folder has; the loader says what is wrong with a damaged one."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def check_local(name: str, flag_name: str, max_length: int | None) -> list[str]:
     """Problems of a local model folder besides its labels."""
+    folder = Path(name).expanduser()
+    if (folder / "adapter_config.json").is_file():
+        return [f"{flag_name} {name}: expected a whole model, found an adapter; merge it into its base and save that"]
     try:
-        config = read_model_config(Path(name).expanduser(), flag=flag_name)
+        config = read_model_config(folder, flag=flag_name)
     except InputError as error:
         return error.problems
-    return check_positions(config, f"{flag_name} {name}", max_length)
+    return _length_problems(folder, config, f"{flag_name} {name}", max_length)
 
 
 def check_classifier(
@@ -45,10 +104,11 @@ def check_classifier(
             if task.adapter_path() is None:
                 return [f"{shown}: no adapter for {task.name} is packaged; train one with `zskd finetune`"]
         elif name != "default" and is_local(name):
-            config = read_model_config(Path(name).expanduser(), flag=flag_name)
-            align_labels(task, label_names(config), mapping, flag=shown)
-            if max_length is not None:
-                return check_positions(config, shown, max_length)
+            folder = Path(name).expanduser()
+            config = read_model_config(folder, flag=flag_name)
+            check_saved_head(config, shown)
+            align_labels(task, label_names(config, shown), mapping, flag=shown)
+            return _length_problems(folder, config, shown, max_length)
     except InputError as error:
         return error.problems
     return []

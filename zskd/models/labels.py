@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,15 @@ from zskd.tasks.task import Task
 if TYPE_CHECKING:  # the library is slow to import, and `zskd validate` does without it
     from transformers import PretrainedConfig
 
-# A field of config.json for the number of texts of an input; transformers has no field for it.
+# Fields of config.json for the number of texts of an input, and for the tokens to which inputs were cut in training;
+# transformers has no fields for them.
 TEXTS_FIELD = "zskd_texts"
+LENGTH_FIELD = "zskd_max_length"
+
+SINGLE_LABEL = "single_label_classification"
+# Heads that a sequence classifier of some families would load, because their weights have the same names.
+_OTHER_HEADS = ("ForTokenClassification", "ForMultipleChoice", "ForQuestionAnswering", "ForNextSentencePrediction")
+_FUNCTIONS = ("function_to_apply", "sbert_ce_default_activation_function")
 
 
 def plain_name(name: str) -> str:
@@ -56,15 +64,151 @@ def recorded_texts(config: dict[str, Any], shown: str) -> int | None:
     return texts
 
 
-def label_names(config: dict[str, Any]) -> list[str]:
-    """Label names of a model in class order, from the content of its ``config.json``."""
-    id2label = config.get("id2label")
+def recorded_length(config: dict[str, Any], shown: str) -> int | None:
+    """Tokens to which a model's inputs were cut in training, from its ``config.json``; None if it is not recorded.
+
+    Raises:
+        InputError: the recorded value is no number of tokens.
+    """
+    length: int | None = config.get(LENGTH_FIELD)
+    if length is not None and (not isinstance(length, int) or isinstance(length, bool) or length < 1):
+        raise InputError(
+            f"{shown}: expected a number of tokens as {LENGTH_FIELD} in its config.json, found {length!r}; correct it "
+            "there, or remove it"
+        )
+    return length
+
+
+def label_names(config: dict[str, Any], shown: str = "") -> list[str]:
+    """Label names of a model in class order, from the content of its ``config.json``.
+
+    Args:
+        shown: flag and value to quote in messages.
+
+    Raises:
+        InputError: ``id2label`` does not name every class of ``num_labels`` once, or ``label2id`` contradicts it.
+    """
+    id2label, count, where = config.get("id2label"), config.get("num_labels"), f"{shown}: " if shown else ""
+    if count is not None and (not isinstance(count, int) or count < 1):
+        raise InputError(f"{where}num_labels: expected a number of classes in config.json, found {count!r}")
     if not id2label:
-        return [f"LABEL_{i}" for i in range(int(config.get("num_labels", 2)))]
+        return [f"LABEL_{i}" for i in range(2 if count is None else count)]
     try:
-        return [str(id2label[key]) for key in sorted(id2label, key=int)]
+        names = {int(key): str(id2label[key]) for key in id2label}
     except (TypeError, ValueError) as error:
-        raise InputError(f"id2label: expected class numbers as keys, found {id2label!r}") from error
+        raise InputError(f"{where}id2label: expected class numbers as keys, found {id2label!r}") from error
+    if sorted(names) != list(range(len(id2label))) or count not in (None, len(names)):
+        wanted = len(names) if count is None else count
+        raise InputError(
+            f"{where}id2label: expected a name for each of the {wanted} classes 0 to {wanted - 1} in config.json, "
+            f"found {id2label!r}"
+        )
+    found = [names[i] for i in range(len(names))]
+    if len(set(found)) < len(found):
+        raise InputError(f"{where}id2label: expected every name once in config.json, found {', '.join(found)}")
+    other = config.get("label2id")
+    other = other if isinstance(other, dict) else {}
+    if wrong := [name for i, name in enumerate(found) if str(other.get(name, i)) != str(i)]:
+        raise InputError(
+            f"{where}label2id: expected the classes of id2label in config.json, found {wrong[0]} as "
+            f"{other[wrong[0]]!r} there and as {found.index(wrong[0])} in id2label; correct the one that is wrong"
+        )
+    return found
+
+
+def check_single_label(config: dict[str, Any], shown: str) -> None:
+    """Check that a model's outputs are logits of classes of which one is right, because they pass through a softmax.
+
+    Args:
+        config: content of its ``config.json``.
+        shown: flag and value to quote in the message.
+
+    Raises:
+        InputError: the configuration says regression, several labels at once, one output, or another function than
+            softmax.
+    """
+    problem = config.get("problem_type")
+    found = ""
+    if problem not in (None, SINGLE_LABEL):
+        found = f"problem_type {problem!r}"
+    elif 1 in (config.get("num_labels"), len(config.get("id2label") or "ab")):
+        found = "num_labels 1, which is a regression or one sigmoid"
+    elif functions := [f"{name} {value!r}" for name, value in _functions(config) if not _is_softmax(value)]:
+        found = functions[0]
+    if found:
+        raise InputError(
+            f"{shown}: expected a classifier that gives each input one label of several ({SINGLE_LABEL}), found "
+            f"{found} in its config.json; its outputs are not logits of a softmax. Name another model; if it was "
+            f"trained with cross-entropy over its classes all the same, correct config.json"
+        )
+
+
+def check_saved_head(config: dict[str, Any], shown: str) -> None:
+    """`check_single_label` and `label_names`, and that the saved model was a classifier of whole inputs.
+
+    Raises:
+        InputError: as those two, or the model labels tokens, spans or choices.
+    """
+    check_single_label(config, shown)
+    label_names(config, shown)
+    if other := _other_head(config):
+        raise InputError(f"{shown}: expected a sequence classifier, found {other} under architectures in config.json")
+
+
+def head_names(config: dict[str, Any]) -> list[str] | None:
+    """Label names of a head that training may start from; None if its ``config.json`` does not name its classes."""
+    try:
+        return None if _other_head(config) else label_names(config)
+    except InputError:
+        return None
+
+
+def _other_head(config: dict[str, Any]) -> str:
+    names = config.get("architectures")
+    first = str(names[0]) if isinstance(names, list) and names else ""
+    return first if first.endswith(_OTHER_HEADS) else ""
+
+
+def _functions(config: dict[str, Any]) -> list[tuple[str, Any]]:
+    """What is done to the outputs, by the names that transformers and sentence-transformers have for it."""
+    nested = config.get("sentence_transformers")
+    found = [(name, config.get(name)) for name in _FUNCTIONS]
+    if isinstance(nested, dict):
+        found.append(("sentence_transformers: activation_fn", nested.get("activation_fn")))
+    return [(name, value) for name, value in found if value is not None]
+
+
+def _is_softmax(value: Any) -> bool:
+    # The identity leaves logits, and what transformers calls the default is a softmax.
+    return str(value).rpartition(".")[2].lower() in ("softmax", "default", "identity")
+
+
+def make_single_label(config: PretrainedConfig) -> list[str]:
+    """Let a configuration say that one label is right, whatever the model was trained for before.
+
+    Returns:
+        What it said otherwise, for the log.
+    """
+    content = config.to_dict()
+    changed = [f"{name} {value!r}" for name, value in _functions(content)]
+    if content.get("problem_type") not in (None, SINGLE_LABEL):
+        changed.insert(0, f"problem_type {content['problem_type']!r}")
+    config.problem_type = SINGLE_LABEL
+    for name in _FUNCTIONS:
+        if hasattr(config, name):
+            delattr(config, name)
+    if isinstance(content.get("sentence_transformers"), dict):
+        kept = {k: v for k, v in content["sentence_transformers"].items() if k != "activation_fn"}
+        config.update({"sentence_transformers": kept})
+    return changed
+
+
+def head_order(names: list[str] | None, labels: Sequence[str]) -> list[int] | None:
+    """For each label, the class of a head that has its name; None if its names are other ones."""
+    plain = [plain_name(name) for name in names or ()]
+    if sorted(plain) != sorted(plain_name(label) for label in labels):
+        return None
+    return [plain.index(plain_name(label)) for label in labels]
 
 
 def align_labels(task: Task, names: list[str], label_map: dict[str, str] | None, *, flag: str) -> list[int]:

@@ -1,25 +1,37 @@
-"""Loading classifiers and tokenizers from a folder, the Hub or a packaged adapter, and their fingerprints."""
+"""Loading classifiers from a folder, the Hub or a packaged adapter, and their fingerprints."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import pickle
+import logging
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.errors import InputError
 from zskd.hub.ask import is_local, resolve_revision
 from zskd.models.backbones import BACKBONES, EMBEDDED, fetch_backbone
-from zskd.models.labels import TEXTS_FIELD
+from zskd.models.labels import (
+    LENGTH_FIELD,
+    TEXTS_FIELD,
+    check_saved_head,
+    head_names,
+    label_names,
+    make_single_label,
+    read_model_config,
+)
+from zskd.models.output_layer import fit_head
 from zskd.models.quiet import quiet_transformers
+from zskd.models.tokenizers import load_tokenizer
+from zskd.models.weights import UNREADABLE, load_checked
+from zskd.models.weights import first_line as _first_line
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -49,93 +61,47 @@ def find_model(name: str, revision: str | None, *, flag: str) -> Origin:
     return Origin(name, resolve_revision(name, revision, flag=flag))
 
 
-def load_tokenizer(origin: Origin, *, flag: str) -> PreTrainedTokenizerBase:
-    """Load the tokenizer of a model.
-
-    Raises:
-        InputError: there is no tokenizer, it does not know ordinary words, or a package it needs is missing.
-    """
-    tokenizer: PreTrainedTokenizerBase
-    try:
-        with quiet_transformers():
-            tokenizer = AutoTokenizer.from_pretrained(origin.name, **origin.arguments)
-            if _lost_segments(origin, tokenizer):
-                names = ["input_ids", "token_type_ids", "attention_mask"]
-                tokenizer = AutoTokenizer.from_pretrained(origin.name, model_input_names=names, **origin.arguments)
-    except Exception as error:  # the Rust library raises plain exceptions
-        raise InputError(f"{flag} {origin.name}: the tokenizer does not load: {_tokenizer_problem(error)}") from error
-    if len(tokenizer) < 8:
-        # Some tokenizer classes load without a vocabulary and then map every word to [UNK].
-        raise InputError(
-            f"{flag} {origin.name}: its tokenizer knows {len(tokenizer)} tokens; the vocabulary is missing"
-        )
-    if set(tokenizer("one of them", add_special_tokens=False)["input_ids"]) <= {tokenizer.unk_token_id}:
-        raise InputError(f"{flag} {origin.name}: its tokenizer answers {tokenizer.unk_token} to ordinary words")
-    return tokenizer
-
-
-def _lost_segments(origin: Origin, tokenizer: PreTrainedTokenizerBase) -> bool:
-    """True for an ALBERT tokenizer that gave ``token_type_ids`` when its model was trained, and no longer does.
-
-    transformers 4 gave them; transformers 5 leaves them out without a warning (its issue 48128), and a teacher of pairs
-    would receive inputs that it was never trained on. Folders that list their inputs, as every saved student of such a
-    teacher does, and folders that transformers 5 wrote are not affected.
-    """
-    if type(tokenizer).__name__ != "AlbertTokenizer" or "model_input_names" in tokenizer.init_kwargs:
-        return False
-    config = AutoConfig.from_pretrained(origin.name, **origin.arguments)
-    return getattr(config, "type_vocab_size", 0) > 1 and not str(config.transformers_version).startswith("5.")
-
-
-def _tokenizer_problem(error: Exception) -> str:
-    line = _first_line(error)
-    if any(word in line for word in (".model", "tiktoken", "SentencePiece", "protobuf")):
-        # transformers hides the reason, takes the file for one of tiktoken's and asks for that package.
-        return (
-            "a `.model` file takes the packages sentencepiece and protobuf, in versions that fit "
-            "(pip install 'zskd[sentencepiece]'); where these are installed, the file is damaged"
-        )
-    return line
-
-
 def load_weights(origin: Origin, *, flag: str, new_head: dict[str, Any] | None = None) -> PreTrainedModel:
     """Load a sequence classifier in float32 and evaluation mode.
 
     Args:
-        new_head: configuration values (``num_labels``, ``id2label``, ``label2id``) of a head that may be newly
-            initialised, because the model will be trained; None if all weights must be in the files.
+        new_head: configuration values (``num_labels``, ``id2label``, ``label2id``) of a head that may be new, because
+            the model will be trained; None if all weights must be in the files. A head with the same names is kept, its
+            classes in the order of ``id2label``; any other is new, which the log says.
 
     Raises:
-        InputError: the files do not load, or needed weights are missing.
+        InputError: the files do not load, other weights are missing or have another shape, or the outputs of a model
+            that must be whole mean something else than one label of several.
     """
+    return load_head(origin, flag=flag, new_head=new_head)[0]
+
+
+def load_head(
+    origin: Origin, *, flag: str, new_head: dict[str, Any] | None = None, level: int = logging.INFO
+) -> tuple[PreTrainedModel, list[str]]:
+    """`load_weights`, and the names of the weights that are new, which the log says at a level."""
+    shown = f"{flag} {origin.name}"
     try:
         with quiet_transformers():
-            config = AutoConfig.from_pretrained(origin.name, **origin.arguments, **(new_head or {}))
-            model, info = AutoModelForSequenceClassification.from_pretrained(
-                origin.name,
-                config=config,
-                dtype=torch.float32,
-                output_loading_info=True,
-                ignore_mismatched_sizes=new_head is not None,
-                **origin.arguments,
+            content, _ = PreTrainedConfig.get_config_dict(origin.name, **origin.arguments)
+            if new_head is None:
+                check_saved_head(content, shown)
+            config = AutoConfig.from_pretrained(
+                origin.name, trust_remote_code=False, **origin.arguments, **(new_head or {})
             )
-    except (
-        OSError,
-        ValueError,
-        RuntimeError,
-        KeyError,
-        EOFError,
-        pickle.UnpicklingError,
-        SafetensorError,
-    ) as error:
-        raise InputError(f"{flag} {origin.name}: the model does not load: {_first_line(error)}") from error
-    missing = sorted(info["missing_keys"])
-    if missing and new_head is None:
-        raise InputError(
-            f"{flag} {origin.name}: expected a fine-tuned sequence classifier, found none of the weights "
-            f"{', '.join(missing[:4])}"
-        )
-    return model.eval()
+    except UNREADABLE as error:
+        raise InputError(f"{shown}: the model does not load: {_first_line(error)}") from error
+    changed = [] if new_head is None else make_single_label(config)
+    kind = AutoModelForSequenceClassification
+    model, new = load_checked(
+        kind, origin.name, flag=flag, new_head=new_head is not None, config=config, **origin.arguments
+    )
+    if new_head is None:
+        return model, new
+    if changed:
+        logger.log(level, "%s: config.json says %s; it is trained for one label of several", shown, ", ".join(changed))
+    labels = tuple(new_head["id2label"].values())
+    return model, fit_head(model, head_names(content), labels, new, shown=shown, level=level)
 
 
 def load_adapted(folder: Path, cache: Path, *, flag: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -143,16 +109,23 @@ def load_adapted(folder: Path, cache: Path, *, flag: str) -> tuple[PreTrainedMod
 
     Returns:
         The merged classifier (float32, evaluation mode) and its tokenizer.
-    """
-    from peft import PeftModel
 
-    base = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"]
-    config = AutoConfig.from_pretrained(folder)
-    head = {"num_labels": config.num_labels, "id2label": config.id2label, "label2id": config.label2id}
-    origin = backbone_origin(base, cache, flag=flag)
-    model = load_weights(origin, flag=flag, new_head=head)
-    model.config.update({TEXTS_FIELD: getattr(config, TEXTS_FIELD, None)})  # the adapter's value, not the backbone's
-    merged = PeftModel.from_pretrained(model, folder).merge_and_unload()
+    Raises:
+        InputError: adapter or backbone do not load, or the adapter lacks matrices, its head, or whatever else the
+            backbone has no weights for.
+    """
+    from zskd.models.adapters import base_of, merge_adapter
+
+    shown = f"{flag} {folder}"
+    content = read_model_config(folder, flag=flag)
+    check_saved_head(content, shown)
+    names = dict(enumerate(label_names(content, shown)))
+    head = {"num_labels": len(names), "id2label": names, "label2id": {v: k for k, v in names.items()}}
+    origin = backbone_origin(base_of(folder, flag=flag), cache, flag=flag)
+    model, new = load_head(origin, flag=flag, new_head=head, level=logging.DEBUG)  # the adapter brings what is new
+    # The adapter's values, not the backbone's.
+    model.config.update({name: content.get(name) for name in (TEXTS_FIELD, LENGTH_FIELD)})
+    merged = merge_adapter(model, folder, new, flag=flag)
     return merged.to(torch.float32).eval(), load_tokenizer(origin, flag=flag)
 
 
@@ -176,25 +149,6 @@ def model_fingerprint(model: torch.nn.Module) -> str:
     return digest.hexdigest()
 
 
-def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Hex SHA-256 over everything that decides the ids of a text."""
-    digest = hashlib.sha256(type(tokenizer).__name__.encode())
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is not None:
-        state = json.loads(backend.to_str())
-        # Earlier calls leave padding and truncation set on the backend; neither is part of the fingerprint.
-        state.pop("truncation", None)
-        state.pop("padding", None)
-        digest.update(json.dumps(state, sort_keys=True).encode())
-    else:
-        digest.update(json.dumps(tokenizer.get_vocab(), sort_keys=True).encode())
-    return digest.hexdigest()
-
-
 def count_parameters(model: torch.nn.Module) -> int:
     """Number of parameters, embeddings included, shared ones once."""
     return sum(parameter.numel() for parameter in model.parameters())
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

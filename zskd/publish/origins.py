@@ -120,6 +120,8 @@ def _public_options(run: FinishedRun) -> dict[str, Any]:
     ]
     if options.get("glue_dir"):
         options["glue_dir"] = _base_name(options["glue_dir"])
+    if options.get("gold_labels"):
+        options["gold_labels"] = _base_name(options["gold_labels"])
     if options.get("generator", "build") != "build" and is_local(options["generator"]):
         options["generator"] = _base_name(options["generator"])
     return options

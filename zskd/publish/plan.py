@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,13 @@ import yaml
 from zskd.errors import InputError
 from zskd.hub.model_files import model_files
 from zskd.hub.upload import CARD, Content, check_repo_id
+from zskd.models.folder_checks import student_length
+from zskd.models.labels import check_saved_head, read_model_config
 from zskd.publish.metadata import evaluation_entries
 from zskd.publish.run_card import run_card
 from zskd.runs.read import FinishedRun, read_run
 
+TOKENIZER = "tokenizer.json"
 EVALUATION = ".eval_results/glue.yaml"
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
 _TOKEN = re.compile(rb"\bhf_[A-Za-z0-9]{20,}")
@@ -64,15 +68,36 @@ def check_options(options: Options, *, flag: str = "--repo-id") -> None:
         raise InputError(f"--template {options.template}: expected a Jinja file, found none")
 
 
+def _with_length(path: Path, length: int) -> Content:
+    """A ``tokenizer.json`` that cuts to `length` tokens and does not pad: the file itself, unless it does otherwise.
+
+    Earlier versions of zskd left the length of the training in it.
+
+    Raises:
+        InputError: it is not JSON.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: expected JSON, found: {error}") from error
+    cut = {"direction": "Right", "strategy": "LongestFirst", "stride": 0} | (found.get("truncation") or {})
+    wanted = found | {"truncation": cut | {"max_length": length}, "padding": None}
+    return path if wanted == found else json.dumps(wanted, ensure_ascii=False, indent=2).encode()
+
+
 def plan(path: str | Path, options: Options) -> Plan:
     """Collect the files to publish, without any request to the Hub.
 
     Raises:
-        InputError: the run is not finished, the template does not render, or a file seems to contain a token.
+        InputError: the run is not finished, its student's config.json says that its outputs are not single labels, the
+            template does not render, or a file seems to contain a token.
     """
     check_options(options)
     run = read_run(path, needs=("record.json", "student"))
     files: dict[str, Content] = {file.name: file for file in model_files(run.student)}
+    check_saved_head(read_model_config(run.student, flag="RUN"), f"RUN {run.student}")
+    if TOKENIZER in files:
+        files[TOKENIZER] = _with_length(run.student / TOKENIZER, student_length(run.student))
     card = run_card(run, options.repo_id, options.licence, options.template)
     files[CARD] = str(card).encode()
     if options.evaluation:

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from zskd.errors import InputError
 from zskd.hub.cards import packaged_template, render_card
+from zskd.models.folder_checks import student_length
 from zskd.publish.metadata import PROBE, card_data, evaluation_name
 from zskd.publish.origins import corpus_parts, reproducing_command, teacher_was_handed_over, teacher_words
+from zskd.runs.loss import loss_of
 from zskd.runs.read import FinishedRun
+from zskd.runs.told import class_shares, opened, query_words
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCard
@@ -49,6 +52,7 @@ def card_values(run: FinishedRun, repo_id: str) -> dict[str, Any]:
         "corpus": [{"kind": kind, "name": name, "identity": i} for kind, name, i in corpus_parts(run)],
         "sentences": run.record["corpus"]["sentences"],
         "options": run.config,
+        "reads": student_length(run.student),
         "metrics": metrics,
         "rows": _score_rows(run),
         "latency": (run.analysis or {}).get("latency"),
@@ -59,8 +63,19 @@ def card_values(run: FinishedRun, repo_id: str) -> dict[str, Any]:
         "calibration": run.analysis["heldout"]["reliability"]["ece"] if run.analysis else None,
         "duplicates": (run.transfer_set or {}).get("duplicates"),
         "versions": run.record["versions"],
+        "opened": opened(metrics, run.config),
+        "queries": query_words(metrics),
+        "classes_in_words": class_shares(metrics["transfer_set"]["classes"]),
+        "loss": loss_of(run.config).words,
+        "gold_rows": _gold_rows(run),
+        "heldout_rows": run.analysis["heldout"]["rows"] if run.analysis else metrics.get("agreement_rows"),
         "command": reproducing_command(run),
     }
+
+
+def _gold_rows(run: FinishedRun) -> int | None:
+    """Number of labelled rows that the student was trained on; None if there were none."""
+    return run.record["gold_labels"]["rows"] if run.config.get("gold_labels") else None
 
 
 def _score_rows(run: FinishedRun) -> list[dict[str, Any]]:

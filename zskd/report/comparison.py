@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from zskd.report import diagnosis_section
+from zskd.report.curves import training_loss
 from zskd.report.data import Group, Run
+from zskd.report.facts import in_domain
 from zskd.report.figures import Series, line_figure
 
 Spread = tuple[float, float | None]
@@ -26,6 +28,7 @@ def content(groups: list[Group]) -> dict[str, Any]:
     """Values for the comparison's template."""
     return {
         "groups": groups,
+        "in_domain": [run.name for group in groups for run in group.runs if in_domain(run)],
         "runs": [run for group in groups for run in group.runs],
         "rows": [row for group in groups for row in score_rows(group)],
         "sizes": [size_row(group) for group in groups],
@@ -82,45 +85,58 @@ def size_row(group: Group) -> dict[str, Any]:
     }
 
 
+AGREEMENT = "Agreement on held-out text, the half that chooses the checkpoint"
+
+
 def panels(groups: list[Group]) -> list[dict[str, Any]]:
-    """Small multiples: agreement and loss, a panel per group, on the same vertical axis."""
-    kinds = (
-        ("Agreement on held-out text", "eval_agreement", 100.0, "agreement (%)"),
-        ("Training loss", "loss", 1.0, "loss (nats)"),
-    )
-    found = []
-    for number, (title, key, factor, label) in enumerate(kinds):
-        curves = {
-            group.name: [
-                (run, steps, [factor * value for value in values])
-                for run in group.runs
-                for steps, values in [run.curve(key)]
-                if steps
-            ]
-            for group in groups
-        }
-        values = [value for lines in curves.values() for _, _, line in lines for value in line]
-        if not values:
+    """Small multiples, a figure per group: agreement, and the training loss.
+
+    Figures of a panel share their vertical axis. Groups with different losses have a panel for each loss, because their
+    numbers do not compare.
+    """
+    losses: dict[tuple[str, str], list[Group]] = {}
+    for group in groups:
+        losses.setdefault(training_loss(group.runs[0]), []).append(group)
+    several = "These runs have other losses than those of the other panels, so the numbers do not compare."
+    found = [_panel(0, "eval_agreement", 100.0, "agreement (%)", AGREEMENT, "", groups)]
+    for number, ((words, axis), alike) in enumerate(losses.items(), start=1):
+        title, note = (f"Training loss: {words}", several) if len(losses) > 1 else ("Training loss", "")
+        found.append(_panel(number, "loss", 1.0, axis, title, note, alike))
+    return [panel for panel in found if panel is not None]
+
+
+def _panel(
+    number: int, key: str, factor: float, label: str, title: str, note: str, groups: list[Group]
+) -> dict[str, Any] | None:
+    """Curves of a key of the log, a figure per group, on one vertical axis; None if no run has them."""
+    curves = {
+        group.name: [
+            (run, steps, [factor * value for value in values])
+            for run in group.runs
+            for steps, values in [run.curve(key)]
+            if steps
+        ]
+        for group in groups
+    }
+    values = [value for lines in curves.values() for _, _, line in lines for value in line]
+    if not values:
+        return None
+    margin = 0.05 * (max(values) - min(values)) or 0.05 * abs(values[0]) or 1.0
+    # Agreement ends at 100 %; a little room keeps the line off the edge.
+    top = min(max(values) + margin, 100.5) if factor == 100 else max(values) + margin
+    figures = []
+    for i, group in enumerate(groups):
+        if not (lines := curves[group.name]):
             continue
-        margin = 0.05 * (max(values) - min(values)) or 0.05 * abs(values[0]) or 1.0
-        # Agreement ends at 100 %; a little room keeps the line off the edge.
-        top = min(max(values) + margin, 100.5) if factor == 100 else max(values) + margin
-        figures = []
-        for i, group in enumerate(groups):
-            if not (lines := curves[group.name]):
-                continue
-            ends = "; ".join(
-                f"seed {run.metrics['seed']} from {line[0]:.3g} to {line[-1]:.3g}" for run, _, line in lines
-            )
-            svg = line_figure(
-                f"panel-{number}-{i}",
-                [Series(f"seed {run.metrics['seed']}", steps, line) for run, steps, line in lines],
-                x="optimizer step",
-                y=label,
-                alternative=f"{title}, {group.name}: {ends}.",
-                limits=(min(values) - margin, top),
-                small=True,
-            )
-            figures.append({"title": group.name, "svg": svg})
-        found.append({"title": title, "figures": figures})
-    return found
+        ends = "; ".join(f"seed {run.metrics['seed']} from {line[0]:.3g} to {line[-1]:.3g}" for run, _, line in lines)
+        svg = line_figure(
+            f"panel-{number}-{i}",
+            [Series(f"seed {run.metrics['seed']}", steps, line) for run, steps, line in lines],
+            x="optimizer step",
+            y=label,
+            alternative=f"{title}, {group.name}, {label}: {ends}.",
+            limits=(min(values) - margin, top),
+            small=True,
+        )
+        figures.append({"title": group.name, "svg": svg})
+    return {"title": title, "note": note, "figures": figures}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from markupsafe import Markup
 
 from zskd.report.data import Run
 from zskd.report.figures import Series, line_figure, reliability_figure
+from zskd.runs.loss import loss_of
+from zskd.system.shown import in_percent
 
 STEP = "optimizer step"
 
@@ -16,26 +19,48 @@ def _figure(title: str, svg: Markup, note: str = "") -> dict[str, Any]:
     return {"title": title, "svg": svg, "note": note}
 
 
+TRAINING_ROWS = "training rows"
+_WITHOUT_TERMS = ("class-balance", "adversarial")  # methods that leave the objective as it is
+
+
+def _has_terms(run: Run) -> bool:
+    return any(name not in _WITHOUT_TERMS for name in run.config.get("method", []))
+
+
+def _terms(run: Run) -> str:
+    names = [name for name in run.config.get("method", []) if name not in _WITHOUT_TERMS]
+    return f", and the terms of {', '.join(names)}" if names else ""
+
+
+def training_loss(run: Run) -> tuple[str, str]:
+    """What the training log's loss is: in words with all its settings, which tell losses apart, and as an axis."""
+    loss = loss_of(run.config)
+    return loss.words + _terms(run), loss.axis + _terms(run)
+
+
 def training_figures(run: Run) -> list[dict[str, Any]]:
     """Loss on the transfer set and on held-out text, and agreement with the teacher, as far as they are logged."""
     figures = []
-    series = [
-        Series(label, *curve)
-        for label, curve in (("transfer set", run.curve("loss")), ("held-out text", run.curve("eval_loss")))
-        if curve[0]
-    ]
-    best = (run.metrics["best_step"], "kept")
-    if series:
-        ends = "; ".join(f"{line.label} from {line.y[0]:.3f} to {line.y[-1]:.3f}" for line in series)
+    best, loss = (run.metrics["best_step"], "chosen checkpoint"), loss_of(run.config)
+    named = ((TRAINING_ROWS, run.curve("loss")), ("held-out text", run.curve("eval_loss")))
+    series = [Series(label, *curve) for label, curve in named if curve[0]]
+    # Held-out rows have no gold label, and methods add their terms in training alone: then the two do not compare.
+    together = loss.gold is None and not _has_terms(run)
+    for number, lines in enumerate([series] if together else [[line] for line in series]):
+        if not lines:
+            continue
+        held = lines[0].label != TRAINING_ROWS
+        ends = "; ".join(f"{line.label} from {line.y[0]:.3f} to {line.y[-1]:.3f}" for line in lines)
+        axis = replace(loss, gold=None).axis if held else training_loss(run)[1]
         svg = line_figure(
-            "loss",
-            series,
+            f"loss-{number}" if number else "loss",
+            lines,
             x=STEP,
-            y="distillation loss (nats)",
-            alternative=f"Loss over optimizer steps: {ends}.",
+            y=axis,
+            alternative=f"Loss, {axis}, over optimizer steps: {ends}.",
             mark=best,
         )
-        figures.append(_figure("Loss", svg))
+        figures.append(_figure("Loss" if together else f"Loss on the {lines[0].label}", svg))
     steps, agreed = run.curve("eval_agreement")
     if steps:
         svg = line_figure(
@@ -52,6 +77,12 @@ def training_figures(run: Run) -> list[dict[str, Any]]:
     return figures
 
 
+def _at(run: Run) -> str:
+    """The temperature of the adversary's divergences, which is the run's for every objective."""
+    temperature = run.config.get("temperature", 1.0)
+    return "" if temperature == 1.0 else f" at T = {temperature:g}"
+
+
 def adversary_figures(run: Run) -> list[dict[str, Any]]:
     """Divergence per round of an adversarial run."""
     kinds = (("before", "adversarial/divergence_before_step"), ("after", "adversarial/divergence_after_step"))
@@ -63,7 +94,7 @@ def adversary_figures(run: Run) -> list[dict[str, Any]]:
             "divergence",
             series,
             x=f"{STEP} (end of the round)",
-            y="KL(teacher, student) (nats)",
+            y=f"KL(teacher, student){_at(run)} (nats)",
             alternative="Divergence of fresh rows per round: "
             + "; ".join(f"{line.label} from {line.y[0]:.3f} to {line.y[-1]:.3f}" for line in series)
             + ".",
@@ -82,10 +113,11 @@ def adversary_figures(run: Run) -> list[dict[str, Any]]:
             "rows",
             series,
             x=f"{STEP} (end of the round)",
-            y="the student's loss (nats)",
-            alternative=f"The student's loss per round by origin of the row: {ends}.",
+            y=f"KL(teacher, student){_at(run)} (nats)",
+            alternative=f"KL(teacher, student) per round by origin of the row: {ends}.",
         )
-        figures.append(_figure("The student's loss by origin of the row", svg))
+        note = "Means over the rows of a round while the student learns them, whatever the objective."
+        figures.append(_figure("Divergence by origin of the row", svg, note))
     return figures
 
 
@@ -104,7 +136,7 @@ def reliability(run: Run) -> list[dict[str, Any]]:
             series.append(Series(who, *columns))
             errors[who] = found["reliability"]["ece"]
         against = "the teacher's classes" if name == "held-out text" else "labels"
-        words = ", ".join(f"{who} {100 * error:.1f} points" for who, error in errors.items())
+        words = ", ".join(f"{who} {in_percent(error)} points" for who, error in errors.items())
         svg = reliability_figure(
             f"reliability-{i}",
             series,

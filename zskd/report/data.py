@@ -164,6 +164,8 @@ def group_runs(runs: list[Run]) -> list[Group]:
 
 
 def _short(value: Any) -> str:
+    if value in (None, []):
+        return "none"
     if isinstance(value, list):
         return " ".join(Path(str(item)).name for item in value)
     return Path(value).name if isinstance(value, str) and "/" in value else str(value)

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from zskd.diagnosis.findings import PAIR_ROWS
 from zskd.report.data import Group, Run
 from zskd.report.figures import histogram_figure
+from zskd.runs.loss import TEMPERED
 
 SHOWN_CLASSES = 10  # largest number of classes in a matrix
 SHOWN_PAIRS = 5
@@ -79,9 +80,9 @@ def advice(run: Run, given: dict[str, Any]) -> dict[str, Any]:
     wanted = (given["objective"], given["temperature"])
     if given["objective"] is None:
         return {"first": None, "instead": None, "why": given["why"], "command": None}
-    # Runs of older versions had one objective only. logit-mse does not use the temperature.
-    used = (run.config.get("objective", "kd"), run.config.get("temperature"))
-    same = wanted == used or wanted[0] == used[0] == "logit-mse"
+    # Runs of older versions had one objective only. Some do not use the temperature.
+    used = (run.config.get("objective") or "kd", run.config.get("temperature"))
+    same = wanted == used or (wanted[0] == used[0] and wanted[0] not in TEMPERED)
     flags = ["--objective", wanted[0], "--temperature", f"{wanted[1]:g}"]
     again = ["zskd", "distill", "--config", str(run.path / "config.yaml"), *flags, "--output-dir", "NEW"]
     return {
@@ -93,7 +94,7 @@ def advice(run: Run, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _words(objective: str, temperature: float | None) -> str:
-    untempered = temperature is None or objective == "logit-mse"
+    untempered = temperature is None or objective not in TEMPERED
     return objective if untempered else f"{objective}, T = {temperature:g}"
 
 
@@ -106,7 +107,7 @@ def confidence_figure(found: dict[str, Any]) -> Markup:
         "confidence",
         edges,
         [100 * share for share in shares],
-        x="confidence of the teacher",
+        x="confidence of the teacher (0 to 1)",
         y="share of the texts (%)",
         alternative=f"Distribution of the teacher's confidence over {found['texts']:,} texts, in {len(shares)} bars "
         f"from {edges[0]:.2f} to {edges[-1]:.2f}: the highest bar, {100 * shares[most]:.1f} percent, is from "

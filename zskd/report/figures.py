@@ -119,7 +119,7 @@ def reliability_figure(name: str, series: Sequence[Series], *, alternative: str)
             areas = [6 + 90 * rows / most for rows in line.rows]
             axes.scatter(line.x, line.y, s=areas, color=colour, marker=_MARKERS[i % len(_MARKERS)], alpha=0.6)
         low = min((value for line in series for value in line.x), default=0.0)
-        axes.set(xlabel="confidence (mean of a bin)", ylabel="accuracy", ylim=(0, 1.03))
+        axes.set(xlabel="confidence (0 to 1, mean of a bin)", ylabel="accuracy (0 to 1)", ylim=(0, 1.03))
         axes.set_xlim(max(0.0, low - 0.05), 1.02)
         _legend(axes, len(series) + 1)
         return _svg(figure, name, alternative)

@@ -17,7 +17,10 @@ from markupsafe import Markup
 from zskd.report import comparison, diagnosis_section
 from zskd.report.curves import adversary_figures, reliability, training_figures
 from zskd.report.data import Run, group_runs, load_runs
+from zskd.report.facts import class_table, facts, heldout_rows, repeatable
+from zskd.runs.told import opened
 from zskd.system.files import write_text
+from zskd.system.shown import in_percent
 
 SENTENCES = 12  # number of adversarial rows on the page
 UNKNOWN = Markup("\N{EN DASH}")
@@ -67,12 +70,12 @@ def _data(value: float | None, text: str) -> Markup:
 
 def percent(value: float | None) -> Markup:
     """A share as a percentage with one digit."""
-    return UNKNOWN if value is None else _data(value, f"{100 * value:.1f} %")
+    return UNKNOWN if value is None else _data(value, f"{in_percent(value)} %")
 
 
 def points(value: float | None) -> Markup:
     """A share in percent without the unit, for columns whose header names it."""
-    return UNKNOWN if value is None else _data(value, f"{100 * value:.1f}")
+    return UNKNOWN if value is None else _data(value, in_percent(value))
 
 
 def count(value: int | None) -> Markup:
@@ -101,71 +104,12 @@ def _run_content(run: Run) -> dict[str, Any]:
         "reliability": reliability(run),
         "sentences": sentences(run),
         "command": shlex.join(["zskd", "distill", "--config", str(run.path / "config.yaml"), "--output-dir", "NEW"]),
-        "repeatable": _repeatable(run),
+        "repeatable": repeatable(run),
+        "opened": opened(run.metrics, run.config),
+        "heldout": heldout_rows(run),
+        "chosen": class_table(run),
         "options": yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True),
     }
-
-
-def facts(run: Run) -> list[tuple[str, str]]:
-    """What was distilled, into what, from which text and how: pairs of name and value."""
-    metrics, options = run.metrics, run.config
-    teacher, classes = metrics["teacher"], metrics["transfer_set"]["classes"]
-    revision = f", revision {teacher['revision']}" if teacher.get("revision") else ""
-    size = f", {teacher['parameters']:,} parameters" if teacher["parameters"] else ", known by its outputs alone"
-    start = options.get("student", "build")
-    origin = "built from the teacher" if start == "build" else f"from {start}"
-    corpus = run.record.get("corpus", {})
-    sources = ", ".join(Path(str(source)).name for source in options.get("corpus", [])) or "not recorded"
-    sentences = f" ({corpus['sentences']:,} sentences{_shortfall(run)})" if corpus else ""
-    method = f"perturbation {options.get('perturb')}"
-    if options.get("perturb") == "adversarial":
-        method += f", adversary {options.get('adversary')}, generator {options.get('generator')}"
-    objective = f"objective {options.get('objective', 'kd')}"  # runs of older versions had no other objective
-    if objective != "objective logit-mse":
-        objective += f" at temperature {options.get('temperature')}"
-    balance = ", ".join(f"{name} {100 * entry['share']:.0f} %" for name, entry in classes.items())
-    queries = metrics.get("teacher_queries")
-    return [
-        ("task", f"{metrics['task']}: {', '.join(run.labels)}"),
-        ("teacher", f"{teacher['name']}{revision}{size}"),
-        ("student", f"{metrics['student']['parameters']:,} parameters, {origin}"),
-        ("text", f"{sources}{sentences}, unrelated to the task" if not _in_domain(run) else f"{sources}{sentences}"),
-        ("method", f"{method}, {objective}, {options.get('epochs')} epochs"),
-        ("transfer set", f"{metrics['transfer_set']['texts']:,} inputs labelled by the teacher: {balance}"),
-        ("teacher queries", f"{queries:,}" if queries is not None else "not recorded"),
-        ("training", f"{metrics['steps']:,} steps; the student of step {metrics['best_step']:,} was kept"),
-        ("seed", str(metrics["seed"])),
-        ("time", f"{_minutes(metrics['seconds']['total'])}: {_phases(metrics['seconds'])}"),
-        ("versions", ", ".join(f"{name} {version}" for name, version in metrics["versions"].items())),
-    ]
-
-
-def _shortfall(run: Run) -> str:
-    """The number of inputs, if the text gave fewer than asked for."""
-    size, asked = run.record.get("pools", {}).get("size"), run.config.get("pool_size")
-    return f", {size:,} inputs of {asked:,} asked for" if size and asked and size < asked else ""
-
-
-def _in_domain(run: Run) -> bool:
-    return not run.metrics.get("zero_shot", {}).get("enforced", True)
-
-
-def _repeatable(run: Run) -> bool:
-    """False if something was passed in Python that no option can name."""
-    return run.metrics["teacher"]["name"] in (run.config.get("teacher"), _default(run)) and not _in_domain(run)
-
-
-def _default(run: Run) -> str | None:
-    return run.record.get("task", {}).get("teacher") if run.config.get("teacher") == "default" else None
-
-
-def _minutes(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
-
-
-def _phases(seconds: dict[str, float]) -> str:
-    longest = sorted((name for name in seconds if name != "total"), key=lambda name: -seconds[name])[:3]
-    return ", ".join(f"{name} {_minutes(seconds[name])}" for name in longest)
 
 
 def score_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
@@ -196,8 +140,9 @@ def score_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
 def speed_rows(run: Run) -> list[dict[str, Any]]:
     """Size and latency of both models; None if unknown."""
     teacher, student = run.metrics["teacher"]["parameters"], run.metrics["student"]["parameters"]
+    known = {"teacher": teacher, "student": student}
     rows: list[dict[str, Any]] = [
-        {"what": "parameters", "teacher": teacher, "student": student, "digits": 0, "less": True}
+        {"what": "parameters", **known, "digits": 0, "less": True, "spread": dict.fromkeys(known, "")}
     ]
     latency = (run.analysis or {}).get("latency") or {}
     for key, what, digits, less in (
@@ -206,11 +151,16 @@ def speed_rows(run: Run) -> list[dict[str, Any]]:
     ):
         values = {who: (latency.get(who) or {}).get(key) for who in ("teacher", "student")}
         if any(value is not None for value in values.values()):
-            rows.append({"what": what, **values, "digits": digits, "less": less})
+            spread = {who: _quartiles((latency.get(who) or {}).get(f"{key}_quartiles"), digits) for who in values}
+            rows.append({"what": what, **values, "digits": digits, "less": less, "spread": spread})
     for row in rows:
         before, after = (row["teacher"], row["student"]) if row["less"] else (row["student"], row["teacher"])
         row["ratio"] = before / after if before and after else None
     return rows
+
+
+def _quartiles(values: list[float] | None, digits: int) -> str:
+    return " to ".join(f"{value:,.{digits}f}" for value in values) if values else ""
 
 
 def balance(run: Run) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 RUN/config.yaml      the resolved configuration; usable with --config
 RUN/record.json      versions, the kind of machine, fingerprints and revisions, written before training
+RUN/calls.json       per call of `zskd distill` that reached training: seconds of its phases before it, texts asked
 RUN/checkpoints/     Trainer's checkpoints
 RUN/history.json     Trainer's log
 RUN/student/         the finished student
@@ -34,8 +35,13 @@ from zskd.runs.read import read_part
 from zskd.system.files import write_text
 from zskd.tasks.task import find_task, task_name
 
-# Options that may differ between a run and its continuation, because no result depends on them.
-FREE_OPTIONS = ("resume", "output_dir", "cache_dir", "report_to", "glue_dir", "hub_eval", "num_processes")
+# Options that may differ between a run and its continuation, because no student depends on them. With gold labels that
+# have bad rows, a run without `skip_bad_rows` ends before it has a folder.
+FREE_OPTIONS = (
+    "resume", "output_dir", "cache_dir", "report_to", "glue_dir", "hub_eval", "skip_bad_rows", "num_processes",
+)  # fmt: skip
+
+CALLS = "calls.json"
 
 _LIBRARIES = (
     "torch",
@@ -117,7 +123,7 @@ class RunFolder:
     """Writes a run's files and times its phases.
 
     Attributes:
-        seconds: phase -> wall-clock seconds.
+        seconds: phase -> wall-clock seconds of this call.
     """
 
     def __init__(self, config: DistillConfig) -> None:
@@ -142,8 +148,30 @@ class RunFolder:
         yield
         self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - started, 2)
 
-    def start(self, record: dict[str, Any], transfer_set: dict[str, Any]) -> None:
-        """Create the folder with configuration, record and transfer-set report. Nothing is written there before."""
+    def earlier_calls(self) -> list[dict[str, Any]]:
+        """What `start` noted of the calls before this one, which were ended and resumed."""
+        return (read_part(self.path, CALLS, list) or [])[:-1]
+
+    def all_seconds(self, trained_before: float = 0.0) -> dict[str, float]:
+        """Phase -> seconds over all calls, and their ``total``.
+
+        Args:
+            trained_before: seconds of training in earlier calls, up to the checkpoints they were resumed from.
+        """
+        found = dict(self.seconds)
+        for call in self.earlier_calls():
+            for name, value in call["seconds"].items():
+                found[name] = found.get(name, 0.0) + value
+        found["training"] = found.get("training", 0.0) + trained_before
+        found = {name: round(value, 2) for name, value in found.items()}
+        return {**found, "total": round(sum(found.values()), 2)}
+
+    def start(self, record: dict[str, Any], transfer_set: dict[str, Any], live: int = 0) -> None:
+        """Create the folder with configuration, record and transfer-set report. Nothing is written there before.
+
+        Args:
+            live: texts that the teacher answered in this call until now.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
         # The configuration comes first, because the run can be resumed as soon as it exists.
         machine = {"output_dir": None, "cache_dir": None, "num_processes": None}
@@ -152,6 +180,9 @@ class RunFolder:
         record = {"task": task_definition(self.config.task), **record}
         write_text(self.path / "record.json", json.dumps(record, indent=2) + "\n")
         write_text(self.path / "transfer_set.json", json.dumps(transfer_set, indent=1) + "\n")
+        calls = read_part(self.path, CALLS, list) or []
+        calls.append({"seconds": self.seconds, "teacher_queries_live": live})
+        write_text(self.path / CALLS, json.dumps(calls, indent=1) + "\n")
 
     def finish(self, metrics: dict[str, Any]) -> None:
         """Write the results and remove files that only training needed."""

@@ -17,7 +17,8 @@ from zskd.runs.folder import RunFolder
 from zskd.system.processes import check_shared, join, main_first
 from zskd.tasks.defaults import input_length
 from zskd.tasks.task import Task, find_task
-from zskd.text.corpus import Corpus, build_corpus
+from zskd.text.corpus import Corpus, build_corpus, log_corpus
+from zskd.text.language import AUTO, resolve_language
 from zskd.text.shaping import INPUTS_PER_SENTENCE, Pools, build_pools, limited_size
 from zskd.text.sources import find_sources
 from zskd.training.objective import coinciding
@@ -30,7 +31,8 @@ class Setting:
     """What all stages of a run share.
 
     Attributes:
-        config: the options. `limit_pool` lowers ``pool_size`` to what the corpus can fill.
+        config: the options. `limit_pool` lowers ``pool_size`` to what the corpus can fill, and `settle_language` puts
+            the language of the text in place of ``auto``.
         folder: the run folder.
         processes: number of processes that share the run.
     """
@@ -82,8 +84,16 @@ def read_corpus(setting: Setting, least: int | None = None) -> Corpus:
     corpus = main_first(
         lambda: build_corpus(find_sources(config.corpus), config.corpus_fraction, setting.cache, least=least)
     )
-    logger.info("corpus: %d sentences (%d duplicates dropped)", corpus.count, corpus.duplicates)
+    log_corpus(corpus, warn=PartialState().is_main_process)
     return corpus
+
+
+def settle_language(setting: Setting, corpus: Corpus) -> Setting:
+    """Guess the language where it was not given. The run's ``config.yaml`` keeps what was asked for."""
+    if setting.config.language != AUTO:
+        return setting
+    language = resolve_language(setting.config.language, corpus.sentences)
+    return replace(setting, config=replace(setting.config, language=language))
 
 
 def limit_pool(setting: Setting, corpus: Corpus) -> Setting:
@@ -102,7 +112,7 @@ def limit_pool(setting: Setting, corpus: Corpus) -> Setting:
 
 def shape(setting: Setting, corpus: Corpus) -> Pools:
     """Shape the inputs: a transfer pool, less the inputs that methods will query later, and two held-out pools."""
-    config = setting.config
+    config = settle_language(setting, corpus).config
     pools = main_first(
         lambda: build_pools(
             corpus,
@@ -112,6 +122,7 @@ def shape(setting: Setting, corpus: Corpus) -> Pools:
             perturb=config.shaping,
             seed=config.seed,
             cache=setting.cache,
+            language=config.language,
         )
     )
     logger.info("shaping: %d inputs for the transfer set, perturbation %s", len(pools.transfer), config.perturb)

@@ -17,6 +17,7 @@ from zskd.evaluation import results
 from zskd.methods.context import Run
 from zskd.methods.method import Method
 from zskd.metrics.scores import agreement
+from zskd.models.lengths import save_tokenizer
 from zskd.models.quiet import quiet_transformers
 from zskd.runs.folder import RunFolder, versions
 from zskd.stages.inputs import Setting
@@ -52,6 +53,7 @@ def start_student(setting: Setting, teacher: Teacher, precision: str) -> Initial
             precision=precision,
             seed=config.seed,
             cache=setting.cache,
+            max_length=setting.length,
         )
     )
 
@@ -106,6 +108,9 @@ def record(
             "fingerprint": corpus.fingerprint if corpus else pools.fingerprint,
             "sources": corpus.sources if corpus else {},
             "sentences": corpus.count if corpus else 0,
+            "characters": corpus.characters if corpus else 0,
+            "dropped": corpus.dropped if corpus else {},
+            "language": config.language,
         },
         "pools": {"fingerprint": pools.fingerprint, "size": len(pools.transfer) + method_queries(config)},
         "teacher": {"name": teacher.name, "revision": teacher.revision, "fingerprint": teacher.fingerprint},
@@ -118,6 +123,8 @@ def record(
     if config.gold_labels is not None:
         rows = labelled.parts["gold"].queries
         found["gold_labels"] = {"rows": rows, "sha256": sha256_file(Path(config.gold_labels))}
+        if labelled.skipped:
+            found["gold_labels"]["skipped_rows"] = labelled.skipped
     return found
 
 
@@ -165,7 +172,12 @@ def train(
         cosines=class_cosines(teacher.output_weights()) if config.objective in NEEDS_COSINES else None,
     )
     on_main(lambda: _keep(folder, initial, fitted))
-    logger.info("training: %d steps, student of step %d kept in %s", fitted.steps, fitted.best_step, folder.student)
+    logger.info(
+        "training: %d steps; chosen: the student of step %d, saved in %s",
+        fitted.steps,
+        fitted.best_step,
+        folder.student,
+    )
     return Trained(fitted, rows, encoded["report"])
 
 
@@ -173,7 +185,7 @@ def _keep(folder: RunFolder, initial: InitialStudent, fitted: Fit) -> None:
     """Write the student and Trainer's log."""
     with replacing(folder.student) as temporary, quiet_transformers():
         initial.model.save_pretrained(temporary)
-        initial.tokenizer.save_pretrained(temporary)
+        save_tokenizer(initial.tokenizer, initial.model.config, temporary)
     write_text(folder.path / "history.json", json.dumps(fitted.history) + "\n")
 
 
@@ -202,16 +214,23 @@ def score(
             write_text(folder.path / name, json.dumps(content, indent=1) + "\n")
         return scores
 
+    found = on_main(write)
     return results.Outcome(
         record=recorded,
         teacher=teacher,
         student=student,
-        scores=on_main(write).by_model,
+        scores=found.by_model,
         agreed=agreement(*predicted),
         fitted=trained.fitted,
-        queries=labelled.queries,
-        single_tokens=initial.tokens,
+        heldout=len(predicted[0]),
+        queries={
+            "transfer_inputs": labelled.parts["transfer"].queries,
+            "held_out_inputs": labelled.parts["select"].queries + labelled.parts["report"].queries,
+            "gold_rows": labelled.parts["gold"].queries if "gold" in labelled.parts else 0,
+            "single_tokens": initial.tokens,
+        },
         live=labelled.live + initial.asked,
+        cut={"labelling": labelled.cut, "scoring": found.cut},
     )
 
 

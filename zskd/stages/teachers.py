@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from accelerate import PartialState
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.evaluation.gate import check_teacher
 from zskd.methods.method import Method
+from zskd.models.encoding import tell_cut
+from zskd.runs.told import class_shares
 from zskd.stages.inputs import Setting
 from zskd.system.processes import main_first, on_main
 from zskd.teacher.base import Teacher
@@ -36,11 +39,14 @@ def meet_teacher(
 
     Returns:
         The teacher, and the gate's scores (see `zskd.evaluation.gate.check_teacher`).
+
+    Raises:
+        InputError: it does not load, does not pass the gate, or cannot read inputs of the run's length.
     """
     config = setting.config
 
     def load() -> Teacher:
-        return load_teacher(
+        found = load_teacher(
             setting.task,
             config.teacher if handed_over is None else handed_over,
             setting.cache,
@@ -49,6 +55,8 @@ def meet_teacher(
             tokenizer=tokenizer,
             outputs=config.teacher_outputs,
         )
+        found.check_length(setting.length, f"--teacher {found.name}")
+        return found
 
     teacher = main_first(load)
     return teacher, on_main(lambda: check_teacher(setting.task, teacher, setting.length))
@@ -61,10 +69,12 @@ class Labelled:
     Attributes:
         parts: ``transfer``, ``select`` and ``report``; also ``gold``, if the user added labelled rows.
         precision: the precision in which the teacher answered.
+        skipped: number of labelled rows that the user added and that could not be read.
     """
 
     parts: dict[str, LabelledTexts]
     precision: str
+    skipped: int = 0
 
     @property
     def queries(self) -> int:
@@ -76,12 +86,18 @@ class Labelled:
         """How many of them the teacher answered in this run; the rest came from the cache."""
         return sum(part.live for part in self.parts.values())
 
+    @property
+    def cut(self) -> dict[str, int | None]:
+        """Number of inputs of each part that were longer than the maximum length (see `LabelledTexts`)."""
+        return {name: part.cut for name, part in self.parts.items()}
+
 
 def label(setting: Setting, teacher: Teacher, pools: Pools) -> Labelled:
     """Let the teacher label all inputs."""
     config = setting.config
     precision = teacher.precision(config.precision)
     labeller = teacher.for_inference(precision, config.compile)  # freed before training starts
+    skipped = 0
     options: dict[str, Any] = {"max_length": setting.length, "precision": precision}
     parts = {
         name: label_texts(
@@ -90,8 +106,13 @@ def label(setting: Setting, teacher: Teacher, pools: Pools) -> Labelled:
         for name in ("transfer", "select", "report")
     }
     if config.gold_labels is not None:
-        parts["gold"] = label_gold(setting.task, config.gold_labels, labeller, setting.cache, pools.transfer, **options)
-    found = Labelled(parts, precision)
+        options["skip_bad_rows"] = config.skip_bad_rows
+        gold = label_gold(setting.task, config.gold_labels, labeller, setting.cache, pools.transfer, **options)
+        parts["gold"], skipped = gold, gold.skipped
+    found = Labelled(parts, precision, skipped)
+    if PartialState().is_main_process:
+        for name, part in parts.items():
+            tell_cut(f"labelling, {name}", part.cut, part.queries, setting.length)
     cached = found.queries - found.live
     logger.info("labelling: %d inputs, %d asked now (%s), %d cached", found.queries, found.live, precision, cached)
     return found
@@ -107,10 +128,16 @@ def select(setting: Setting, labelled: Labelled, methods: Sequence[Method]) -> t
     inputs = labelled.parts["transfer"].dataset
     logits = teacher_logits(inputs)
     report = on_main(lambda: transfer_report(inputs, logits, labels))
-    logger.info("%s", report_table(report, labels))
+    logger.info(
+        "%s\nwords, confidence and entropy are means, entropy in nats (a uniform answer has %.3f)",
+        report_table(report, labels),
+        report["entropy_limit"],
+    )
     chosen = TransferSet.of(inputs, logits, labels, config.seed).confident(config.min_confidence)
     for method in methods:
         chosen = method.transfer_set(chosen)
-    shares = ", ".join(f"{name} {100 * entry['share']:.0f} %" for name, entry in chosen.report().items())
-    logger.info("selection: %d inputs stay, in %d rows; %s", chosen.distinct, len(chosen.rows), shares)
+    shares = class_shares(chosen.report())
+    logger.info(
+        "selection: %d of %d inputs stay, in %d rows; %s", chosen.distinct, len(logits), len(chosen.rows), shares
+    )
     return chosen, report

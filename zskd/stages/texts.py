@@ -16,11 +16,13 @@ from datasets import Dataset
 from zskd.config.distillation import DistillConfig
 from zskd.errors import InputError
 from zskd.system.files import write_text
+from zskd.system.plain_text import Repairs
 from zskd.text.shaping import Pools, split_documents
 from zskd.transfer.transfer_set import MIN_ROWS
 
 logger = logging.getLogger(__name__)
 
+SHOWN = 80  # characters of a row in a message
 MIN_TEXTS = 100  # that are handed over as a list
 HELD_OUT = 0.2  # share of pairs that are handed over; half of it chooses the checkpoint, half reports agreement
 FAMILY = "given"  # of inputs that are handed over
@@ -30,7 +32,7 @@ Inputs: TypeAlias = Sequence[str] | Sequence[tuple[str, str]] | Dataset
 
 
 def text_columns(texts: Inputs, two: bool | None) -> tuple[list[str], ...]:
-    """One or two lists of texts, from what a caller has.
+    """One or two lists of texts, from what a caller has; see `Repairs` for what is replaced in them.
 
     Args:
         two: whether the task reads two texts; None where only the texts say so.
@@ -42,7 +44,11 @@ def text_columns(texts: Inputs, two: bool | None) -> tuple[list[str], ...]:
     for column in found:
         wrong = next((i for i, text in enumerate(column) if not isinstance(text, str) or not text.strip()), None)
         if wrong is not None:
-            raise InputError(f"texts, row {wrong}: expected text, found {column[wrong]!r}; leave such rows out")
+            found_there = repr(column[wrong])[:SHOWN]
+            raise InputError(f"texts, row {wrong}: expected text, found {found_there}; leave such rows out")
+    repairs = Repairs()
+    found = tuple([repairs.repair(text, f"texts, row {i}") for i, text in enumerate(column)] for column in found)
+    repairs.say()
     if len(found[0]) < MIN_TEXTS:
         raise InputError(f"texts: expected at least {MIN_TEXTS}, found {len(found[0])}; add text, or give a corpus")
     if two is False and len(found) == 2:
@@ -72,7 +78,7 @@ def _of_rows(texts: Any) -> tuple[list[Any], ...]:
     for number, row in enumerate(rows):
         if pairs != isinstance(row, list | tuple) or (pairs and len(row) != 2):
             kind = "a pair, as in the row before" if pairs and number else "a text or a pair of texts"
-            raise InputError(f"texts, row {number}: expected {kind}, found {str(row)[:80]!r}")
+            raise InputError(f"texts, row {number}: expected {kind}, found {str(row)[:SHOWN]!r}")
     return tuple(list(column) for column in zip(*rows, strict=True)) if pairs else (rows,)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,16 +20,18 @@ from transformers import (
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.errors import InputError
-from zskd.models.labels import record_texts
-from zskd.models.loading import count_parameters, find_model, load_tokenizer, load_weights
-from zskd.models.positions import usable_positions
-from zskd.models.vocabulary import check_embeddings, vocabulary_size
+from zskd.models.labels import make_single_label, record_texts
+from zskd.models.lengths import record_length, set_reading_length
+from zskd.models.loading import count_parameters, find_model, load_weights
+from zskd.models.positions import UNLIMITED, length_problem
+from zskd.models.tokenizers import SEGMENTS, gives_segments, load_tokenizer
+from zskd.models.vocabulary import vocabulary_size
 from zskd.student.word_features import cached_word_features, match_tokens
 from zskd.tasks.task import Task
 from zskd.teacher.base import Teacher
-from zskd.teacher.classifier import Classifier
+from zskd.teacher.classifier import Classifier, check_fit
 
-POSITIONS = 512
+POSITIONS = UNLIMITED
 ENCODER_SHARE = 0.3  # of the budget; the embedding table gets the rest
 HEAD_WIDTH = 24
 DISTANCES = 16  # distance buckets between tokens in each direction: exact up to 9, then coarser, one from 27 on
@@ -49,7 +52,7 @@ def label_config(task: Task) -> dict[str, Any]:
 def load_student(
     task: Task, name: str, revision: str | None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, str | None]:
-    """Load a student from a folder or the Hub; it gets a new head unless its own has the task's labels.
+    """Load a student from a folder or the Hub; it gets a new head unless its own has the task's labels, in any order.
 
     Returns:
         The model (float32), its tokenizer, and the commit of a Hub model.
@@ -57,15 +60,9 @@ def load_student(
     origin = find_model(task.student if name == "default" else name, revision, flag="--student")
     model = load_weights(origin, flag="--student", new_head=label_config(task))
     tokenizer = load_tokenizer(origin, flag="--student")
-    check_embeddings(model, tokenizer, shown=f"--student {origin.name}")
-    _set_model_max_length(model, tokenizer)
+    check_fit(model, tokenizer, shown=f"--student {origin.name}")
+    set_reading_length(tokenizer, model.config)
     return model, tokenizer, origin.revision
-
-
-def _set_model_max_length(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    # A tokenizer made from a bare vocabulary has no limit, and then truncation does nothing.
-    positions = usable_positions(model.config.to_dict()) or POSITIONS
-    tokenizer.model_max_length = min(tokenizer.model_max_length, positions)
 
 
 def _architecture(task: Task, **shape: Any) -> PreTrainedConfig:
@@ -152,7 +149,12 @@ def build_student(
         for in this run.
     """
     tokenizer = teacher.tokenizer
+    if tokenizer.padding_side == "left":  # as XLNet's; what is built counts positions from the left and reads the first
+        tokenizer = copy.deepcopy(tokenizer)
+        tokenizer.padding_side = tokenizer.init_kwargs["padding_side"] = "right"
     special = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
+    if task.is_pair and gives_segments(tokenizer, 2):  # XLNet has three
+        special["type_vocab_size"] = max(2, 1 + max(tokenizer("one of them", "and another")[SEGMENTS]))
     config = student_config(vocabulary_size(tokenizer), int(teacher.parameters / compression), task, **special)
     model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config)
     with torch.no_grad():
@@ -161,7 +163,7 @@ def build_student(
         table[:, : features.shape[1]] = features  # if the teacher is narrower, the other dimensions stay random
     if isinstance(model, ElectraForSequenceClassification):
         match_tokens(model)
-    _set_model_max_length(model, tokenizer)
+    set_reading_length(tokenizer, model.config)
     return model.eval(), tokenizer, asked
 
 
@@ -194,14 +196,18 @@ def initial_student(
     precision: str,
     seed: int,
     cache: Path,
+    max_length: int | None = None,
 ) -> InitialStudent:
     """The student that ``--student`` names: ``build``, ``default``, a folder or a Hub id.
 
     Args:
         seed: seed of random weights.
+        max_length: tokens to which its inputs will be cut in training, which its configuration records; None if that
+            is not known.
 
     Raises:
-        InputError: it does not load, does not fit the budget, or cannot be built because the teacher is a callable.
+        InputError: it does not load, does not fit the budget, cannot read `max_length` tokens, or cannot be built
+            because the teacher is a callable.
     """
     set_seed(seed)
     if name == "build":
@@ -211,4 +217,10 @@ def initial_student(
     else:
         student = InitialStudent(*load_student(task, name, revision))
     record_texts(student.model.config, task)
+    make_single_label(student.model.config)
+    if max_length is not None:
+        config, limit = student.model.config, student.tokenizer.model_max_length
+        if problem := length_problem(config.to_dict(), limit, f"--student {name}", max_length):
+            raise InputError(problem)
+        record_length(config, max_length)
     return student

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from transformers import ElectraForSequenceClassification
 
 from zskd.models.batching import token_batches, token_budget
+from zskd.models.tokenizers import SEGMENTS, gives_segments
 from zskd.models.vocabulary import vocabulary_size
 from zskd.system.files import replacing
 from zskd.system.precision import autocast, check_finite
@@ -48,7 +49,7 @@ def match_tokens(model: ElectraForSequenceClassification) -> None:
         attention.key.weight.copy_(attention.query.weight)
         segments = model.electra.embeddings.token_type_embeddings.weight
         direction = torch.nn.functional.normalize(torch.randn(segments.shape[1]), dim=0)
-        segments.copy_(torch.stack([direction, -direction]))
+        segments[:2] = torch.stack([direction, -direction])  # XLNet counts its last token as a third
 
 
 @torch.inference_mode()
@@ -62,11 +63,18 @@ def token_reactions(teacher: Classifier, precision: str = "fp32") -> tuple[torch
         InputError: some values are NaN or infinite.
     """
     tokenizer, model = teacher.tokenizer, teacher.model
-    # The special tokens that the tokenizer puts around a text; "a" itself may be one piece or several.
-    around = tokenizer("a", truncation=True, max_length=8)["input_ids"]
+    # The special tokens that the tokenizer puts around a text; "a" itself may be one piece or several, or, where the
+    # vocabulary is that of another script, unknown.
+    encoded = tokenizer("a", truncation=True, max_length=8)
+    around = encoded["input_ids"]
     inner = [i for i, token in enumerate(around) if token not in tokenizer.all_special_ids]
+    inner = inner or [i for i, token in enumerate(around) if token == tokenizer.unk_token_id]
     position = inner[0]
     template = [*around[: position + 1], *around[inner[-1] + 1 :]]
+    more = {}
+    if gives_segments(tokenizer, texts=1):  # of one text, most tokenizers' say nothing
+        segments = encoded[SEGMENTS]
+        more[SEGMENTS] = torch.tensor([[*segments[: position + 1], *segments[inner[-1] + 1 :]]]).to(model.device)
     size = vocabulary_size(tokenizer)
     ids = torch.tensor(template).repeat(size, 1)
     ids[:, position] = torch.arange(size)
@@ -76,7 +84,12 @@ def token_reactions(teacher: Classifier, precision: str = "fp32") -> tuple[torch
         for batch in batches:
             inputs = ids[batch].to(model.device)
             with autocast(inputs.device.type, precision):
-                output = model(input_ids=inputs, attention_mask=torch.ones_like(inputs), output_hidden_states=True)
+                output = model(
+                    input_ids=inputs,
+                    attention_mask=torch.ones_like(inputs),
+                    output_hidden_states=True,
+                    **{name: row.expand_as(inputs) for name, row in more.items()},
+                )
             states.append(output.hidden_states[-1][:, position].float().cpu())
             logits.append(output.logits.float().cpu())
             progress.update(len(batch))
@@ -117,7 +130,8 @@ def cached_word_features(teacher: Classifier, width: int, precision: str, cache:
     Returns:
         The features, and the number of single tokens that the teacher was asked for in this run (0 from the cache).
     """
-    key = repr((FORMAT, teacher.fingerprint, teacher.tokenizer_fingerprint, width, precision, RESPONSE_SCALE))
+    known = (FORMAT, teacher.fingerprint, teacher.tokenizer_fingerprint, width, precision, RESPONSE_SCALE)
+    key = repr(known + ((teacher.guards,) if teacher.guards else ()))
     path = cache / "words" / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
     if path.is_file():
         with contextlib.suppress(SafetensorError):  # a damaged file is rewritten

@@ -35,6 +35,13 @@ def is_sound(path: Path, rows: int | None = None) -> bool:
     return rows is None or found == rows
 
 
+def read_note(path: Path, name: str) -> str | None:
+    """An entry of the metadata of the file's schema; None if there is none of that name."""
+    with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as reader:
+        note = (reader.schema.metadata or {}).get(name.encode())
+    return None if note is None else note.decode()
+
+
 def open_arrow(path: Path) -> Dataset:
     """The rows of `path`, memory-mapped."""
     return Dataset.from_file(str(path))

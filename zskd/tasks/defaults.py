@@ -7,14 +7,14 @@ from typing import Any
 
 from zskd.config.distillation import DistillConfig
 from zskd.config.resolve import Config
-from zskd.config.verbs import DiagnoseConfig, EvaluateConfig, FinetuneConfig
+from zskd.config.verbs import DiagnoseConfig, EvaluateConfig, FinetuneConfig, PredictConfig
 from zskd.errors import InputError
 from zskd.tasks.task import Task, find_task
 
 POOL_SIZES = {1: 180_000, 2: 90_000}  # by number of input texts; pairs have more tokens
 
 
-def input_length(config: DistillConfig | FinetuneConfig | EvaluateConfig | DiagnoseConfig) -> int:
+def input_length(config: DistillConfig | FinetuneConfig | DiagnoseConfig) -> int:
     """Maximum length of an input in tokens, from a configuration that `with_task_defaults` has filled in."""
     assert config.max_length is not None
     return config.max_length
@@ -33,12 +33,17 @@ def _objective(config: DistillConfig, task: Task) -> str:
 
 
 def with_task_defaults(config: Config) -> Config:
-    """Fill in the task's values for options that were not given. Without a known task, nothing changes."""
+    """Fill in the task's values for options that were not given. Without a known task, nothing changes.
+
+    `zskd evaluate` and `zskd predict` keep a length that was not given open, because it is the model's own.
+    """
     try:
         task = find_task(config.task or "")
     except InputError:
         return config  # `zskd.checks.check` reports the problem
     defaults: dict[str, Any] = {"max_length": task.max_length, "pool_size": POOL_SIZES[len(task.text_columns)]}
+    if isinstance(config, EvaluateConfig | PredictConfig):
+        del defaults["max_length"]
     if isinstance(config, DistillConfig):
         defaults["objective"] = _objective(config, task)
     filled = dataclasses.replace(config)

@@ -14,7 +14,9 @@ import numpy as np
 import torch
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
+from zskd.errors import InputError
 from zskd.models.bulk import Meter
+from zskd.models.encoding import Cuts
 from zskd.system.precision import HALVES, check_finite
 
 if TYPE_CHECKING:
@@ -98,18 +100,53 @@ class Teacher(ABC):
         """Number of classes."""
         return len(self.order)
 
-    def logits(self, texts: Texts, *, max_length: int, precision: str = "fp32") -> np.ndarray:
+    @property
+    def reading_length(self) -> int | None:
+        """Tokens of an input that it reads if no length is asked for; None where nobody here knows."""
+        return None
+
+    @property
+    def trained_length(self) -> int | None:
+        """Tokens to which its inputs were cut in training; None if it is not recorded."""
+        return None
+
+    def length_problem(self, max_length: int, shown: str) -> str | None:
+        """What keeps it from reading inputs of `max_length` tokens; always None for a callable, which cuts as it likes.
+
+        Args:
+            shown: flag and value to quote in the message.
+        """
+        return None
+
+    def check_length(self, max_length: int, shown: str | None = None) -> None:
+        """Check that inputs of `max_length` tokens can be read.
+
+        Args:
+            shown: flag and value to quote in the message; default: the name.
+
+        Raises:
+            InputError: it has fewer positions, or its tokenizer a lower limit.
+        """
+        if problem := self.length_problem(max_length, shown or self.name):
+            raise InputError(problem)
+
+    def logits(self, texts: Texts, *, max_length: int, precision: str = "fp32", cuts: Cuts | None = None) -> np.ndarray:
         """Logits ``(rows, num_labels)`` float32 in the task's class order.
 
         Args:
             texts: one list of texts, or two of equal length for pairs.
             max_length: tokens; longer inputs are cut. A callable cuts as it likes.
             precision: ``fp32``, or one of `zskd.system.precision.HALVES` for autocast. A callable computes as it likes.
+            cuts: counts what is cut.
 
         Raises:
-            InputError: logits that 16 bits could not hold, or a callable's that are no finite numbers.
+            InputError: logits that 16 bits could not hold, or a callable's that are no finite numbers; or the model
+                cannot read `max_length` tokens.
         """
-        logits = self.own_logits(self.prepare(texts, max_length), precision)
+        prepared = self.prepare(texts, max_length)
+        if cuts is not None:
+            cuts.add(prepared, len(texts[0]))
+        logits = self.own_logits(prepared, precision)
         if precision in HALVES:  # what a student that learned nothing answers in float32 is a result
             check_finite(logits, self.name, precision)
         return self.in_task_order(logits)

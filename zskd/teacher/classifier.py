@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,17 @@ from zskd.models.batching import token_budget
 from zskd.models.bulk import Meter, first_states, infer
 from zskd.models.encoding import encode_texts
 from zskd.models.frozen import compiled, with_half_weights, with_short_attention
-from zskd.models.labels import align_labels, label_names, parse_label_map
+from zskd.models.labels import align_labels, check_single_label, label_names, parse_label_map, recorded_length
 from zskd.models.loading import (
     count_parameters,
     find_model,
     load_adapted,
-    load_tokenizer,
     load_weights,
     model_fingerprint,
-    tokenizer_fingerprint,
 )
+from zskd.models.padding import fit_padding
+from zskd.models.positions import length_problem, reading_length
+from zskd.models.tokenizers import drop_untaken, guards, load_tokenizer, tokenizer_fingerprint
 from zskd.models.vocabulary import check_embeddings
 from zskd.system.precision import HALVES, check_finite, pick_precision
 from zskd.tasks.task import Task
@@ -43,6 +45,7 @@ class Classifier(Teacher):
         tokenizer_fingerprint: SHA-256 over the tokenizer.
         revision: commit on the Hub, None for a folder or the embedded teacher.
         compiled: whether the model is compiled by `torch.compile`; its logits then differ by rounding.
+        guards: what was put right in the tokenizer, see `zskd.models.tokenizers.guards`.
     """
 
     name: str
@@ -54,17 +57,38 @@ class Classifier(Teacher):
     tokenizer_fingerprint: str
     revision: str | None = None
     compiled: bool = False
+    guards: tuple[str, ...] = ()
 
     @property
     def device_type(self) -> str:
         """Type of the model's device."""
         return self.model.device.type
 
+    @cached_property
+    def _config(self) -> dict[str, Any]:
+        return dict(self.model.config.to_dict())
+
+    @property
+    def reading_length(self) -> int:
+        """See `zskd.models.positions.reading_length`."""
+        return reading_length(self._config, self.tokenizer.model_max_length)
+
+    @property
+    def trained_length(self) -> int | None:
+        """See `zskd.models.labels.recorded_length`."""
+        return recorded_length(self._config, self.name)
+
+    def length_problem(self, max_length: int, shown: str) -> str | None:
+        """See `zskd.models.positions.length_problem`."""
+        return length_problem(self._config, self.tokenizer.model_max_length, shown, max_length)
+
     def _longest(self, max_length: int) -> int:
         return min(max_length, self.tokenizer.model_max_length)
 
     def cache_key(self, precision: str, max_length: int) -> list[Any]:
-        """Weights, tokenizer, precision, maximum length, tokens per batch, and whether the model is compiled.
+        """Weights, tokenizer, precision, maximum length, tokens per batch, whether the model is compiled, and guards.
+
+        What was labelled before a guard put the ids right is not served again; most teachers need none.
 
         Raises:
             InputError: the classifier is not frozen. It then has no fingerprint, and the cache could return the answers
@@ -79,6 +103,7 @@ class Classifier(Teacher):
             self._longest(max_length),
             token_budget(self.device_type),
             *(["compiled"] if self.compiled else []),
+            *([{"guards": list(self.guards)}] if self.guards else []),
         ]
 
     def precision(self, asked: str) -> str:
@@ -95,8 +120,13 @@ class Classifier(Teacher):
         return replace(self, model=compiled(model) if compile else model, compiled=compile)
 
     def prepare(self, texts: Texts, max_length: int) -> BatchEncoding:
-        """Token ids without padding."""
-        return encode_texts(self.tokenizer, texts, self._longest(max_length))
+        """Token ids without padding.
+
+        Raises:
+            InputError: see `check_length`.
+        """
+        self.check_length(max_length)
+        return encode_texts(self.tokenizer, texts, max_length)
 
     def own_logits(self, prepared: BatchEncoding, precision: str, meter: Meter | None = None) -> np.ndarray:
         """See `zskd.models.bulk.infer`; the caller checks for NaN and infinity."""
@@ -155,7 +185,7 @@ def load_classifier(
         if folder is None:
             raise InputError(f"{shown}: no adapter for {task.name} is packaged; train one with `zskd finetune`")
     model, tokenizer, commit = load_plain(str(folder or name), cache, revision, flag=flag, shown=shown)
-    names = label_names({"id2label": model.config.id2label})
+    names = label_names(model.config.to_dict(), shown)
     if mapping and not label_map and not set(mapping) & set(names):
         mapping = None  # the default teacher already uses the task's label names
     return classifier_from(task, model, tokenizer, name=name, label_map=mapping, revision=commit, shown=shown)
@@ -183,10 +213,12 @@ def classifier_from(
         shown: flag and value to quote in messages; default: `name`.
 
     Raises:
-        InputError: the model's labels are not the task's.
+        InputError: the model's labels are not the task's, or its outputs mean something else than one label of several.
     """
-    names = label_names({"id2label": model.config.id2label})
-    order = range(len(names)) if task is None else align_labels(task, names, label_map, flag=shown or name)
+    config, shown = model.config.to_dict(), shown or name
+    check_single_label(config, shown)
+    names = label_names(config, shown)
+    order = range(len(names)) if task is None else align_labels(task, names, label_map, flag=shown)
     return Classifier(
         name=name,
         model=(model.requires_grad_(False) if frozen else model).eval(),
@@ -196,6 +228,7 @@ def classifier_from(
         fingerprint=model_fingerprint(model) if frozen else "",
         tokenizer_fingerprint=tokenizer_fingerprint(tokenizer) if frozen else "",
         revision=revision,
+        guards=guards(tokenizer, None if task is None else len(task.text_columns)),
     )
 
 
@@ -223,14 +256,14 @@ def load_plain(
 
 
 def check_fit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, shown: str) -> None:
-    """Check that a model can read batches made by a tokenizer.
+    """Let a model read batches made by a tokenizer as it reads each text: see `zskd.models.padding.fit_padding`.
 
     Raises:
-        InputError: the tokenizer has ids that the embedding table lacks, or no padding token.
+        InputError: the tokenizer has ids that the embedding table lacks, or no padding fits.
     """
     check_embeddings(model, tokenizer, shown=shown)
-    if tokenizer.pad_token_id is None:
-        raise InputError(f"{shown}: its tokenizer has no padding token; set one, and pad_token_id in config.json")
+    drop_untaken(model, tokenizer)
+    fit_padding(model, tokenizer, shown=shown)
 
 
 def pick_device() -> torch.device:

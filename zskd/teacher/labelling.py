@@ -27,7 +27,8 @@ from datasets import Dataset, concatenate_datasets
 
 from zskd.models.batching import ahead
 from zskd.models.bulk import Meter
-from zskd.system.arrow import is_sound, open_arrow, write_arrow
+from zskd.models.encoding import Cuts
+from zskd.system.arrow import is_sound, open_arrow, read_note, write_arrow
 from zskd.system.precision import check_finite
 from zskd.system.processes import gather, on_main
 from zskd.system.progress import bar
@@ -37,6 +38,8 @@ from zskd.text.shaping import text_columns
 SHARD_ROWS = 4_096
 # Increase it when the content of a shard would change for the same key (batching, order, storage).
 FORMAT = 2
+
+_CUT = "zskd_cut"  # note in a shard: number of its rows that were longer than the maximum length
 
 Answer = Callable[[Any, Meter], np.ndarray]  # from prepared texts to an array (rows, width)
 
@@ -50,11 +53,14 @@ class LabelledTexts:
             ``teacher_states`` (float16, one per hidden dimension).
         queries: number of texts whose answers are used.
         live: how many of them the teacher answered in this run, over all processes; the rest came from the cache.
+        cut: how many were longer than the maximum length; None if a callable read them, or if shards in the cache do
+            not say, which an earlier version wrote.
     """
 
     dataset: Dataset
     queries: int
     live: int
+    cut: int | None = None
 
 
 @contextmanager
@@ -127,7 +133,7 @@ def label_texts(
     field = pa.field("teacher_logits", pa.list_(pa.float32(), teacher.num_labels))
     live = _fill(paths, texts, teacher, max_length, logits, field, description)
     column = concatenate_datasets([_in_task_order(teacher, open_arrow(path), field) for path in paths])
-    return LabelledTexts(concatenate_datasets([pool, column], axis=1), queries=len(pool), live=live)
+    return LabelledTexts(concatenate_datasets([pool, column], axis=1), len(pool), live, _cut_in(paths))
 
 
 def label_states(
@@ -152,7 +158,7 @@ def label_states(
 
     live = _fill(paths, texts, teacher, max_length, states, field, description)
     column = concatenate_datasets([open_arrow(path) for path in paths])
-    return LabelledTexts(concatenate_datasets([pool, column], axis=1), queries=len(pool), live=live)
+    return LabelledTexts(concatenate_datasets([pool, column], axis=1), len(pool), live, _cut_in(paths))
 
 
 def _parts(texts: Dataset) -> Iterator[Texts]:
@@ -182,10 +188,19 @@ def _fill(
         for path, prepared in ahead(coming):
             found = answer(prepared, meter)
             array = pa.FixedSizeListArray.from_arrays(pa.array(found.ravel()), found.shape[1])
-            write_arrow(path, [pa.record_batch([array], schema=schema)], schema)
+            cuts = Cuts(max_length)
+            cuts.add(prepared, len(found))
+            noted = schema if cuts.cut is None else schema.with_metadata({_CUT: str(cuts.cut)})
+            write_arrow(path, [pa.record_batch([array], schema=noted)], noted)
             live += len(found)
     # Every process waits here for the others, so that all shards have been written.
     return sum(gather(live))
+
+
+def _cut_in(paths: list[Path]) -> int | None:
+    """Number of rows that were cut in all shards; None if one of them does not say."""
+    noted = [read_note(path, _CUT) for path in paths]
+    return None if None in noted else sum(int(note) for note in noted if note is not None)
 
 
 def _in_task_order(teacher: Teacher, shard: Dataset, field: pa.Field) -> Dataset:

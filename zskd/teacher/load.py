@@ -14,7 +14,8 @@ from zskd.config.resolve import cache_root
 from zskd.errors import InputError
 from zskd.hub.ask import is_callable_name
 from zskd.models.labels import parse_label_map
-from zskd.models.loading import Origin, load_tokenizer
+from zskd.models.loading import Origin
+from zskd.models.tokenizers import load_tokenizer
 from zskd.tasks.task import Task
 from zskd.teacher.base import Teacher
 from zskd.teacher.blackbox import Ask, load_black_box

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
+import logging
+import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,7 +23,12 @@ from zskd.text import clean
 from zskd.text.seen import Seen
 from zskd.text.sources import SUFFIXES, Source, documents
 
+logger = logging.getLogger(__name__)
+
 MIN_SENTENCES = 200
+MOST_LOST = 0.5  # share of the characters; above, there is a warning
+# Reasons why text is dropped, beside those of `zskd.text.clean`.
+DUPLICATES, LEFT_OUT = "repeated", "left out by --corpus-fraction"
 
 _SCHEMA = pa.schema({"text": pa.string(), "document": pa.uint64()})
 
@@ -35,7 +43,8 @@ class Corpus:
         fingerprint: SHA-256 over all rows in order.
         sources: name -> identity of each source.
         passages: number of passages read, including those that were dropped.
-        duplicates: number of sentences dropped because the same words had been seen before.
+        dropped: reason -> ``parts`` (sentences, headings or passages) and ``characters`` that were dropped for it.
+        characters: of the sentences, without white space. With those dropped they are all that was read.
     """
 
     path: Path
@@ -43,7 +52,19 @@ class Corpus:
     fingerprint: str
     sources: dict[str, str]
     passages: int
-    duplicates: int
+    dropped: dict[str, dict[str, int]]
+    characters: int
+
+    @property
+    def duplicates(self) -> int:
+        """Number of sentences dropped because the same words had been seen before."""
+        return self.dropped.get(DUPLICATES, {}).get("parts", 0)
+
+    @property
+    def lost_share(self) -> float:
+        """Share of the characters that were dropped, but for passages that ``--corpus-fraction`` leaves out."""
+        lost = sum(found["characters"] for reason, found in self.dropped.items() if reason != LEFT_OUT)
+        return lost / max(1, lost + self.characters)
 
     @property
     def sentences(self) -> Dataset:
@@ -88,16 +109,16 @@ def build_corpus(sources: list[Source], fraction: float, cache: Path, *, least: 
     folder = cache / "corpora" / _key(sources, fraction)[:32]
     rows, record = folder / "sentences.arrow", folder / "corpus.json"
     if not record.is_file() or not is_sound(rows, json.loads(record.read_text(encoding="utf-8"))["sentences"]):
-        counts = {"passages": 0, "duplicates": 0, "sentences": 0}
-        digest = hashlib.sha256()
+        counts, digest = _Counts(), hashlib.sha256()
         write_arrow(rows, _batches(sources, fraction, counts, digest), _SCHEMA)
-        write_text(record, json.dumps({**counts, "fingerprint": digest.hexdigest()}))
+        write_text(record, json.dumps({**dataclasses.asdict(counts), "fingerprint": digest.hexdigest()}))
     found = json.loads(record.read_text(encoding="utf-8"))
     least = MIN_SENTENCES if least is None else least
     if found["sentences"] < least:
+        dropped = f"; dropped: {dropped_words(found['dropped'])}" if found["dropped"] else ""
         raise InputError(
-            f"--corpus {' '.join(source.name for source in sources)}: expected at least {least} distinct "
-            f"sentences, found {found['sentences']}; add text or raise --corpus-fraction"
+            f"--corpus {' '.join(source.name for source in sources)}: expected at least {least} distinct sentences, "
+            f"found {found['sentences']} in {found['passages']} passages{dropped}; add text or raise --corpus-fraction"
         )
     return Corpus(
         path=rows,
@@ -105,12 +126,46 @@ def build_corpus(sources: list[Source], fraction: float, cache: Path, *, least: 
         fingerprint=found["fingerprint"],
         sources={source.name: source.identity for source in sources},
         passages=found["passages"],
-        duplicates=found["duplicates"],
+        dropped=found["dropped"],
+        characters=found["characters"],
     )
 
 
+@dataclass
+class _Counts:
+    passages: int = 0
+    sentences: int = 0
+    characters: int = 0
+    dropped: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def drop(self, reason: str, characters: int) -> None:
+        found = self.dropped.setdefault(reason, {"parts": 0, "characters": 0})
+        found["parts"] += 1
+        found["characters"] += characters
+
+
+def log_corpus(corpus: Corpus, *, warn: bool = True) -> None:
+    """Say how much text there is and what was dropped; where most of it was, as a warning if `warn`."""
+    dropped = dropped_words(corpus.dropped)
+    logger.info("corpus: %s sentences; dropped: %s", f"{corpus.count:,}", dropped)
+    if warn and corpus.lost_share > MOST_LOST:
+        logger.warning("corpus: %.0f %% of the characters were dropped: %s", 100 * corpus.lost_share, dropped)
+
+
+def dropped_words(dropped: dict[str, dict[str, int]]) -> str:
+    """What was dropped and why, most characters first, in words.
+
+    Example:
+        >>> dropped_words({"too short": {"parts": 2, "characters": 20}, "repeated": {"parts": 1, "characters": 60}})
+        '1 repeated (60 characters), 2 too short (20)'
+    """
+    ordered = sorted(dropped.items(), key=lambda item: -item[1]["characters"])
+    words = [f"{found['parts']:,} {reason} ({found['characters']:,})" for reason, found in ordered]
+    return ", ".join([words[0].removesuffix(")") + " characters)", *words[1:]]) if words else "nothing"
+
+
 def _batches(
-    sources: list[Source], fraction: float, counts: dict[str, int], digest: hashlib._Hash
+    sources: list[Source], fraction: float, counts: _Counts, digest: hashlib._Hash
 ) -> Iterator[pa.RecordBatch]:
     texts: list[str] = []
     origins: list[int] = []
@@ -124,19 +179,30 @@ def _batches(
     yield pa.record_batch([pa.array(texts, pa.string()), pa.array(origins, pa.uint64())], schema=_SCHEMA)
 
 
-def _distinct_sentences(sources: list[Source], fraction: float, counts: dict[str, int]) -> Iterator[tuple[str, int]]:
+def _distinct_sentences(sources: list[Source], fraction: float, counts: _Counts) -> Iterator[tuple[str, int]]:
     seen = Seen()
     for source in sources:
         # The number of passages is unknown until all have been read, so the bar has no total.
         for passage in tqdm(documents(source), f"reading {source.name}", unit="passage", disable=hidden(), leave=False):
-            counts["passages"] += 1
+            counts.passages += 1
             document = hash64(passage.strip())
             if fraction < 1.0 and hash64(str(document), "fraction") >= fraction * 2**64:
+                counts.drop(LEFT_OUT, clean.characters(passage))
                 continue
-            for sentence in clean.sentences(passage):
-                key = hash64("".join(c for c in sentence.lower() if c.isalnum()))
-                if not seen.add(key):
-                    counts["duplicates"] += 1
-                    continue
-                counts["sentences"] += 1
-                yield sentence, document
+            for part in clean.parts(passage):
+                if part.dropped is not None:
+                    counts.drop(part.dropped, part.characters)
+                elif not seen.add(hash64(_letters_and_digits(part.text))):
+                    counts.drop(DUPLICATES, part.characters)
+                else:
+                    counts.sentences += 1
+                    counts.characters += part.characters
+                    yield part.text, document
+
+
+def _letters_and_digits(sentence: str) -> str:
+    """What two sentences have in common that count as one. Marks are kept: in Hindi, they are the vowels."""
+    if sentence.isascii():
+        return "".join(c for c in sentence.lower() if c.isalnum())
+    lowered = unicodedata.normalize("NFC", sentence.lower())
+    return "".join(c for c in lowered if c.isalnum() or unicodedata.category(c)[0] == "M")

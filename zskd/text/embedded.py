@@ -123,7 +123,7 @@ def package_documents(name: str) -> Iterator[str]:
 
 
 def _documents(paths: Iterator[Path]) -> Iterator[str]:
-    from zskd.text.clean import split_sentences
+    from zskd.text.sentences import split_sentences
 
     for path in paths:
         try:

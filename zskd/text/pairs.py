@@ -4,6 +4,9 @@ A family says how the second text is made from the first: an edited copy, a part
 sentence does, the next sentence, a sentence on the same topic, or any other sentence. A family does not decide the
 label; the teacher does. The kind of each side (a sentence, a question, a passage) follows from the task's inputs, not
 from its labels.
+
+Only English questions begin as questions do, and only English texts are negated (`zskd.text.words`). In other languages
+a question is a part of a text with the question mark of its script; families and their shares are the same.
 """
 
 from __future__ import annotations
@@ -15,10 +18,12 @@ import numpy as np
 from datasets import Dataset
 
 from zskd.system.arrow import ROWS
+from zskd.text.language import ENGLISH_RULES, Rules
 from zskd.text.words import (
     as_question,
     ask_about,
     corpus_words,
+    is_content,
     perturb_words,
     question_starter,
     sub_span,
@@ -88,12 +93,18 @@ class PairShaper:
         kinds: kind of each side: ``text``, ``question`` or ``passage``.
         perturbed: share of pairs whose words are changed; 0 for none.
         table: endless random words, for families that change words.
+        rules: of the language.
     """
 
     def __init__(
-        self, kinds: tuple[str, str], perturbed: float, table: Iterator[str], rng: np.random.Generator
+        self,
+        kinds: tuple[str, str],
+        perturbed: float,
+        table: Iterator[str],
+        rng: np.random.Generator,
+        rules: Rules = ENGLISH_RULES,
     ) -> None:
-        self.kinds, self.table, self.rng = kinds, table, rng
+        self.kinds, self.table, self.rng, self.rules = kinds, table, rng, rules
         self.base_share = BASE_SHARE * perturbed
         shares = family_shares(kinds, perturbed)
         self.families, self.shares = list(shares), np.array(list(shares.values()))
@@ -104,17 +115,18 @@ class PairShaper:
         Args:
             following: for each sentence, the next one of its document, or None.
         """
-        words = [sentence.split() for sentence in sentences]
+        units = self.rules.units
+        words = [units(sentence) for sentence in sentences]
         index: dict[str, list[int]] = {}
         for i, row in enumerate(words):
-            for word in {w for w in row if len(w) > 4}:
+            for word in {w for w in row if (len(w) > 4 if self.rules.english else is_content(w))}:
                 index.setdefault(word, []).append(i)
         names = self.rng.choice(len(self.families), size=len(words), p=self.shares)
         for i, row in enumerate(words):
             family = self.families[names[i]]
             other: list[str] | None = None
             if family == "adjacent" and (text := following[i]):
-                other = text.split()
+                other = units(text)
             elif family == "related" or (family == "mixed" and self.rng.random() < MIXED_RELATED):
                 found = _related(words, i, index)
                 other = None if found is None else words[found]
@@ -123,13 +135,13 @@ class PairShaper:
                     family = "unrelated"
                 other = _unrelated(words, i, int(self.rng.integers(len(words))))
             # With context, the passage of an adjacent pair would contain the second text.
-            context = [] if family == "adjacent" else (following[i] or "").split()
+            context = [] if family == "adjacent" else units(following[i] or "")
             yield *self._pair(row, other, context, family), family
 
     def _changed(self, words: list[str], family: str) -> list[str]:
         if family.endswith("edit"):
             return perturb_words(words, self.table, self.rng, EDIT_RATE)
-        return turn_meaning(words, self.table, self.rng) if family.endswith("turn") else words
+        return turn_meaning(words, self.table, self.rng, self.rules) if family.endswith("turn") else words
 
     def _base(self, words: list[str], limits: tuple[int, int]) -> list[str]:
         words = sub_span(words, self.rng, limits)
@@ -139,8 +151,8 @@ class PairShaper:
 
     def _passage(self, words: list[str], context: list[str]) -> str:
         if context and len(words) + len(context) <= PASSAGE_WORDS:
-            return " ".join([*words, *context] if self.rng.random() < 0.5 else [*context, *words])
-        return " ".join(words)
+            return self.rules.join([*words, *context] if self.rng.random() < 0.5 else [*context, *words])
+        return self.rules.join(words)
 
     def _pair(self, row: list[str], other: list[str] | None, context: list[str], family: str) -> tuple[str, str]:
         if set(self.kinds) == {"question", "passage"}:
@@ -148,14 +160,14 @@ class PairShaper:
             return (question, passage) if self.kinds[0] == "question" else (passage, question)
         if self.kinds == ("question", "question"):
             first, second = self._swapped(*self._texts(row, other, family, QUESTION_WORDS))
-            starter = question_starter(self.rng)
-            again = starter if self.rng.random() < 0.6 else question_starter(self.rng)
-            return as_question(first, starter), as_question(second, again)
+            starter = question_starter(self.rng, self.rules)
+            again = starter if self.rng.random() < 0.6 else question_starter(self.rng, self.rules)
+            return as_question(first, starter, self.rules), as_question(second, again, self.rules)
         first, second = self._texts(row, other, family, (8, 32) if "passage" in self.kinds else SENTENCE_WORDS)
         if self.kinds == ("passage", "passage"):
             return self._swapped(self._passage(first, context), self._passage(second, []))
         if self.kinds == ("text", "text"):
-            return self._swapped(" ".join(first), " ".join(second))
+            return self._swapped(self.rules.join(first), self.rules.join(second))
         # The second text may be a part of the first, so the first becomes the side whose kind is longer.
         length = {"passage": 2, "text": 1, "question": 0}
         if length[self.kinds[0]] >= length[self.kinds[1]]:
@@ -167,8 +179,8 @@ class PairShaper:
 
     def _dress(self, words: list[str], kind: str, context: list[str]) -> str:
         if kind == "question":
-            return as_question(words[: QUESTION_WORDS[1]], question_starter(self.rng))
-        return self._passage(words, context) if kind == "passage" else " ".join(words)
+            return as_question(words[: QUESTION_WORDS[1]], question_starter(self.rng, self.rules), self.rules)
+        return self._passage(words, context) if kind == "passage" else self.rules.join(words)
 
     def _texts(
         self, row: list[str], other: list[str] | None, family: str, limits: tuple[int, int]
@@ -199,7 +211,7 @@ class PairShaper:
         self, row: list[str], other: list[str] | None, context: list[str], family: str
     ) -> tuple[str, str]:
         passage = self._base(row, (8, 32))
-        question, unanswered = ask_about(passage, self.rng)
+        question, unanswered = ask_about(passage, self.rng, self.rules)
         if other is not None:
             return question, self._passage(sub_span(other, self.rng, (8, 32)), [])
         if family.startswith("part_"):
@@ -209,13 +221,19 @@ class PairShaper:
 
 
 def pair_texts(
-    corpus: Dataset, rows: np.ndarray, size: int, kinds: tuple[str, str], perturbed: float, rng: np.random.Generator
+    corpus: Dataset,
+    rows: np.ndarray,
+    size: int,
+    kinds: tuple[str, str],
+    perturbed: float,
+    rng: np.random.Generator,
+    rules: Rules = ENGLISH_RULES,
 ) -> Iterator[tuple[str, str, str]]:
     """`size` pairs ``(text, text_b, family)`` from the given rows of a corpus; `perturbed` as in `PairShaper`."""
     table: Iterator[str] = iter(())
     if perturbed:
-        table = corpus_words(corpus, rows, rng)
-    shaper = PairShaper(kinds, perturbed, table, rng)
+        table = corpus_words(corpus, rows, rng, rules)
+    shaper = PairShaper(kinds, perturbed, table, rng, rules)
     made = 0
     while made < size:
         picked = rng.choice(rows, size=min(size - made, ROWS))

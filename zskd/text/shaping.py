@@ -22,6 +22,7 @@ from zskd.system.files import sha256_file
 from zskd.system.progress import bar
 from zskd.system.seeds import Stream, generator
 from zskd.text.corpus import Corpus, hash64
+from zskd.text.language import ENGLISH, OTHER, Rules, is_english, rules_for
 from zskd.text.pairs import PERTURBED_SHARE, pair_texts, perturbed_share
 from zskd.text.words import as_question, corpus_words, perturb_words, question_starter, sub_span
 
@@ -80,12 +81,12 @@ def split_documents(documents: np.ndarray, heldout_share: float) -> np.ndarray:
     return parts[inverse]
 
 
-def _span_text(words: list[str], kind: str, rng: np.random.Generator) -> str:
-    return as_question(words, question_starter(rng)) if kind == "question" else " ".join(words)
+def _span_text(words: list[str], kind: str, rng: np.random.Generator, rules: Rules) -> str:
+    return as_question(words, question_starter(rng, rules), rules) if kind == "question" else rules.join(words)
 
 
 def _transfer_texts(
-    corpus: Dataset, rows: np.ndarray, size: int, kind: str, perturb: str, seed: int
+    corpus: Dataset, rows: np.ndarray, size: int, kind: str, perturb: str, seed: int, rules: Rules
 ) -> Iterator[tuple[str, str]]:
     """Whole sentences first, in the same order for every seed so that their cached logits are reused; then spans."""
     # Evenly spaced over the corpus, so that every source is represented.
@@ -96,35 +97,37 @@ def _transfer_texts(
     rng = generator(Stream.SHAPING, seed)
     table: Iterator[str] = iter(())
     if perturb == "random":
-        table = corpus_words(corpus, rows, rng)
+        table = corpus_words(corpus, rows, rng, rules)
     family = "span" if perturb == "none" else "perturbed span"
     remaining = size - len(whole)
     while remaining > 0:
         picked = rng.choice(rows, size=min(remaining, ROWS))
         for text in corpus[picked]["text"]:
-            words = sub_span(text.split(), rng)
+            words = sub_span(rules.units(text), rng)
             words = perturb_words(words, table, rng) if perturb == "random" else words
-            yield _span_text(words, kind, rng), family
+            yield _span_text(words, kind, rng, rules), family
         remaining -= len(picked)
 
 
-def _heldout_texts(corpus: Dataset, rows: np.ndarray, size: int, kind: str, part: int) -> Iterator[tuple[str, str]]:
+def _heldout_texts(
+    corpus: Dataset, rows: np.ndarray, size: int, kind: str, part: int, rules: Rules
+) -> Iterator[tuple[str, str]]:
     """Each sentence and one of its sub-spans, unperturbed, until there are `size` inputs."""
     rng = generator(Stream.SHAPING, part)
     sentences = corpus[rows[: (size + 1) // 2]]["text"]
     for text in sentences:
         yield text, "sentence"
     for text in sentences[: size // 2]:
-        words = sub_span(text.split(), rng)
-        yield _span_text(words, kind, rng), "span"
+        words = sub_span(rules.units(text), rng)
+        yield _span_text(words, kind, rng, rules), "span"
 
 
 def _heldout_pairs(
-    corpus: Dataset, rows: np.ndarray, size: int, kinds: tuple[str, str], part: int
+    corpus: Dataset, rows: np.ndarray, size: int, kinds: tuple[str, str], part: int, rules: Rules
 ) -> Iterator[tuple[str, str, str]]:
     """Pairs of every family, including perturbed ones, since otherwise no text would be paired with its edited copy."""
     size = min(size, 2 * len(rows))
-    return pair_texts(corpus, rows, size, kinds, PERTURBED_SHARE, generator(Stream.SHAPING, part))
+    return pair_texts(corpus, rows, size, kinds, PERTURBED_SHARE, generator(Stream.SHAPING, part), rules)
 
 
 def _batches(rows: Iterator[tuple[str, ...]], schema: pa.Schema, progress: tqdm) -> Iterator[pa.RecordBatch]:
@@ -145,7 +148,15 @@ def _batches(rows: Iterator[tuple[str, ...]], schema: pa.Schema, progress: tqdm)
 
 
 def build_pools(
-    corpus: Corpus, *, inputs: tuple[str, ...], size: int, heldout: int, perturb: str, seed: int, cache: Path
+    corpus: Corpus,
+    *,
+    inputs: tuple[str, ...],
+    size: int,
+    heldout: int,
+    perturb: str,
+    seed: int,
+    cache: Path,
+    language: str = ENGLISH,
 ) -> Pools:
     """Shape a corpus into the three pools, or open the copies in the cache; damaged copies are rewritten.
 
@@ -153,12 +164,16 @@ def build_pools(
         inputs: kind of each input text, as in `zskd.tasks.task.Task.inputs`.
         size: number of inputs in the transfer pool.
         heldout: number of held-out inputs; there are fewer if the corpus is small.
+        language: code of the corpus's language; all but English are shaped alike.
 
     Raises:
         InputError: the corpus has too few documents to hold any out.
     """
     form = PAIR_FORMAT if len(inputs) == 2 else FORMAT
-    key = hashlib.sha256(repr((form, corpus.fingerprint, inputs, size, heldout, perturb, seed)).encode()).hexdigest()
+    # Pools of English text have the keys that they had before there was a choice.
+    marked = () if is_english(language) else (OTHER,)
+    identity = (form, corpus.fingerprint, inputs, size, heldout, perturb, seed, *marked)
+    key, rules = hashlib.sha256(repr(identity).encode()).hexdigest(), rules_for(language)
     folder = cache / "pools" / key[:32]
     paths = {name: folder / f"{name}.arrow" for name in ("transfer", "select", "report")}
     if not all(is_sound(path) for path in paths.values()):
@@ -178,16 +193,18 @@ def build_pools(
             perturbed = perturbed_share(kinds) if perturb == "random" else 0.0
             schema = _TWO_TEXTS
             made = {
-                "select": _heldout_pairs(sentences, rows[1], heldout // 2, kinds, 1),
-                "report": _heldout_pairs(sentences, rows[2], heldout // 2, kinds, 2),
-                "transfer": pair_texts(sentences, rows[0], size, kinds, perturbed, generator(Stream.SHAPING, seed)),
+                "select": _heldout_pairs(sentences, rows[1], heldout // 2, kinds, 1, rules),
+                "report": _heldout_pairs(sentences, rows[2], heldout // 2, kinds, 2, rules),
+                "transfer": pair_texts(
+                    sentences, rows[0], size, kinds, perturbed, generator(Stream.SHAPING, seed), rules
+                ),
             }
         else:
             schema = _ONE_TEXT
             made = {
-                "select": _heldout_texts(sentences, rows[1], heldout // 2, inputs[0], 1),
-                "report": _heldout_texts(sentences, rows[2], heldout // 2, inputs[0], 2),
-                "transfer": _transfer_texts(sentences, rows[0], size, inputs[0], perturb, seed),
+                "select": _heldout_texts(sentences, rows[1], heldout // 2, inputs[0], 1, rules),
+                "report": _heldout_texts(sentences, rows[2], heldout // 2, inputs[0], 2, rules),
+                "transfer": _transfer_texts(sentences, rows[0], size, inputs[0], perturb, seed, rules),
             }
         for name, texts in made.items():
             with bar(f"shaping {name}", size if name == "transfer" else heldout // 2, "input") as progress:

@@ -1,4 +1,4 @@
-"""Training a run's student: Trainer's arguments, the learning rate, resuming, and the checkpoint that is kept."""
+"""Training a run's student: Trainer's arguments, the learning rate, resuming, and the checkpoint that is chosen."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, TrainerCallback
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.config.distillation import DistillConfig
@@ -19,6 +19,7 @@ from zskd.teacher.base import Teacher
 from zskd.training.arguments import training_arguments
 from zskd.training.log import EvaluationLog
 from zskd.training.resume import last_checkpoint, repoint_best
+from zskd.training.so_far import read_so_far
 from zskd.training.trainer import ZeroShotTrainer
 
 
@@ -28,8 +29,10 @@ class Fit:
 
     Attributes:
         steps: optimizer steps of the whole run.
-        best_step: step of the checkpoint that was kept.
+        best_step: step of the checkpoint that was chosen.
         resumed_from: step of the checkpoint that training resumed from; 0 for a new run.
+        seconds_before: wall-clock time of training in earlier calls, up to the checkpoint that was resumed.
+        asked_before: texts that methods asked the teacher for in these steps.
         history: Trainer's log.
         collapse: why training was ended early; None if it was not.
     """
@@ -40,6 +43,19 @@ class Fit:
     resumed_from: int
     history: list[dict[str, Any]]
     collapse: str | None = None
+    seconds_before: float = 0.0
+    asked_before: int = 0
+
+
+class _AskedBefore(TrainerCallback):
+    """How many texts methods had asked for when training began: 0, or what a checkpoint says."""
+
+    def __init__(self, methods: Sequence[Method]) -> None:
+        self.methods, self.count = methods, 0
+
+    def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
+        """Count; a checkpoint has been loaded by now."""
+        self.count = sum(method.queries for method in self.methods)
 
 
 def _without_autocast(model: PreTrainedModel) -> None:
@@ -65,8 +81,8 @@ def fit(
 
     Args:
         train: rows made by `zskd.transfer.rows.encode`.
-        select: held-out rows. The checkpoint with the lowest loss on them is kept; agreement varies more by chance from
-            one checkpoint to the next.
+        select: held-out rows. The checkpoint with the lowest loss on them is chosen; agreement varies more by chance
+            from one checkpoint to the next.
         folder: where checkpoints go.
         rows: number of rows in one epoch; default: that of `train`. A run passes the number of all labelled inputs,
             including those that a method will query, so that runs which are compared have equally many updates.
@@ -74,6 +90,7 @@ def fit(
         teacher: for methods that ask it during training.
         cosines: between the teacher's classes, for the objectives that need them.
     """
+    asked = _AskedBefore(methods)
     trainer = ZeroShotTrainer(
         student,
         training_arguments(config, folder, rows or len(train)),
@@ -83,13 +100,14 @@ def fit(
         train_dataset=train,
         eval_dataset=select.sort("length"),
         processing_class=tokenizer,
-        callbacks=[EvaluationLog(), *(callback for method in methods for callback in method.callbacks())],
+        callbacks=[EvaluationLog(), asked, *(callback for method in methods for callback in method.callbacks())],
     )
     keep_stdout_clean(trainer)
     checkpoint = last_checkpoint(folder) if config.resume else None
     if checkpoint:
         repoint_best(checkpoint)
     with quiet_transformers():
+        before = read_so_far(checkpoint) if checkpoint else None  # older checkpoints are removed while training
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     _without_autocast(student)
     return Fit(
@@ -99,4 +117,6 @@ def fit(
         resumed_from=int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0,
         history=trainer.state.log_history,
         collapse=next((method.stopped for method in methods if method.stopped), None),
+        seconds_before=before.seconds if before else 0.0,
+        asked_before=asked.count,
     )

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
+import statistics
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,10 +22,14 @@ from datasets import Dataset
 from transformers import Trainer
 
 from zskd.system.machine import warn_of_another_machine, write_machine
+from zskd.system.processes import gather
 from zskd.training.sampler import LengthGroupedSampler
+from zskd.training.so_far import FILE, SoFar, read_so_far, write_so_far
 
 if TYPE_CHECKING:
     from zskd.training.seam import Seam
+
+logger = logging.getLogger(__name__)
 
 NAMES = (
     "_get_train_sampler",
@@ -32,6 +39,7 @@ NAMES = (
     "_save_rng_state",
     "_load_optimizer_and_scheduler",
     "_load_best_model",
+    "_finalize_training",
 )
 _WHOLE_GRADIENTS = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)  # in every process
 
@@ -42,6 +50,8 @@ class PrivateTrainer(Trainer):
     seam: Seam
     _clipped: tuple[torch.nn.Module, list[torch.nn.Parameter]] | None = None
     _sampler: LengthGroupedSampler | None = None
+    _resumed_with: SoFar | None = None  # until it is taken up
+    _began = 0.0  # `time.time()` of the training, earlier calls added before it
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> torch.utils.data.Sampler | None:
         dataset = self.train_dataset if train_dataset is None else train_dataset
@@ -58,11 +68,40 @@ class PrivateTrainer(Trainer):
 
     # A finished run whose end lies within an epoch would go on for one step when it is resumed. And where several
     # processes resume within an epoch, the sampler stands too deep in what skips batches to be told the epoch.
-    def _run_epoch(self, *args: Any, epoch: int, **kwargs: Any) -> None:
+    def _run_epoch(self, *args: Any, epoch: int, start_time: float, **kwargs: Any) -> None:
+        self._take_up(start_time)
         if self._sampler is not None:
             self._sampler.set_epoch(epoch)
         if self.state.global_step < self.state.max_steps:
-            super()._run_epoch(*args, epoch=epoch, **kwargs)
+            super()._run_epoch(*args, epoch=epoch, start_time=start_time, **kwargs)
+
+    # Trainer begins its sums anew in every call. It sets them after it has loaded a checkpoint, so they are corrected
+    # when the first epoch of the call begins, or at the end where no step is left.
+    def _take_up(self, start_time: float) -> None:
+        held, self._resumed_with = self._resumed_with, None
+        if held is None:
+            self._began = self._began or start_time
+            return
+        self._began = start_time - held.seconds
+        self._initial_global_step = 0
+        self._total_loss_scalar = held.losses
+        self._globalstep_last_logged = held.logged
+        pending = held.own_pending(self.accelerator.process_index, self.accelerator.num_processes)
+        self._tr_loss = torch.tensor(pending, device=self.args.device)
+
+    # `train_loss`, `train_runtime` and the speeds cover the whole training, in all processes.
+    def _finalize_training(self, trial: Any, num_train_samples: int, start_time: float) -> Any:
+        self._take_up(start_time)
+        self._tr_loss = torch.tensor(statistics.fmean(gather(self._tr_loss.item())), device=self.args.device)
+        return super()._finalize_training(trial, num_train_samples, self._began)
+
+    def _so_far(self) -> SoFar:
+        return SoFar(
+            losses=self._total_loss_scalar,
+            pending=gather(self._tr_loss.item()),
+            logged=self._globalstep_last_logged,
+            seconds=time.time() - self._began,
+        )
 
     # Accelerate's method walks through the whole model in every step to look for sharded parameters.
     def _clip_grad_norm(self, model: torch.nn.Module) -> torch.Tensor:
@@ -83,7 +122,9 @@ class PrivateTrainer(Trainer):
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
         self.seam.save(Path(output_dir), main=self.args.should_save)
+        so_far = self._so_far()
         if self.args.should_save:
+            write_so_far(Path(output_dir), so_far)
             write_machine(Path(output_dir))
 
     # Every process writes its own random state. The trainer's state, which makes a checkpoint whole, comes after all.
@@ -94,6 +135,9 @@ class PrivateTrainer(Trainer):
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None:
+            if (held := read_so_far(Path(checkpoint))) is None:
+                logger.warning("%s: has no %s, so train_loss is the mean of the steps after it", checkpoint, FILE)
+            self._resumed_with = held
             self.seam.load(Path(checkpoint))
             warn_of_another_machine(Path(checkpoint))
 

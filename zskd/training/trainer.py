@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 import torch
 from huggingface_hub import HfApi
-from transformers import EvalPrediction
+from transformers import EvalPrediction, PreTrainedConfig, PreTrainedModel
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from transformers.trainer_utils import TrainOutput
 
 from zskd.hub.upload import CARD
 from zskd.methods.context import Run, Training
 from zskd.methods.method import Method
+from zskd.models.labels import make_single_label
+from zskd.models.lengths import check_rows, set_reading_length
 from zskd.system.files import write_text
 from zskd.teacher.base import Teacher
 from zskd.teacher.live import live_teacher
@@ -51,6 +54,7 @@ class ZeroShotTrainer(PrivateTrainer):
 
     Raises:
         ValueError: arguments contradict each other, or a method cannot work with how a batch is split.
+        InputError: rows are longer than the student has positions.
 
     Example:
         ``examples/trainer.py`` is a complete program. Here `teacher`, `student` and `texts` are there already:
@@ -85,7 +89,11 @@ class ZeroShotTrainer(PrivateTrainer):
             kwargs["data_collator"] = TransferCollator.of(kwargs.get("processing_class"))
         self.cosines = cosines
         super().__init__(*args, **kwargs)
+        _say_single_label(self.model)
         self.distillation_loss()  # raises now if the objective cannot be computed
+        sets = self.eval_dataset if isinstance(self.eval_dataset, dict) else {"eval_dataset": self.eval_dataset}
+        for name, rows in {"train_dataset": self.train_dataset, **sets}.items():
+            check_rows(rows, self.model, name)
         self.seam = self._seam(methods, teacher)
         if self.seam:
             self.callback_handler.callbacks.insert(0, FinishFirst(self.seam))
@@ -111,12 +119,17 @@ class ZeroShotTrainer(PrivateTrainer):
         )
         return Seam(methods, run, training, live)
 
+    def call_model_init(self, trial: Any = None) -> torch.nn.Module:
+        """As `transformers.Trainer.call_model_init`."""
+        return _say_single_label(super().call_model_init(trial))
+
     def distillation_loss(self) -> Objective:
         """The objective, with its options as they are now."""
         return Objective(self.args, cosines=self.cosines)
 
     def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
-        """As `transformers.Trainer.train`."""
+        """As `transformers.Trainer.train`; a resumed one ends with the sums of the whole (`zskd.training.so_far`)."""
+        self._began, self._resumed_with = 0.0, None
         with asked_once():
             return super().train(*args, **kwargs)
 
@@ -213,6 +226,13 @@ class ZeroShotTrainer(PrivateTrainer):
         """Of a step, as Trainer counts them, which would walk through the whole model in every step."""
         return 6 * inputs["input_ids"].numel() * self._parameters
 
+    def save_model(self, *args: Any, **kwargs: Any) -> None:
+        """As `transformers.Trainer.save_model`; the tokenizer is saved with the length that the student reads."""
+        model = self.accelerator.unwrap_model(self.model)
+        if isinstance(self.processing_class, PreTrainedTokenizerBase) and isinstance(model, PreTrainedModel):
+            set_reading_length(self.processing_class, model.config)
+        super().save_model(*args, **kwargs)
+
     def create_model_card(self, model_name: str | None = None, **metadata: Any) -> None:
         """Write ``README.md`` into ``args.output_dir``: `trainer_card`, whose metadata it takes."""
         if self.is_world_process_zero():
@@ -267,6 +287,13 @@ class ZeroShotTrainer(PrivateTrainer):
             revision=revision or self.args.hub_revision,
         )
         return send() if blocking else HfApi().run_as_future(send)
+
+
+def _say_single_label(model: torch.nn.Module) -> torch.nn.Module:
+    """Let the student's configuration say what it is trained for, so that a pipeline applies a softmax."""
+    if isinstance(getattr(model, "config", None), PreTrainedConfig):  # also of an adapter around it
+        make_single_label(model.config)
+    return model
 
 
 def _agreement(prediction: EvalPrediction) -> dict[str, float]:

@@ -10,7 +10,9 @@ from huggingface_hub import ModelCard, ModelCardData
 from transformers import PreTrainedModel, TrainerState, TrainingArguments
 
 from zskd.hub.cards import packaged_template, render_card
+from zskd.models.labels import recorded_length
 from zskd.models.loading import count_parameters
+from zskd.runs.loss import loss_of
 
 TEMPLATE = "trainer_card.md.jinja"
 
@@ -23,8 +25,17 @@ _SHOWN = (
     "max_steps",
     "weight_decay",
     "seed",
-    "temperature",
 )
+
+
+def _arguments(args: TrainingArguments) -> dict[str, Any]:
+    """Those that had an effect: a number of steps overrules that of the epochs, some objectives use no temperature."""
+    unused = "num_train_epochs" if args.max_steps > 0 else "max_steps"
+    found = {name: getattr(args, name) for name in _SHOWN if name != unused}
+    loss = loss_of(vars(args))
+    if loss.temperature is not None:
+        found["temperature"] = loss.temperature
+    return found | ({"processes": args.world_size} if args.world_size > 1 else {})
 
 
 def trainer_card(
@@ -70,8 +81,11 @@ def trainer_card(
         "repo_id": repo_id,
         "labels": list(model.config.id2label.values()),
         "parameters": count_parameters(model),
+        "trained": recorded_length(model.config.to_dict(), repo_id),
         "steps": state.global_step,
-        "arguments": {name: getattr(args, name) for name in _SHOWN if hasattr(args, name)},
+        "objective": loss_of(vars(args)).words,
+        "arguments": _arguments(args),
+        "weights": step,
         "methods": list(methods),
         "agreement": scored[-1] if scored else None,
         "versions": {"zskd": __version__, "huggingface_hub": huggingface_hub.__version__},

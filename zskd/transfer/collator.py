@@ -26,6 +26,7 @@ class TransferCollator:
 
     Args:
         pad_token_id: of the student's tokenizer; `of` reads it from there.
+        left: pad on the left, as XLNet does, which reads the last token.
 
     Example:
         >>> rows = [{"input_ids": ids, "teacher_logits": [0.5, 1.0]} for ids in ([2, 9, 3], [2, 3])]
@@ -35,12 +36,13 @@ class TransferCollator:
     """
 
     pad_token_id: int
+    left: bool = False
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase | None) -> TransferCollator:
         """With a tokenizer's padding token, or 0 where there is none: what is padded is masked."""
         pad = getattr(tokenizer, "pad_token_id", None)
-        return cls(pad_token_id=0 if pad is None else pad)
+        return cls(0 if pad is None else pad, left=getattr(tokenizer, "padding_side", "right") == "left")
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """Pad and stack the rows of one batch.
@@ -67,9 +69,10 @@ class TransferCollator:
         mask = np.zeros((len(rows), longest), dtype=np.int64)
         for i, row in enumerate(rows):
             length = len(row["input_ids"])
-            mask[i, :length] = 1
+            place = slice(longest - length, longest) if self.left else slice(length)
+            mask[i, place] = 1
             for name, target in batch.items():
-                target[i, :length] = row[name]
+                target[i, place] = row[name]
         tensors = {name: torch.from_numpy(value) for name, value in batch.items()}
         tensors["attention_mask"] = torch.from_numpy(mask)
         return tensors
@@ -90,10 +93,10 @@ def _stacked(name: str, values: list[Any]) -> dict[str, torch.Tensor]:
 
 def unpadded_rows(inputs: dict[str, torch.Tensor]) -> list[dict[str, Any]]:
     """The rows of a `TransferCollator`'s batch without padding: int32 ids and float32 logits, as NumPy arrays."""
-    lengths = inputs["attention_mask"].sum(dim=1).tolist()
+    masks = inputs["attention_mask"].cpu().numpy().astype(bool)
     arrays = {name: inputs[name].cpu().numpy().astype(np.int32) for name in ID_COLUMNS if name in inputs}
     logits = inputs["teacher_logits"].float().cpu().numpy()
     return [
-        {**{name: array[i, :length] for name, array in arrays.items()}, "teacher_logits": logits[i]}
-        for i, length in enumerate(lengths)
+        {**{name: array[i, mask] for name, array in arrays.items()}, "teacher_logits": logits[i]}
+        for i, mask in enumerate(masks)
     ]

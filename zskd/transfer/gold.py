@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from datasets import Dataset, Features, Value, concatenate_datasets
@@ -18,6 +19,13 @@ UNKNOWN = -100  # marks rows without a gold label; `torch.nn.functional.cross_en
 FAMILY = "labelled"
 
 
+@dataclass(frozen=True)
+class GoldTexts(LabelledTexts):
+    """Labelled rows with the teacher's answers; `skipped` rows of the file were left out."""
+
+    skipped: int = 0
+
+
 def label_gold(
     task: Task,
     path: str,
@@ -27,23 +35,26 @@ def label_gold(
     *,
     max_length: int,
     precision: str,
-) -> LabelledTexts:
+    skip_bad_rows: bool | None = None,
+) -> GoldTexts:
     """Rows of a labelled file with the columns of `pool`, the teacher's logits, and the labels in `COLUMN`.
 
     Args:
         pool: the transfer pool.
+        skip_bad_rows: see `read_labelled`.
 
     Raises:
         InputError: the file is not usable; the message names the line.
     """
-    rows = read_labelled(task, path)
+    rows = read_labelled(task, path, skip_bad_rows=skip_bad_rows)
     names = text_columns(pool)
     columns = dict(zip(names, rows.texts, strict=True)) | {"family": [FAMILY] * len(rows.labels)}
     made = Dataset.from_dict(columns, features=Features({name: Value("string") for name in columns}))
     labelled = label_texts(
         made, teacher, cache, max_length=max_length, precision=precision, description="teacher labels gold rows"
     )
-    return LabelledTexts(labelled.dataset.add_column(COLUMN, rows.labels), labelled.queries, labelled.live)
+    dataset = labelled.dataset.add_column(COLUMN, rows.labels)
+    return GoldTexts(dataset, labelled.queries, labelled.live, labelled.cut, skipped=rows.skipped)
 
 
 def with_gold(transfer: Dataset, gold: Dataset) -> Dataset:

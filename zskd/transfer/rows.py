@@ -11,7 +11,8 @@ from datasets import Dataset
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.errors import InputError
-from zskd.models.encoding import encode_texts
+from zskd.models.encoding import Cuts, encode_texts, tell_cut
+from zskd.models.tokenizers import gives_segments
 from zskd.system.arrow import ROWS, open_arrow, write_arrow
 from zskd.system.processes import on_main
 from zskd.teacher.base import Teacher
@@ -19,22 +20,25 @@ from zskd.text.shaping import text_columns
 from zskd.transfer.collator import ID_COLUMNS
 
 
-def encode(labelled: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, path: Path) -> Dataset:
+def encode(
+    labelled: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, path: Path, cuts: Cuts | None = None
+) -> Dataset:
     """Tokenize labelled texts into an Arrow file at `path`.
 
     Args:
         labelled: columns ``text``, for pairs ``text_b``, ``family`` and ``teacher_logits``; further columns of numbers,
             such as ``gold_label``, are kept.
         max_length: tokens.
+        cuts: counts the rows that are cut.
 
     Returns:
-        Columns ``input_ids``, ``token_type_ids`` (pairs only), ``length`` (tokens), ``teacher_logits`` and the further
-        ones.
+        Columns ``input_ids``, ``token_type_ids`` (pairs, and single texts whose segments are not all 0), ``length``
+        (tokens), ``teacher_logits`` and the further ones.
     """
     columns = text_columns(labelled)
     num_labels = len(labelled[0]["teacher_logits"])
     more = [name for name in labelled.column_names if name not in (*columns, "family", "teacher_logits")]
-    names = ID_COLUMNS[: 2 if len(columns) == 2 and "token_type_ids" in tokenizer.model_input_names else 1]
+    names = ID_COLUMNS[: 2 if gives_segments(tokenizer, len(columns)) else 1]
     schema = pa.schema(
         [(name, pa.list_(pa.int32())) for name in names]
         + [("length", pa.int32()), ("teacher_logits", pa.list_(pa.float32(), num_labels))]
@@ -45,6 +49,8 @@ def encode(labelled: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: in
         for start in range(0, len(labelled), ROWS):
             rows = labelled[start : start + ROWS]
             encoded = encode_texts(tokenizer, tuple(rows[name] for name in columns), max_length)
+            if cuts is not None:
+                cuts.add(encoded, len(encoded["input_ids"]))
             logits = np.asarray(rows["teacher_logits"], dtype=np.float32)
             arrays = [pa.array(encoded[name], schema.field(name).type) for name in names]
             arrays.append(pa.array([len(ids) for ids in encoded["input_ids"]], pa.int32()))
@@ -64,7 +70,9 @@ def encode_parts(
 
     def write() -> None:
         for name, path in paths.items():
-            encode(parts[name], tokenizer, max_length, path)
+            cuts = Cuts(max_length)
+            encode(parts[name], tokenizer, max_length, path, cuts)
+            cuts.tell(f"student's rows, {name}", "rows")
 
     on_main(write)
     return {name: open_arrow(path) for name, path in paths.items()}
@@ -82,13 +90,14 @@ def transfer_rows(
         teacher: asked for every text.
         texts: one list of texts, or two of equal length for pairs.
         tokenizer: the student's; default: the teacher's.
-        max_length: tokens of an input, for teacher and student alike; longer ones are cut.
+        max_length: tokens of an input, for teacher and student alike; longer ones are cut, and the log says how many.
 
     Returns:
-        Columns ``input_ids``, ``token_type_ids`` (pairs only), ``length`` (tokens) and ``teacher_logits``.
+        Columns ``input_ids``, ``token_type_ids`` (pairs, and single texts whose segments are not all 0), ``length``
+        (tokens) and ``teacher_logits``.
 
     Raises:
-        InputError: no tokenizer is given and a callable teacher has none.
+        InputError: no tokenizer is given and a callable teacher has none, or the teacher cannot read as many tokens.
 
     Example:
         `teacher` is a loaded teacher of two classes.
@@ -101,7 +110,8 @@ def transfer_rows(
     if tokenizer is None:
         raise InputError(f"tokenizer: the callable teacher {teacher.name} has none; pass the student's")
     encoded = encode_texts(tokenizer, texts, max_length)
-    names = ID_COLUMNS[: 2 if len(texts) == 2 and "token_type_ids" in encoded else 1]
+    tell_cut("transfer rows", encoded.cut, len(texts[0]), max_length, "texts")
+    names = ID_COLUMNS[: 2 if gives_segments(tokenizer, len(texts)) else 1]
     columns = {name: encoded[name] for name in names}
     columns["length"] = [len(ids) for ids in encoded["input_ids"]]
     columns["teacher_logits"] = teacher.logits(texts, max_length=max_length).tolist()

@@ -9,7 +9,9 @@ from datasets import Dataset
 
 from zskd.metrics.scores import probabilities
 from zskd.system.arrow import ROWS
+from zskd.system.shown import in_percent
 from zskd.text.corpus import hash64
+from zskd.text.scripts import lacks_spaces, units
 from zskd.text.seen import Seen
 from zskd.text.shaping import text_columns
 
@@ -37,7 +39,7 @@ def transfer_report(labelled: Dataset, logits: np.ndarray, labels: tuple[str, ..
         found = [codes.setdefault(family, len(codes)) for family in rows["family"]]
         family_of[start : start + len(found)] = found
         texts = ["\t".join(parts) for parts in zip(*(rows[name] for name in columns), strict=True)]
-        words[start : start + len(texts)] = [len(text.split()) for text in texts]
+        words[start : start + len(texts)] = [len(units(text) if lacks_spaces(text) else text.split()) for text in texts]
         for text in texts:
             seen.add(hash64(text.lower()))
     p = probabilities(logits)
@@ -72,7 +74,7 @@ def report_table(report: dict[str, Any], labels: tuple[str, ...]) -> str:
     ]
     for family in dict.fromkeys(group["family"] for group in report["groups"]):
         whole = entries[family, "all"]
-        shares = "".join(f"{100 * entries[family, label]['share']:>{max(width, 10) - 2}.1f} %" for label in labels)
+        shares = "".join(f"{in_percent(entries[family, label]['share']):>{max(width, 10) - 2}} %" for label in labels)
         lines.append(
             f"{family:16}{whole['rows']:>9,}{whole['words']:>7.1f}{whole['confidence']:>12.3f}{whole['entropy']:>9.3f}"
             + shares

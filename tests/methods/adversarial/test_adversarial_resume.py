@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_resume import SCRIPT, student
+from test_resume import SCRIPT, student, unexplained
 
 from zskd.config.distillation import DistillConfig
 from zskd.config.resolve import to_dict
@@ -69,3 +69,4 @@ def test_killed_and_resumed(moment: str, whole: DistillConfig, tmp_path: Path) -
     assert left(tmp_path / "run") == left(Path(str(whole.output_dir)))
     first, second = (Path(str(c.output_dir)) / "adversarial.json" for c in (config, whole))
     assert first.read_text() == second.read_text()
+    assert unexplained(config.output_dir, whole.output_dir) == set()

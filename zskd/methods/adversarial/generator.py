@@ -14,8 +14,10 @@ from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.errors import InputError
-from zskd.models.loading import find_model, load_tokenizer
+from zskd.models.loading import find_model
 from zskd.models.quiet import quiet_transformers
+from zskd.models.tokenizers import load_tokenizer
+from zskd.models.weights import load_checked
 from zskd.teacher.base import Teacher
 
 LAYERS = 2  # of the teacher, for a built generator
@@ -95,19 +97,7 @@ def load_generator(name: str, revision: str | None = None) -> tuple[PreTrainedMo
         InputError: it does not load, or `check_generator` refuses it.
     """
     origin = find_model(name, revision, flag="--generator")
-    try:
-        with quiet_transformers():
-            model, info = AutoModelForMaskedLM.from_pretrained(
-                origin.name, dtype=torch.float32, output_loading_info=True, **origin.arguments
-            )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InputError(f"--generator {origin.name}: the model does not load: {line}") from error
-    if missing := sorted(info["missing_keys"]):
-        raise InputError(
-            f"--generator {origin.name}: expected a masked language model, found none of the weights "
-            f"{', '.join(missing[:4])}"
-        )
+    model, _ = load_checked(AutoModelForMaskedLM, origin.name, flag="--generator", **origin.arguments)
     tokenizer = load_tokenizer(origin, flag="--generator")
     check_generator(model, tokenizer, shown=f"--generator {origin.name}")
     return model, tokenizer

@@ -15,6 +15,7 @@ from zskd.methods.adversarial.warmup import warm_up
 from zskd.methods.adversarial.writer import Writer
 from zskd.methods.context import Run
 from zskd.models.loading import count_parameters, model_fingerprint
+from zskd.models.positions import length_problem
 from zskd.models.vocabulary import require_one_vocabulary
 from zskd.system.precision import gradient_precision
 
@@ -28,7 +29,8 @@ def prepare_writer(options: AdversarialOptions, run: Run) -> Writer:
         run: needs teacher and tokenizer; with a warm-up also corpus, task and cache.
 
     Raises:
-        InputError: the generator does not load, vocabularies that must be equal differ, or `run` lacks a part.
+        InputError: the generator does not load or has too few positions, vocabularies that must be equal differ, or
+            `run` lacks a part.
     """
     if run.teacher is None or run.tokenizer is None:
         raise InputError("adversarial: expected a teacher and the student's tokenizer, found none; give it a writer")
@@ -38,6 +40,11 @@ def prepare_writer(options: AdversarialOptions, run: Run) -> Writer:
         generator, tokenizer = build_generator(model), model.tokenizer
     else:
         generator, tokenizer = load_generator(options.generator, options.generator_revision)
+        shown, limit = f"--generator {options.generator}", tokenizer.model_max_length
+        # Without a task a Trainer brings rows of its own, whose length is not known here.
+        problem = length_problem(generator.config.to_dict(), limit, shown, run.max_length) if run.task else None
+        if problem:
+            raise InputError(problem)
     require_one_vocabulary(tokenizer, student_tokenizer, why=f"--generator {options.generator}", left="the generator")
     if options.adversary == "gradient":
         why = "--adversary gradient (use --adversary candidates for other vocabularies)"

@@ -28,7 +28,7 @@ from transformers import (
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.methods.adversarial.generator import masked_logits
-from zskd.models.encoding import encode_texts
+from zskd.models.encoding import encode_texts, tell_cut
 from zskd.models.quiet import keep_stdout_clean, quiet_transformers
 from zskd.system import progress
 from zskd.system.files import replacing
@@ -170,6 +170,7 @@ def _rows(corpus: Corpus, tokenizer: PreTrainedTokenizerBase, *, pairs: bool, co
     at = np.linspace(0, len(sentences) - 1 - pairs, min(count, len(sentences) - pairs), dtype=np.int64)
     texts = (sentences[at]["text"], sentences[at + 1]["text"]) if pairs else (sentences[at]["text"],)
     encoded = encode_texts(tokenizer, texts, max_length)
+    tell_cut("generator, warm-up", encoded.cut, len(texts[0]), max_length)
     columns = {name: encoded[name] for name in ("input_ids", "token_type_ids") if name in encoded}
     columns["length"] = [len(ids) for ids in columns["input_ids"]]
     return Dataset.from_dict(columns)

@@ -1,0 +1,119 @@
+"""The facts of a report are those of its run, whatever kind of run it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zskd.config.distillation import DistillConfig
+from zskd.pipeline import distill
+from zskd.report.data import Run, load_run
+from zskd.report.facts import class_table, facts, heldout_rows, repeatable
+from zskd.report.page import render
+
+
+def changed(run: Run, metrics: dict[str, Any] | None = None, **config: Any) -> Run:
+    return replace(run, metrics={**run.metrics, **(metrics or {})}, config={**run.config, **config})
+
+
+def told(run: Run) -> dict[str, str]:
+    return dict(facts(run))
+
+
+def test_classes_are_named_as_labelled_and_as_trained_on(published_run: Path) -> None:
+    run = load_run(published_run)
+    before, after = (run.metrics["transfer_set"]["classes"]["negative"][key] for key in ("share_before", "share"))
+    assert before != after
+    text = told(run)["transfer set"]
+    assert (
+        f"as labelled negative {100 * before:.1f} %" in text and f"as trained on negative {100 * after:.1f} %" in text
+    )
+    assert next((row["before"], row["share"]) for row in class_table(run)) == (before, after)
+    assert "as labelled, %" in render([run]) and "as trained on, %" in render([run])
+
+
+def test_a_class_without_rows_has_no_confidence(published_run: Path) -> None:
+    run = load_run(published_run)
+    classes = {**run.metrics["transfer_set"]["classes"], "none": {"share_before": 0.0, "share": 0.0, "confidence": 0.0}}
+    run = changed(run, {"transfer_set": {**run.metrics["transfer_set"], "classes": classes}})
+    assert [row["confidence"] for row in class_table(run)][-1] is None
+
+
+def test_queries_are_split_and_the_cache_is_named(published_run: Path) -> None:
+    run = load_run(published_run)
+    split = run.metrics["teacher_queries_for"]
+    text = told(changed(run, {"teacher_queries_live_in_all_calls": 10}))["teacher queries"]
+    assert f"{split['single_tokens']:,} single tokens for the student's start" in text
+    assert f"10 were answered in this run, {run.metrics['teacher_queries'] - 10:,} before" in text
+    assert "not counted: its answers to probe and glue" in text
+    assert told(changed(run, {"teacher_queries": None}))["teacher queries"] == "not recorded"
+
+
+@pytest.mark.parametrize(
+    ("options", "words", "wrong"),
+    [
+        ({"objective": "logit-mse", "temperature": 2.0}, "objective logit-mse", "temperature"),
+        ({"objective": "hard-label", "temperature": 2.0}, "objective hard-label", "temperature"),
+        ({"objective": "kd", "temperature": 2.0}, "objective kd at temperature 2", "adversary"),
+        ({"method": ["adversarial"], "perturb": "random"}, "adversary gradient", "--method"),
+        ({"method": ["class-balance"]}, "--method class-balance", "adversary"),
+    ],
+)
+def test_the_method_names_what_had_an_effect(
+    options: dict[str, Any], words: str, wrong: str, published_run: Path
+) -> None:
+    text = told(changed(load_run(published_run), **options))["method"]
+    assert words in text and wrong not in text
+
+
+def test_a_resumed_run_says_so_and_short_times_are_not_nothing(published_run: Path) -> None:
+    run = load_run(published_run)
+    assert "resumed" not in told(run)["training"] and "calls" not in told(run)["time"]
+    seconds = {"corpus": 0.02, "training": 0.44, "scoring": 119.7, "total": 120.16}
+    resumed = told(changed(run, {"resumed_from": 10, "calls": 2, "seconds": seconds}))
+    assert "resumed at step 10" in resumed["training"]
+    assert resumed["time"] == (
+        "2 min 0 s in 2 calls, of which all but the last were cut short: "
+        "scoring 2 min 0 s, training 0.44 s, corpus 0.02 s"
+    )
+    ended = told(changed(run, {"collapse": "one class has all answers"}))["training"]
+    assert "ended early: one class has all answers" in ended and "as many as" not in ended
+
+
+def test_checkpoints_are_chosen_and_shares_are_kept(published_run: Path) -> None:
+    text = told(load_run(published_run))["training"]
+    assert "was chosen" in text and "kept" not in text
+
+
+@pytest.mark.parametrize(("outputs", "words"), [("labels", "answers with labels only"), ("logits", "parameters")])
+def test_a_teacher_of_labels_alone_is_said_to_be_one(outputs: str, words: str, published_run: Path) -> None:
+    assert words in told(changed(load_run(published_run), teacher_outputs=outputs))["teacher"]
+
+
+def test_labelled_data_is_stated_with_what_it_was_opened_for(published_run: Path) -> None:
+    text = " ".join(render([load_run(published_run)]).split())
+    assert "opened before training: probe (228 rows; can refuse a teacher, and changes nothing else)" in text
+    assert "probe (228 rows; the student's score), glue (27 rows; the scores of teacher and student)" in text.replace(
+        "&#39;", "'"
+    )
+    assert "after it, for the scores: nothing" not in text
+
+
+def test_a_run_with_gold_labels(config_for: Callable[..., DistillConfig], glue_dir: Path) -> None:
+    labels = glue_dir / "SST-2" / "train.tsv"
+    config = config_for("sst2", gold_labels=str(labels), hub_eval=False)
+    metrics = distill(config).metrics
+    assert metrics["teacher_queries_for"]["gold_rows"] == 120
+    assert sum(metrics["teacher_queries_for"].values()) == metrics["teacher_queries"]
+    assert metrics["zero_shot"]["read_before_training"] == ["probe (teacher gate)", "gold labels (--gold-labels)"]
+    run = load_run(str(config.output_dir))
+    assert "beside them 120 labelled rows" in told(run)["transfer set"]
+    assert "unrelated" not in told(run)["text"] and repeatable(run)
+    text = " ".join(render([run]).split())
+    assert "gold labels (120 rows; the student was trained on them)" in text
+    assert "the training inputs came from a labelled file" in text and "Python program" not in text
+    assert heldout_rows(run) == metrics["agreement_rows"]

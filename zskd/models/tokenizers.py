@@ -1,0 +1,257 @@
+"""Tokenizers as a model was trained with them: loading, what is put right on the way, and their fingerprints.
+
+transformers 5 builds some tokenizers in another way than the version that a model was trained with. What that changes
+is put right here, or refused, and said; what changes ids is remembered for the cache of labels (`guards`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import itertools
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import transformers
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+from transformers.models.auto.tokenization_auto import get_tokenizer_config
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+
+from zskd.errors import InputError
+from zskd.models.quiet import quiet_transformers
+from zskd.models.tokenizer_file import as_filed, find_file
+
+if TYPE_CHECKING:  # it imports this module
+    from zskd.models.loading import Origin
+
+logger = logging.getLogger(__name__)
+
+SEGMENTS = "token_type_ids"
+# Guards: what was put right, as far as it changes what a model reads.
+FILE, SEGMENTED, PAIRS_SEGMENTED, PADDED = "file", "segments", "pair segments", "padding"
+_GUARDS = "_zskd_guards"  # attribute of a tokenizer
+
+# Classes that gave `token_type_ids` in transformers 4.57 and do not in 5.23, by their names without "Fast". The other
+# classes do as they did. The last ones are the general classes, which every tokenizer of one's own was saved as.
+_GAVE_SEGMENTS = {
+    "AlbertTokenizer", "CTRLTokenizer", "FlaubertTokenizer", "FunnelTokenizer", "RemBertTokenizer", "RoCBertTokenizer",
+    "RoFormerTokenizer", "XLMTokenizer", "XLNetTokenizer", "PreTrainedTokenizer", "TokenizersBackend", "PythonBackend",
+}  # fmt: skip
+# Families with segments whose configuration has no `type_vocab_size`. XLNet and Funnel compare the segments of two
+# tokens; the others add the word embeddings of the segments' numbers. Zeros are the same as none for Funnel alone.
+_WITHOUT_SIZE = {"ctrl", "flaubert", "funnel", "xlm", "xlnet"}
+_PAIR = ("one of them", "and another")
+
+
+def load_tokenizer(origin: Origin, *, flag: str) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a model, so that it gives the ids that the model was trained with.
+
+    Segments (``token_type_ids``) are given where the model has them and the tokenizer gave them when the model was
+    trained, as the tokenizer's template says, and not given to a model that does not take them. A ``tokenizer.json``
+    that transformers builds in another way is used as it stands, with a warning. What `guards` lists was put right.
+
+    Raises:
+        InputError: there is no tokenizer, it does not know ordinary words, its segments are not the model's, or a
+            package it needs is missing.
+    """
+    shown = f"{flag} {origin.name}"
+    try:
+        with quiet_transformers():
+            options = {**origin.arguments, "trust_remote_code": False}
+            tokenizer = AutoTokenizer.from_pretrained(origin.name, **options)
+            config = AutoConfig.from_pretrained(origin.name, **options)
+            saved = get_tokenizer_config(origin.name, **origin.arguments)
+            names = _inputs(tokenizer, config, saved)
+            path = find_file(origin.name, origin.arguments)
+            filed, found = as_filed(tokenizer, path, segments=SEGMENTS in names)
+    except Exception as error:  # the Rust library raises plain exceptions
+        raise InputError(f"{shown}: the tokenizer does not load: {_tokenizer_problem(error)}") from error
+    if found:
+        logger.warning(
+            "%s: transformers %s builds %s in another way than its tokenizer.json says (%s); the file is used",
+            shown, transformers.__version__, type(tokenizer).__name__, found,
+        )  # fmt: skip
+        remember(filed, FILE)
+    if len(filed) < 8:
+        # Some tokenizer classes load without a vocabulary and then map every word to [UNK].
+        raise InputError(f"{shown}: its tokenizer knows {len(filed)} tokens; the vocabulary is missing")
+    if not _knows_words(filed):
+        raise InputError(f"{shown}: its tokenizer answers {filed.unk_token} to ordinary words")
+    around = {filed.cls_token_id, filed.sep_token_id}
+    if path is None and None not in around and not around & set(filed(_PAIR[0])["input_ids"]):
+        raise InputError(
+            f"{shown}: expected {filed.cls_token} and {filed.sep_token} around a text, found neither: transformers "
+            f"{transformers.__version__} builds {type(filed).__name__} without its template from the files of this "
+            "folder; add the tokenizer.json that transformers 4 saves"
+        )
+    _name_inputs(filed, names, config, like_albert=_was_right(tokenizer, config, saved), shown=shown)
+    return filed
+
+
+def _knows_words(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether a tokenizer has a token for any of a few English words, or for words of its own vocabulary."""
+
+    def known(words: str) -> bool:
+        return not set(tokenizer(words, add_special_tokens=False)["input_ids"]) <= {tokenizer.unk_token_id}
+
+    if known("one of them"):
+        return True
+    # A vocabulary of Greek or German words may have none of these.
+    own = (token.lstrip("▁Ġ") for token in sorted(tokenizer.get_vocab()))
+    return known(" ".join(itertools.islice((word for word in own if word.isalpha()), 50)))
+
+
+def guards(tokenizer: PreTrainedTokenizerBase, texts: int | None = None) -> tuple[str, ...]:
+    """What was put right in a tokenizer so that its ids changed, sorted; empty for most.
+
+    Args:
+        texts: number of texts of an input; what changes pairs only does not count for 1.
+    """
+    found = getattr(tokenizer, _GUARDS, ())
+    return tuple(sorted(name for name in found if texts != 1 or name != PAIRS_SEGMENTED))
+
+
+def remember(tokenizer: PreTrainedTokenizerBase, guard: str) -> None:
+    """Add to `guards`."""
+    setattr(tokenizer, _GUARDS, (*getattr(tokenizer, _GUARDS, ()), guard))
+
+
+def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Hex SHA-256 over everything that decides the ids of a text."""
+    digest = hashlib.sha256(type(tokenizer).__name__.encode())
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        state = json.loads(backend.to_str())
+        # Earlier calls leave padding and truncation set on the backend; neither is part of the fingerprint.
+        state.pop("truncation", None)
+        state.pop("padding", None)
+        digest.update(json.dumps(state, sort_keys=True).encode())
+    else:
+        digest.update(json.dumps(tokenizer.get_vocab(), sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def drop_untaken(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Let a tokenizer give no segments to a model in memory that takes none, or has a single one."""
+    taken = inspect.signature(model.forward).parameters
+    single = getattr(model.config, "type_vocab_size", None) == 1
+    if SEGMENTS in tokenizer.model_input_names and (SEGMENTS not in taken or single):
+        names = [name for name in tokenizer.model_input_names if name != SEGMENTS]
+        tokenizer.model_input_names = tokenizer.init_kwargs["model_input_names"] = names
+
+
+def gives_segments(tokenizer: PreTrainedTokenizerBase, texts: int) -> bool:
+    """Whether the segments of an input with this number of texts say anything: of one text, they are often all 0."""
+    if SEGMENTS not in tokenizer.model_input_names:
+        return False
+    return texts == 2 or any(tokenizer(_PAIR[0])[SEGMENTS])
+
+
+def _taken(config: PreTrainedConfig) -> frozenset[str] | None:
+    """Inputs that the family's classifier takes; None for a family without one."""
+    kind = AutoModelForSequenceClassification._model_mapping.get(type(config), None)
+    return None if kind is None else frozenset(inspect.signature(kind.forward).parameters)
+
+
+def _inputs(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, saved: dict[str, Any]) -> list[str]:
+    """Names of the inputs that a tokenizer is to give.
+
+    Args:
+        saved: content of ``tokenizer_config.json``.
+    """
+    names, taken = list(tokenizer.model_input_names), _taken(config)
+    if taken is None:
+        return names
+    if SEGMENTS in names and (SEGMENTS not in taken or getattr(config, "type_vocab_size", None) == 1):
+        names.remove(SEGMENTS)  # a TypeError, or an index beyond the only row
+    elif SEGMENTS not in names and SEGMENTS in taken and _lost_segments(tokenizer, config, saved):
+        names.insert(1, SEGMENTS)
+    if "attention_mask" in taken and "attention_mask" not in names:
+        names.append("attention_mask")  # without it a model reads the padding
+    return names
+
+
+def _lost_segments(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, saved: dict[str, Any]) -> bool:
+    """True for a tokenizer that gave ``token_type_ids`` when its model was trained, and no longer does.
+
+    transformers 4 gave them; transformers 5 leaves them out without a warning (its issue 48128), and a teacher of pairs
+    would receive inputs that it was never trained on. Folders that list their inputs, as every saved student of such a
+    teacher does, and folders that transformers 5 wrote are not affected: these were trained without.
+    """
+    if "model_input_names" in saved:
+        return False
+    if getattr(config, "type_vocab_size", 0) <= 1 and config.model_type not in _WITHOUT_SIZE:
+        return False
+    named = saved.get("tokenizer_class") or getattr(config, "tokenizer_class", None) or type(tokenizer).__name__
+    name = named.removesuffix("Fast")
+    # A class that transformers does not have was derived from the general one.
+    if name not in _GAVE_SEGMENTS and hasattr(transformers, name):
+        return False
+    # transformers 5 writes how the tokenizer was built, and another name for the general class; a folder may join its
+    # weights with an older tokenizer.
+    by_four = bool(saved) and ("backend" not in saved or named == "PreTrainedTokenizerFast")
+    return by_four or not str(config.transformers_version).startswith("5.")
+
+
+def _was_right(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, saved: dict[str, Any]) -> bool:
+    """True where segments were put right before `guards` were counted, so that cached labels are right."""
+    return (
+        type(tokenizer).__name__ == "AlbertTokenizer"
+        and getattr(config, "type_vocab_size", 0) > 1
+        and not str(config.transformers_version).startswith("5.")
+    )
+
+
+def _name_inputs(
+    tokenizer: PreTrainedTokenizerBase, names: list[str], config: PreTrainedConfig, *, like_albert: bool, shown: str
+) -> None:
+    """Let a tokenizer give these inputs, and write them when it is saved.
+
+    Raises:
+        InputError: its segments are not the model's.
+    """
+    before = list(tokenizer.model_input_names)
+    if names != before:
+        tokenizer.model_input_names = names
+        tokenizer.init_kwargs["model_input_names"] = names
+    if SEGMENTS in names:
+        if SEGMENTS not in before and getattr(tokenizer, "token_type_ids_pattern", None) == "all_zeros":
+            # Tokenizers written in Python count by this pattern; version 4 knew one way only.
+            tokenizer.token_type_ids_pattern = tokenizer.init_kwargs["token_type_ids_pattern"] = "bert_style"
+        alone, pair = tokenizer(_PAIR[0])[SEGMENTS], tokenizer(*_PAIR)[SEGMENTS]
+        rows = getattr(config, "type_vocab_size", None)
+        if rows and max(*alone, *pair) >= rows:
+            raise InputError(
+                f"{shown}: its tokenizer gives segments up to {max(*alone, *pair)}, its model has {rows}; is it the "
+                "tokenizer of another model? If the model was trained without segments, leave token_type_ids out of "
+                "model_input_names in tokenizer_config.json"
+            )
+        if SEGMENTS not in before and getattr(tokenizer, "backend_tokenizer", None) is None and not any(pair):
+            raise InputError(
+                f"{shown}: its model was trained with segments for two texts (token_type_ids), and its tokenizer, "
+                f"{type(tokenizer).__name__}, gives none; save it as a tokenizer.json whose template says $B:1"
+            )
+        if SEGMENTS not in before and not like_albert:
+            alone_too = any(alone) or (config.model_type in _WITHOUT_SIZE and config.model_type != "funnel")
+            remember(tokenizer, SEGMENTED if alone_too else PAIRS_SEGMENTED)
+            logger.info("%s: its tokenizer gives segments again, with which the model was trained", shown)
+    if "attention_mask" in names and "attention_mask" not in before:
+        remember(tokenizer, PADDED)
+
+
+def _tokenizer_problem(error: Exception) -> str:
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if any(word in line for word in (".model", "tiktoken", "SentencePiece", "protobuf")):
+        # transformers hides the reason, takes the file for one of tiktoken's and asks for that package.
+        return (
+            "a `.model` file takes the packages sentencepiece and protobuf, in versions that fit "
+            "(pip install 'zskd[sentencepiece]'); where these are installed, the file is damaged"
+        )
+    return line

@@ -1,0 +1,149 @@
+"""What was distilled, into what, from which text, how and at what cost, in words for the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from zskd.report.data import Run
+from zskd.runs.loss import loss_of
+from zskd.runs.told import class_shares, query_words
+from zskd.system.shown import duration
+
+
+def facts(run: Run) -> list[tuple[str, str]]:
+    """Pairs of name and value."""
+    metrics, options = run.metrics, run.config
+    teacher = metrics["teacher"]
+    revision = f", revision {teacher['revision']}" if teacher.get("revision") else ""
+    size = f", {teacher['parameters']:,} parameters" if teacher["parameters"] else ", known by its outputs alone"
+    start = options.get("student", "build")
+    origin = "built from the teacher" if start == "build" else f"from {start}"
+    corpus = run.record.get("corpus", {})
+    sources = ", ".join(Path(str(source)).name for source in options.get("corpus", [])) or "not recorded"
+    sentences = f" ({corpus['sentences']:,} sentences{_shortfall(run)})" if corpus else ""
+    unrelated = "" if in_domain(run) else ", taken to be unrelated to the task"
+    return [
+        ("task", f"{metrics['task']}: {', '.join(run.labels)}"),
+        ("teacher", f"{teacher['name']}{revision}{size}{_answers(run)}"),
+        ("student", f"{metrics['student']['parameters']:,} parameters, {origin}"),
+        ("text", f"{sources}{sentences}{unrelated}"),
+        ("method", f"{_method(options)}, objective {loss_of(options).words}"),
+        ("transfer set", _transfer_set(run)),
+        ("teacher queries", _queries(run)),
+        ("training", _training(run)),
+        ("seed", str(metrics["seed"])),
+        ("time", _time(metrics)),
+        ("versions", ", ".join(f"{name} {version}" for name, version in metrics["versions"].items())),
+    ]
+
+
+def _answers(run: Run) -> str:
+    """What a teacher without weights answers with; the report's confidences come from it."""
+    kind = run.config.get("teacher_outputs", "logits")
+    if kind == "labels":
+        return ", which answers with labels only: its confidences and entropies are the same for all inputs"
+    return f", which answers with {kind}" if kind != "logits" else ""
+
+
+def _method(options: dict[str, Any]) -> str:
+    words = f"perturbation {options.get('perturb')}"
+    if is_adversarial(options):
+        words += f", adversary {options.get('adversary')}, generator {options.get('generator')}"
+    named = [name for name in options.get("method", []) if name != "adversarial"]
+    return words + (f", --method {','.join(named)}" if named else "")
+
+
+def is_adversarial(options: dict[str, Any]) -> bool:
+    """Whether a generator rewrote inputs during training; both ways to ask for it mean the same."""
+    return options.get("perturb") == "adversarial" or "adversarial" in options.get("method", [])
+
+
+def _transfer_set(run: Run) -> str:
+    chosen = run.metrics["transfer_set"]
+    labelled = (run.transfer_set or {}).get("rows")
+    stay = f" of {labelled:,} that the teacher labelled" if labelled else " labelled by the teacher"
+    rows = f", in {chosen['rows']:,} rows" if "rows" in chosen else ""
+    gold = run.metrics.get("teacher_queries_for", {}).get("gold_rows")
+    more = f"; beside them {gold:,} labelled rows" if gold else ""
+    if is_adversarial(run.config):
+        more += "; in training a generator rewrote some of them"
+    return f"{chosen['texts']:,} inputs{stay}{rows}; {class_shares(chosen['classes'])}{more}"
+
+
+def _queries(run: Run) -> str:
+    metrics = run.metrics
+    if metrics.get("teacher_queries") is None:
+        return "not recorded"
+    live = metrics.get("teacher_queries_live_in_all_calls")
+    cached = (
+        "" if live is None else f"; {live:,} were answered in this run, {metrics['teacher_queries'] - live:,} before"
+    )
+    scored = metrics["teacher"]["scores"]
+    more = f"; not counted: its answers to {' and '.join(scored)}, for its own scores" if scored else ""
+    return f"{query_words(metrics)}{cached}{more}"
+
+
+def _training(run: Run) -> str:
+    metrics, options = run.metrics, run.config
+    size = options.get("batch_size", 0) * options.get("gradient_accumulation", 1)
+    words = f"{metrics['steps']:,} steps" + (f" of up to {size:,} rows" if size else "")
+    ended = metrics.get("collapse")
+    if options.get("epochs") and not ended:
+        words += f", as many as {options['epochs']:g} epochs of all labelled inputs have"
+    if ended:
+        words += f", ended early: {ended}"
+    words += f"; the student of step {metrics['best_step']:,} was chosen, which had the lowest loss on held-out text"
+    return words + (f"; resumed at step {metrics['resumed_from']:,}" if metrics.get("resumed_from") else "")
+
+
+def _time(metrics: dict[str, Any]) -> str:
+    seconds, calls = metrics["seconds"], metrics.get("calls", 1)
+    several = f" in {calls} calls, of which all but the last were cut short" if calls > 1 else ""
+    longest = sorted((name for name in seconds if name != "total"), key=lambda name: -seconds[name])[:3]
+    return f"{duration(seconds['total'])}{several}: " + ", ".join(
+        f"{name} {duration(seconds[name])}" for name in longest
+    )
+
+
+def _shortfall(run: Run) -> str:
+    """The number of inputs, if the text gave fewer than asked for."""
+    size, asked = run.record.get("pools", {}).get("size"), run.config.get("pool_size")
+    return f", {size:,} inputs of {asked:,} asked for" if size and asked and size < asked else ""
+
+
+def heldout_rows(run: Run) -> int | None:
+    """Number of held-out inputs on which the agreement was measured; None if it is not recorded."""
+    known: int | None = run.metrics.get("agreement_rows") or ((run.analysis or {}).get("heldout") or {}).get("rows")
+    return known
+
+
+def class_table(run: Run) -> list[dict[str, Any]]:
+    """Per class its share as labelled (None in a run that did not record it) and as trained on, and its confidence.
+
+    The confidence is None for a class without rows.
+    """
+    return [
+        {
+            "label": name,
+            "before": entry.get("share_before"),
+            "share": entry["share"],
+            "confidence": entry["confidence"] if entry["share"] else None,
+        }
+        for name, entry in run.metrics["transfer_set"]["classes"].items()
+    ]
+
+
+def in_domain(run: Run) -> bool:
+    """True if the training inputs may be the task's own: they came from a program or a labelled file."""
+    return not run.metrics.get("zero_shot", {}).get("enforced", True)
+
+
+def repeatable(run: Run) -> bool:
+    """False if something was passed in Python that no option can name."""
+    known = run.metrics["teacher"]["name"] in (run.config.get("teacher"), _default(run))
+    return known and (not in_domain(run) or bool(run.config.get("gold_labels")))
+
+
+def _default(run: Run) -> str | None:
+    return run.record.get("task", {}).get("teacher") if run.config.get("teacher") == "default" else None

@@ -1,0 +1,100 @@
+"""What a run tells people about its data, in the words of its log, its closing table, its report and its card."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from zskd.system.shown import in_percent
+
+PROBE, GATE = "probe", "probe (teacher gate)"
+GOLD = "gold labels (--gold-labels)"
+
+# Uses of the teacher's answers, in the order in which they are named; others are those of methods.
+_USES = {
+    "transfer_inputs": "inputs of the transfer set",
+    "held_out_inputs": "held-out inputs",
+    "gold_rows": "labelled rows (--gold-labels)",
+    "texts": "inputs",  # of runs whose version did not tell the three above apart
+    "single_tokens": "single tokens for the student's start",
+    "generator": "texts of the generator",
+}
+
+
+@dataclass(frozen=True)
+class Opening:
+    """Labelled rows that a run has opened.
+
+    Attributes:
+        name: the evaluation set, or what the rows are.
+        rows: how many; None if it is not known.
+        use: what for.
+        read: its name in ``metrics.json``.
+    """
+
+    name: str
+    rows: int | None
+    use: str
+    read: str = ""
+
+    def __str__(self) -> str:
+        rows = "" if self.rows is None else f"{self.rows:,} rows; "
+        return f"{self.name} ({rows}{self.use})"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The labelled rows that a run has opened before and after training."""
+
+    before: list[Opening]
+    after: list[Opening]
+
+
+def opened(metrics: dict[str, Any], config: dict[str, Any]) -> Opened:
+    """Which labelled rows a run has opened, and what for.
+
+    Args:
+        metrics: content of ``metrics.json``; one of an older version does not name the probe after training.
+        config: content of ``config.yaml``.
+    """
+    scores, told = metrics["student"]["scores"], metrics.get("zero_shot", {})
+    read_before = told.get("read_before_training", [])
+    before = []
+    if GATE in read_before:
+        rows = scores.get(PROBE, {}).get("rows")
+        before.append(Opening(PROBE, rows, "can refuse a teacher, and changes nothing else", GATE))
+    if GOLD in read_before or config.get("gold_labels"):
+        gold = metrics.get("teacher_queries_for", {}).get("gold_rows")
+        before.append(Opening("gold labels", gold, "the student was trained on them", GOLD))
+    before += [Opening(name, None, "opened", name) for name in read_before if name not in (GATE, GOLD)]
+    after = []
+    for name in dict.fromkeys([*scores, *told.get("read_after_training", [])]):
+        use = "the student's score" if name == PROBE else "the scores of teacher and student"
+        after.append(Opening(name, scores.get(name, {}).get("rows"), use, name))
+    return Opened(before, after)
+
+
+def query_words(metrics: dict[str, Any]) -> str:
+    """How many texts the teacher answered, split by what for; the parts sum to the whole."""
+    split = metrics.get("teacher_queries_for") or metrics.get("teacher_queries_by_use") or {}
+    names = [*(name for name in _USES if name in split), *(name for name in split if name not in _USES)]
+    parts = [f"{split[name]:,} {_USES.get(name, name)}" for name in names if split[name]]
+    whole = f"{metrics['teacher_queries']:,}"
+    return f"{whole}: {', '.join(parts)}" if parts else whole
+
+
+def class_shares(classes: dict[str, dict[str, Any]]) -> str:
+    """The teacher's classes among all labelled inputs, and among the rows that the student is trained on.
+
+    Args:
+        classes: per class ``share_before`` and ``share``, as in ``metrics.json``.
+    """
+
+    def shares(key: str) -> str:
+        return ", ".join(f"{name} {in_percent(entry[key])} %" for name, entry in classes.items())
+
+    if any("share_before" not in entry for entry in classes.values()):  # of an older version
+        return f"as trained on {shares('share')}"
+    if all(entry["share_before"] == entry["share"] for entry in classes.values()):
+        return f"as labelled and as trained on {shares('share')}"
+    return f"as labelled {shares('share_before')}; as trained on {shares('share')}"
