@@ -179,6 +179,9 @@ def test_a_length_that_a_model_cannot_read_is_refused_before_its_weights_load(
     folder = folder_of(build, tmp_path, weights=False)
     done = ask(cli, verb, folder, tmp_path, corpus_file, glue_dir, "--max-length", 64)
     assert done.code == 2, done.err
+    if "adapter" in build.__name__ and verb in ("distill --student", "finetune --base"):
+        assert "expected a whole model, found an adapter" in done.err
+        return
     (problem,) = [line for line in done.errors if "--max-length" in line]
     limit = TOO_SHORT[build]
     assert "--max-length 64: expected at most the 16" in problem and limit in problem and str(folder) in problem

@@ -291,6 +291,7 @@ def test_a_tokenizer_of_another_language_loads(words: list[str], tmp_path: Path)
     tokenizer = Tokenizer(models.WordLevel({token: i for i, token in enumerate([*special, *words])}, "[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]").save_pretrained(tmp_path)
+    BertConfig(vocab_size=8).save_pretrained(tmp_path)
     loaded = load_tokenizer(Origin(str(tmp_path)), flag="--teacher")
     assert loaded(words[0], add_special_tokens=False)["input_ids"] == [5]
 

@@ -158,4 +158,5 @@ def save_adapter(model: PeftModel, folder: Path, base: str) -> None:
     (folder / "README.md").unlink(missing_ok=True)  # peft's empty card template
     inner: PreTrainedModel = model.get_base_model()
     make_single_label(inner.config)
+    inner.config.architectures = [type(inner).__name__]  # not the base's, which may be that of another kind of model
     inner.config.save_pretrained(folder)

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.errors import InputError
+from zskd.models.positions import reading_length
 from zskd.models.tokenizers import PADDED, remember
 
 logger = logging.getLogger(__name__)
@@ -77,7 +78,9 @@ def _choices(tokenizer: PreTrainedTokenizerBase, named: int | None, side: str) -
 
 
 def _logits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> torch.Tensor:
-    batch = tokenizer(texts, padding=len(texts) > 1, return_tensors="pt").to(model.device)
+    length = reading_length(model.config.to_dict(), tokenizer.model_max_length)
+    batch = tokenizer(texts, padding=len(texts) > 1, truncation=True, max_length=length, return_tensors="pt")
+    batch = batch.to(model.device)
     training = model.training
     with torch.inference_mode():
         found: torch.Tensor = model.eval()(**batch).logits.float()

@@ -27,6 +27,7 @@ _WRAPPER = r"(?<![^.])(?:(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_m
 _WRAPPED = re.compile(_WRAPPER)
 # transformers replaces the first match of a pattern only, and a name may have one at every level.
 _UNWRAP = {f"{_WRAPPER}(?#{i})": "" for i in range(8)}
+_FORMER = ("LayerNorm.gamma", "LayerNorm.beta")  # as the first versions of transformers called them
 
 # Weights of the base model that classifiers do without, and what older versions saved as weights though it is none.
 _SPARE = re.compile(
@@ -82,16 +83,16 @@ def load_checked(
             if wrapped := [name for name in info["unexpected_keys"] if _WRAPPED.search(name)]:
                 _check_twice(model, info, wrapped, shown)
                 model, info = kind.from_pretrained(origin_name, key_mapping=_UNWRAP, **options)
-                # They would be put in again when the model is saved.
-                model._weight_conversions = [
-                    found
-                    for found in getattr(model, "_weight_conversions", None) or ()
-                    if not {*found._original_source_patterns} & {*_UNWRAP}
-                ]
     except UNREADABLE as error:
         raise InputError(f"{shown}: the model does not load: {first_line(error)}") from error
     if getattr(model, "_hf_peft_config_loaded", False):
         raise InputError(adapter)
+    # transformers would put them in again when the model is saved.
+    model._weight_conversions = [
+        found
+        for found in getattr(model, "_weight_conversions", None) or ()
+        if not {*found._original_source_patterns} & {*_UNWRAP, *_FORMER}
+    ]
     shapes = {name: (tuple(found), tuple(wanted)) for name, found, wanted in info["mismatched_keys"]}
     new = sorted({*info["missing_keys"], *shapes})
     if wrong := [name for name in new if not (new_head and _may_be_new(model, name))]:
