@@ -48,9 +48,14 @@ def save_model(folder: Path, model: torch.nn.Module, tokenizer: PreTrainedTokeni
     return folder
 
 
-def fit_teacher(folder: Path, task: Task, rows: Labelled, rate: float = 3e-3, steps: int = 30) -> Path:
-    """A local BERT teacher that is no preset: two layers, fitted to some labelled rows."""
+def fit_teacher(
+    folder: Path, task: Task, rows: Labelled, rate: float = 3e-3, steps: int = 30, segments: bool = False
+) -> Path:
+    """A local BERT teacher that is no preset: two layers, fitted to some labelled rows, with segments or without."""
     tokenizer = word_tokenizer([*(text for texts in rows.texts for text in texts), *prose(600)])
+    if segments:
+        names = ["input_ids", "token_type_ids", "attention_mask"]
+        tokenizer.model_input_names = tokenizer.init_kwargs["model_input_names"] = names
     model = tiny_bert(len(tokenizer), task.labels)
     model.train()
     optimizer = torch.optim.Adam(model.parameters(), lr=rate)

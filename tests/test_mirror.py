@@ -69,6 +69,7 @@ ACROSS = {
     "report/test_browser.py": "the page in a browser",
     "test_documentation.py": "the code of README and docs",
     "test_examples.py": "the programs of examples/",
+    "test_guards.py": "faulty model folders, every verb and what it reads them as",
     "test_import_order.py": "the package's shape",
     "test_mirror.py": "the tests' shape",
     "test_pinned_keys.py": "keys of caches and metrics",
