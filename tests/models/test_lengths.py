@@ -85,3 +85,12 @@ def test_rows_that_a_model_has_no_positions_for_are_refused(more: dict[str, list
         check_rows(rows, model, "train_dataset")
     check_rows(rows.select([1]), model, "train_dataset")
     check_rows(rows, torch.nn.Linear(1, 1), "train_dataset")
+
+
+@pytest.mark.parametrize("names", [["input_ids", "attention_mask"], ["input_ids", "token_type_ids", "attention_mask"]])
+def test_a_saved_tokenizer_lists_what_its_model_was_trained_with(names: list[str], tmp_path: Path) -> None:
+    tokenizer, model = word_tokenizer(prose(60)), tiny_bert(300, ("a", "b"))
+    tokenizer.model_input_names = names
+    save_tokenizer(tokenizer, model.config, tmp_path)
+    assert json.loads((tmp_path / "tokenizer_config.json").read_text(encoding="utf-8"))["model_input_names"] == names
+    assert list(AutoTokenizer.from_pretrained(tmp_path)("a", "b")) == names

@@ -187,3 +187,30 @@ def test_what_is_cut_is_counted(teacher: Classifier) -> None:
     cuts = Cuts(10)
     teacher.logits((["a fine film", "fine " * 30],), max_length=10, cuts=cuts)
     assert (cuts.rows, cuts.cut) == (2, 1)
+
+
+SEGMENTS = ["input_ids", "token_type_ids", "attention_mask"]
+
+
+@pytest.mark.parametrize(
+    ("task", "listed", "rows", "said"),
+    [
+        ("rte", None, 2, True),
+        ("rte", SEGMENTS, 2, False),
+        ("rte", ["input_ids", "attention_mask"], 2, False),
+        ("rte", None, 1, False),
+        ("sst2", None, 2, False),
+        (None, None, 2, False),
+    ],
+)
+def test_a_teacher_of_pairs_that_may_have_had_segments_is_read_without_and_says_so(
+    task: str | None, listed: list[str] | None, rows: int, said: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    tokenizer, labels = word_tokenizer(prose(20)), TASKS[task or "sst2"].labels
+    if listed:
+        tokenizer.model_input_names = tokenizer.init_kwargs["model_input_names"] = listed
+    model = tiny_bert(len(tokenizer), labels)
+    model.config.type_vocab_size = rows
+    made = classifier_from(TASKS[task] if task else None, model, tokenizer, name="x", shown="--teacher x")
+    assert ("--teacher x: it is read without segments" in caplog.text) == said
+    assert ("token_type_ids" in made.prepare((["a"], ["b"]), 16)) == (listed == SEGMENTS)

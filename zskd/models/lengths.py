@@ -37,8 +37,12 @@ def set_reading_length(tokenizer: PreTrainedTokenizerBase, config: PreTrainedCon
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, folder: str | Path) -> None:
-    """Save a tokenizer beside its model, with the length that the model reads (`set_reading_length`)."""
+    """Save a tokenizer beside its model, with the length that the model reads (`set_reading_length`).
+
+    What the model was trained with is listed (``model_input_names``), because versions of transformers differ in it.
+    """
     set_reading_length(tokenizer, config)
+    tokenizer.init_kwargs["model_input_names"] = list(tokenizer.model_input_names)
     tokenizer.save_pretrained(folder)
 
 

@@ -147,6 +147,20 @@ def drop_untaken(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> 
         tokenizer.model_input_names = tokenizer.init_kwargs["model_input_names"] = names
 
 
+def omits_segments(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether nobody can tell if a model was trained with segments.
+
+    It has several, its tokenizer's template tells two texts apart, and the tokenizer neither gives ``token_type_ids``
+    nor lists what it gives. Trained by transformers 5, such a model has seen none; trained by a program that asked for
+    them, it has.
+    """
+    if SEGMENTS in tokenizer.model_input_names or "model_input_names" in tokenizer.init_kwargs:
+        return False
+    if getattr(model.config, "type_vocab_size", 0) <= 1 or SEGMENTS not in inspect.signature(model.forward).parameters:
+        return False
+    return any(tokenizer(*_PAIR, return_token_type_ids=True).get(SEGMENTS, ()))
+
+
 def gives_segments(tokenizer: PreTrainedTokenizerBase, texts: int) -> bool:
     """Whether the segments of an input with this number of texts say anything: of one text, they are often all 0."""
     if SEGMENTS not in tokenizer.model_input_names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from transformers import BatchEncoding, PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
@@ -18,7 +20,14 @@ from zskd.models.batching import token_budget
 from zskd.models.bulk import Meter, first_states, infer
 from zskd.models.encoding import encode_texts
 from zskd.models.frozen import compiled, with_half_weights, with_short_attention
-from zskd.models.labels import align_labels, check_single_label, label_names, parse_label_map, recorded_length
+from zskd.models.labels import (
+    align_labels,
+    check_single_label,
+    label_names,
+    parse_label_map,
+    recorded_length,
+    recorded_texts,
+)
 from zskd.models.loading import (
     count_parameters,
     find_model,
@@ -28,11 +37,13 @@ from zskd.models.loading import (
 )
 from zskd.models.padding import fit_padding
 from zskd.models.positions import length_problem, reading_length
-from zskd.models.tokenizers import drop_untaken, guards, load_tokenizer, tokenizer_fingerprint
+from zskd.models.tokenizers import drop_untaken, guards, load_tokenizer, omits_segments, tokenizer_fingerprint
 from zskd.models.vocabulary import check_embeddings
 from zskd.system.precision import HALVES, check_finite, pick_precision
 from zskd.tasks.task import Task
 from zskd.teacher.base import Teacher, Texts
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -219,6 +230,16 @@ def classifier_from(
     check_single_label(config, shown)
     names = label_names(config, shown)
     order = range(len(names)) if task is None else align_labels(task, names, label_map, flag=shown)
+    texts = recorded_texts(config, shown) if task is None else len(task.text_columns)
+    if texts == 2 and omits_segments(model, tokenizer):
+        logger.warning(
+            "%s: it is read without segments (token_type_ids), as transformers %s reads it, though it has %d and the "
+            "tokenizer's template tells two texts apart. List what it was trained with as model_input_names in "
+            "tokenizer_config.json",
+            shown,
+            transformers.__version__,
+            config["type_vocab_size"],
+        )
     return Classifier(
         name=name,
         model=(model.requires_grad_(False) if frozen else model).eval(),
@@ -228,7 +249,7 @@ def classifier_from(
         fingerprint=model_fingerprint(model) if frozen else "",
         tokenizer_fingerprint=tokenizer_fingerprint(tokenizer) if frozen else "",
         revision=revision,
-        guards=guards(tokenizer, None if task is None else len(task.text_columns)),
+        guards=guards(tokenizer, None if task is None else texts),
     )
 
 
