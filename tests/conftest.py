@@ -12,7 +12,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from guarded import World
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -318,6 +321,14 @@ def watch() -> Iterator[Callable[..., Trail]]:
 def teacher(teacher_folder: Path, shared_cache: Path) -> Classifier:
     """The loaded sentiment teacher; a test that changes it works on a copy."""
     return load_classifier(TASKS["sst2"], str(teacher_folder), shared_cache)
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory, passages_file: Path) -> World:
+    """Healthy folders of every role, see `guarded.make_world`; a test that changes one works on a copy."""
+    from guarded import make_world  # imports this file
+
+    return make_world(tmp_path_factory.mktemp("world"), passages_file)
 
 
 CANARY = "hf_CANARYcanaryCANARYcanaryCANARY0001"

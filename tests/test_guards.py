@@ -13,7 +13,7 @@ from pathlib import Path
 import faulty
 import faulty_tokenizers
 import pytest
-from guarded import NO_SUCH_WAY, ROLES, TASK, VERBS, Seen, World, make_world, observe
+from guarded import NO_SUCH_WAY, ROLES, TASK, VERBS, Seen, World, observe
 
 Build = Callable[[Path], None]
 
@@ -90,12 +90,6 @@ def cost(kind: str, verb: str, role: str) -> list[pytest.MarkDecorator]:
     """torch takes seconds to export a model; `export` loads it as `predict` does."""
     right = outcome(KINDS[kind], verb, role) == RIGHT
     return [pytest.mark.slow] if verb == "export" and right and kind != "segments_of_four" else []
-
-
-@pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory, passages_file: Path) -> World:
-    """See `make_world`."""
-    return make_world(tmp_path_factory.mktemp("world"), passages_file)
 
 
 @pytest.fixture(scope="session")

@@ -74,6 +74,7 @@ ACROSS = {
     "test_mirror.py": "the tests' shape",
     "test_pinned_keys.py": "keys of caches and metrics",
     "test_public.py": "what `import zskd` offers",
+    "test_remote_code.py": "folders that bring code",
     "test_resume.py": "runs killed and resumed",
     "test_zero_shot.py": "what a run reads and when",
     "training/test_objective_runs.py": "a run with each objective",

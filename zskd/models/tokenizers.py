@@ -64,9 +64,8 @@ def load_tokenizer(origin: Origin, *, flag: str) -> PreTrainedTokenizerBase:
     shown = f"{flag} {origin.name}"
     try:
         with quiet_transformers():
-            options = {**origin.arguments, "trust_remote_code": False}
-            tokenizer = AutoTokenizer.from_pretrained(origin.name, **options)
-            config = AutoConfig.from_pretrained(origin.name, **options)
+            tokenizer = AutoTokenizer.from_pretrained(origin.name, trust_remote_code=False, **origin.arguments)
+            config = AutoConfig.from_pretrained(origin.name, trust_remote_code=False, **origin.arguments)
             saved = get_tokenizer_config(origin.name, **origin.arguments)
             names = _inputs(tokenizer, config, saved)
             path = find_file(origin.name, origin.arguments)

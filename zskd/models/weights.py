@@ -75,14 +75,14 @@ def load_checked(
     adapter = f"{shown}: expected a whole model, found an adapter; merge it into its base and save that"
     if (Path(origin_name) / "adapter_config.json").is_file():
         raise InputError(adapter)
-    options |= {"dtype": torch.float32, "trust_remote_code": False, "weights_only": True}
+    options |= {"dtype": torch.float32, "weights_only": True}
     options |= {"ignore_mismatched_sizes": True, "output_loading_info": True}
     try:
         with quiet_transformers():
-            model, info = kind.from_pretrained(origin_name, **options)
+            model, info = kind.from_pretrained(origin_name, trust_remote_code=False, **options)
             if wrapped := [name for name in info["unexpected_keys"] if _WRAPPED.search(name)]:
                 _check_twice(model, info, wrapped, shown)
-                model, info = kind.from_pretrained(origin_name, key_mapping=_UNWRAP, **options)
+                model, info = kind.from_pretrained(origin_name, key_mapping=_UNWRAP, trust_remote_code=False, **options)
     except UNREADABLE as error:
         raise InputError(f"{shown}: the model does not load: {first_line(error)}") from error
     if getattr(model, "_hf_peft_config_loaded", False):

@@ -117,7 +117,7 @@ def student_config(vocab_size: int, budget: int, task: Task, **special: int | No
 
     def size(config: PreTrainedConfig) -> int:
         with torch.device("meta"):
-            return count_parameters(AutoModelForSequenceClassification.from_config(config))
+            return count_parameters(AutoModelForSequenceClassification.from_config(config, trust_remote_code=False))
 
     width = HEAD_WIDTH
     while size(shape(1, width + HEAD_WIDTH)) - vocab_size <= ENCODER_SHARE * budget:
@@ -156,7 +156,7 @@ def build_student(
     if task.is_pair and gives_segments(tokenizer, 2):  # XLNet has three
         special["type_vocab_size"] = max(2, 1 + max(tokenizer("one of them", "and another")[SEGMENTS]))
     config = student_config(vocabulary_size(tokenizer), int(teacher.parameters / compression), task, **special)
-    model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config)
+    model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
     with torch.no_grad():
         table = model.get_input_embeddings().weight
         features, asked = cached_word_features(teacher, table.shape[1], precision, cache)

@@ -79,7 +79,7 @@ def build_generator(teacher: Teacher, layers: int = LAYERS) -> PreTrainedModel:
     config.num_hidden_layers = min(layers, config.num_hidden_layers)
     with quiet_transformers(), torch.random.fork_rng():
         torch.manual_seed(0)  # the same head whatever the run's seed, so that its warm-up is found in the cache
-        model: PreTrainedModel = AutoModelForMaskedLM.from_config(config)
+        model: PreTrainedModel = AutoModelForMaskedLM.from_config(config, trust_remote_code=False)
     kept = model.base_model.state_dict()
     weights = classifier.model.base_model.state_dict()
     missing = sorted(set(kept) - set(weights))
