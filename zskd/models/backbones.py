@@ -111,7 +111,8 @@ def _pip_download(requirement: str, folder: Path) -> None:
     Raises:
         RunError: pip is missing or the download failed.
     """
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+    # -P: `-m` alone would look for pip and all that it imports in the working folder first.
+    command = [sys.executable, "-P", "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
     done = subprocess.run([*command, "--dest", str(folder), requirement], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         if "No module named pip" in done.stderr:
