@@ -178,3 +178,17 @@ def test_plain_dictionary_resolves_to_the_same_options(tiny_config: DistillConfi
     again, problems = resolve(DistillConfig, write(yaml.safe_dump(to_dict(tiny_config))), {})
     assert not problems
     assert again == tiny_config
+
+
+def test_a_long_value_is_not_written_out(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(f"batch_size: 0x{'f' * 4_000}\ntask: {{a: {'b' * 9_000}}}\n{'k' * 900}: 1\n", encoding="utf-8")
+    _, problems = resolve(DistillConfig, str(path), {})
+    assert len(problems) == 3 and max(map(len, problems)) < 900
+    assert "found a number of 16,000 bits" in problems[0]
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("seed: 1\nseed: 2\n", encoding="utf-8")
+    assert "the key 'seed' a second time" in resolve(DistillConfig, str(path), {})[1][0]

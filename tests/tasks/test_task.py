@@ -180,7 +180,7 @@ PROBLEMS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "no YAML": ("labels: [\n", ("YAML",)),
     "a list": ("- sst2\n", ("found a list",)),
     "empty": ("", ("NoneType",)),
-    "no UTF-8": (b"labels: [caf\xe9]\n", ("utf-8",)),
+    "no UTF-8": (b"labels: [caf\xe9]\n", ("no UTF-8 text",)),
 }  # fmt: skip
 
 

@@ -8,6 +8,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from zskd.system.yaml_text import brief
+
 
 def flag(name: str) -> str:
     """``batch_size`` -> ``--batch-size``."""
@@ -28,16 +30,16 @@ def limit_problems(options: Any, *, of: type | None = None, shown: Callable[[str
         if value is None and item.default is None:  # the task's default, or an option that is not in use
             continue
         if "choices" in meta and value not in meta["choices"]:
-            problems.append(f"{name}: expected one of {', '.join(meta['choices'])}, found {value!r}")
+            problems.append(f"{name}: expected one of {', '.join(meta['choices'])}, found {brief(value)}")
         if "pattern" in meta and not re.fullmatch(meta["pattern"], str(value)):
-            problems.append(f"{name}: expected {meta['expected']}, found {value!r}")
+            problems.append(f"{name}: expected {meta['expected']}, found {brief(value)}")
         if isinstance(value, str | list | bool | None):
             continue
         if not math.isfinite(value):
-            problems.append(f"{name}: expected a finite number, found {value}")
+            problems.append(f"{name}: expected a finite number, found {brief(value)}")
             continue
         if "low" in meta and not value >= meta["low"]:
-            problems.append(f"{name}: expected at least {meta['low']}, found {value}")
+            problems.append(f"{name}: expected at least {meta['low']}, found {brief(value)}")
         if "high" in meta and not value <= meta["high"]:
-            problems.append(f"{name}: expected at most {meta['high']}, found {value}")
+            problems.append(f"{name}: expected at most {meta['high']}, found {brief(value)}")
     return problems

@@ -16,12 +16,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from zskd.config.distillation import DistillConfig
 from zskd.config.limits import flag
 from zskd.config.verbs import DiagnoseConfig, EvaluateConfig, FinetuneConfig, PredictConfig
 from zskd.errors import InputError, nearest
+from zskd.system.yaml_text import brief, load_yaml
 
 DEFAULT_CONFIG = "glue"  # configuration of `zskd distill` without --config
 
@@ -52,9 +51,9 @@ def read_yaml(name_or_path: str) -> dict[str, Any]:
             f"--config {name_or_path}: no such file or packaged configuration; {nearest(name_or_path, packaged)}"
         )
     try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"--config {path}: expected YAML, found: {' '.join(str(error).split())}") from error
+        loaded = load_yaml(path, f"--config {path}")
+    except OSError as error:
+        raise InputError(f"--config {path}: expected a file that can be read, found: {error}") from error
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):
@@ -121,13 +120,13 @@ def resolve(cls: type[Config], config: str | None, flags: dict[str, Any]) -> tup
     for origin, options in ((f"--config {config}", values), ("flag", flags)):
         for key, value in options.items():
             if key not in known:
-                problems.append(f"{origin}: unknown option {key!r}; {nearest(str(key), known)}")
+                problems.append(f"{origin}: unknown option {brief(key)}; {nearest(str(key), known)}")
                 continue
             try:
                 merged[key] = _cast(cls, key, value)
             except (TypeError, ValueError, OverflowError):
                 kind = field_type(cls, key)[0].__name__
-                problems.append(f"{flag(key)}: expected a value of type {kind}, found {value!r}")
+                problems.append(f"{flag(key)}: expected a value of type {kind}, found {brief(value)}")
     return cls(**merged), problems
 
 

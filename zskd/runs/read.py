@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from zskd.config.distillation import DistillConfig
 from zskd.config.resolve import resolve
 from zskd.errors import InputError
+from zskd.system.yaml_text import load_yaml
 from zskd.tasks.defaults import with_task_defaults
 
 # The content of a file, for messages, and its required keys.
@@ -84,11 +83,10 @@ def read_part(folder: Path, name: str, kind: type[dict[str, Any]] | type[list[An
     path = folder / name
     language = "YAML" if path.suffix == ".yaml" else "JSON"
     try:
-        text = path.read_text(encoding="utf-8")
-        found = yaml.safe_load(text) if language == "YAML" else json.loads(text)
+        found = load_yaml(path, str(path)) if language == "YAML" else json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: no UTF-8 text, or no JSON
         raise InputError(f"{path}: expected {language}, found: {' '.join(str(error).split())}") from error
     content = _CONTENT.get(name, "what zskd writes there")
     if not isinstance(found, kind):

@@ -12,9 +12,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from zskd.errors import InputError, nearest
+from zskd.system.yaml_text import brief, load_yaml
 
 HUB_DATA = "nyu-mll/glue"
 DEFAULT_STUDENT = "google/bert_uncased_L-4_H-256_A-4"
@@ -238,11 +237,9 @@ def read_task(path: Path) -> Task:
         InputError: the file is not a readable YAML mapping, or has unknown keys or wrong values; all of them are named.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        values = load_yaml(path, f"--task {path}")
+    except OSError as error:
         raise InputError(f"--task {path}: expected a task file, found: {error}") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"--task {path}: expected YAML, found: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise InputError(f"--task {path}: expected `key: value` lines, found a {type(values).__name__}")
     values.setdefault("name", path.stem)
@@ -268,14 +265,14 @@ def _task_problems(values: dict[str, Any]) -> list[str]:
 def _key_problems(values: dict[str, Any]) -> list[str]:
     """Unknown and missing keys, and values of another kind than `Task`'s attributes."""
     kinds = {item.name: str(item.type) for item in dataclasses.fields(Task)}
-    problems = [f"unknown key {key!r}; {nearest(str(key), kinds)}" for key in values if key not in kinds]
+    problems = [f"unknown key {brief(key)}; {nearest(str(key), kinds)}" for key in values if key not in kinds]
     shapes = {"tuple": (list, "a list"), "dict": (dict, "a mapping"), "str": (str, "text"), "int": (int, "a number")}
     for key, value in values.items():
         kind, words = shapes[kinds[key].partition("[")[0]] if key in kinds else (object, "")
         if not isinstance(value, kind):
-            problems.append(f"{key}: expected {words}, found {value!r}")
+            problems.append(f"{key}: expected {words}, found {brief(value)}")
         elif key in kinds and isinstance(value, list) and not all(_is_text(item) for item in value):
-            problems.append(f"{key}: expected text, found {value}; put yes and no into quotes")
+            problems.append(f"{key}: expected text, found {brief(value)}; put yes and no into quotes")
     missing = [key for key in ("text_columns", "label_column", "labels") if not values.get(key)]
     return problems + [f"{key}: expected a value, found none" for key in missing]
 
