@@ -85,6 +85,24 @@ def test_unknown_choice_names_the_known_ones(tiny_config: DistillConfig, name: s
     only(check(replace(tiny_config, **{name: "other"})), flag(name), "'other'", *choices)
 
 
+@pytest.mark.parametrize(
+    ("role", "name"),
+    [("teacher", None), ("teacher", "embedded"), ("student", "build"), ("student", "."), ("generator", "build")],
+)
+def test_a_revision_of_what_is_not_on_the_hub_is_not_left_out_of_account(
+    tiny_config: DistillConfig, role: str, name: str | None
+) -> None:
+    config = replace(tiny_config, **{f"{role}_revision": "main"}, **({role: name} if name else {}))
+    named = [problem for problem in check(config) if problem.startswith(f"--{role}-revision main: ")]
+    only(named, "expected a Hub id", getattr(config, role))
+    assert not any("revision" in p for p in check(replace(config, **{role: "someone/model"})))
+
+
+def test_a_revision_of_a_teacher_that_is_handed_over(tiny_config: DistillConfig) -> None:
+    config = replace(tiny_config, teacher="default", teacher_revision="main")
+    only([p for p in check(config, model=True) if "revision" in p], "--teacher-revision main", "an object")
+
+
 def test_unknown_tracker_is_named(tiny_config: DistillConfig) -> None:
     only(check(replace(tiny_config, report_to="tensorbored")), "--report-to", "tensorbored")
 

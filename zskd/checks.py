@@ -77,6 +77,7 @@ def _check_distill(config: DistillConfig, task: Task, black_box: bool, model: bo
         problems.append(f"--teacher default: {task.name} names no teacher; give a folder, a Hub id or module:function")
     if config.student not in ("build", "default") and is_local(config.student):
         problems += check_local(config.student, "--student", config.max_length)
+    problems += _check_revisions(config, black_box or model)
     problems += _check_launcher(config)
     problems += _check_compile(config, callable_teacher)
     problems += check_outputs(config.teacher_outputs, callable_teacher, config.temperature)
@@ -87,6 +88,24 @@ def _check_distill(config: DistillConfig, task: Task, black_box: bool, model: bo
     problems += _check_tracker(config.report_to)
     problems += check_run_folder(run_path(config), config)
     return problems + check_batch_size(config, config.num_processes or 1) + check_cache_dir(config.cache_dir)
+
+
+def _check_revisions(config: DistillConfig, handed_over: bool) -> list[str]:
+    """A commit or tag of what is not on the Hub would be left out of account.
+
+    Args:
+        handed_over: whether the teacher is an object that is passed in Python.
+    """
+    problems = []
+    for role in ("teacher", "student", "generator"):
+        name, revision = getattr(config, role), getattr(config, f"{role}_revision")
+        elsewhere = name in ("build", "embedded") or is_callable_name(name) or is_local(name)
+        if revision is not None and (elsewhere or (handed_over and role == "teacher")):
+            found = "an object" if handed_over and role == "teacher" else name
+            problems.append(
+                f"--{role}-revision {revision}: expected a Hub id as --{role} beside it, found {found}; leave it out"
+            )
+    return problems
 
 
 def _check_launcher(config: DistillConfig) -> list[str]:

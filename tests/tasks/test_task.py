@@ -164,6 +164,7 @@ PROBLEMS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "length with a fraction": ({**OWN, "max_length": 9.5}, ("max_length:", "a number", "9.5")),
     "length too small": ({**OWN, "max_length": 7}, ("max_length:", "8", "7")),
     "unknown kind": ({**PAIR, "inputs": ["passage", "query"]}, ("inputs:", "text, question, passage", "query")),
+    "one column twice": ({**PAIR, "text_columns": ["article", "article"]}, ("text_columns:", "found article twice")),
     "a kind too few": ({**PAIR, "inputs": ["passage"]}, ("inputs:", "each text column")),
     "a kind too many": ({**OWN, "inputs": ["text", "text"]}, ("inputs:", "each text column")),
     "file labels that lack one": ({**OWN, "file_labels": {"W": "water"}}, ("file_labels:", "found water")),

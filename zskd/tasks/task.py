@@ -286,6 +286,8 @@ def _column_problems(values: dict[str, Any]) -> list[str]:
     columns = values["text_columns"]
     if len(columns) not in (1, 2):
         problems.append(f"text_columns: expected one or two column names, found {len(columns)}")
+    if len(set(map(str, columns))) < len(columns):
+        problems.append(f"text_columns: expected two different columns, found {columns[0]} twice")
     if values["label_column"] in columns:
         problems.append(f"label_column: expected another column than the texts', found {values['label_column']}")
     inputs = values.get("inputs", ["text"] * len(columns))
