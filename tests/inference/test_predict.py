@@ -197,6 +197,27 @@ def test_a_number_of_texts_that_no_model_has(cli, students: dict[str, Path], tmp
     assert done.code == 2 and f"--model {folder}: expected zskd_texts 1 or 2" in done.errors[0]
 
 
+def test_nothing_is_written_before_the_first_line_is_taken(cli, finished_run: Path, stdin) -> None:
+    stdin(b"\xff\nfine\n")
+    done = cli("predict", "--model", finished_run)
+    assert done.code == 2 and done.out == "" and "line 1" in done.errors[0]
+    stdin(b"")
+    assert cli("predict", "--model", finished_run).out == "label\tnegative\tpositive\n"
+
+
+def test_closed_standard_streams_are_named(cli, finished_run: Path, tmp_path: Path) -> None:
+    """A shell's ``<&-`` and ``>&-``."""
+    command = [sys.executable, "-m", "zskd", "predict", "--model", str(finished_run)]
+    (tmp_path / "lines.txt").write_text("a fine film\n", encoding="utf-8")
+    for redirected, flag_name in (("<&-", "--input -"), (f"--input {tmp_path / 'lines.txt'} >&-", "--output")):
+        done = subprocess.run(
+            ["sh", "-c", f'exec "$@" {redirected}', "sh", *command], stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
+            text=True, check=False,
+        )  # fmt: skip
+        (line,) = done.stderr.splitlines()
+        assert done.returncode == 2 and line.startswith(f"zskd: error: {flag_name}: ") and "closed" in line
+
+
 def test_a_failed_run_leaves_no_output_file(cli, finished_run: Path, tmp_path: Path, stdin) -> None:
     stdin(b"fine\n\xff\n")
     assert cli("predict", "--model", finished_run, "--output", tmp_path / "out.tsv").code == 2

@@ -107,6 +107,10 @@ def _problems(config: PredictConfig, task: Task | None) -> list[str]:
         found += check_length(config.model, "--model", config.max_length)
     if config.input != "-" and not Path(config.input).is_file():
         found.append(f"--input {config.input}: expected a file, or - for standard input; found none")
+    elif config.input == "-" and sys.stdin is None:
+        found.append("--input -: expected lines on standard input, found it closed; name a file")
+    if not config.output and sys.stdout is None:
+        found.append("--output: standard output is closed; name a file")
     if config.output and Path(config.output).is_dir():
         found.append(f"--output {config.output}: expected a file, found a folder")
     return found + check_cache_dir(config.cache_dir)

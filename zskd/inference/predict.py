@@ -124,15 +124,17 @@ def predict(
     Raises:
         InputError: see `read_rows`; the lines before the wrong one have been answered.
     """
-    if not as_json:
-        names = [" ".join(label.split()) for label in saved.labels]
-        write("\t".join(["label", *names]) + "\n")
+    names = [" ".join(label.split()) for label in saved.labels]
+    header = "" if as_json else "\t".join(["label", *names]) + "\n"
     cuts = Cuts(saved.max_length, saved.classifier.trained_length)
     try:
         for rows in read_rows(stream, name, saved.texts, saved.reason, batch_size):
             probabilities = answer(saved, rows, precision, cuts)
             cuts.tell_beyond(saved.classifier.name)
-            write("".join(_line(saved.labels, found, as_json=as_json) for found in probabilities))
+            write(header + "".join(_line(saved.labels, found, as_json=as_json) for found in probabilities))
+            header = ""  # not before the first line is read, which may be refused
+        if header:
+            write(header)
     finally:
         cuts.tell(name, "lines")
     return cuts.rows
