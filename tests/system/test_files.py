@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import socket
+import stat
+import threading
 from pathlib import Path
 
 import pytest
 
-from zskd.system.files import replacing, sha256_file, write_text
+from zskd.errors import RunError
+from zskd.system.files import output_file, replacing, sha256_file, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -60,3 +65,48 @@ def test_a_digest_is_of_the_bytes(tmp_path: Path) -> None:
     path = tmp_path / "bytes"
     path.write_bytes(bytes(range(256)) * 1000)
     assert sha256_file(path) == sha256_file(str(path)) == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_device_or_pipe_is_no_file_of_ours(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "socket"))
+        for name in ("pipe", "socket"):
+            with pytest.raises(
+                RunError, match=f"{name}: expected a file or folder of zskd's, or nothing, found a {name}"
+            ):
+                write_text(tmp_path / name, "new")
+    with pytest.raises(RunError, match="found a device"):
+        write_text("/dev/null", "new")
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode) and stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+    assert {path.name for path in tmp_path.iterdir()} == {"pipe", "socket"}
+
+
+def test_a_link_in_a_folder_of_ours_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_text("theirs", encoding="utf-8")
+    (tmp_path / "mine").symlink_to(tmp_path / "elsewhere")
+    write_text(tmp_path / "mine", "new")
+    assert (tmp_path / "elsewhere").read_text(encoding="utf-8") == "theirs" and not (tmp_path / "mine").is_symlink()
+
+
+def test_what_the_user_names_is_written_to_as_it_is(tmp_path: Path) -> None:
+    def write(path: Path) -> None:
+        with output_file(path) as target:
+            target.write_text("new", encoding="utf-8")
+
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "file").write_text("old", encoding="utf-8")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    read: list[str] = []
+    reader = threading.Thread(target=lambda: read.append((tmp_path / "pipe").read_text(encoding="utf-8")))
+    reader.start()
+    write(tmp_path / "pipe")
+    reader.join(10)
+    write(tmp_path / "link")
+    write(Path("/dev/null"))
+    assert read == ["new"] and (tmp_path / "link").is_symlink() and stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "new" and stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+    with pytest.raises(ZeroDivisionError), output_file(tmp_path / "file") as target:
+        target.write_text("half", encoding="utf-8")
+        raise ZeroDivisionError
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "new", "a file is whole or as it was"

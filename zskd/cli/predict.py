@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     set_up_logging(quiet=arguments.quiet)
     from zskd.inference.predict import predict
     from zskd.inference.saved import load_saved
-    from zskd.system.files import replacing
+    from zskd.system.files import output_file
 
     saved = load_saved(
         config.model,
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             stream, name = stack.enter_context(Path(config.input).open("rb")), config.input
         if config.output:
-            path = stack.enter_context(replacing(config.output))
+            path = stack.enter_context(output_file(config.output))
             target = stack.enter_context(path.open("w", encoding="utf-8", newline="\n"))
         else:
             target = sys.stdout

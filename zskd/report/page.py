@@ -19,7 +19,7 @@ from zskd.report.curves import adversary_figures, reliability, training_figures
 from zskd.report.data import Run, group_runs, load_runs
 from zskd.report.facts import class_table, facts, heldout_rows, repeatable
 from zskd.runs.told import opened
-from zskd.system.files import write_text
+from zskd.system.files import output_file, write_text
 from zskd.system.shown import in_percent
 
 SENTENCES = 12  # number of adversarial rows on the page
@@ -44,7 +44,11 @@ def write_report(folders: Sequence[str | Path], output: str | Path | None = None
         if len(runs) > 1:
             raise ValueError("output: expected a file for the comparison of several runs")
         output = runs[0].path / "report.html"
-    write_text(output, render(runs))
+        write_text(output, render(runs))
+        return output
+    page = render(runs)
+    with output_file(output) as path:
+        path.write_text(page, encoding="utf-8")
     return Path(output)
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from zskd.errors import RunError
 
 
 def sha256_file(path: str | Path) -> str:
@@ -21,9 +24,14 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; on success rename it to `path`, on failure remove it.
 
     It works for files and folders; the caller creates either at the temporary path. If two processes write the same
-    target, the result is one of the two, complete.
+    target, the result is one of the two, complete. A link is replaced, not followed.
+
+    Raises:
+        RunError: a device, pipe or socket is there.
     """
     path = Path(path)
+    if (found := _special(path)) is not None:
+        raise RunError(f"{path}: expected a file or folder of zskd's, or nothing, found a {found}")
     path.parent.mkdir(parents=True, exist_ok=True)
     holder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
     target = holder / path.name
@@ -35,6 +43,30 @@ def replacing(path: str | Path) -> Iterator[Path]:
         target.replace(path)
     finally:
         shutil.rmtree(holder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def output_file(path: str | Path) -> Iterator[Path]:
+    """As `replacing`, for a file that the user named: a device, pipe or link is written to and stays what it is.
+
+    ``/dev/stdout`` is a link, behind which may be a file that another process has open.
+    """
+    path = Path(path)
+    if path.is_symlink() or _special(path) is not None:
+        yield path
+    else:
+        with replacing(path) as temporary:
+            yield temporary
+
+
+def _special(path: Path) -> str | None:
+    """What a path is that is neither file, folder, link nor nothing."""
+    try:
+        mode = path.lstat().st_mode
+    except OSError:  # nothing; whatever else it is, the caller's own call says so
+        return None
+    kinds = {stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket", stat.S_IFBLK: "device", stat.S_IFCHR: "device"}
+    return kinds.get(stat.S_IFMT(mode))
 
 
 def write_text(path: str | Path, text: str) -> None:
