@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,6 +56,35 @@ def test_a_run_brings_its_options_and_student_and_keeps_the_result(
     assert set(found["cut"]) == {"texts", "labelled", "student"}
     wrong = cli("diagnose", run, "--max-length", 200, *flags)
     assert wrong.code == 2 and "expected at most the 128 positions of --teacher" in wrong.errors[0]
+
+
+def test_code_that_a_run_names_is_imported_only_if_the_user_names_it(
+    cli: Callable[..., Result],
+    config_for: Callable[..., DistillConfig],
+    own_tasks: dict[str, str],
+    student_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The folder of a run may come from somebody else."""
+    code = "open('ran', 'w').close()\ndef ask(texts):\n    return [[len(a), len(b), 60.0] for a, b in texts]\n"
+    (tmp_path / "theirs.py").write_text(code, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    config = config_for(own_tasks["answers"], teacher="theirs:ask", student=str(student_folder), checkpoints=1)
+    distill(config)
+    run, ran = str(config.output_dir), tmp_path / "ran"
+    ran.unlink()
+    monkeypatch.delitem(sys.modules, "theirs")
+    flags = ("--texts", 128, "--cache-dir", str(config.cache_dir))
+    for more, part in (((), "found none"), (("--teacher", "other:ask"), "found other:ask")):
+        done = cli("diagnose", run, *flags, *more)
+        assert done.code == 2 and part in done.errors[0] and "add --teacher theirs:ask" in done.errors[0]
+    for verb in (("report", run), ("publish", run, "--repo-id", "me/small", "--dry-run"), ("predict", "--model", run)):
+        cli(*verb, *(("--input", config.corpus[0]) if verb[0] == "predict" else ()))
+    assert not ran.exists()
+    assert cli("diagnose", run, *flags, "--teacher", "theirs:ask").code == 0 and ran.exists()
+    wrong = cli("diagnose", "embedded", "--task", "sst2", *flags, "--teacher", "theirs:ask")
+    assert wrong.code == 2 and "expected a run whose teacher is module:function" in wrong.errors[0]
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,7 @@ def _problems(config: DiagnoseConfig, task: Task) -> list[str]:
         found.append(f"RUN|TEACHER default: {task.name} names no teacher; give a folder or a Hub id")
     elif not is_callable_name(config.model):
         found += check_classifier(task, config.model, config.label_map, "TEACHER", config.max_length)
+    found += _code_problems(config)
     if run_config(config.model) is None:
         found += check_outputs(config.teacher_outputs, is_callable_name(config.model))
     elif config.teacher_outputs != DiagnoseConfig.teacher_outputs:
@@ -74,3 +75,15 @@ def _problems(config: DiagnoseConfig, task: Task) -> list[str]:
     if config.data is not None:
         found += [f"--data: {problem}" for problem in check_header(task, config.data)]
     return found + check_cache_dir(config.cache_dir)
+
+
+def _code_problems(config: DiagnoseConfig) -> list[str]:
+    """A folder may come from somebody else; code that it names is imported only if the user names it too."""
+    run = run_config(config.model)
+    code = run.teacher if run is not None and is_callable_name(run.teacher) else None
+    if config.teacher == code:
+        return []
+    if code is None:
+        return [f"--teacher {config.teacher}: expected a run whose teacher is module:function beside it; leave it out"]
+    found = f"found {config.teacher}" if config.teacher else "found none"
+    return [f"--teacher: expected {code}, which the run in {config.model} would import, {found}; add --teacher {code}"]

@@ -97,6 +97,11 @@ class DiagnoseConfig:
         positional="RUN|TEACHER",
     )
     task: str = shared.task("; default: the run's")
+    teacher: str | None = option(
+        None,
+        "beside a run whose teacher is module:function: that name, so that the code is imported",
+        group="models",
+    )
     label_map: str | None = shared.label_map("the teacher's")
     teacher_outputs: str = shared.teacher_outputs()
     corpus: list[str] = shared.corpus(["embedded"], "; default: the run's, else `embedded`")
