@@ -237,6 +237,14 @@ def test_a_file_that_holds_the_token_is_not_sent(hub: HubServer) -> None:
     assert CANARY not in str(caught.value) and hub.requests == []
 
 
+def test_the_token_is_found_in_binary_files_too(hub: HubServer, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(bytes(range(256)) * 5_000 + CANARY.encode() + bytes(7))
+    with pytest.raises(InputError, match=r"model\.safetensors: contains the token"):
+        upload("me/small", {path.name: path}, token=CANARY, message="m")
+    assert hub.requests == []
+
+
 def test_no_hub_to_reach(hub: HubServer) -> None:
     hub.shutdown()
     hub.server_close()

@@ -314,3 +314,17 @@ def test_a_long_list_of_names_ends_with_their_number(folder: Path) -> None:
     with pytest.raises(InputError) as caught:
         load_checked(Kind, str(folder), flag="--model")
     assert str(caught.value).count("bert.embeddings") == 4 and "more; name a model" in str(caught.value)
+
+
+@pytest.mark.parametrize("flag", ["--teacher", "--student"])
+@pytest.mark.parametrize("name", ["../model.safetensors", "/etc/model.safetensors", "inner/model.safetensors"])
+def test_an_index_that_leaves_its_folder_is_not_followed(name: str, flag: str, folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    index = {"metadata": {}, "weight_map": dict.fromkeys(load_file(weights), name)}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+    weights.rename(folder.parent / "model.safetensors")
+    with pytest.raises(InputError) as caught:
+        load_weights(Origin(str(folder)), flag=flag, new_head=label_config(SST2) if flag == "--student" else None)
+    assert str(caught.value) == (
+        f"{flag} {folder}: model.safetensors.index.json: expected names of files in its folder, found {name!r}"
+    )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import CANARY
+from safetensors.torch import load_file, save_file
 
 from zskd.errors import InputError
 from zskd.publish import Options, plan
@@ -103,6 +104,21 @@ def test_links_are_not_followed(run_copy: Path, refused, tmp_path: Path) -> None
     (tmp_path / "secret").write_text(CANARY)
     (run_copy / "student" / "vocab.txt").symlink_to(tmp_path / "secret")
     refused(run_copy, "--repo-id", "me/small", says="vocab.txt: expected a file, found a link")
+
+
+def test_a_student_folder_that_is_a_link_is_not_followed(run_copy: Path, refused, tmp_path: Path) -> None:
+    (run_copy / "student").rename(tmp_path / "elsewhere")
+    (run_copy / "student").symlink_to(tmp_path / "elsewhere")
+    refused(run_copy, "--repo-id", "me/small", says="student: expected a folder, found a link")
+
+
+@pytest.mark.parametrize("token", [CANARY, f"api_{CANARY}", f"api_org_{CANARY[3:]}"])
+def test_a_token_in_the_header_of_the_weights_is_found(run_copy: Path, refused, token: str) -> None:
+    path = run_copy / "student" / "model.safetensors"
+    weights = load_file(path)
+    path.unlink()
+    save_file(weights, path, metadata={"format": "pt", "note": f"made with {token}"})
+    refused(run_copy, "--repo-id", "me/small", "--dry-run", says="model.safetensors seems to contain a Hub token")
 
 
 def test_a_token_in_a_published_file_is_found(run_copy: Path, refused) -> None:

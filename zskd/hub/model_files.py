@@ -29,8 +29,10 @@ def model_files(folder: Path) -> list[Path]:
     """Weights (safetensors), configuration and tokenizer of a model folder, sorted by name.
 
     Raises:
-        InputError: one of the three is missing, or a file is a link, which could point anywhere.
+        InputError: one of the three is missing, or the folder or a file is a link, which could point anywhere.
     """
+    if folder.is_symlink():
+        raise InputError(f"{folder}: expected a folder, found a link, which could point anywhere; copy the folder")
     if not folder.is_dir():
         raise InputError(f"{folder}: expected a model folder, found none")
     names = [CONFIG, *_weights(folder), *(name for name in TOKENIZER if (folder / name).exists())]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import mmap
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -146,7 +147,7 @@ def upload(
     from huggingface_hub.utils import httpx
 
     for name, content in files.items():
-        if not name.endswith(".safetensors") and token.encode() in _bytes(content):
+        if _holds(content, token.encode()):
             raise InputError(f"{name}: contains the token; nothing was uploaded")
     target = _Target(HfApi(token=token), repo_id, revision, token)
     shown, before = f"{flag} {repo_id}", None
@@ -265,3 +266,13 @@ def _what_arrived(target: _Target, before: ModelInfo | None, files: Mapping[str,
 
 def _bytes(content: Content) -> bytes:
     return content.read_bytes() if isinstance(content, Path) else content
+
+
+def _holds(content: Content, token: bytes) -> bool:
+    """Whether a file contains the token, weights and other binary files included; they are not read into memory."""
+    if isinstance(content, bytes):
+        return token in content
+    if not content.stat().st_size:
+        return False
+    with content.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        return mapped.find(token) >= 0

@@ -6,6 +6,7 @@ loaded. Here the table is an error, with names and shapes.
 
 from __future__ import annotations
 
+import json
 import pickle
 import re
 from collections.abc import Iterable
@@ -75,6 +76,7 @@ def load_checked(
     adapter = f"{shown}: expected a whole model, found an adapter; merge it into its base and save that"
     if (Path(origin_name) / "adapter_config.json").is_file():
         raise InputError(adapter)
+    _check_indices(Path(origin_name), shown)
     options |= {"dtype": torch.float32, "weights_only": True}
     options |= {"ignore_mismatched_sizes": True, "output_loading_info": True}
     try:
@@ -103,6 +105,17 @@ def load_checked(
             f"{listed(spare)} besides; name the model that was saved, or correct config.json"
         )
     return model.eval(), new
+
+
+def _check_indices(folder: Path, shown: str) -> None:
+    """Refuse an index of weights that names files outside of its folder; transformers would follow it."""
+    for path in sorted(folder.glob("*.index.json")):
+        try:
+            names = set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values())
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue  # the loader says what is wrong with it
+        if wrong := sorted(name for name in map(str, names) if Path(name).name != name):
+            raise InputError(f"{shown}: {path.name}: expected names of files in its folder, found {wrong[0]!r}")
 
 
 def first_line(error: BaseException) -> str:

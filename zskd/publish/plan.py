@@ -20,8 +20,9 @@ from zskd.runs.read import FinishedRun, read_run
 
 TOKENIZER = "tokenizer.json"
 EVALUATION = ".eval_results/glue.yaml"
+LARGEST_HEADER = 100_000_000  # bytes, the limit of safetensors itself
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
-_TOKEN = re.compile(rb"\bhf_[A-Za-z0-9]{20,}")
+_TOKEN = re.compile(rb"(?<![A-Za-z0-9])(?:api_)?hf_[A-Za-z0-9]{20,}|(?<![A-Za-z0-9])api_org_[A-Za-z0-9]{20,}")
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,17 @@ def plan(path: str | Path, options: Options) -> Plan:
         entries = eval_result_entries_to_yaml(evaluation_entries(run))
         files[EVALUATION] = yaml.safe_dump(entries, sort_keys=False).encode()
     for name, content in files.items():
-        data = content.read_bytes() if isinstance(content, Path) else content
-        if not name.endswith(".safetensors") and _TOKEN.search(data):
+        if _TOKEN.search(_text_of(content)):
             raise InputError(f"{run.path}: {name} seems to contain a Hub token; it must not be published")
     return Plan(run, dict(sorted(files.items())))
+
+
+def _text_of(content: Content) -> bytes:
+    """What people wrote of a file: all of it, or the header of a safetensors file; weights are random bytes."""
+    if isinstance(content, bytes):
+        return content
+    if content.suffix != ".safetensors":
+        return content.read_bytes()
+    with content.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        return file.read(min(length, LARGEST_HEADER))
