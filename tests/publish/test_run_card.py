@@ -87,12 +87,12 @@ def test_results_table_has_the_runs_numbers(run: FinishedRun) -> None:
     expected["parameters"] = [*sizes, f"1/{metrics['compression']:.1f}", ""]
     assert analysis is not None
     speed = analysis["latency"]
-    where = f"{speed['student']['device']}, {speed['student']['threads']} threads"
+    where = f"{speed['student']['device']}, {speed['student']['threads']} thread(s)"
     expected[f"milliseconds for one input ({where}, float32, tokenization included)"] = [
         *(f"{speed[who]['milliseconds']:.2f}" for who in ("teacher", "student")), "", ""
     ]  # fmt: skip
-    expected["inputs per second, in batches"] = [
-        *(f"{speed[who]['texts_per_second']:.1f}" for who in ("teacher", "student")), "", ""
+    expected["inputs per second, in batches of 32"] = [
+        *(f"{speed[who]['texts_per_second']:,.0f}" for who in ("teacher", "student")), "", ""
     ]  # fmt: skip
     assert rows == expected
 
@@ -250,3 +250,16 @@ def test_how_it_was_made_is_told_with_what_had_an_effect(run: FinishedRun) -> No
     assert f"on {run.metrics['agreement_rows']} held-out inputs" in text
     hard = run_card(changed(run, config={"objective": "hard-label", "temperature": 4.0}), "me/small").text
     assert "objective hard-label, seed" in hard and "at temperature" not in hard
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"perturb": "adversarial", "method": []}, {"perturb": "random", "method": ["adversarial"]}],
+    ids=["--perturb adversarial", "--method adversarial"],
+)
+def test_a_card_names_the_adversary_however_it_was_asked_for(options: dict[str, Any], run: FinishedRun) -> None:
+    text = run_card(changed(run, config=options), "me/small").text
+    assert "random perturbation of sentences and their parts, and later in training adversarial rows" in text
+    assert "`--method" not in text
+    other = run_card(changed(run, config={"perturb": "none", "method": ["class-balance"]}), "me/small").text
+    assert "without perturbation; `--method class-balance`; objective" in other and "adversarial rows" not in other

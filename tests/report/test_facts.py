@@ -48,7 +48,9 @@ def test_queries_are_split_and_the_cache_is_named(published_run: Path) -> None:
     split = run.metrics["teacher_queries_for"]
     text = told(changed(run, {"teacher_queries_live_in_all_calls": 10}))["teacher queries"]
     assert f"{split['single_tokens']:,} single tokens for the student's start" in text
-    assert f"10 were answered in this run, {run.metrics['teacher_queries'] - 10:,} before" in text
+    assert f"; 10 were asked for, {run.metrics['teacher_queries'] - 10:,} came from the cache" in text, (
+        "answers to a call that was killed before training are in the cache, and not from before the run"
+    )
     assert "not counted: its answers to probe and glue" in text
     assert told(changed(run, {"teacher_queries": None}))["teacher queries"] == "not recorded"
 
@@ -77,7 +79,7 @@ def test_a_resumed_run_says_so_and_short_times_are_not_nothing(published_run: Pa
     resumed = told(changed(run, {"resumed_from": 10, "calls": 2, "seconds": seconds}))
     assert "resumed at step 10" in resumed["training"]
     assert resumed["time"] == (
-        "2 min 0 s in 2 calls, of which all but the last were cut short: "
+        "2 min 0 s in 2 calls, of which all but the last were cut short; of these "
         "scoring 2 min 0 s, training 0.44 s, corpus 0.02 s"
     )
     ended = told(changed(run, {"collapse": "one class has all answers"}))["training"]

@@ -27,7 +27,7 @@ from zskd.models.lengths import save_tokenizer, set_reading_length
 from zskd.models.positions import UNLIMITED, reading_length
 from zskd.models.quiet import quiet_transformers
 from zskd.system.files import replacing, write_text
-from zskd.system.shown import in_percent
+from zskd.system.formatting import in_percent
 from zskd.tasks.labelled import Labelled
 
 logger = logging.getLogger(__name__)

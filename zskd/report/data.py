@@ -14,6 +14,7 @@ from zskd.diagnosis.stored import read_diagnosis
 from zskd.errors import InputError
 from zskd.runs.folder import FREE_OPTIONS
 from zskd.runs.read import FinishedRun, read_part, read_run
+from zskd.runs.wording import is_adversarial
 
 # Options that do not affect results; they do not tell runs apart.
 _CIRCUMSTANCES = ("seed", *FREE_OPTIONS)
@@ -126,7 +127,7 @@ _UNUSED = "unused"  # an adversary's option in a run without one
 
 def _identity(run: Run) -> dict[str, Any]:
     kept = {key: value for key, value in run.config.items() if key not in _CIRCUMSTANCES and key != "task"}
-    if run.config.get("perturb") != "adversarial":
+    if not is_adversarial(run.config):
         kept |= {key: _UNUSED for key in kept if key in _ADVERSARY}
     # A callable teacher that was passed in Python appears in the metrics only.
     return {**kept, "teacher": run.metrics["teacher"]["name"]}

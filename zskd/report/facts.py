@@ -7,8 +7,8 @@ from typing import Any
 
 from zskd.report.data import Run
 from zskd.runs.loss import loss_of
-from zskd.runs.told import class_shares, query_words
-from zskd.system.shown import duration
+from zskd.runs.wording import class_shares, is_adversarial, query_words
+from zskd.system.formatting import duration
 
 
 def facts(run: Run) -> list[tuple[str, str]]:
@@ -54,11 +54,6 @@ def _method(options: dict[str, Any]) -> str:
     return words + (f", --method {','.join(named)}" if named else "")
 
 
-def is_adversarial(options: dict[str, Any]) -> bool:
-    """Whether a generator rewrote inputs during training; both ways to ask for it mean the same."""
-    return options.get("perturb") == "adversarial" or "adversarial" in options.get("method", [])
-
-
 def _transfer_set(run: Run) -> str:
     chosen = run.metrics["transfer_set"]
     labelled = (run.transfer_set or {}).get("rows")
@@ -77,7 +72,7 @@ def _queries(run: Run) -> str:
         return "not recorded"
     live = metrics.get("teacher_queries_live_in_all_calls")
     cached = (
-        "" if live is None else f"; {live:,} were answered in this run, {metrics['teacher_queries'] - live:,} before"
+        "" if live is None else f"; {live:,} were asked for, {metrics['teacher_queries'] - live:,} came from the cache"
     )
     scored = metrics["teacher"]["scores"]
     more = f"; not counted: its answers to {' and '.join(scored)}, for its own scores" if scored else ""
@@ -90,7 +85,7 @@ def _training(run: Run) -> str:
     words = f"{metrics['steps']:,} steps" + (f" of up to {size:,} rows" if size else "")
     ended = metrics.get("collapse")
     if options.get("epochs") and not ended:
-        words += f", as many as {options['epochs']:g} epochs of all labelled inputs have"
+        words += f", as many as --epochs {options['epochs']:g} takes over the labelled inputs"
     if ended:
         words += f", ended early: {ended}"
     words += f"; the student of step {metrics['best_step']:,} was chosen, which had the lowest loss on held-out text"
@@ -101,7 +96,7 @@ def _time(metrics: dict[str, Any]) -> str:
     seconds, calls = metrics["seconds"], metrics.get("calls", 1)
     several = f" in {calls} calls, of which all but the last were cut short" if calls > 1 else ""
     longest = sorted((name for name in seconds if name != "total"), key=lambda name: -seconds[name])[:3]
-    return f"{duration(seconds['total'])}{several}: " + ", ".join(
+    return f"{duration(seconds['total'])}{several}; of these " + ", ".join(
         f"{name} {duration(seconds[name])}" for name in longest
     )
 
