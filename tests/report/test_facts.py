@@ -72,6 +72,19 @@ def test_the_method_names_what_had_an_effect(
     assert words in text and wrong not in text
 
 
+def test_what_was_handed_over_in_python_is_said_to_be(published_run: Path) -> None:
+    """A list of texts was named by its copy in the cache, and pairs that were used as they are by a method."""
+    run = load_run(published_run)
+    assert repeatable(run) and "handed over" not in told(run)["text"] + told(run)["method"]
+    copy = changed(run, corpus=[f"/cache/texts/{'0' * 16}.jsonl"], perturb="none")
+    assert told(copy)["text"].startswith("texts that were handed over in Python (")
+    assert repeatable(copy), "the copy is in the cache"
+    groups = [{**group, "family": "given"} for group in (run.transfer_set or {})["groups"]]
+    pairs = replace(copy, transfer_set={**(run.transfer_set or {}), "groups": groups})
+    assert told(pairs)["method"].startswith("pairs used as they were handed over, objective")
+    assert not repeatable(pairs), "a command would shape other pairs"
+
+
 def test_a_resumed_run_says_so_and_short_times_are_not_nothing(published_run: Path) -> None:
     run = load_run(published_run)
     assert "resumed" not in told(run)["training"] and "calls" not in told(run)["time"]

@@ -7,7 +7,7 @@ from typing import Any
 
 from zskd.report.data import Run
 from zskd.runs.loss import loss_of
-from zskd.runs.wording import class_shares, is_adversarial, query_words
+from zskd.runs.wording import class_shares, is_adversarial, query_words, used_given_pairs, was_handed_over
 from zskd.system.formatting import duration
 
 
@@ -20,7 +20,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
     start = options.get("student", "build")
     origin = "built from the teacher" if start == "build" else f"from {start}"
     corpus = run.record.get("corpus", {})
-    sources = ", ".join(Path(str(source)).name for source in options.get("corpus", [])) or "not recorded"
+    sources = ", ".join(map(_source, map(str, options.get("corpus", [])))) or "not recorded"
     sentences = f" ({corpus['sentences']:,} sentences{_shortfall(run)})" if corpus else ""
     unrelated = "" if in_domain(run) else ", taken to be unrelated to the task"
     return [
@@ -28,7 +28,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
         ("teacher", f"{teacher['name']}{revision}{size}{_answers(run)}"),
         ("student", f"{metrics['student']['parameters']:,} parameters, {origin}"),
         ("text", f"{sources}{sentences}{unrelated}"),
-        ("method", f"{_method(options)}, objective {loss_of(options).words}"),
+        ("method", f"{_method(run)}, objective {loss_of(options).words}"),
         ("transfer set", _transfer_set(run)),
         ("teacher queries", _queries(run)),
         ("training", _training(run)),
@@ -46,8 +46,14 @@ def _answers(run: Run) -> str:
     return f", which answers with {kind}" if kind != "logits" else ""
 
 
-def _method(options: dict[str, Any]) -> str:
-    words = f"perturbation {options.get('perturb')}"
+def _source(name: str) -> str:
+    return "texts that were handed over in Python" if was_handed_over(name) else Path(name).name
+
+
+def _method(run: Run) -> str:
+    options = run.config
+    given = used_given_pairs(run.transfer_set)
+    words = "pairs used as they were handed over" if given else f"perturbation {options.get('perturb')}"
     if is_adversarial(options):
         words += f", adversary {options.get('adversary')}, generator {options.get('generator')}"
     named = [name for name in options.get("method", []) if name != "adversarial"]
@@ -137,7 +143,8 @@ def in_domain(run: Run) -> bool:
 def repeatable(run: Run) -> bool:
     """False if something was passed in Python that no option can name."""
     known = run.metrics["teacher"]["name"] in (run.config.get("teacher"), _default(run))
-    return known and (not in_domain(run) or bool(run.config.get("gold_labels")))
+    named = not in_domain(run) or bool(run.config.get("gold_labels"))
+    return known and named and not used_given_pairs(run.transfer_set)
 
 
 def _default(run: Run) -> str | None:

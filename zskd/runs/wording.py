@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,9 @@ from zskd.system.formatting import in_percent
 
 PROBE, GATE = "probe", "probe (teacher gate)"
 GOLD = "gold labels (--gold-labels)"
+
+GIVEN = "given"  # family of the pairs that were handed over
+_COPY = re.compile(r"(?:^|/)texts/[0-9a-f]{16}\.jsonl$")  # as `zskd.stages.texts` names it in the cache
 
 # Uses of the teacher's answers, in the order in which they are named; others are those of methods.
 _USES = {
@@ -81,6 +85,20 @@ def is_adversarial(config: dict[str, Any]) -> bool:
         config: content of ``config.yaml``.
     """
     return config.get("perturb") == "adversarial" or "adversarial" in (config.get("method") or [])
+
+
+def was_handed_over(source: str) -> bool:
+    """Whether a source of the text is the copy of texts that were handed over in Python, which nobody knows by name."""
+    return bool(_COPY.search(source))
+
+
+def used_given_pairs(transfer_set: dict[str, Any] | None) -> bool:
+    """Whether the inputs are pairs that were handed over in Python and used as they are, which no command does.
+
+    Args:
+        transfer_set: content of ``transfer_set.json``; None if it is missing.
+    """
+    return any(group["family"] == GIVEN for group in (transfer_set or {}).get("groups", ()))
 
 
 def query_words(metrics: dict[str, Any]) -> str:
