@@ -130,5 +130,8 @@ def test_a_run_with_gold_labels(config_for: Callable[..., DistillConfig], glue_d
     assert "unrelated" not in told(run)["text"] and repeatable(run)
     text = " ".join(render([run]).split())
     assert "gold labels (120 rows; the student was trained on them)" in text
-    assert "the training inputs came from a labelled file" in text and "Python program" not in text
+    assert (
+        "not zero-shot: the labelled rows of --gold-labels were among the training inputs" in text
+        and "Python program" not in text
+    )
     assert heldout_rows(run) == metrics["agreement_rows"]

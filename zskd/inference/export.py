@@ -286,7 +286,7 @@ def table(results: dict[str, Any]) -> str:
         + "".join(f", {name} on {e['device']}" for name, e in results["models"].items() if e["device"] != "cpu")
     )
     if agreed:
-        lines.append(f"agreement: with PyTorch's classes, on the {results['rows']:,} rows of {results['data']}")
+        lines.append(f"agreement: with PyTorch's classes, on {results['rows']:,} rows ({results['data']})")
     return "\n".join(lines)
 
 
