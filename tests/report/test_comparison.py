@@ -59,6 +59,14 @@ def test_a_seed_that_was_run_twice_counts_once_and_no_score_is_left_out(finished
     assert "seed 0, one" in agreement and "seed 0, other" in agreement
 
 
+def test_an_option_that_was_left_to_its_default_is_not_none(finished_run: Path, tmp_path: Path) -> None:
+    both = [variant(finished_run, tmp_path / str(rate), learning_rate=rate) for rate in (None, 0.5)]
+    assert [group.differs for group in group_runs(load_runs(both))] == [
+        ("learning rate default",),
+        ("learning rate 0.5",),
+    ]
+
+
 def test_options_of_an_adversary_tell_runs_apart_however_it_was_asked_for(finished_run: Path, tmp_path: Path) -> None:
     both = [
         variant(finished_run, tmp_path / f"steps{steps}", perturb="random", method=["adversarial"], student_steps=steps)

@@ -122,6 +122,7 @@ class Group:
         return f"{self.task}: {shown}" if self.differs else self.task
 
 
+_SETTLED_LATER = ("learning_rate", "top_k")  # options whose default depends on the student or the task
 _UNUSED = "unused"  # an adversary's option in a run without one
 
 
@@ -159,12 +160,16 @@ def group_runs(runs: list[Run]) -> list[Group]:
             and any(other[key] not in (first[key], _UNUSED) for other in rivals)
         ]
         groups.append(
-            Group(task, tuple(f"{key.replace('_', ' ')} {_short(first[key])}" for key in differing), tuple(members))
+            Group(
+                task, tuple(f"{key.replace('_', ' ')} {_short(key, first[key])}" for key in differing), tuple(members)
+            )
         )
     return groups
 
 
-def _short(value: Any) -> str:
+def _short(key: str, value: Any) -> str:
+    if value is None and key in _SETTLED_LATER:
+        return "default"
     if value in (None, []):
         return "none"
     if isinstance(value, list):
