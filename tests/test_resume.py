@@ -167,7 +167,7 @@ def test_killed_and_resumed_run_equals_the_uninterrupted_one(whole, killed, mome
     assert metrics["calls"] == 2 and expected["calls"] == 1
 
 
-def test_a_resumed_run_ends_with_the_sums_of_the_whole(whole, killed, tmp_path: Path) -> None:
+def test_a_resumed_run_ends_with_the_sums_of_the_whole(whole, killed, tmp_path: Path, caplog) -> None:
     # Two calls before this one, which left what the first phases took and asked, and training up to a checkpoint.
     config = replace(whole[0], output_dir=str(tmp_path / "run"), resume=True)
     run = shutil.copytree(str(whole[0].output_dir), tmp_path / "run")
@@ -177,7 +177,9 @@ def test_a_resumed_run_ends_with_the_sums_of_the_whole(whole, killed, tmp_path: 
     (run / "calls.json").write_text(json.dumps(calls), encoding="utf-8")
     held = run / "checkpoints" / "checkpoint-30" / "so_far.json"
     held.write_text(json.dumps({**json.loads(held.read_text()), "seconds": 5000.0}), encoding="utf-8")
-    metrics = distill(config).metrics
+    with caplog.at_level("INFO"):
+        metrics = distill(config).metrics
+    assert "training: going on from step 30" in caplog.text
     assert metrics["calls"] == 3 and metrics["resumed_from"] == 30
     assert metrics["teacher_queries_live"] == 0 and metrics["teacher_queries_live_in_all_calls"] == 604
     seconds = metrics["seconds"]

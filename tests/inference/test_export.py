@@ -63,7 +63,7 @@ def test_axes_are_free(exported: Path) -> None:
 
 def test_results_are_measured(exported: Path) -> None:
     found = json.loads((exported / "export.json").read_text(encoding="utf-8"))
-    assert 0 <= found["largest_difference"] <= TOLERANCE and found["data"] == "sst2.tsv"
+    assert 0 <= found["largest_difference"] <= TOLERANCE and found["data"] == "sst2, probe"
     assert list(found["models"]) == ["PyTorch", "ONNX", "ONNX int8"]
     for entry in found["models"].values():
         assert min(entry["bytes"], entry["milliseconds"], entry["texts_per_second"]) > 0
@@ -85,7 +85,7 @@ def test_the_table_says_how_it_was_timed_and_how_far_times_spread(exported: Path
     row = next(line for line in text.splitlines() if line.startswith("ONNX int8"))
     assert "2.81" in row and "0.50 to 3.46" in row and "99.96 %" in row
     assert "median of 30 texts" in text and "quartiles" in text and "in turns" in text
-    assert "228 rows of sst2.tsv" in text and "cuda" not in text
+    assert "on 228 rows (sst2, probe)" in text and "cuda" not in text
     found["models"]["PyTorch"]["device"] = "cuda"
     assert "PyTorch on cuda" in table(found)
 

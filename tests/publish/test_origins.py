@@ -72,10 +72,15 @@ def test_a_student_started_from_something_public_or_from_nothing(options: dict, 
 
 def test_sources_are_told_apart_by_what_identifies_them() -> None:
     found = run("embedded")
-    sources = {"embedded": "e" * 64, "/home/somebody/a.txt": "a" * 64, "me/corpus:part": COMMIT}
+    copy = f"{'0' * 16}.jsonl"
+    sources = {
+        "embedded": "e" * 64, "/home/somebody/a.txt": "a" * 64, "me/corpus:part": COMMIT,
+        f"/home/somebody/cache/texts/{copy}": "b" * 64,
+    }  # fmt: skip
     found.record["corpus"]["sources"] = sources
     assert corpus_parts(found) == [
         ("embedded", "embedded", ""), ("file", "a.txt", "a" * 64), ("hub", "me/corpus:part", COMMIT),
+        ("texts", copy, "b" * 64),
     ]  # fmt: skip
 
 
@@ -86,6 +91,12 @@ def test_the_command_has_what_differs_and_no_path() -> None:
     for flag, value in (("--teacher", "mine"), ("--corpus", "a b.txt"), ("--epochs", "3.5"), ("--seed", "7")):
         assert words[words.index(flag) + 1] == value
     assert "somebody" not in command and "--batch-size" not in command
+
+
+@pytest.mark.parametrize(("perturb", "given"), [("random", False), ("adversarial", True)])
+def test_the_command_has_an_adversarys_options_only_with_an_adversary(perturb: str, given: bool) -> None:
+    command = reproducing_command(run("/mine", corpus=["/a.txt"], perturb=perturb, adversarial_start=0.25))
+    assert ("--adversarial-start 0.25" in command) == given
 
 
 def test_an_object_of_a_program_is_known_for_one() -> None:

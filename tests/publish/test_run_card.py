@@ -16,6 +16,7 @@ from huggingface_hub.repocard_data import model_index_to_eval_results
 
 from zskd.cli import parser
 from zskd.config.distillation import DistillConfig
+from zskd.config.methods.adversarial import AdversarialOptions
 from zskd.config.resolve import DEFAULT_CONFIG, resolve
 from zskd.publish import Options, plan
 from zskd.publish.metadata import evaluation_entries
@@ -28,6 +29,9 @@ from zskd.tasks.task import TASKS
 @pytest.fixture
 def run(published_run: Path) -> FinishedRun:
     return read_run(published_run)
+
+
+ADVERSARY = {item.name for item in dataclasses.fields(AdversarialOptions)}
 
 
 def changed(run: FinishedRun, **parts: dict[str, Any]) -> FinishedRun:
@@ -87,12 +91,12 @@ def test_results_table_has_the_runs_numbers(run: FinishedRun) -> None:
     expected["parameters"] = [*sizes, f"1/{metrics['compression']:.1f}", ""]
     assert analysis is not None
     speed = analysis["latency"]
-    where = f"{speed['student']['device']}, {speed['student']['threads']} threads"
+    where = f"{speed['student']['device']}, {speed['student']['threads']} thread(s)"
     expected[f"milliseconds for one input ({where}, float32, tokenization included)"] = [
         *(f"{speed[who]['milliseconds']:.2f}" for who in ("teacher", "student")), "", ""
     ]  # fmt: skip
-    expected["inputs per second, in batches"] = [
-        *(f"{speed[who]['texts_per_second']:.1f}" for who in ("teacher", "student")), "", ""
+    expected["inputs per second, in batches of 32"] = [
+        *(f"{speed[who]['texts_per_second']:,.0f}" for who in ("teacher", "student")), "", ""
     ]  # fmt: skip
     assert rows == expected
 
@@ -139,7 +143,7 @@ def test_command_gives_the_same_options(run: FinishedRun, published_run: Path) -
             assert getattr(config, name) == Path(value).name
         elif name == "corpus":
             assert config.corpus == [Path(path).name for path in value]
-        elif name not in ("output_dir", "cache_dir"):
+        elif name not in ("output_dir", "cache_dir", *ADVERSARY):  # no generator took part
             assert getattr(config, name) == value, name
     assert str(published_run.parent) not in command and "/" not in command
 
@@ -250,3 +254,16 @@ def test_how_it_was_made_is_told_with_what_had_an_effect(run: FinishedRun) -> No
     assert f"on {run.metrics['agreement_rows']} held-out inputs" in text
     hard = run_card(changed(run, config={"objective": "hard-label", "temperature": 4.0}), "me/small").text
     assert "objective hard-label, seed" in hard and "at temperature" not in hard
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"perturb": "adversarial", "method": []}, {"perturb": "random", "method": ["adversarial"]}],
+    ids=["--perturb adversarial", "--method adversarial"],
+)
+def test_a_card_names_the_adversary_however_it_was_asked_for(options: dict[str, Any], run: FinishedRun) -> None:
+    text = run_card(changed(run, config=options), "me/small").text
+    assert "random perturbation of sentences and their parts, and later in training adversarial rows" in text
+    assert "`--method" not in text
+    other = run_card(changed(run, config={"perturb": "none", "method": ["class-balance"]}), "me/small").text
+    assert "without perturbation; `--method class-balance`; objective" in other and "adversarial rows" not in other

@@ -13,7 +13,7 @@ import yaml
 from test_page import Page
 
 from zskd.errors import InputError
-from zskd.report.comparison import panels, spread
+from zskd.report.comparison import panels, score_rows, spread
 from zskd.report.data import group_runs, load_run, load_runs
 from zskd.report.page import render
 
@@ -44,6 +44,35 @@ def test_runs_that_differ_in_the_seed_share_a_line(finished_run: Path, tmp_path:
     assert "3 seeds" in text
     labels = [str(attributes["aria-label"]) for tag, attributes in page.tags if tag == "svg"]
     assert len(labels) == 2 and all("seed 2" in label for label in labels)
+
+
+def test_a_seed_that_was_run_twice_counts_once_and_no_score_is_left_out(finished_run: Path, tmp_path: Path) -> None:
+    """Two runs of one seed were "2 seeds", and a set that one of them lacks vanished from the table."""
+    folders = [variant(finished_run, tmp_path / name, 0.5) for name in ("one", "other")]
+    metrics = json.loads((folders[1] / "metrics.json").read_text(encoding="utf-8"))
+    for who in ("teacher", "student"):
+        del metrics[who]["scores"]["glue"]
+    (folders[1] / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    (group,) = group_runs(load_runs(folders))
+    assert {row["set"]: row["runs"] for row in score_rows(group)} == {"probe": "2 runs of 1 seed", "glue": "1 seed"}
+    agreement = panels([group])[0]["figures"][0]["svg"]
+    assert "seed 0, one" in agreement and "seed 0, other" in agreement
+
+
+def test_an_option_that_was_left_to_its_default_is_not_none(finished_run: Path, tmp_path: Path) -> None:
+    both = [variant(finished_run, tmp_path / str(rate), learning_rate=rate) for rate in (None, 0.5)]
+    assert [group.differs for group in group_runs(load_runs(both))] == [
+        ("learning rate default",),
+        ("learning rate 0.5",),
+    ]
+
+
+def test_options_of_an_adversary_tell_runs_apart_however_it_was_asked_for(finished_run: Path, tmp_path: Path) -> None:
+    both = [
+        variant(finished_run, tmp_path / f"steps{steps}", perturb="random", method=["adversarial"], student_steps=steps)
+        for steps in (50, 20)
+    ]
+    assert [group.differs for group in group_runs(load_runs(both))] == [("student steps 50",), ("student steps 20",)]
 
 
 def test_runs_of_other_options_stand_apart_and_say_in_what(finished_run: Path, tmp_path: Path) -> None:

@@ -48,7 +48,9 @@ def test_queries_are_split_and_the_cache_is_named(published_run: Path) -> None:
     split = run.metrics["teacher_queries_for"]
     text = told(changed(run, {"teacher_queries_live_in_all_calls": 10}))["teacher queries"]
     assert f"{split['single_tokens']:,} single tokens for the student's start" in text
-    assert f"10 were answered in this run, {run.metrics['teacher_queries'] - 10:,} before" in text
+    assert f"; 10 were asked for, {run.metrics['teacher_queries'] - 10:,} came from the cache" in text, (
+        "answers to a call that was killed before training are in the cache, and not from before the run"
+    )
     assert "not counted: its answers to probe and glue" in text
     assert told(changed(run, {"teacher_queries": None}))["teacher queries"] == "not recorded"
 
@@ -70,6 +72,19 @@ def test_the_method_names_what_had_an_effect(
     assert words in text and wrong not in text
 
 
+def test_what_was_handed_over_in_python_is_said_to_be(published_run: Path) -> None:
+    """A list of texts was named by its copy in the cache, and pairs that were used as they are by a method."""
+    run = load_run(published_run)
+    assert repeatable(run) and "handed over" not in told(run)["text"] + told(run)["method"]
+    copy = changed(run, corpus=[f"/cache/texts/{'0' * 16}.jsonl"], perturb="none")
+    assert told(copy)["text"].startswith("texts that were handed over in Python (")
+    assert repeatable(copy), "the copy is in the cache"
+    groups = [{**group, "family": "given"} for group in (run.transfer_set or {})["groups"]]
+    pairs = replace(copy, transfer_set={**(run.transfer_set or {}), "groups": groups})
+    assert told(pairs)["method"].startswith("pairs used as they were handed over, objective")
+    assert not repeatable(pairs), "a command would shape other pairs"
+
+
 def test_a_resumed_run_says_so_and_short_times_are_not_nothing(published_run: Path) -> None:
     run = load_run(published_run)
     assert "resumed" not in told(run)["training"] and "calls" not in told(run)["time"]
@@ -77,7 +92,7 @@ def test_a_resumed_run_says_so_and_short_times_are_not_nothing(published_run: Pa
     resumed = told(changed(run, {"resumed_from": 10, "calls": 2, "seconds": seconds}))
     assert "resumed at step 10" in resumed["training"]
     assert resumed["time"] == (
-        "2 min 0 s in 2 calls, of which all but the last were cut short: "
+        "2 min 0 s in 2 calls, of which all but the last were cut short; of these "
         "scoring 2 min 0 s, training 0.44 s, corpus 0.02 s"
     )
     ended = told(changed(run, {"collapse": "one class has all answers"}))["training"]
@@ -115,5 +130,8 @@ def test_a_run_with_gold_labels(config_for: Callable[..., DistillConfig], glue_d
     assert "unrelated" not in told(run)["text"] and repeatable(run)
     text = " ".join(render([run]).split())
     assert "gold labels (120 rows; the student was trained on them)" in text
-    assert "the training inputs came from a labelled file" in text and "Python program" not in text
+    assert (
+        "not zero-shot: the labelled rows of --gold-labels were among the training inputs" in text
+        and "Python program" not in text
+    )
     assert heldout_rows(run) == metrics["agreement_rows"]

@@ -220,6 +220,8 @@ def test_what_is_dropped_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     (warning,) = (record.getMessage() for record in caplog.records if record.levelno == logging.WARNING)
     assert "% of the characters were dropped: 900 too few letters (" in warning
     assert dropped_words({}) == "nothing"
+    left_out = {LEFT_OUT: {"parts": 19881, "characters": 9}}
+    assert dropped_words(left_out) == "19,881 passages left out by --corpus-fraction (9 characters)"
 
 
 def test_too_little_text_says_what_became_of_it(tmp_path: Path) -> None:

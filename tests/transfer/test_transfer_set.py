@@ -49,6 +49,13 @@ def test_just_enough_rows_stay() -> None:
     assert len(choose(logits_of((MIN_ROWS - 10, 10))).rows) == MIN_ROWS
 
 
+def test_a_class_with_few_answers_has_a_share() -> None:
+    """3 of 90,000 were 0 in the file, and "0.0 %" in the report."""
+    found = choose(logits_of((89_997, 3)), share=1.0).report()["one"]
+    assert found["share_before"] == found["share"] == pytest.approx(3 / 90_000, abs=1e-6)
+    assert found["confidence"] > 0.5
+
+
 def test_report_describes_both_sides_in_the_tasks_words() -> None:
     logits = logits_of((750, 250))
     report = choose(logits, share=0.5).report()

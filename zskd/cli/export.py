@@ -77,6 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
     saved = load_saved(arguments.model, flag="RUN", task_name=arguments.task, cache_dir=arguments.cache_dir)
     probe = saved.task.probe_path() if saved.task is not None else None
     data, path = None, arguments.data
+    shown = f"{saved.task.name}, probe" if saved.task is not None and path in (None, "probe") else path
     if path is not None and saved.task is None:
         raise InputError(f"--data {path}: expected --task with it, because {arguments.model} does not name its task")
     if path == "probe" and probe is None:
@@ -85,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
         path = str(probe) if path in (None, "probe") else path
         data = read_labelled(saved.task, str(path), skip_bad_rows=arguments.skip_bad_rows)
     results = export_onnx(
-        saved, folder, int8=arguments.quantize == "int8", data=data, data_name=Path(path).name if path else ""
+        saved, folder, int8=arguments.quantize == "int8", data=data, data_name=Path(shown).name if data else ""
     )
     print(json.dumps(results) if arguments.json else f"{table(results)}\nexport: {folder}")
     return 0

@@ -81,7 +81,7 @@ class RunOptions:
     )
     heldout: int = option(
         4_000,
-        "held-out texts: one half selects checkpoints, the other reports agreement",
+        "held-out inputs, fewer if there is little text: one half selects checkpoints, the other reports agreement",
         low=16,
         group="text",
     )

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from zskd.system.formatting import in_percent
+
 INFORMATION = 0.1  # below: constant. Planted teachers had at most 0.05, sound ones at least 0.31.
 SURE_SHARE = 0.55  # share of rows above 0.99; above: over-confident. Planted at least 0.64, sound at most 0.42.
 MARGIN = 7.5  # 95 % quantile of the logits' margin; below: smoothing is looked for. Sound teachers had at least 10.
@@ -88,8 +90,8 @@ def _over_confident(signals: dict[str, Any]) -> list[dict[str, Any]]:
     if sure <= SURE_SHARE:
         return []
     message = (
-        f"over-confident: {100 * sure:.0f} % of the texts have a confidence above 0.99, text of other kinds included. "
-        "All count alike, and little is left of what kd adds to the plain class"
+        f"over-confident: {in_percent(sure, 0)} % of the texts have a confidence above 0.99, text of other kinds "
+        "included. All count alike, and little is left of what kd adds to the plain class"
     )
     known, evidence = signals["calibration"], {"sure": sure}
     if known is not None:

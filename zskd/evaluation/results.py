@@ -19,8 +19,8 @@ from zskd.metrics.scores import above_chance, compare, score_predictions
 from zskd.models.encoding import Cuts
 from zskd.runs.folder import RunFolder
 from zskd.runs.read import read_part
-from zskd.runs.told import class_shares, opened, query_words
-from zskd.system.shown import in_percent
+from zskd.runs.wording import class_shares, opened, query_words
+from zskd.system.formatting import in_percent
 from zskd.tasks.defaults import input_length
 from zskd.tasks.labelled import Labelled, read_labelled
 from zskd.tasks.task import Task

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zskd.errors import InputError
-from zskd.system.shown import in_percent
+from zskd.system.formatting import in_percent
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCard, ModelCardData

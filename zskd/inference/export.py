@@ -27,7 +27,7 @@ from zskd.models.lengths import save_tokenizer, set_reading_length
 from zskd.models.positions import UNLIMITED, reading_length
 from zskd.models.quiet import quiet_transformers
 from zskd.system.files import replacing, write_text
-from zskd.system.shown import in_percent
+from zskd.system.formatting import in_percent
 from zskd.tasks.labelled import Labelled
 
 logger = logging.getLogger(__name__)
@@ -286,7 +286,7 @@ def table(results: dict[str, Any]) -> str:
         + "".join(f", {name} on {e['device']}" for name, e in results["models"].items() if e["device"] != "cpu")
     )
     if agreed:
-        lines.append(f"agreement: with PyTorch's classes, on the {results['rows']:,} rows of {results['data']}")
+        lines.append(f"agreement: with PyTorch's classes, on {results['rows']:,} rows ({results['data']})")
     return "\n".join(lines)
 
 

@@ -10,10 +10,12 @@ from typing import Any
 
 from zskd.config.distillation import DistillConfig
 from zskd.config.limits import flag
+from zskd.config.methods.adversarial import AdversarialOptions
 from zskd.config.resolve import DEFAULT_CONFIG, packaged_configs, resolve
 from zskd.hub.ask import is_callable_name, is_local
 from zskd.models.backbones import EMBEDDED
 from zskd.runs.read import FinishedRun
+from zskd.runs.wording import is_adversarial, was_handed_over
 from zskd.tasks.defaults import with_task_defaults
 
 # Options for files and output, which do not affect results.
@@ -57,13 +59,13 @@ def student_origin(run: FinishedRun) -> str | None:
 
 
 def corpus_parts(run: FinishedRun) -> list[tuple[str, str, str]]:
-    """(kind, name, identity) of each source: ``hub`` with its commit, ``file`` with its SHA-256, ``embedded``."""
+    """(kind, name, identity) per source: ``hub`` with its commit, ``file`` or ``texts`` with SHA-256, ``embedded``."""
     parts = []
     for name, identity in run.record["corpus"]["sources"].items():
         if name == "embedded":
             parts.append(("embedded", name, ""))
         elif _SHA256.fullmatch(identity):
-            parts.append(("file", _base_name(name), identity))
+            parts.append(("texts" if was_handed_over(name) else "file", _base_name(name), identity))
         else:
             parts.append(("hub", name, identity))
     return parts
@@ -106,6 +108,9 @@ def teacher_was_handed_over(run: FinishedRun) -> bool:
 def _public_options(run: FinishedRun) -> dict[str, Any]:
     names = [item.name for item in dataclasses.fields(DistillConfig)]
     options = {name: run.config[name] for name in names if name in run.config and name not in _ELSEWHERE}
+    if not is_adversarial(run.config):  # then they have no effect, and their defaults differ between configurations
+        for item in dataclasses.fields(AdversarialOptions):
+            options.pop(item.name, None)
     options["task"] = _base_name(options["task"])
     for key in ("teacher", "student"):
         revision = run.record[key]["revision"]

@@ -12,7 +12,7 @@ from zskd.publish.metadata import PROBE, card_data, evaluation_name
 from zskd.publish.origins import corpus_parts, reproducing_command, teacher_was_handed_over, teacher_words
 from zskd.runs.loss import loss_of
 from zskd.runs.read import FinishedRun
-from zskd.runs.told import class_shares, opened, query_words
+from zskd.runs.wording import class_shares, is_adversarial, opened, query_words, used_given_pairs
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCard
@@ -67,6 +67,9 @@ def card_values(run: FinishedRun, repo_id: str) -> dict[str, Any]:
         "queries": query_words(metrics),
         "classes_in_words": class_shares(metrics["transfer_set"]["classes"]),
         "loss": loss_of(run.config).words,
+        "given_pairs": used_given_pairs(run.transfer_set),
+        "adversarial": is_adversarial(run.config),
+        "methods": [name for name in run.config.get("method") or [] if name != "adversarial"],
         "gold_rows": _gold_rows(run),
         "heldout_rows": run.analysis["heldout"]["rows"] if run.analysis else metrics.get("agreement_rows"),
         "command": reproducing_command(run),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from zskd.report import diagnosis_section
@@ -39,29 +39,41 @@ def content(groups: list[Group]) -> dict[str, Any]:
 
 
 def score_rows(group: Group) -> list[dict[str, Any]]:
-    """A row per evaluation set that every run of the group has."""
-    first = group.runs[0].metrics["student"]["scores"]
-    shared = [name for name in first if all(name in run.metrics["student"]["scores"] for run in group.runs)]
+    """A row per evaluation set, over the runs of the group that have it."""
+    names = dict.fromkeys(name for run in group.runs for name in run.metrics["student"]["scores"])
     rows = []
-    for name in shared:
-        scores = [
-            (run.metrics["teacher"]["scores"][name], run.metrics["student"]["scores"][name]) for run in group.runs
-        ]
+    for name in names:
+        runs = [run for run in group.runs if name in run.metrics["student"]["scores"]]
+        scores = [(run.metrics["teacher"]["scores"][name], run.metrics["student"]["scores"][name]) for run in runs]
         rows.append(
             {
                 "group": group.name,
                 "differs": group.differs,
                 "set": name,
-                "rows": first[name]["rows"],
-                "seeds": len(group.runs),
+                "rows": scores[0][1]["rows"],
+                "runs": _counted(runs),
                 "majority": spread(student["majority"] for _, student in scores),
                 "teacher": spread(teacher["accuracy"] for teacher, _ in scores),
                 "student": spread(student["accuracy"] for _, student in scores),
-                "kept": spread(run.metrics["retention"][name] for run in group.runs),
-                "above": spread(run.metrics["retention_above_chance"][name] for run in group.runs),
+                "kept": spread(run.metrics["retention"][name] for run in runs),
+                "above": spread(run.metrics["retention_above_chance"][name] for run in runs),
             }
         )
     return rows
+
+
+def _counted(runs: Sequence[Run]) -> str:
+    """How many runs a mean is of: their seeds, and the runs too where a seed was run more than once."""
+    seeds = len({run.metrics["seed"] for run in runs})
+    words = f"{seeds} seed{'s' if seeds > 1 else ''}"
+    return words if seeds == len(runs) else f"{len(runs)} runs of {words}"
+
+
+def _line_names(runs: Sequence[Run]) -> list[str]:
+    """Names of the runs' lines in one figure: their seeds, and the folders where seeds do not tell them apart."""
+    seeds = [run.metrics["seed"] for run in runs]
+    several = len(set(seeds)) < len(seeds)
+    return [f"seed {seed}, {run.name}" if several else f"seed {seed}" for seed, run in zip(seeds, runs, strict=True)]
 
 
 def _latency(run: Run, who: str) -> float | None:
@@ -74,7 +86,6 @@ def size_row(group: Group) -> dict[str, Any]:
     metrics = [run.metrics for run in group.runs]
     return {
         "group": group.name,
-        "seeds": len(group.runs),
         "agreement": spread(entry["agreement"] for entry in metrics),
         "agreement_above": spread(entry.get("agreement_above_chance") for entry in metrics),
         "teacher_parameters": metrics[0]["teacher"]["parameters"],
@@ -128,10 +139,11 @@ def _panel(
     for i, group in enumerate(groups):
         if not (lines := curves[group.name]):
             continue
-        ends = "; ".join(f"seed {run.metrics['seed']} from {line[0]:.3g} to {line[-1]:.3g}" for run, _, line in lines)
+        named = list(zip(_line_names([run for run, _, _ in lines]), lines, strict=True))
+        ends = "; ".join(f"{name} from {line[0]:.3g} to {line[-1]:.3g}" for name, (_, _, line) in named)
         svg = line_figure(
             f"panel-{number}-{i}",
-            [Series(f"seed {run.metrics['seed']}", steps, line) for run, steps, line in lines],
+            [Series(name, steps, line) for name, (_, steps, line) in named],
             x="optimizer step",
             y=label,
             alternative=f"{title}, {group.name}, {label}: {ends}.",

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from zskd.report.data import Run
 from zskd.report.figures import Series, line_figure, reliability_figure
 from zskd.runs.loss import loss_of
-from zskd.system.shown import in_percent
+from zskd.system.formatting import in_percent
 
 STEP = "optimizer step"
 

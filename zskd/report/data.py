@@ -14,6 +14,7 @@ from zskd.diagnosis.stored import read_diagnosis
 from zskd.errors import InputError
 from zskd.runs.folder import FREE_OPTIONS
 from zskd.runs.read import FinishedRun, read_part, read_run
+from zskd.runs.wording import is_adversarial
 
 # Options that do not affect results; they do not tell runs apart.
 _CIRCUMSTANCES = ("seed", *FREE_OPTIONS)
@@ -121,12 +122,13 @@ class Group:
         return f"{self.task}: {shown}" if self.differs else self.task
 
 
+_SETTLED_LATER = ("learning_rate", "top_k")  # options whose default depends on the student or the task
 _UNUSED = "unused"  # an adversary's option in a run without one
 
 
 def _identity(run: Run) -> dict[str, Any]:
     kept = {key: value for key, value in run.config.items() if key not in _CIRCUMSTANCES and key != "task"}
-    if run.config.get("perturb") != "adversarial":
+    if not is_adversarial(run.config):
         kept |= {key: _UNUSED for key in kept if key in _ADVERSARY}
     # A callable teacher that was passed in Python appears in the metrics only.
     return {**kept, "teacher": run.metrics["teacher"]["name"]}
@@ -158,12 +160,16 @@ def group_runs(runs: list[Run]) -> list[Group]:
             and any(other[key] not in (first[key], _UNUSED) for other in rivals)
         ]
         groups.append(
-            Group(task, tuple(f"{key.replace('_', ' ')} {_short(first[key])}" for key in differing), tuple(members))
+            Group(
+                task, tuple(f"{key.replace('_', ' ')} {_short(key, first[key])}" for key in differing), tuple(members)
+            )
         )
     return groups
 
 
-def _short(value: Any) -> str:
+def _short(key: str, value: Any) -> str:
+    if value is None and key in _SETTLED_LATER:
+        return "default"
     if value in (None, []):
         return "none"
     if isinstance(value, list):

@@ -7,8 +7,8 @@ from typing import Any
 
 from zskd.report.data import Run
 from zskd.runs.loss import loss_of
-from zskd.runs.told import class_shares, query_words
-from zskd.system.shown import duration
+from zskd.runs.wording import class_shares, is_adversarial, query_words, used_given_pairs, was_handed_over
+from zskd.system.formatting import duration
 
 
 def facts(run: Run) -> list[tuple[str, str]]:
@@ -20,7 +20,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
     start = options.get("student", "build")
     origin = "built from the teacher" if start == "build" else f"from {start}"
     corpus = run.record.get("corpus", {})
-    sources = ", ".join(Path(str(source)).name for source in options.get("corpus", [])) or "not recorded"
+    sources = ", ".join(map(_source, map(str, options.get("corpus", [])))) or "not recorded"
     sentences = f" ({corpus['sentences']:,} sentences{_shortfall(run)})" if corpus else ""
     unrelated = "" if in_domain(run) else ", taken to be unrelated to the task"
     return [
@@ -28,7 +28,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
         ("teacher", f"{teacher['name']}{revision}{size}{_answers(run)}"),
         ("student", f"{metrics['student']['parameters']:,} parameters, {origin}"),
         ("text", f"{sources}{sentences}{unrelated}"),
-        ("method", f"{_method(options)}, objective {loss_of(options).words}"),
+        ("method", f"{_method(run)}, objective {loss_of(options).words}"),
         ("transfer set", _transfer_set(run)),
         ("teacher queries", _queries(run)),
         ("training", _training(run)),
@@ -46,17 +46,18 @@ def _answers(run: Run) -> str:
     return f", which answers with {kind}" if kind != "logits" else ""
 
 
-def _method(options: dict[str, Any]) -> str:
-    words = f"perturbation {options.get('perturb')}"
+def _source(name: str) -> str:
+    return "texts that were handed over in Python" if was_handed_over(name) else Path(name).name
+
+
+def _method(run: Run) -> str:
+    options = run.config
+    given = used_given_pairs(run.transfer_set)
+    words = "pairs used as they were handed over" if given else f"perturbation {options.get('perturb')}"
     if is_adversarial(options):
         words += f", adversary {options.get('adversary')}, generator {options.get('generator')}"
     named = [name for name in options.get("method", []) if name != "adversarial"]
     return words + (f", --method {','.join(named)}" if named else "")
-
-
-def is_adversarial(options: dict[str, Any]) -> bool:
-    """Whether a generator rewrote inputs during training; both ways to ask for it mean the same."""
-    return options.get("perturb") == "adversarial" or "adversarial" in options.get("method", [])
 
 
 def _transfer_set(run: Run) -> str:
@@ -77,7 +78,7 @@ def _queries(run: Run) -> str:
         return "not recorded"
     live = metrics.get("teacher_queries_live_in_all_calls")
     cached = (
-        "" if live is None else f"; {live:,} were answered in this run, {metrics['teacher_queries'] - live:,} before"
+        "" if live is None else f"; {live:,} were asked for, {metrics['teacher_queries'] - live:,} came from the cache"
     )
     scored = metrics["teacher"]["scores"]
     more = f"; not counted: its answers to {' and '.join(scored)}, for its own scores" if scored else ""
@@ -90,7 +91,7 @@ def _training(run: Run) -> str:
     words = f"{metrics['steps']:,} steps" + (f" of up to {size:,} rows" if size else "")
     ended = metrics.get("collapse")
     if options.get("epochs") and not ended:
-        words += f", as many as {options['epochs']:g} epochs of all labelled inputs have"
+        words += f", as many as --epochs {options['epochs']:g} takes over the labelled inputs"
     if ended:
         words += f", ended early: {ended}"
     words += f"; the student of step {metrics['best_step']:,} was chosen, which had the lowest loss on held-out text"
@@ -101,7 +102,7 @@ def _time(metrics: dict[str, Any]) -> str:
     seconds, calls = metrics["seconds"], metrics.get("calls", 1)
     several = f" in {calls} calls, of which all but the last were cut short" if calls > 1 else ""
     longest = sorted((name for name in seconds if name != "total"), key=lambda name: -seconds[name])[:3]
-    return f"{duration(seconds['total'])}{several}: " + ", ".join(
+    return f"{duration(seconds['total'])}{several}; of these " + ", ".join(
         f"{name} {duration(seconds[name])}" for name in longest
     )
 
@@ -142,7 +143,8 @@ def in_domain(run: Run) -> bool:
 def repeatable(run: Run) -> bool:
     """False if something was passed in Python that no option can name."""
     known = run.metrics["teacher"]["name"] in (run.config.get("teacher"), _default(run))
-    return known and (not in_domain(run) or bool(run.config.get("gold_labels")))
+    named = not in_domain(run) or bool(run.config.get("gold_labels"))
+    return known and named and not used_given_pairs(run.transfer_set)
 
 
 def _default(run: Run) -> str | None:

@@ -18,9 +18,9 @@ from zskd.report import comparison, diagnosis_section
 from zskd.report.curves import adversary_figures, reliability, training_figures
 from zskd.report.data import Run, group_runs, load_runs
 from zskd.report.facts import class_table, facts, heldout_rows, repeatable
-from zskd.runs.told import opened
+from zskd.runs.wording import opened
 from zskd.system.files import output_file, write_text
-from zskd.system.shown import in_percent
+from zskd.system.formatting import in_percent
 
 SENTENCES = 12  # number of adversarial rows on the page
 UNKNOWN = Markup("\N{EN DASH}")

@@ -125,6 +125,6 @@ def shape(setting: Setting, corpus: Corpus) -> Pools:
             language=config.language,
         )
     )
-    logger.info("shaping: %d inputs for the transfer set, perturbation %s", len(pools.transfer), config.perturb)
+    logger.info("shaping: %s inputs for the transfer set, perturbation %s", f"{len(pools.transfer):,}", config.perturb)
     logger.info("held out: %d inputs to choose the checkpoint, %d for agreement", len(pools.select), len(pools.report))
     return pools

@@ -13,7 +13,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from zskd.evaluation.gate import check_teacher
 from zskd.methods.method import Method
 from zskd.models.encoding import tell_cut
-from zskd.runs.told import class_shares
+from zskd.runs.wording import class_shares
 from zskd.stages.inputs import Setting
 from zskd.system.processes import main_first, on_main
 from zskd.teacher.base import Teacher
@@ -113,8 +113,8 @@ def label(setting: Setting, teacher: Teacher, pools: Pools) -> Labelled:
     if PartialState().is_main_process:
         for name, part in parts.items():
             tell_cut(f"labelling, {name}", part.cut, part.queries, setting.length)
-    cached = found.queries - found.live
-    logger.info("labelling: %d inputs, %d asked now (%s), %d cached", found.queries, found.live, precision, cached)
+    whole, live, cached = (f"{n:,}" for n in (found.queries, found.live, found.queries - found.live))
+    logger.info("labelling: %s inputs, %s asked now (%s), %s cached", whole, live, precision, cached)
     return found
 
 

@@ -15,6 +15,7 @@ from datasets import Dataset
 
 from zskd.config.distillation import DistillConfig
 from zskd.errors import InputError
+from zskd.runs.wording import GIVEN
 from zskd.system.files import write_text
 from zskd.system.plain_text import Repairs
 from zskd.text.shaping import Pools, split_documents
@@ -25,7 +26,6 @@ logger = logging.getLogger(__name__)
 SHOWN = 80  # characters of a row in a message
 MIN_TEXTS = 100  # that are handed over as a list
 HELD_OUT = 0.2  # share of pairs that are handed over; half of it chooses the checkpoint, half reports agreement
-FAMILY = "given"  # of inputs that are handed over
 FOLDER = "texts"  # of the cache
 
 Inputs: TypeAlias = Sequence[str] | Sequence[tuple[str, str]] | Dataset
@@ -114,7 +114,7 @@ def with_pairs(config: DistillConfig, columns: tuple[list[str], ...], given: str
             {
                 "text": [one for (one, _), at in zip(distinct, parts, strict=True) if at == number],
                 "text_b": [other for (_, other), at in zip(distinct, parts, strict=True) if at == number],
-                "family": [FAMILY] * int((parts == number).sum()),
+                "family": [GIVEN] * int((parts == number).sum()),
             }
         )
         for number, name in enumerate(("transfer", "select", "report"))

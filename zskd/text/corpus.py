@@ -160,7 +160,10 @@ def dropped_words(dropped: dict[str, dict[str, int]]) -> str:
         '1 repeated (60 characters), 2 too short (20)'
     """
     ordered = sorted(dropped.items(), key=lambda item: -item[1]["characters"])
-    words = [f"{found['parts']:,} {reason} ({found['characters']:,})" for reason, found in ordered]
+    words = [
+        f"{found['parts']:,} {'passages ' if reason == LEFT_OUT else ''}{reason} ({found['characters']:,})"
+        for reason, found in ordered
+    ]
     return ", ".join([words[0].removesuffix(")") + " characters)", *words[1:]]) if words else "nothing"
 
 

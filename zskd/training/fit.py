@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from zskd.training.log import EvaluationLog
 from zskd.training.resume import last_checkpoint, repoint_best
 from zskd.training.so_far import read_so_far
 from zskd.training.trainer import ZeroShotTrainer
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,7 @@ def fit(
     checkpoint = last_checkpoint(folder) if config.resume else None
     if checkpoint:
         repoint_best(checkpoint)
+        logger.info("training: going on from step %s", f"{int(checkpoint.name.rpartition('-')[2]):,}")
     with quiet_transformers():
         before = read_so_far(checkpoint) if checkpoint else None  # older checkpoints are removed while training
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

@@ -9,11 +9,12 @@ from datasets import Dataset
 
 from zskd.metrics.scores import probabilities
 from zskd.system.arrow import ROWS
-from zskd.system.shown import in_percent
+from zskd.system.formatting import in_percent
 from zskd.text.corpus import hash64
 from zskd.text.scripts import lacks_spaces, units
 from zskd.text.seen import Seen
 from zskd.text.shaping import text_columns
+from zskd.transfer.transfer_set import SHARE_DIGITS
 
 
 def transfer_report(labelled: Dataset, logits: np.ndarray, labels: tuple[str, ...]) -> dict[str, Any]:
@@ -54,7 +55,7 @@ def transfer_report(labelled: Dataset, logits: np.ndarray, labels: tuple[str, ..
                 name: round(float(values[chosen].mean()), 4) if count else None
                 for name, values in (("confidence", confidence), ("entropy", entropy), ("words", words))
             }
-            share = round(count / int(of_family.sum()), 4)
+            share = round(count / int(of_family.sum()), SHARE_DIGITS)
             groups.append({"family": family, "label": label, "rows": count, "share": share, **means})
     return {
         "rows": len(labelled),
@@ -69,7 +70,7 @@ def report_table(report: dict[str, Any], labels: tuple[str, ...]) -> str:
     entries = {(group["family"], group["label"]): group for group in report["groups"]}
     width = max(len(label) for label in labels) + 2
     lines = [
-        f"{'family':16}{'rows':>9}{'words':>7}{'confidence':>12}{'entropy':>9}"
+        f"{'family':16}{'inputs':>9}{'words':>7}{'confidence':>12}{'entropy':>9}"
         + "".join(f"{label:>{max(width, 10)}}" for label in labels)
     ]
     for family in dict.fromkeys(group["family"] for group in report["groups"]):
@@ -79,7 +80,7 @@ def report_table(report: dict[str, Any], labels: tuple[str, ...]) -> str:
             f"{family:16}{whole['rows']:>9,}{whole['words']:>7.1f}{whole['confidence']:>12.3f}{whole['entropy']:>9.3f}"
             + shares
         )
-    lines.append(f"{report['rows']:,} inputs, {report['duplicates']:,} repeated")
+    lines.append(f"{report['rows']:,} inputs, {report['duplicates']:,} of them duplicates of others")
     return "\n".join(lines)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from zskd.system.shown import duration, in_percent
+from zskd.system.formatting import duration, in_percent
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,18 @@
-"""What a run tells people about its data, in the words of its log, its closing table, its report and its card."""
+"""Wording that log, closing table, report and card share: what data a run has opened and what it asked the teacher."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
-from zskd.system.shown import in_percent
+from zskd.system.formatting import in_percent
 
 PROBE, GATE = "probe", "probe (teacher gate)"
 GOLD = "gold labels (--gold-labels)"
+
+GIVEN = "given"  # family of the pairs that were handed over
+_COPY = re.compile(r"(?:^|/)texts/[0-9a-f]{16}\.jsonl$")  # as `zskd.stages.texts` names it in the cache
 
 # Uses of the teacher's answers, in the order in which they are named; others are those of methods.
 _USES = {
@@ -57,8 +61,8 @@ def opened(metrics: dict[str, Any], config: dict[str, Any]) -> Opened:
         metrics: content of ``metrics.json``; one of an older version does not name the probe after training.
         config: content of ``config.yaml``.
     """
-    scores, told = metrics["student"]["scores"], metrics.get("zero_shot", {})
-    read_before = told.get("read_before_training", [])
+    scores, zero_shot = metrics["student"]["scores"], metrics.get("zero_shot", {})
+    read_before = zero_shot.get("read_before_training", [])
     before = []
     if GATE in read_before:
         rows = scores.get(PROBE, {}).get("rows")
@@ -68,10 +72,33 @@ def opened(metrics: dict[str, Any], config: dict[str, Any]) -> Opened:
         before.append(Opening("gold labels", gold, "the student was trained on them", GOLD))
     before += [Opening(name, None, "opened", name) for name in read_before if name not in (GATE, GOLD)]
     after = []
-    for name in dict.fromkeys([*scores, *told.get("read_after_training", [])]):
+    for name in dict.fromkeys([*scores, *zero_shot.get("read_after_training", [])]):
         use = "the student's score" if name == PROBE else "the scores of teacher and student"
         after.append(Opening(name, scores.get(name, {}).get("rows"), use, name))
     return Opened(before, after)
+
+
+def is_adversarial(config: dict[str, Any]) -> bool:
+    """Whether a generator rewrote inputs during training; both ways to ask for it mean the same.
+
+    Args:
+        config: content of ``config.yaml``.
+    """
+    return config.get("perturb") == "adversarial" or "adversarial" in (config.get("method") or [])
+
+
+def was_handed_over(source: str) -> bool:
+    """Whether a source of the text is the copy of texts that were handed over in Python, which nobody knows by name."""
+    return bool(_COPY.search(source))
+
+
+def used_given_pairs(transfer_set: dict[str, Any] | None) -> bool:
+    """Whether the inputs are pairs that were handed over in Python and used as they are, which no command does.
+
+    Args:
+        transfer_set: content of ``transfer_set.json``; None if it is missing.
+    """
+    return any(group["family"] == GIVEN for group in (transfer_set or {}).get("groups", ()))
 
 
 def query_words(metrics: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from zskd.runs.told import GATE, GOLD, class_shares, opened, query_words
+from zskd.runs.wording import GATE, GOLD, class_shares, opened, query_words
 
 
 def metrics(scores: dict[str, int], before: list[str], after: list[str], **more: Any) -> dict[str, Any]:
