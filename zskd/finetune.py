@@ -169,8 +169,8 @@ def finetune(config: FinetuneConfig) -> Finetuned:
         source = NO_GLUE_DIR if config.glue_dir is None else task.train_file(config.glue_dir)
         raise InputError(
             f"{source}: expected rows to train on, and up to a fifth of other texts to choose the checkpoint; found "
-            f"{len(train.labels)} and {len(selection.labels)} in {len(rows.labels)} row(s); a text that is equal to one "
-            "of the latter or part of it is not trained on; add rows"
+            f"{len(train.labels)} and {len(selection.labels)} in {len(rows.labels)} row(s); a text that is equal to "
+            "one of the latter or part of it is not trained on; add rows"
         )
 
     set_seed(config.seed)
