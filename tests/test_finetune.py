@@ -138,6 +138,27 @@ def test_broken_training_row_is_named(cli, config: FinetuneConfig, glue_dir: Pat
     assert not Path(str(config.output_dir)).exists()
 
 
+@pytest.mark.parametrize(
+    "texts, found",
+    [
+        (["fine"], "1 and 0 in 1 row(s)"),
+        (["fine"] * 50, "0 and 10 in 50 row(s)"),
+        ([""] * 50, "0 and 10 in 50 row(s)"),
+        (["so " * n for n in range(1, 51)], "0 and 1 in 50 row(s)"),
+    ],
+    ids=["one row", "one text", "empty texts", "each a part of the next"],
+)
+def test_too_few_different_rows_are_named(
+    texts: list[str], found: str, cli, config: FinetuneConfig, glue_dir: Path
+) -> None:
+    train = glue_dir / "SST-2" / "train.tsv"
+    train.write_text("sentence\tlabel\n" + "".join(f"{text}\t1\n" for text in texts), encoding="utf-8")
+    done = cli("finetune", *as_flags(config))
+    assert done.code == 2, done.err
+    assert f"{train}: expected rows to train on" in done.err and f"found {found}" in done.err
+    assert not Path(str(config.output_dir)).exists()
+
+
 def test_broken_training_rows_are_left_out_and_counted_if_asked_for(
     cli, config: FinetuneConfig, glue_dir: Path
 ) -> None:

@@ -165,6 +165,13 @@ def finetune(config: FinetuneConfig) -> Finetuned:
     else:
         rows = read_labelled(task, task.train_file(config.glue_dir), skip_bad_rows=config.skip_bad_rows)
     train, selection = split_rows(rows, config.selection_rows, config.max_rows, config.seed)
+    if not train.labels or not selection.labels:
+        source = NO_GLUE_DIR if config.glue_dir is None else task.train_file(config.glue_dir)
+        raise InputError(
+            f"{source}: expected rows to train on, and up to a fifth of other texts to choose the checkpoint; found "
+            f"{len(train.labels)} and {len(selection.labels)} in {len(rows.labels)} row(s); a text that is equal to "
+            "one of the latter or part of it is not trained on; add rows"
+        )
 
     set_seed(config.seed)
     origin = backbone_origin(config.base, cache, flag="--base")

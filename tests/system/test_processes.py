@@ -86,6 +86,20 @@ def test_two_processes_of_torchrun_leave_the_student_of_one(
     assert done.stderr.count("corpus: ") == 1
 
 
+def test_two_processes_say_once_what_is_wrong_with_the_users_files(tiny_config: DistillConfig, tmp_path: Path) -> None:
+    (corpus,) = tiny_config.corpus
+    gold = tmp_path / "gold.tsv"
+    gold.write_text("sentence\tlabel\nfine\t1\n\t0\ntoo few\n", encoding="utf-8")
+    own = replace(
+        tiny_config, corpus=[corpus, corpus], gold_labels=str(gold), skip_bad_rows=True, epochs=0.2, num_processes=2,
+        cache_dir=str(tmp_path / "cache"), output_dir=str(tmp_path / "both"),
+    )  # fmt: skip
+    done = zskd("-m", "zskd", "distill", *as_flags(own))
+    assert done.returncode == 0, done.stderr
+    said = ("named twice; it is read once", "1 bad row(s) left out", "an empty text; there are 1")
+    assert [done.stderr.count(part) for part in said] == [1, 1, 1], done.stderr
+
+
 @pytest.mark.slow
 def test_two_processes_warm_up_one_generator_and_write_what_one_would(
     tiny_config: DistillConfig, of_the_teachers_vocabulary: Path, tmp_path: Path

@@ -166,6 +166,8 @@ HEADERS = {
     "gzip": (b"\x1f\x8b\x08\0\0\0\xff\xfe\n", "found a gzip file"),
     "no line at all": (b"x" * 200_000, "found a first line of more than 65536 bytes"),
     "many carriage returns": (b"sentence\tlabel\r" + b"fine\t1\r" * 20_000, "carriage return alone"),
+    "nothing": (b"", "found an empty first line"),
+    "a blank line": (b"\r\nfine\t1\n", "found an empty first line"),
     "a long line": (b"x" * 9_000 + b"\n", "found " + "x" * 200 + " ..."),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import tracemalloc
 from collections.abc import Callable
@@ -113,6 +114,17 @@ def test_memory_is_linear_in_the_text(make: Callable[[int, int], list[str]]) -> 
     assert peak(texts) < 150 * sum(len(text.split()) for text in texts) + 200_000
     longer = make(50, 1_600)
     assert peak(longer) < 150 * sum(len(text.split()) for text in longer) + 200_000
+
+
+def test_rows_that_are_neither_trained_on_nor_kept_aside_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "zskd"):
+        split(["a b"] * 5 + ["a"] * 5, 2)
+        assert caplog.messages == [
+            "rows: 8 of 10 are equal to one of the 2 selection rows or part of one, and are not trained on"
+        ]
+        caplog.clear()
+        split([f"text{i}" for i in range(10)], 2)
+    assert caplog.messages == []
 
 
 def test_pairs_are_split_at_random() -> None:

@@ -14,7 +14,7 @@ import pytest
 from datasets import Dataset
 
 from zskd.errors import InputError
-from zskd.text.records import kind
+from zskd.text.records import kind, read_lines
 from zskd.text.sources import Source, documents, find_sources
 
 GOOD = '{"text": "A fine line of text."}\n'
@@ -65,6 +65,8 @@ REFUSED: dict[str, tuple[str, str]] = {
     "nothing": ("{}", "found no field"),
     "text twice": ('{"text": "a", "text": "b"}', "one `text`, found several"),
     "a list for an object": ('[{"text": "a"}]', "a JSON object, found a list"),
+    "a lone surrogate for a name": ('{"\\ud83d": "a"}', "found \\ud83d"),
+    "a string for an object": ('"text"', "a JSON object, found a string"),
     "null for an object": ("null", "a JSON object, found null"),
     "many brackets": ('{"text": "a", "x": ' + "[" * 100_000 + "]" * 100_000 + "}", "nested too deeply"),
     "two records": ('{"text": "a"} {"text": "b"}', "one JSON object a line"),
@@ -230,6 +232,14 @@ def test_kinds_are_named_in_the_words_of_json() -> None:
     assert [kind(value) for value in (None, True, 1, 2.5, [], {}, b"")] == [
         "null", "true", "the number 1", "the number 2.5", "a list", "an object", "bytes",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "a.jsonl"])
+def test_a_file_that_vanishes_while_text_is_read_is_named(name: str, tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=f"--corpus {tmp_path}/{name}: expected a file that can be read, found: No such"
+    ):
+        list(read_lines(tmp_path / name))
 
 
 def test_a_corpus_that_was_repaired_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

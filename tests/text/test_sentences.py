@@ -59,6 +59,9 @@ def test_a_language_can_follow_another(language: str) -> None:
     "whole",
     [
         "Wir trafen Hrn. Ä. Müller, vgl. Abb. 3, am 12. März um 5 Uhr.",
+        "Vgl. Abb. 3 und Nr. 5.",
+        "Ο κ. Παπαδόπουλος ήρθε χθες.",
+        "قال د. أحمد إن النهر ارتفع.",
         "Im 19. Jahrhundert lebten hier 3 Mio. Menschen.",
         "Er kam i. d. R. spät, d. h. nach 8 Uhr.",
         "Der Turm stand schon 300 v. Chr. Geburt dort.",
@@ -95,6 +98,15 @@ def test_places_that_are_no_end(whole: str) -> None:
         ("¡Ven! ¿Quién es? «Él».", ["¡Ven!", "¿Quién es?", "«Él»."]),
         ("It ended. “Really?” Élan vital.", ["It ended.", "“Really?”", "Élan vital."]),
         ("ກ້າວ! ຂ້ອຍ", ["ກ້າວ!", "ຂ້ອຍ"]),
+        # Zero-width spaces and marks of direction, which pages leave in their text.
+        ("It rained.\u200b So?\ufeff Nobody knew.", ["It rained.\u200b", "So?\ufeff", "Nobody knew."]),
+        ("Er kam.\u200b \u200bÄrger gab es.", ["Er kam.\u200b", "\u200bÄrger gab es."]),
+        ("\u200fהנהר עלה.\u200f מי ראה?\u200f \u200fאיש.", ["\u200fהנהר עלה.\u200f", "מי ראה?\u200f", "\u200fאיש."]),
+        (
+            "She left. \u202bمرحبا بك.\u202c \u202aHe stayed.",
+            ["She left.", "\u202bمرحبا بك.\u202c", "\u202aHe stayed."],
+        ),
+        ("Version 3.\u200b5 is out.", ["Version 3.\u200b5 is out."]),
     ],
 )
 def test_marks_and_quotes_of_other_scripts(text: str, expected: list[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -160,6 +161,12 @@ def test_a_hub_data_set_without_network_names_the_ways_on(monkeypatch: pytest.Mo
     assert check_source("Salesforce/wikitext:wikitext-2-raw-v1") == []  # asked for when the corpus is read
     with pytest.raises(InputError, match=r"--corpus Salesforce/wikitext: .*--config embedded"):
         find_sources(["Salesforce/wikitext:wikitext-2-raw-v1"])
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.txt")
+    (problem,) = check_source(str(tmp_path / "a.txt"))
+    assert problem.startswith(f"--corpus {tmp_path / 'a.txt'}: expected a file, found a pipe")
 
 
 def test_a_file_or_folder_that_must_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from zskd.config.methods.table import method_queries
 from zskd.config.resolve import cache_root
 from zskd.errors import InputError
 from zskd.runs.folder import RunFolder
-from zskd.system.processes import check_shared, join, main_first
+from zskd.system.processes import check_shared, join, main_first, on_main
 from zskd.tasks.defaults import input_length
 from zskd.tasks.task import Task, find_task
 from zskd.text.corpus import Corpus, build_corpus, log_corpus
@@ -81,9 +81,8 @@ def read_corpus(setting: Setting, least: int | None = None) -> Corpus:
         least: smallest number of sentences that is accepted; None for `zskd.text.corpus.MIN_SENTENCES`.
     """
     config = setting.config
-    corpus = main_first(
-        lambda: build_corpus(find_sources(config.corpus), config.corpus_fraction, setting.cache, least=least)
-    )
+    sources = on_main(lambda: find_sources(config.corpus))  # so that what it warns of is said once
+    corpus = main_first(lambda: build_corpus(sources, config.corpus_fraction, setting.cache, least=least))
     log_corpus(corpus, warn=PartialState().is_main_process)
     return corpus
 

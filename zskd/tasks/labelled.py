@@ -60,7 +60,7 @@ def check_header(task: Task, path: str | Path) -> list[str]:
     missing = [name for name in needed if name not in header]
     if not missing and not any("\r" in name for name in header):
         return []
-    shown = ", ".join(header)
+    shown = ", ".join(header) if line.strip() else "an empty first line"
     shown = shown if len(shown) <= SHOWN else f"{shown[:SHOWN]} ..."
     return [
         f"{path}: expected the column(s) {', '.join(missing or needed)} of {task.name}, found {shown}"

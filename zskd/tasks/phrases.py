@@ -7,6 +7,7 @@ stands right before it. Time is n log n in the number of words, memory a few int
 
 from __future__ import annotations
 
+import logging
 import random
 from array import array
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from zskd.tasks.labelled import Labelled
+
+logger = logging.getLogger(__name__)
 
 _PLACE = np.int32  # of a word; 2 billion of them are more than a labelled file has
 _END = 0  # of a text, in the sort key: before every word
@@ -110,7 +113,7 @@ def split_rows(rows: Labelled, selection_rows: int, max_rows: int | None, seed: 
     SST-2's training file contains sentences and their phrases. A random split would keep phrases of selection sentences
     in training and favour an over-trained checkpoint. For tasks with one text, selection rows are therefore drawn from
     rows that are not part of another row, and parts of a selection row are dropped from training. Pairs are split at
-    random.
+    random. How many rows are dropped is logged.
     """
     order = list(range(len(rows.labels)))
     random.Random(seed).shuffle(order)
@@ -127,6 +130,14 @@ def split_rows(rows: Labelled, selection_rows: int, max_rows: int | None, seed: 
         keep = [i for i in order if not seen[number[texts[i]]]]
     else:
         held, keep = order[:selection_rows], order[selection_rows:]
+    dropped = len(order) - len(held) - len(keep)
+    if dropped:
+        logger.info(
+            "rows: %d of %d are equal to one of the %d selection rows or part of one, and are not trained on",
+            dropped,
+            len(order),
+            len(held),
+        )
 
     def pick(indices: list[int]) -> Labelled:
         return Labelled(tuple([text[i] for i in indices] for text in rows.texts), [rows.labels[i] for i in indices])

@@ -78,13 +78,13 @@ def kind(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, int | float):
         return f"the number {shown([repr(value)])}"
-    names: dict[type, str] = {list: "a list", dict: "an object", bytes: "bytes"}
+    names: dict[type, str] = {list: "a list", dict: "an object", bytes: "bytes", str: "a string"}
     return names.get(type(value), f"a {type(value).__name__}")
 
 
 def shown(names: Any) -> str:
     """Names for a message, cut if they are many."""
-    text = ", ".join(names)
+    text = ", ".join(names).encode(errors="backslashreplace").decode()  # a key may be a lone surrogate
     return text if len(text) <= SHOWN else f"{text[:SHOWN]} ..."
 
 
@@ -94,7 +94,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     A line ends with a line feed, a carriage return or both. Byte-order marks are dropped.
 
     Raises:
-        InputError: a line is no UTF-8 text, or the gzip file is not whole.
+        InputError: a line is no UTF-8 text, the gzip file is not whole, or the file cannot be read.
     """
     opener: Any = gzip.open if path.name.endswith(".gz") else open
     try:
@@ -111,6 +111,8 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
                     yield number, line
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InputError(f"--corpus {path}: expected a whole gzip file, found: {error}") from error
+    except OSError as error:  # it was there when the run began
+        raise InputError(f"--corpus {path}: expected a file that can be read, found: {error.strerror}") from error
 
 
 def json_records(name: str) -> Placed:

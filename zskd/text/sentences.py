@@ -34,7 +34,8 @@ _START = (
     rf"(?:[«»‹›]\s?|[[\p{{Ps}}\p{{Pi}}\"'¿¡]--[«‹]])*+(?:[\p{{Lu}}\p{{Lt}}\p{{Nd}}]|{_CASELESS})"
     r"|(?<!\s[.!?…]\s)[–—]\s?(?:[\p{Lu}\p{Lt}]|\p{Georgian})"  # a dialogue in French, Spanish or Russian
 )
-_SPACE_AND_START = rf"(?:{_QUOTES}|\s(?=»))*\s+(?={_START})"
+_UNSEEN = r"[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]"  # zero-width characters and marks of direction
+_SPACE_AND_START = rf"(?:{_QUOTES}|{_UNSEEN}|\s(?=»))*\s+(?={_UNSEEN}*(?:{_START}))"
 
 _END = regex.compile(
     # A mark of its own. In Japanese, 「...。」と goes on.
@@ -52,13 +53,13 @@ _LATIN = re.compile(r"[\x00-\u036f\u2010-\u203a]*")
 _LATIN_END = regex.compile(rf"[.!?…]{_SPACE_AND_START}", regex.VERSION1)
 _ASCII_END = re.compile(r"[.!?]['\")\]]*\s+(?=[\"'(\[]*[A-Z0-9])")
 
-# Words before a full stop that ends no sentence: English; German; French and Spanish; Russian. Words that often end
-# sentences, such as "Art." and "usw.", are left out.
+# Words before a full stop that ends no sentence: English; German; French and Spanish; Russian; "Mr." in Greek and "Dr."
+# in Arabic. Words that often end sentences, such as "Art." and "usw.", are left out.
 _KNOWN = (
     "Mr Mrs Ms Dr Prof St Sr Jr Gen Col Lt Sgt Capt Rev No vs etc e.g i.e cf al fig approx "
-    "Nr Hr Hrn bzw vgl Abb Mio Mrd Chr Dipl Ing MM Mlle Mme Sra Dra ул им проф акад рис"
+    "Nr Hr Hrn bzw vgl Vgl Abb Mio Mrd Chr Dipl Ing MM Mlle Mme Sra Dra ул им проф акад рис"
 )
-_ABBREVIATIONS = frozenset(_KNOWN.split()) | frozenset("бвгджзклмнпрстфхцчшщ")
+_ABBREVIATIONS = frozenset(_KNOWN.split()) | frozenset("бвгджзклмнпрстфхцчшщκ\u062f")
 _LAST_WORD = re.compile(r"(\w+|e\.g|i\.e)\s?\.$")
 # Places that what follows shows to be no end: German pairs such as "z. B." and dates such as "3. Oktober".
 _BEFORE, _AFTER = 12, 14  # characters looked at

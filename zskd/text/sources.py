@@ -68,6 +68,8 @@ def _problem(path: Path) -> str | None:
         return f"expected one of {' '.join(SUFFIXES)}, found {path.suffix or 'no suffix'}"
     if _printable(path) != str(path):
         return "expected a file name in UTF-8, which records and cards can hold, found other bytes; rename it"
+    if not path.is_file():
+        return "expected a file, found a pipe or device; write what it gives to a file"
     try:
         with path.open("rb") as handle:
             beginning = handle.read(65_536)

@@ -8,6 +8,7 @@ from pathlib import Path
 from datasets import Dataset, Features, Value, concatenate_datasets
 
 from zskd.errors import InputError
+from zskd.system.processes import on_main
 from zskd.tasks.labelled import read_labelled
 from zskd.tasks.task import Task
 from zskd.teacher.base import Teacher
@@ -46,7 +47,7 @@ def label_gold(
     Raises:
         InputError: the file is not usable; the message names the line.
     """
-    rows = read_labelled(task, path, skip_bad_rows=skip_bad_rows)
+    rows = on_main(lambda: read_labelled(task, path, skip_bad_rows=skip_bad_rows))
     names = text_columns(pool)
     columns = dict(zip(names, rows.texts, strict=True)) | {"family": [FAMILY] * len(rows.labels)}
     made = Dataset.from_dict(columns, features=Features({name: Value("string") for name in columns}))
