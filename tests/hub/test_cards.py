@@ -8,7 +8,7 @@ import pytest
 from huggingface_hub import ModelCardData
 
 from zskd.errors import InputError
-from zskd.hub.cards import cell, packaged_template, percent, render_card
+from zskd.hub.cards import cell, code, fenced, hub_link, packaged_template, percent, render_card
 
 DATA = ModelCardData(license="mit", tags=["zskd"])
 
@@ -55,6 +55,14 @@ def test_a_template_without_the_metadata_is_refused(tmp_path: Path) -> None:
 def test_a_cell_stays_one_cell() -> None:
     assert cell("a | b\n`c` <i>_d_*") == "a \\| b \\`c\\` \\<i\\>\\_d\\_\\*"
     assert [percent(0.1234), percent(1.0, 0), percent(None)] == ["12.3", "100", "-"]
+
+
+def test_code_stays_code_whatever_marks_are_in_it() -> None:
+    assert code("fine") == "`fine`" and code("two\nlines\t") == "`two lines`"
+    assert code("a`b") == "`` a`b ``" and code("```") == "```` ``` ````" and code("a|b") == "`a\\|b`"
+    assert fenced("zskd\nls") == "```\nzskd\nls\n```" and fenced("a ```` b") == "`````\na ```` b\n`````"
+    assert hub_link("me/small") == "[me/small](https://huggingface.co/me/small)"
+    assert hub_link("a](x) b", "datasets/") == "[a\\](x) b](https://huggingface.co/datasets/a%5D%28x%29%20b)"
 
 
 @pytest.mark.parametrize("name", ["card.md.jinja", "trainer_card.md.jinja"])

@@ -18,6 +18,7 @@ from zskd.cli import parser
 from zskd.config.distillation import DistillConfig
 from zskd.config.methods.adversarial import AdversarialOptions
 from zskd.config.resolve import DEFAULT_CONFIG, resolve
+from zskd.hub.cards import code
 from zskd.publish import Options, plan
 from zskd.publish.metadata import evaluation_entries
 from zskd.publish.run_card import run_card
@@ -267,3 +268,23 @@ def test_a_card_names_the_adversary_however_it_was_asked_for(options: dict[str, 
     assert "`--method" not in text
     other = run_card(changed(run, config={"perturb": "none", "method": ["class-balance"]}), "me/small").text
     assert "without perturbation; `--method class-balance`; objective" in other and "adversarial rows" not in other
+
+
+def test_names_of_others_do_not_break_out_of_their_place(run_copy: Path) -> None:
+    """Labels, the teacher and the text may be called anything."""
+    evil = "x` | <b>y</b>\n\n# Title\n```\nend"
+    record = json.loads((run_copy / "record.json").read_text(encoding="utf-8"))
+    record["task"]["labels"][1] = evil
+    record["teacher"]["name"] = evil
+    record["corpus"]["sources"] = {f"/data/{evil}.txt": "0" * 64}
+    (run_copy / "record.json").write_text(json.dumps(record), encoding="utf-8")
+    analysis = json.loads((run_copy / "analysis.json").read_text(encoding="utf-8"))
+    analysis["labels"][1] = evil
+    (run_copy / "analysis.json").write_text(json.dumps(analysis), encoding="utf-8")
+    text = run_card(read_run(run_copy), "me/small").text
+    assert [line for line in text.splitlines() if line.startswith("# ")] == ["# small"]
+    fences = [line for line in text.splitlines() if line.startswith("```")]
+    assert len(fences) % 2 == 0 and "end" not in fences
+    # No marks of the names stand outside of code.
+    outside = text.replace(code(evil), "").replace(code(f"{evil}.txt"), "")
+    assert outside.count("<b>") == 0 and "\\<b\\>" in outside and text != outside

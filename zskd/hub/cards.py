@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from zskd.errors import InputError
 from zskd.system.formatting import in_percent
@@ -24,6 +26,30 @@ def cell(value: object) -> str:
     for mark in "\\`*_[]<>|":
         text = text.replace(mark, "\\" + mark)
     return text
+
+
+def code(value: object) -> str:
+    """A text as a code span of one line, also in a table, whatever marks are in it."""
+    text = " ".join(str(value).split()).replace("|", "\\|")
+    fence = "`" * (1 + _longest_run(text))
+    space = " " if len(fence) > 1 or not text else ""
+    return f"{fence}{space}{text}{space}{fence}"
+
+
+def fenced(value: object) -> str:
+    """A text as a block of code, whatever marks are in it."""
+    fence = "`" * max(3, 1 + _longest_run(str(value)))
+    return f"{fence}\n{value}\n{fence}"
+
+
+def hub_link(name: str, folder: str = "") -> str:
+    """A link to a repository of the Hub; the name may be one that the Hub would not take."""
+    return f"[{cell(name)}](https://huggingface.co/{folder}{quote(name)})"
+
+
+def _longest_run(text: str) -> int:
+    """Length of the longest run of backticks."""
+    return max(map(len, re.findall("`+", text)), default=0)
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -48,7 +74,7 @@ def render_card(template: Path, data: ModelCardData, **values: Any) -> ModelCard
         environment = SandboxedEnvironment(
             undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
         )
-        environment.filters |= {"cell": cell, "percent": percent}
+        environment.filters |= {"cell": cell, "code": code, "fenced": fenced, "hub_link": hub_link, "percent": percent}
         text = environment.from_string(template.read_text(encoding="utf-8")).render(card_data=data.to_yaml(), **values)
         card = ModelCard(text)
     except jinja2.TemplateSyntaxError as error:

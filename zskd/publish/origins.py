@@ -13,6 +13,7 @@ from zskd.config.limits import flag
 from zskd.config.methods.adversarial import AdversarialOptions
 from zskd.config.resolve import DEFAULT_CONFIG, packaged_configs, resolve
 from zskd.hub.ask import is_callable_name, is_local
+from zskd.hub.cards import code, hub_link
 from zskd.models.backbones import EMBEDDED
 from zskd.runs.read import FinishedRun
 from zskd.runs.wording import is_adversarial, was_handed_over
@@ -41,8 +42,8 @@ def teacher_words(run: FinishedRun) -> str:
     if name == "embedded":
         return f"zskd's packaged adapter on [{EMBEDDED.repo_id}](https://huggingface.co/{EMBEDDED.repo_id})"
     if revision:
-        return f"[{name}](https://huggingface.co/{name}) at revision `{revision}`"
-    return f"`{name}` (not on the Hub)"
+        return f"{hub_link(name)} at revision {code(revision)}"
+    return f"{code(name)} (not on the Hub)"
 
 
 def student_origin(run: FinishedRun) -> str | None:
