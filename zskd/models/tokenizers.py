@@ -43,9 +43,9 @@ _GUARDS = "_zskd_guards"  # attribute of a tokenizer
 # classes do as they did. The last ones are the general classes, which every tokenizer of one's own was saved as.
 _GAVE_SEGMENTS = {
     "AlbertTokenizer", "BertJapaneseTokenizer", "BertweetTokenizer", "CTRLTokenizer", "CpmTokenizer",
-    "FlaubertTokenizer", "FunnelTokenizer", "HerbertTokenizer", "PhobertTokenizer", "RemBertTokenizer", "RoCBertTokenizer",
-    "RoFormerTokenizer", "SplinterTokenizer", "XLMTokenizer", "XLNetTokenizer", "PreTrainedTokenizer",
-    "TokenizersBackend", "PythonBackend",
+    "FlaubertTokenizer", "FunnelTokenizer", "HerbertTokenizer", "PhobertTokenizer", "RemBertTokenizer",
+    "RoCBertTokenizer", "RoFormerTokenizer", "SplinterTokenizer", "XLMTokenizer", "XLNetTokenizer",
+    "PreTrainedTokenizer", "TokenizersBackend", "PythonBackend",
 }  # fmt: skip
 # Families with segments whose configuration has no `type_vocab_size`. XLNet and Funnel compare the segments of two
 # tokens; the others add the word embeddings of the segments' numbers. Zeros are the same as none for Funnel alone.
