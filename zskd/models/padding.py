@@ -31,7 +31,7 @@ def fit_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, s
     other side, then another padding token. A padding token that is missing is the end token or, where texts end with
     it, the token for unknown words. What is chosen is written into the tokenizer and into the model's configuration, so
     that a saved model pads in the same way elsewhere. Where a family reads padding despite the mask, as ConvBERT's
-    convolutions do, texts of one length are read together (`zskd.models.tokenizers.UNPADDED`).
+    convolutions do, it is asked in batches of one length (`zskd.models.tokenizers.UNPADDED`); training pads.
 
     Args:
         shown: flag and value to quote in messages.
@@ -65,8 +65,8 @@ def fit_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, s
         if not (masked and model.config.model_type in _MIXING and own is not None and _fits_unpadded(model, tokenizer)):
             raise InputError(_refusal(model, tokenizer, shown))
         remember(tokenizer, UNPADDED)
-        logger.info("%s: its family (%s) reads padding; texts of one length are read together, without any",
-                    shown, model.config.model_type)  # fmt: skip
+        logger.info("%s: its family (%s) reads padding; it is asked in batches of one length, without any, and trained "
+                    "in padded ones", shown, model.config.model_type)  # fmt: skip
         return
     if own is None:
         logger.info("%s: no padding token is named; its tokenizer pads with %s from now on", shown, token)
