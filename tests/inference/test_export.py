@@ -12,7 +12,13 @@ import pytest
 import torch
 from conftest import prose, save_model, tiny_bert, word_tokenizer
 from faulty_lengths import SHORT, few_positions, tokenizer_with_a_low_limit
-from transformers import AutoTokenizer, RobertaConfig, RobertaForSequenceClassification
+from transformers import (
+    AutoTokenizer,
+    ConvBertConfig,
+    ConvBertForSequenceClassification,
+    RobertaConfig,
+    RobertaForSequenceClassification,
+)
 
 from zskd.inference import export
 from zskd.inference.export import (
@@ -151,6 +157,17 @@ def test_a_model_that_counts_positions_from_its_padding(tmp_path: Path) -> None:
     batches = parity_texts(1, 64)
     assert largest_difference(expected, answers, batches) <= TOLERANCE
     assert np.ptp(expected(batches[-1]), axis=0).min() > 100 * TOLERANCE
+
+
+def test_a_family_that_reads_padding_is_compared_without_any(cli, tmp_path: Path) -> None:
+    tokenizer = word_tokenizer(prose(60))
+    torch.manual_seed(0)
+    shape = {"hidden_size": 16, "embedding_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = ConvBertConfig(vocab_size=len(tokenizer), intermediate_size=32, initializer_range=0.3, **shape)
+    save_model(tmp_path / "model", ConvBertForSequenceClassification(config).eval(), tokenizer)
+    done = cli("export", str(tmp_path / "model"), "--format", "onnx", "--output-dir", str(tmp_path / "onnx"))
+    assert done.code == 0, done.err
+    assert json.loads((tmp_path / "onnx" / "export.json").read_text())["largest_difference"] <= TOLERANCE
 
 
 def test_parity_texts_have_several_lengths_and_sizes() -> None:

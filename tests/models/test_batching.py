@@ -30,6 +30,12 @@ def test_batches_cover_every_index_once_within_the_budget(budget: int) -> None:
     assert list(token_batches([], budget)) == []
 
 
+def test_batches_without_padding_have_one_length() -> None:
+    batches = list(token_batches([3, 9, 3, 7, 9, 3], 100, padded=False))
+    assert [sorted(set(batch)) for batch in batches] == [[1, 4], [3], [0, 2, 5]]
+    assert [len(batch) for batch in token_batches([4] * 5, 8, padded=False)] == [2, 2, 2]
+
+
 def test_the_next_item_is_made_while_this_one_is_worked_on() -> None:
     made: list[int] = []
 

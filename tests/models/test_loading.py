@@ -180,12 +180,13 @@ def test_a_spoilt_tokenizer_is_refused(content: bytes, folder: Path) -> None:
         load_tokenizer(Origin(str(folder)), flag="--teacher")
 
 
-def test_an_adapter_is_merged_into_its_backbone(folder: Path, teacher: Classifier, tmp_path: Path) -> None:
+@pytest.mark.parametrize("bias", ["none", "lora_only", "all"])
+def test_an_adapter_is_merged_into_its_backbone(bias: Any, folder: Path, teacher: Classifier, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    options = LoraConfig(task_type=TaskType.SEQ_CLS, r=2, target_modules=["query", "value"])
+    options = LoraConfig(task_type=TaskType.SEQ_CLS, r=2, target_modules=["query", "value"], bias=bias)
     model = get_peft_model(copy.deepcopy(teacher.model).requires_grad_(), options)
     for name, parameter in model.named_parameters():
-        if "lora_B" in name or "classifier.modules_to_save" in name:
+        if "lora_B" in name or "classifier.modules_to_save" in name or (parameter.requires_grad and "bias" in name):
             torch.nn.init.normal_(parameter, std=0.3)
     model.eval().peft_config["default"].base_model_name_or_path = str(folder)
     model.save_pretrained(tmp_path / "adapter")

@@ -12,7 +12,7 @@ import pytest
 import torch
 from families import FAMILIES, columns, plain_inputs, plain_logits, write_folder
 from tokenizers import Tokenizer, processors
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, BartConfig
 
 from zskd.errors import InputError
 from zskd.models.padding import fit_padding
@@ -79,6 +79,56 @@ def test_a_family_without_a_mask_is_refused(tmp_path: Path) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(said | {"tokenizer_class": "FNetTokenizer"}))
     with pytest.raises(InputError, match=r"the same logits for a text alone and in a batch.*\(fnet\)"):
         teacher(folder)
+
+
+def mixing(folder: Path, family: str) -> Path:
+    """A folder of a family whose convolutions, or whatever else it mixes tokens with, read padding."""
+    write_folder(folder, "bert")
+    rows = json.loads((folder / "config.json").read_text())["vocab_size"]
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(family, vocab_size=rows, pad_token_id=0, embedding_size=32, num_labels=3, **shape)
+    model = AutoModelForSequenceClassification.from_config(config)
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.dim() > 1:
+                weight.normal_(0.0, 0.3)
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("family", ["convbert", "nystromformer"])
+def test_a_family_that_reads_padding_gets_none(family: str, tmp_path: Path) -> None:
+    folder = mixing(tmp_path / "teacher", family)
+    made = teacher(folder)
+    assert "no padding" in made.guards  # labels of padded batches are not served again
+    assert_right(folder, made, segments=True)
+
+
+def test_fnet_is_refused_with_any_tokenizer(tmp_path: Path) -> None:
+    folder = mixing(tmp_path / "teacher", "fnet")
+    with pytest.raises(InputError, match=r"the same logits for a text alone and in a batch.*\(fnet\)"):
+        teacher(folder)
+
+
+@pytest.mark.parametrize("named", [None, 1, 3])
+def test_padding_with_the_end_token_of_bart(named: int | None, tmp_path: Path) -> None:
+    """It pools at the last end token, of which each text must have as many: otherwise an error of its own."""
+    folder = write_folder(tmp_path / "teacher", "bert", tokenizer_config={"pad_token": "[SEP]"})
+    rows = json.loads((folder / "config.json").read_text())["vocab_size"]
+    sides = {f"{side}_{name}": size for side in ("encoder", "decoder")
+             for name, size in (("layers", 1), ("attention_heads", 2), ("ffn_dim", 32))}  # fmt: skip
+    end = AutoTokenizer.from_pretrained(folder).sep_token_id
+    assert end == 3
+    ids = {"pad_token_id": named, "eos_token_id": end, "decoder_start_token_id": end, "bos_token_id": end}
+    config = BartConfig(vocab_size=rows, d_model=16, max_position_embeddings=128, num_labels=3, **sides, **ids)
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
+    if named == 1:  # [UNK]; padding with it is masked
+        assert_right(folder, teacher(folder))
+    else:
+        part = "the model does not answer: .*pad_token_id" if named is None else "the same logits .* in a batch"
+        with pytest.raises(InputError, match=f"--teacher .*{part}"):
+            teacher(folder)
 
 
 # --- the padding token ---

@@ -18,6 +18,7 @@ from zskd.models.positions import length_problem, reading_length, tokenizer_limi
         ({"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 1}, 512),
         ({"model_type": "xlm-roberta", "max_position_embeddings": 514}, 512),
         ({"model_type": "roberta", "max_position_embeddings": 20, "pad_token_id": 0}, 19),
+        ({"model_type": "mpnet", "max_position_embeddings": 20, "pad_token_id": 0}, 18),
         ({"model_type": "t5"}, None),
         ({"model_type": "deberta-v2", "max_position_embeddings": -1}, None),
         ({"max_position_embeddings": "many"}, None),

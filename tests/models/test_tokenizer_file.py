@@ -93,6 +93,15 @@ def test_the_file_is_used_where_the_class_builds_it_otherwise(
     assert right(again) and guards(again) == () and not caplog.messages
 
 
+def test_tokens_that_only_the_class_names_stay_out(tmp_path: Path) -> None:
+    """Qwen2's class names an end token; a model with a tokenizer of its own has no row for it."""
+    folder = write_folder(tmp_path / "teacher", "bert", tokenizer_config={"tokenizer_class": "Qwen2Tokenizer"})
+    file = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer = load_tokenizer(Origin(str(folder)), flag="--teacher")
+    assert guards(tokenizer) == ("file",) and tokenizer.get_vocab() == file.get_vocab()
+    assert tokenizer(WORDS[0])["input_ids"] == file.encode(WORDS[0]).ids and tokenizer.pad_token == "[PAD]"
+
+
 def test_words_that_were_added_are_compared(tmp_path: Path) -> None:
     """Those of the file, where the class finds others of that name in the folder."""
     tokens = {"0": {"content": "[PAD]", "special": True, "lstrip": False, "rstrip": False, "normalized": False,

@@ -599,10 +599,36 @@ def test_who_wrote_a_folder_decides(family: str, written: dict[str, Any], given:
     assert segments_of(load(folder)) == (file_segments(folder) if given else (None, None))
 
 
-@pytest.mark.parametrize("named", ["PreTrainedTokenizerFast", "MyTokenizerFast", "AlbertTokenizerFast"])
+@pytest.mark.parametrize(
+    "named", ["PreTrainedTokenizerFast", "MyTokenizerFast", "AlbertTokenizerFast", "HerbertTokenizerFast"]
+)
 def test_classes_that_gave_segments(named: str, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "model", "albert", tokenizer_config={"tokenizer_class": named})
     assert segments_of(load(folder)) == file_segments(folder)
+
+
+def test_a_family_for_which_transformers_builds_the_general_class(tmp_path: Path) -> None:
+    """BertTokenizer gives segments; for Nystromformer its name is left aside."""
+    folder = write_folder(tmp_path / "model", "bert")
+    patch(folder, "config.json", model_type="nystromformer")
+    assert segments_of(AutoTokenizer.from_pretrained(folder)) == (None, None)
+    tokenizer = load(folder)
+    assert segments_of(tokenizer) == file_segments(folder) and guards(tokenizer, 2) == ("pair segments",)
+
+
+def test_words_of_japanese_berts(tmp_path: Path) -> None:
+    """A class in Python, without a tokenizer.json: the second text and its [SEP] are segment 1."""
+    folder = write_folder(tmp_path / "model", "bert")
+    vocabulary = json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
+    (folder / "tokenizer.json").unlink()
+    (folder / "vocab.txt").write_text("\n".join(sorted(vocabulary, key=vocabulary.__getitem__)))
+    patch(folder, "tokenizer_config.json", tokenizer_class="BertJapaneseTokenizer", word_tokenizer_type="basic")
+    tokenizer = load(folder)
+    ids = tokenizer(*PAIR)["input_ids"]
+    first = 1 + ids.index(tokenizer.sep_token_id)
+    alone, pair = segments_of(tokenizer)
+    assert set(alone) == {0} and pair == [0] * first + [1] * (len(ids) - first)
+    assert guards(tokenizer, 1) == () and guards(tokenizer, 2) == ("pair segments",)
 
 
 def test_funnel_marks_its_first_token(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from conftest import prose, tiny_bert, word_tokenizer
 from tokenizers import Tokenizer, models
-from transformers import PreTrainedTokenizerFast
+from transformers import CanineConfig, CanineForSequenceClassification, PreTrainedTokenizerFast
 
 from zskd.errors import InputError
 from zskd.models.vocabulary import check_embeddings, require_one_vocabulary
@@ -91,3 +91,10 @@ def test_the_largest_id_counts_and_not_the_number_of_tokens() -> None:
     with pytest.raises(InputError, match=r"up to 90, .* 50 rows"):
         check_embeddings(tiny_bert(50, ("a", "b")), late, shown="--student x")
     check_embeddings(tiny_bert(91, ("a", "b")), late, shown="--student x")
+
+
+def test_a_model_without_a_table_of_embeddings_is_refused() -> None:
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    model = CanineForSequenceClassification(CanineConfig(**shape))
+    with pytest.raises(InputError, match=r"--teacher it: expected a model with an embedding for every token.*canine"):
+        check_embeddings(model, word_tokenizer(prose(50)), shown="--teacher it")

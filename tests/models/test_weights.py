@@ -328,3 +328,32 @@ def test_an_index_that_leaves_its_folder_is_not_followed(name: str, flag: str, f
     assert str(caught.value) == (
         f"{flag} {folder}: model.safetensors.index.json: expected names of files in its folder, found {name!r}"
     )
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"num_hidden_layers": "2"}, "num_hidden_layers.*expected int, got str"),
+        ({"vocab_size": None}, "vocab_size.*expected int, got NoneType"),
+        ({"num_attention_heads": 0}, "zero"),
+        ({"pad_token_id": 10**6}, "Padding_idx must be within num_embeddings"),
+        ({"attn_implementation": "flash_attention_2"}, "FlashAttention2"),
+        ({"quantization_config": {"quant_method": "bitsandbytes", "load_in_8bit": True}}, "bitsandbytes"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_values_that_fit_no_model_are_said(values: dict[str, Any], said: str, folder: Path) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    with pytest.raises(InputError, match=rf"--teacher .*model: the model does not load: .*{said}"):
+        load_weights(Origin(str(folder)), flag="--teacher")
+
+
+def test_a_folder_that_asks_for_tuples(folder: Path, teacher_folder: Path) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"return_dict": False, "torchscript": True}))
+    texts = read_labelled(SST2, SST2.probe_path()).texts
+    found, right = (
+        load_classifier(SST2, str(name), folder).logits(texts, max_length=32) for name in (folder, teacher_folder)
+    )
+    np.testing.assert_array_equal(found, right)

@@ -26,6 +26,7 @@ from zskd.models.encoding import Cuts, encode_texts
 from zskd.models.lengths import save_tokenizer, set_reading_length
 from zskd.models.positions import UNLIMITED, reading_length
 from zskd.models.quiet import quiet_transformers
+from zskd.models.tokenizers import UNPADDED, guards
 from zskd.system.files import replacing, write_text
 from zskd.system.formatting import in_percent
 from zskd.tasks.labelled import Labelled
@@ -141,7 +142,7 @@ def onnx_answers(path: Path, tokenizer: PreTrainedTokenizerBase, max_length: int
         encoded = encode_texts(tokenizer, texts, max_length)
         lengths = [len(ids) for ids in encoded["input_ids"]]
         logits = np.empty((len(lengths), classes), dtype=np.float32)
-        for batch in token_batches(lengths, token_budget("cpu")):
+        for batch in token_batches(lengths, token_budget("cpu"), padded=UNPADDED not in guards(tokenizer)):
             rows = [{name: encoded[name][i] for name in encoded} for i in batch]
             inputs = tokenizer.pad(rows, padding="longest", return_tensors="np")
             logits[batch] = session.run(None, {name: inputs[name].astype(np.int64) for name in names})[0]

@@ -119,11 +119,13 @@ def merge_adapter(model: PreTrainedModel, folder: Path, new: Sequence[str], *, f
         config.base_model_name_or_path = model.name_or_path  # peft would warn of another name
         wrapped = get_peft_model(model, config)
         result = set_peft_model_state_dict(wrapped, saved)
-    except (*UNREADABLE, TypeError) as error:  # a wrong type in adapter_config.json
+    except UNREADABLE as error:
         lines = [line.strip() for line in str(error).splitlines()][:SHOWN]
         raise InputError(f"{shown}: the adapter does not fit its base: {' '.join(lines)}") from error
     missing = [name for name in result.missing_keys if "lora_" in name or ".modules_to_save." in name]
-    wrong = [f"no {name}" for name in missing] + [f"{name} without a place for it" for name in result.unexpected_keys]
+    # With biases trained, peft saves those of a module in modules_to_save a second time.
+    spare = [name for name in result.unexpected_keys if name.replace(".modules_to_save.", ".") not in saved]
+    wrong = [f"no {name}" for name in missing] + [f"{name} without a place for it" for name in spare]
     if wrong:
         raise InputError(
             f"{shown}: expected weights for all modules that its adapter_config.json names, found {listed(wrong)}"

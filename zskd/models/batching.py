@@ -25,17 +25,21 @@ def token_budget(device_type: str) -> int:
     return BATCH_TOKENS.get(device_type, BATCH_TOKENS["cuda"])
 
 
-def token_batches(lengths: list[int], budget: int) -> Iterator[list[int]]:
+def token_batches(lengths: list[int], budget: int, *, padded: bool = True) -> Iterator[list[int]]:
     """Group indices into batches of similar length whose padded size stays within `budget` tokens.
 
     The longest come first, so that a batch too large for memory fails at once. The last of several batches is filled up
     by repeating its own indices, so that all batches of a length have the same shape; the libraries keep compiled code
     for every shape as long as the process lives.
+
+    Args:
+        padded: False to group indices of one length only.
     """
     batch: list[int] = []
     several = False
     for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        if batch and lengths[batch[0]] * (len(batch) + 1) > budget:
+        unequal = not padded and batch and lengths[index] != lengths[batch[0]]
+        if unequal or (batch and lengths[batch[0]] * (len(batch) + 1) > budget):
             yield batch
             batch, several = [], True
         batch.append(index)

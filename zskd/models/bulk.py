@@ -13,6 +13,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.errors import InputError
 from zskd.models.batching import each_in_a_thread, token_batches, token_budget
+from zskd.models.tokenizers import UNPADDED, guards
 from zskd.system.precision import autocast
 
 Inputs = dict[str, torch.Tensor]
@@ -93,7 +94,7 @@ def _in_batches(
         with torch.inference_mode(), autocast(device.type, precision):
             return batch, asked(inputs).float()
 
-    batches = token_batches(lengths, token_budget(device.type))
+    batches = token_batches(lengths, token_budget(device.type), padded=UNPADDED not in guards(tokenizer))
     order: list[int] = []
     answers: list[torch.Tensor] = []
     for batch, answered in map(answer, batches) if on_gpu else each_in_a_thread(answer, batches):

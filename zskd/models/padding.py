@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Iterator
 
@@ -11,9 +12,13 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.errors import InputError
 from zskd.models.positions import reading_length
-from zskd.models.tokenizers import PADDED, remember
+from zskd.models.tokenizers import PADDED, UNPADDED, remember
+from zskd.models.weights import first_line
 
 logger = logging.getLogger(__name__)
+
+# Families that mix neighbouring tokens, or all of them, besides their masked attention; they may read padding.
+_MIXING = {"big_bird", "convbert", "fnet", "mobilebert", "nystromformer", "yoso"}
 
 _TEXTS = ("one of them", "the second text is longer than the first by a few words", "two")
 
@@ -25,7 +30,8 @@ def fit_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, s
     gives an attention mask, as most do. For the others the model is asked: what is in the folder comes first, then the
     other side, then another padding token. A padding token that is missing is the end token or, where texts end with
     it, the token for unknown words. What is chosen is written into the tokenizer and into the model's configuration, so
-    that a saved model pads in the same way elsewhere.
+    that a saved model pads in the same way elsewhere. Where a family reads padding despite the mask, as ConvBERT's
+    convolutions do, it is asked in batches of one length (`zskd.models.tokenizers.UNPADDED`); training pads.
 
     Args:
         shown: flag and value to quote in messages.
@@ -36,22 +42,32 @@ def fit_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, s
     named, own = getattr(model.config, "pad_token_id", None), tokenizer.pad_token
     usual = own is not None and tokenizer.padding_side == "right" and named == tokenizer.pad_token_id
     # XLNet reads the last token, padding or not; FNet has no mask.
-    reads_padding = getattr(model.config, "summary_type", "first") != "first"
-    if usual and not reads_padding and "attention_mask" in tokenizer.model_input_names:
+    reads_padding = getattr(model.config, "summary_type", "first") != "first" or model.config.model_type in _MIXING
+    # BART and T5 look for the end token, which is no padding.
+    reads_padding |= model.config.is_encoder_decoder and named == model.config.eos_token_id
+    masked = "attention_mask" in inspect.signature(type(model).forward).parameters
+    if usual and masked and not reads_padding and "attention_mask" in tokenizer.model_input_names:
         return
     side = tokenizer.padding_side
     ids = [tokenizer(text)["input_ids"] for text in _TEXTS]
     if min(len(row) for row in ids) == max(len(row) for row in ids):
         raise InputError(f"{shown}: its tokenizer gives every text {len(ids[0])} tokens; use one that pads nothing")
-    alone = torch.cat([_logits(model, tokenizer, [text]) for text in _TEXTS])
+    try:
+        alone = torch.cat([_logits(model, tokenizer, [text]) for text in _TEXTS])
+    except ValueError as error:
+        raise InputError(f"{shown}: the model does not answer: {first_line(error)}") from error
     for token, index, at in _choices(tokenizer, named, side):
         tokenizer.pad_token, tokenizer.padding_side, model.config.pad_token_id = token, at, index
-        again = torch.cat([_logits(model, tokenizer, [text]) for text in _TEXTS])
-        if _equal(again, alone) and _equal(_logits(model, tokenizer, list(_TEXTS)), alone):
+        if _fits(model, tokenizer, alone):
             break
     else:
         tokenizer.pad_token, tokenizer.padding_side, model.config.pad_token_id = own, side, named
-        raise InputError(_refusal(model, tokenizer, shown))
+        if not (masked and model.config.model_type in _MIXING and own is not None and _fits_unpadded(model, tokenizer)):
+            raise InputError(_refusal(model, tokenizer, shown))
+        remember(tokenizer, UNPADDED)
+        logger.info("%s: its family (%s) reads padding; it is asked in batches of one length, without any, and trained "
+                    "in padded ones", shown, model.config.model_type)  # fmt: skip
+        return
     if own is None:
         logger.info("%s: no padding token is named; its tokenizer pads with %s from now on", shown, token)
     elif (at, index) != (side, named) and (at != side or named is not None):
@@ -75,6 +91,21 @@ def _choices(tokenizer: PreTrainedTokenizerBase, named: int | None, side: str) -
             if tokenizer.pad_token is not None and named is not None and named != index:
                 yield token, named, at
             yield token, index, at
+
+
+def _fits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, alone: torch.Tensor) -> bool:
+    """Whether texts have these logits alone and in a batch."""
+    try:
+        again = torch.cat([_logits(model, tokenizer, [text]) for text in _TEXTS])
+        return _equal(again, alone) and _equal(_logits(model, tokenizer, list(_TEXTS)), alone)
+    except ValueError:  # BART and T5 count the end tokens of every text, and padding with it adds some
+        return False
+
+
+def _fits_unpadded(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether a text has the same logits every time, alone and beside one of its length."""
+    alone = _logits(model, tokenizer, [_TEXTS[1]])
+    return _equal(_logits(model, tokenizer, [_TEXTS[1]] * 2), torch.cat([alone] * 2))
 
 
 def _logits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> torch.Tensor:

@@ -29,7 +29,7 @@ def usable_positions(config: dict[str, Any]) -> int | None:
     if not isinstance(rows, int) or rows <= 0:
         return None
     if family in _OFFSET:
-        pad = config.get("pad_token_id")
+        pad = 1 if family == "mpnet" else config.get("pad_token_id")  # MPNet's code has the number
         return rows - 1 - (pad if isinstance(pad, int) else 1)
     return rows
 

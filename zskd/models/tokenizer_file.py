@@ -133,7 +133,8 @@ def _made_of(filed: Tokenizer, tokenizer: PreTrainedTokenizerBase) -> PreTrained
         pad_token_type_id=tokenizer.pad_token_type_id,
         clean_up_tokenization_spaces=tokenizer.clean_up_tokenization_spaces,
         extra_special_tokens=[token for token in tokenizer.extra_special_tokens if str(token) in known],
-        **_named(tokenizer),
+        # A class may name tokens that the file lacks; the model has no rows for these.
+        **{name: token for name, token in _named(tokenizer).items() if token in known},
     )
     made.name_or_path = tokenizer.name_or_path
     return made

@@ -36,13 +36,16 @@ logger = logging.getLogger(__name__)
 SEGMENTS = "token_type_ids"
 # Guards: what was put right, as far as it changes what a model reads.
 FILE, SEGMENTED, PAIRS_SEGMENTED, PADDED = "file", "segments", "pair segments", "padding"
+UNPADDED = "no padding"  # texts of one length are read together, because the model reads padding
 _GUARDS = "_zskd_guards"  # attribute of a tokenizer
 
 # Classes that gave `token_type_ids` in transformers 4.57 and do not in 5.23, by their names without "Fast". The other
 # classes do as they did. The last ones are the general classes, which every tokenizer of one's own was saved as.
 _GAVE_SEGMENTS = {
-    "AlbertTokenizer", "CTRLTokenizer", "FlaubertTokenizer", "FunnelTokenizer", "RemBertTokenizer", "RoCBertTokenizer",
-    "RoFormerTokenizer", "XLMTokenizer", "XLNetTokenizer", "PreTrainedTokenizer", "TokenizersBackend", "PythonBackend",
+    "AlbertTokenizer", "BertJapaneseTokenizer", "BertweetTokenizer", "CTRLTokenizer", "CpmTokenizer",
+    "FlaubertTokenizer", "FunnelTokenizer", "HerbertTokenizer", "PhobertTokenizer", "RemBertTokenizer",
+    "RoCBertTokenizer", "RoFormerTokenizer", "SplinterTokenizer", "XLMTokenizer", "XLNetTokenizer",
+    "PreTrainedTokenizer", "TokenizersBackend", "PythonBackend",
 }  # fmt: skip
 # Families with segments whose configuration has no `type_vocab_size`. XLNet and Funnel compare the segments of two
 # tokens; the others add the word embeddings of the segments' numbers. Zeros are the same as none for Funnel alone.
@@ -204,8 +207,10 @@ def _lost_segments(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig,
         return False
     named = saved.get("tokenizer_class") or getattr(config, "tokenizer_class", None) or type(tokenizer).__name__
     name = named.removesuffix("Fast")
-    # A class that transformers does not have was derived from the general one.
-    if name not in _GAVE_SEGMENTS and hasattr(transformers, name):
+    # A class that transformers does not have was derived from the general one. For some families (Nystromformer) it
+    # builds the general one whatever class is named.
+    own = getattr(transformers, name, tokenizer)
+    if name not in _GAVE_SEGMENTS and own is not tokenizer and SEGMENTS not in own.model_input_names:
         return False
     # transformers 5 writes how the tokenizer was built, and another name for the general class; a folder may join its
     # weights with an older tokenizer.

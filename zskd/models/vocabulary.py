@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from transformers import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
@@ -40,9 +41,18 @@ def check_embeddings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
     """Check that every id of a tokenizer has a row in the model's embedding table.
 
     Raises:
-        InputError: an id has no row, so the tokenizer belongs to another model.
+        InputError: an id has no row, so the tokenizer belongs to another model, or the model has no such table.
     """
-    rows = model.get_input_embeddings().weight.shape[0]
+    try:
+        table = model.get_input_embeddings()
+    except NotImplementedError:  # CANINE
+        table = None
+    if not isinstance(table, torch.nn.Embedding):
+        raise InputError(
+            f"{shown}: expected a model with an embedding for every token, found {model.config.model_type}, which "
+            "reads text in another way; name a model of another family"
+        )
+    rows = table.weight.shape[0]
     if (largest := vocabulary_size(tokenizer) - 1) >= rows:
         raise InputError(
             f"{shown}: its tokenizer gives ids up to {largest:,}, its embedding table has {rows:,} rows; "

@@ -14,13 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from zskd.errors import InputError
 from zskd.models.quiet import quiet_transformers
 
-UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, EOFError, pickle.UnpicklingError, SafetensorError)
+# What transformers raises for damaged files, values in config.json that fit no model, and packages that a folder needs.
+UNREADABLE = (
+    OSError, ValueError, RuntimeError, LookupError, EOFError, pickle.UnpicklingError, SafetensorError,
+    StrictDataclassError, TypeError, AttributeError, AssertionError, ArithmeticError, ImportError,
+)  # fmt: skip
 SHOWN = 4  # names in a message
 
 # What torch.compile, data parallelism, FSDP and Lightning put into names, between dots.
@@ -89,6 +94,7 @@ def load_checked(
         raise InputError(f"{shown}: the model does not load: {first_line(error)}") from error
     if getattr(model, "_hf_peft_config_loaded", False):
         raise InputError(adapter)
+    model.config.return_dict = True  # a folder that says otherwise would answer with tuples
     # transformers would put them in again when the model is saved.
     model._weight_conversions = [
         found
@@ -119,8 +125,9 @@ def _check_indices(folder: Path, shown: str) -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its name."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """The first line of an error's message, and the second if the first announces it, or the error's name."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return " ".join(line.strip() for line in lines[: 1 + lines[0].endswith(":")])
 
 
 def listed(names: Iterable[str]) -> str:
