@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,18 @@ def test_failed_download_says_what_was_kept(cli, tiny_config, tmp_path, monkeypa
     assert "kept" in done.err.rpartition("zskd: error: ")[2]
     assert not (tmp_path / "cache" / "backbones").exists() or not list((tmp_path / "cache" / "backbones").iterdir())
     assert not Path(str(tiny_config.output_dir)).exists()
+
+
+@pytest.mark.parametrize("perturb", ["random", "adversarial"])
+def test_a_run_whose_loss_is_no_number_fails(cli, tiny_config, perturb: str) -> None:
+    small = {"generator_warmup": 1, "generator_steps": 1, "student_steps": 2, "pool_size": 672}
+    changes = {"learning_rate": 1e30, "perturb": perturb, **(small if perturb == "adversarial" else {})}
+    done = cli("distill", *as_flags(tiny_config, **changes))
+    run = Path(str(tiny_config.output_dir))
+    assert done.code == 1
+    (line,) = done.errors
+    assert "training: expected a loss, found NaN or infinity at step" in line and "(--learning-rate 1e+30)" in line
+    assert not (run / "student").exists() and not (run / "metrics.json").exists()
+    for kept in (run / "checkpoints").glob("checkpoint-*"):
+        state = json.loads((kept / "trainer_state.json").read_text(encoding="utf-8"))
+        assert all(math.isfinite(entry.get("eval_loss", 0.0)) for entry in state["log_history"])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from conftest import as_flags, prose, tiny_bert, word_tokenizer
+from safetensors.torch import load_file, save_file
 
 from zskd.config.distillation import DistillConfig
 from zskd.config.methods.table import METHODS
@@ -173,3 +175,24 @@ def test_ls_lists_tasks_methods_configurations_backbones_and_the_cache(cli, tmp_
     for spec in METHODS.values():
         assert [spec.name, *spec.summary.split()] in lines
     assert lines[-1] == ["labels", "2.5", "MB"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_model_of_no_numbers_is_refused_by_evaluate_and_predict(
+    cli, teacher_folder: Path, value: float, tmp_path: Path
+) -> None:
+    """It had an accuracy of a half, and probabilities that are not JSON."""
+    folder = shutil.copytree(teacher_folder, tmp_path / "model")
+    weights = load_file(folder / "model.safetensors")
+    weights["classifier.bias"] = weights["classifier.bias"] + value
+    (folder / "model.safetensors").unlink()
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    (tmp_path / "lines.txt").write_text("a fine film\n", encoding="utf-8")
+    for arguments in (
+        ("evaluate", "--model", folder, "--task", "sst2", "--data", "probe", "--json"),
+        ("predict", "--model", folder, "--input", tmp_path / "lines.txt", "--json"),
+        ("diagnose", folder, "--task", "sst2", "--texts", 64),
+    ):
+        done = cli(*arguments)
+        assert done.code == 2 and done.out == ""
+        assert "found NaN or infinity for" in done.errors[0] and str(folder) in done.errors[0]

@@ -17,7 +17,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from zskd.errors import InputError
 from zskd.models.bulk import Meter
 from zskd.models.encoding import Cuts
-from zskd.system.precision import HALVES, check_finite
+from zskd.system.precision import check_finite
 
 if TYPE_CHECKING:
     from zskd.teacher.classifier import Classifier
@@ -140,15 +140,13 @@ class Teacher(ABC):
             cuts: counts what is cut.
 
         Raises:
-            InputError: logits that 16 bits could not hold, or a callable's that are no finite numbers; or the model
-                cannot read `max_length` tokens.
+            InputError: logits that are no finite numbers; or the model cannot read `max_length` tokens.
         """
         prepared = self.prepare(texts, max_length)
         if cuts is not None:
             cuts.add(prepared, len(texts[0]))
         logits = self.own_logits(prepared, precision)
-        if precision in HALVES:  # what a student that learned nothing answers in float32 is a result
-            check_finite(logits, self.name, precision)
+        check_finite(logits, self.name, precision)
         return self.in_task_order(logits)
 
     def in_task_order(self, logits: Logits) -> Logits:

@@ -14,11 +14,12 @@ from transformers import PreTrainedModel, TrainerCallback
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.config.distillation import DistillConfig
+from zskd.errors import RunError
 from zskd.methods.method import Method
 from zskd.models.quiet import keep_stdout_clean, quiet_transformers
 from zskd.teacher.base import Teacher
 from zskd.training.arguments import training_arguments
-from zskd.training.log import EvaluationLog
+from zskd.training.log import EvaluationLog, FiniteLoss
 from zskd.training.resume import last_checkpoint, repoint_best
 from zskd.training.so_far import read_so_far
 from zskd.training.trainer import ZeroShotTrainer
@@ -92,8 +93,11 @@ def fit(
         methods: published methods beside the objective.
         teacher: for methods that ask it during training.
         cosines: between the teacher's classes, for the objectives that need them.
+
+    Raises:
+        RunError: the training or held-out loss is no number any more.
     """
-    asked = _AskedBefore(methods)
+    asked, finite = _AskedBefore(methods), FiniteLoss()
     trainer = ZeroShotTrainer(
         student,
         training_arguments(config, folder, rows or len(train)),
@@ -103,7 +107,12 @@ def fit(
         train_dataset=train,
         eval_dataset=select.sort("length"),
         processing_class=tokenizer,
-        callbacks=[EvaluationLog(), asked, *(callback for method in methods for callback in method.callbacks())],
+        callbacks=[
+            EvaluationLog(),
+            finite,
+            asked,
+            *(callback for method in methods for callback in method.callbacks()),
+        ],
     )
     keep_stdout_clean(trainer)
     checkpoint = last_checkpoint(folder) if config.resume else None
@@ -113,6 +122,13 @@ def fit(
     with quiet_transformers():
         before = read_so_far(checkpoint) if checkpoint else None  # older checkpoints are removed while training
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if finite.step is not None:
+        kept = last_checkpoint(folder)
+        raise RunError(
+            f"training: expected a loss, found NaN or infinity at step {finite.step:,} (--learning-rate "
+            f"{config.learning_rate}); lower it and repeat the command in another folder. "
+            + (f"What was trained before is kept in {kept}" if kept else "There is no checkpoint from before")
+        )
     _without_autocast(student)
     return Fit(
         trainer=trainer,
