@@ -8,6 +8,7 @@ from typing import Any
 
 from zskd.checks import check_cache_dir, check_corpus, check_options, check_outputs
 from zskd.cli.parser import add_options, build_config, set_up_logging
+from zskd.config.distillation import DistillConfig
 from zskd.config.verbs import DiagnoseConfig
 from zskd.hub.ask import is_callable_name
 from zskd.models.folder_checks import check_classifier, check_length
@@ -54,10 +55,10 @@ def problems(config: DiagnoseConfig) -> list[str]:
 
 
 def _problems(config: DiagnoseConfig, task: Task) -> list[str]:
-    found = []
+    found, run = [], run_config(config.model)
     if not config.model:
         found.append("RUN|TEACHER: expected a run folder, a model folder, a Hub id or `embedded`, found none")
-    elif (run := run_config(config.model)) is not None:
+    elif run is not None:
         if find_task(run.task) != task:
             found.append(f"--task {task.name}: the run in {config.model} is for {run.task}")
         for name, flag_name in ((run.teacher, "--teacher"), (config.model, "RUN")):
@@ -66,8 +67,8 @@ def _problems(config: DiagnoseConfig, task: Task) -> list[str]:
         found.append(f"RUN|TEACHER default: {task.name} names no teacher; give a folder or a Hub id")
     elif not is_callable_name(config.model):
         found += check_classifier(task, config.model, config.label_map, "TEACHER", config.max_length)
-    found += _code_problems(config)
-    if run_config(config.model) is None:
+    found += _code_problems(config, run)
+    if run is None:
         found += check_outputs(config.teacher_outputs, is_callable_name(config.model))
     elif config.teacher_outputs != DiagnoseConfig.teacher_outputs:
         found.append(f"--teacher-outputs {config.teacher_outputs}: the run in {config.model} sets it; leave it out")
@@ -77,9 +78,8 @@ def _problems(config: DiagnoseConfig, task: Task) -> list[str]:
     return found + check_cache_dir(config.cache_dir)
 
 
-def _code_problems(config: DiagnoseConfig) -> list[str]:
+def _code_problems(config: DiagnoseConfig, run: DistillConfig | None) -> list[str]:
     """A folder may come from somebody else; code that it names is imported only if the user names it too."""
-    run = run_config(config.model)
     code = run.teacher if run is not None and is_callable_name(run.teacher) else None
     if config.teacher == code:
         return []

@@ -27,6 +27,7 @@ from zskd.models.lengths import save_tokenizer, set_reading_length
 from zskd.models.positions import UNLIMITED, reading_length
 from zskd.models.quiet import quiet_transformers
 from zskd.models.tokenizers import UNPADDED, guards
+from zskd.models.weights import first_line
 from zskd.system.files import replacing, write_text
 from zskd.system.formatting import in_percent
 from zskd.tasks.labelled import Labelled
@@ -106,7 +107,7 @@ def _reason(error: BaseException) -> str:
     """First line of what stopped the exporter; its own errors say in colour where to report it."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return (re.sub(r"\x1b\[\d*m", "", str(error)).strip().splitlines() or [type(error).__name__])[0]
+    return re.sub(r"\x1b\[\d*m", "", first_line(error)).strip()
 
 
 def quantize(source: Path, target: Path) -> None:

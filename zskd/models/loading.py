@@ -28,8 +28,7 @@ from zskd.models.labels import (
 from zskd.models.output_layer import fit_head
 from zskd.models.quiet import quiet_transformers
 from zskd.models.tokenizers import load_tokenizer
-from zskd.models.weights import UNREADABLE, load_checked
-from zskd.models.weights import first_line as _first_line
+from zskd.models.weights import UNREADABLE, first_line, load_checked
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +89,7 @@ def load_head(
                 origin.name, trust_remote_code=False, **origin.arguments, **(new_head or {})
             )
     except UNREADABLE as error:
-        raise InputError(f"{shown}: the model does not load: {_first_line(error)}") from error
+        raise InputError(f"{shown}: the model does not load: {first_line(error)}") from error
     changed = [] if new_head is None else make_single_label(config)
     kind = AutoModelForSequenceClassification
     model, new = load_checked(

@@ -27,6 +27,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from zskd.errors import InputError
 from zskd.models.quiet import quiet_transformers
 from zskd.models.tokenizer_file import as_filed, find_file
+from zskd.models.weights import first_line
 
 if TYPE_CHECKING:  # it imports this module
     from zskd.models.loading import Origin
@@ -265,7 +266,7 @@ def _name_inputs(
 
 
 def _tokenizer_problem(error: Exception) -> str:
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    line = first_line(error)
     if any(word in line for word in (".model", "tiktoken", "SentencePiece", "protobuf")):
         # transformers hides the reason, takes the file for one of tiktoken's and asks for that package.
         return (
