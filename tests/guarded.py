@@ -58,7 +58,6 @@ class World:
     config: DistillConfig
     finetuning: FinetuneConfig
     run: Path
-    rows: Path
     lines: Path
 
     def adapter_on(self, base: Path, folder: Path) -> Path:
@@ -105,7 +104,7 @@ def make_world(folder: Path, corpus: Path) -> World:
     lines = folder / "lines.tsv"
     asked = [*zip(*rows.texts, strict=True)][::20]
     lines.write_text("".join(f"{a}\t{b}\n" for a, b in asked), encoding="utf-8")
-    return World(folders, config, finetuning, folder / "run", Path(TASK.probe_path() or ""), lines)
+    return World(folders, config, finetuning, folder / "run", lines)
 
 
 @dataclass(frozen=True)

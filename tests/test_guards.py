@@ -24,6 +24,12 @@ OF_ANY_MODEL = (
     faulty.without_embeddings, faulty.deeper_config, faulty.shallower_config, faulty.narrower_config,
     faulty.another_base, faulty.unmerged, *faulty_tokenizers.ALL,
 )  # fmt: skip
+# Faults that config.json alone shows.
+OF_OUTPUTS = (
+    faulty.one_name_twice, faulty.numbered_from_one, faulty.names_too_many, faulty.contradicted, faulty.multi_label,
+    faulty.regression, faulty.one_output, faulty.one_regressed, faulty.sigmoid, faulty.cross_encoder,
+    faulty.token_classifier,
+)  # fmt: skip
 OF_ADAPTERS = [build for build in KINDS.values() if build.__name__.startswith("adapter")]
 STARTS = {("distill", "student"), ("finetune", "base")}
 RIGHT, NEW_HEAD = "right", "new head"
@@ -43,23 +49,11 @@ def senseless(build: Build, verb: str, role: str) -> str | None:
         return "a masked language model has no head of classes"
     if verb == "publish" and build not in faulty.REFUSED:
         return "`publish` copies files and reads what config.json says, which is in order"
-    if verb == "publish" and config_before(build):
+    if verb == "publish" and build not in OF_OUTPUTS:
         return "`publish` reads config.json and no weights: those of a run are the trained ones"
     if build in faulty.NEEDS_TASK and verb == "predict":
         return "without a task, a model's own names are as good as any"
     return None
-
-
-def config_before(build: Build) -> bool:
-    """Whether a fault is in the weights alone."""
-    return build not in OF_OUTPUTS
-
-
-OF_OUTPUTS = (
-    faulty.one_name_twice, faulty.numbered_from_one, faulty.names_too_many, faulty.contradicted, faulty.multi_label,
-    faulty.regression, faulty.one_output, faulty.one_regressed, faulty.sigmoid, faulty.cross_encoder,
-    faulty.token_classifier,
-)  # fmt: skip
 
 
 def outcome(build: Build, verb: str, role: str) -> str:
