@@ -6,6 +6,7 @@ The checkpoint is chosen on held-out rows of the training file. The dev file is 
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import time
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from transformers import (
 )
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
+from zskd.config.cost import fast, slow
 from zskd.config.resolve import cache_root, to_dict
 from zskd.config.verbs import FinetuneConfig
 from zskd.errors import InputError
@@ -41,12 +43,15 @@ from zskd.models.loading import backbone_origin, load_head
 from zskd.models.positions import length_problem
 from zskd.models.tokenizers import load_tokenizer
 from zskd.system.files import replacing, write_text
+from zskd.system.paths import expanded
 from zskd.system.precision import pick_precision
 from zskd.tasks.defaults import input_length, with_task_defaults
 from zskd.tasks.labelled import Labelled, check_header, read_labelled
 from zskd.tasks.phrases import split_rows
 from zskd.tasks.task import Task, find_task
 from zskd.teacher.classifier import check_fit, load_classifier, pick_device
+
+logger = logging.getLogger(__name__)
 
 NO_GLUE_DIR = "--glue-dir (none given)"  # name of the Hub's rows in messages
 
@@ -173,6 +178,11 @@ def finetune(config: FinetuneConfig) -> Finetuned:
             "one of the latter or part of it is not trained on; add rows"
         )
 
+    steps = max(1, round(config.epochs * len(train.labels) / config.batch_size))
+    shown = f"--epochs {config.epochs:g}, --batch-size {config.batch_size}"
+    for line in slow(shown, steps) + fast("--learning-rate", config.learning_rate):
+        logger.warning(line)
+
     set_seed(config.seed)
     origin = backbone_origin(config.base, cache, flag="--base")
     names = dict(enumerate(task.labels))
@@ -189,8 +199,7 @@ def finetune(config: FinetuneConfig) -> Finetuned:
     if not config.full:
         model = new_adapter(model, config.rank, new)
         if config.adapter:
-            start_from(model, Path(config.adapter).expanduser())
-    steps = max(1, round(config.epochs * len(train.labels) / config.batch_size))
+            start_from(model, expanded(config.adapter))
     every = max(1, steps // config.checkpoints)
     work = output.parent / f".{output.name}.training"
     arguments = TrainingArguments(

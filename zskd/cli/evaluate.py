@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def problems(config: EvaluateConfig) -> list[str]:
     """Problems with the options, found before anything loads."""
-    return check_options(config, lambda task: _problems(config, task))
+    return check_options(config, _problems)
 
 
 def _problems(config: EvaluateConfig, task: Task) -> list[str]:

@@ -7,9 +7,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from zskd.cli.parser import add_cache_dir, add_quiet, set_up_logging
+from zskd.checks import check_cache_dir
+from zskd.cli.parser import add_cache_dir, add_quiet, check_texts, set_up_logging
 from zskd.config import shared
 from zskd.errors import InputError
+from zskd.runs.folder import blocking_file
+from zskd.system.paths import expanded, found_at, is_folder
 
 FORMATS = ("onnx",)
 QUANTIZATIONS = ("int8",)
@@ -51,11 +54,13 @@ def add_parser(verbs: Any) -> None:
 def _target(arguments: argparse.Namespace) -> Path:
     if arguments.output_dir:
         folder = Path(arguments.output_dir)
-    elif Path(arguments.model).expanduser().is_dir():
-        folder = Path(arguments.model).expanduser() / "onnx"
+    elif is_folder(expanded(arguments.model)):
+        folder = expanded(arguments.model) / "onnx"
     else:
         raise InputError(f"--output-dir: expected a folder for the export of {arguments.model}, found none")
-    if folder.exists() and not (folder / "export.json").is_file() and (folder.is_file() or any(folder.iterdir())):
+    if blocked := blocking_file(folder):
+        raise InputError(f"--output-dir {folder}: expected a folder, found {found_at(blocked)} at {blocked}")
+    if folder.is_dir() and not (folder / "export.json").is_file() and any(folder.iterdir()):
         raise InputError(f"--output-dir {folder}: expected a new folder or an earlier export, found something else")
     return folder
 
@@ -64,6 +69,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Export, check, and print the table."""
     from zskd.hub.ask import is_callable_name
 
+    check_texts(
+        RUN=arguments.model,
+        data=arguments.data,
+        task=arguments.task,
+        output_dir=arguments.output_dir,
+        cache_dir=arguments.cache_dir,
+    )
+    if problems := check_cache_dir(arguments.cache_dir):
+        raise InputError(problems)
     if is_callable_name(arguments.model):
         raise InputError(f"{arguments.model}: expected a model with weights, found the name of a callable")
     folder = _target(arguments)

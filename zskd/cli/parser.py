@@ -18,6 +18,8 @@ from zskd.config.methods.table import METHODS
 from zskd.config.option import default_of
 from zskd.config.resolve import Config, field_type, resolve
 from zskd.errors import InputError, nearest
+from zskd.system.paths import name_problem
+from zskd.system.yaml_text import brief
 from zskd.tasks.defaults import with_task_defaults
 
 # Titles of the groups of options in the help, in order.
@@ -56,7 +58,8 @@ class Parser(argparse.ArgumentParser):
         if rest:
             flags = [option for action in self._actions for option in action.option_strings if option.startswith("--")]
             unknown = [item for item in rest if item.startswith("-")] or rest
-            raise InputError([f"unknown argument {item}; {nearest(item.partition('=')[0], flags)}" for item in unknown])
+            hints = ((brief(item).strip("'"), nearest(item.partition("=")[0], flags)) for item in unknown)
+            raise InputError([f"unknown argument {item}; {hint}" for item, hint in hints])
         return known, rest
 
     def error(self, message: str) -> NoReturn:
@@ -186,11 +189,33 @@ def build_config(
     """
     names = {item.name for item in dataclasses.fields(cls)}
     flags = {name: value for name, value in vars(arguments).items() if name in names}
-    config, problems = resolve(cls, getattr(arguments, "config", None) or default_config, flags)
+    named = getattr(arguments, "config", None)
+    config, problems = resolve(cls, default_config if named is None else named, flags)
     config = with_task_defaults(config)
-    if problems := problems + check(config):
+    # An option that was given and cannot be used is not missing.
+    given = tuple({problem.partition(":")[0] for problem in problems if problem.startswith("--")})
+    problems += [problem for problem in check(config) if not (given and problem.startswith(given))]
+    if problems:
         raise InputError(problems)
     return config
+
+
+def check_texts(**values: str | None) -> None:
+    """Check the texts of flags that are no fields of a configuration.
+
+    Args:
+        values: by the flag's name, or by that of an argument without a flag, in capitals.
+
+    Raises:
+        InputError: there is one that nothing can be named by; all of them are named.
+    """
+    problems = []
+    for name, value in values.items():
+        problem = None if value is None else ("expected a value" if not value.strip() else name_problem(value))
+        if problem:
+            problems.append(f"{name if name.isupper() else flag(name)}: {problem}, found {brief(value)}")
+    if problems:
+        raise InputError(problems)
 
 
 def add_quiet(parser: Parser) -> argparse.Action:

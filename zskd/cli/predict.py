@@ -15,6 +15,8 @@ from zskd.config.limits import limit_problems
 from zskd.config.verbs import PredictConfig
 from zskd.hub.ask import is_callable_name
 from zskd.models.folder_checks import check_length
+from zskd.runs.folder import blocking_file
+from zskd.system.paths import found_at, is_file, is_folder
 from zskd.tasks.task import Task
 
 EPILOG = """examples:
@@ -91,7 +93,7 @@ def problems(config: PredictConfig) -> list[str]:
     """Problems with the options, found before anything loads. A task is not required."""
     if not config.task:
         return limit_problems(config) + _problems(config, None)
-    return check_options(config, lambda task: _problems(config, task))
+    return check_options(config, _problems)
 
 
 def _problems(config: PredictConfig, task: Task | None) -> list[str]:
@@ -105,12 +107,16 @@ def _problems(config: PredictConfig, task: Task | None) -> list[str]:
             found.append(f"--model {config.model}: expected --task with it, found none")
     if config.model and not is_callable_name(config.model):
         found += check_length(config.model, "--model", config.max_length)
-    if config.input != "-" and not Path(config.input).is_file():
-        found.append(f"--input {config.input}: expected a file, or - for standard input; found none")
+    if config.input != "-" and not is_file(config.input):
+        found.append(
+            f"--input {config.input}: expected a file, or - for standard input; found {found_at(config.input)}"
+        )
     elif config.input == "-" and sys.stdin is None:
         found.append("--input -: expected lines on standard input, found it closed; name a file")
     if not config.output and sys.stdout is None:
         found.append("--output: standard output is closed; name a file")
-    if config.output and Path(config.output).is_dir():
+    if config.output and is_folder(config.output):
         found.append(f"--output {config.output}: expected a file, found a folder")
+    elif config.output and (blocked := blocking_file(Path(config.output).parent)):
+        found.append(f"--output {config.output}: expected a folder, found {found_at(blocked)} at {blocked}")
     return found + check_cache_dir(config.cache_dir)

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from zskd.cli.parser import set_up_logging
+from zskd.cli.parser import check_texts, set_up_logging
 from zskd.errors import InputError, RunError
 
 EPILOG = """examples:
@@ -46,6 +46,13 @@ def add_parser(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Publish, and print where the student is."""
+    check_texts(
+        RUN=arguments.folder,
+        repo_id=arguments.repo_id,
+        license=arguments.license,
+        template=arguments.template,
+        token_file=arguments.token_file,
+    )
     set_up_logging()
     from zskd.hub.upload import check_access, read_token
     from zskd.publish import Options, plan, publish
@@ -127,4 +134,5 @@ def after_run(arguments: argparse.Namespace) -> AfterRun | None:
         if arguments.public:
             raise InputError("--public: expected --publish USER/NAME with it, found none")
         return None
+    check_texts(publish=arguments.publish)
     return AfterRun(arguments.publish, arguments.public)

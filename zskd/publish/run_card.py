@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zskd.errors import InputError
@@ -13,6 +12,7 @@ from zskd.publish.origins import corpus_parts, reproducing_command, teacher_was_
 from zskd.runs.loss import loss_of
 from zskd.runs.read import FinishedRun
 from zskd.runs.wording import class_shares, is_adversarial, opened, query_words, used_given_pairs
+from zskd.system.paths import expanded
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCard
@@ -36,7 +36,7 @@ def run_card(run: FinishedRun, repo_id: str, licence: str | None = None, templat
         values = card_values(run, repo_id)
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise InputError(f"{run.path}: its files are not what this version of zskd writes: {error!r}") from error
-    return render_card(Path(template).expanduser() if template else packaged_template(TEMPLATE), data, **values)
+    return render_card(expanded(template) if template else packaged_template(TEMPLATE), data, **values)
 
 
 def card_values(run: FinishedRun, repo_id: str) -> dict[str, Any]:

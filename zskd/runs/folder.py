@@ -33,6 +33,7 @@ from zskd.config.resolve import to_dict
 from zskd.errors import InputError
 from zskd.runs.read import read_part
 from zskd.system.files import write_text
+from zskd.system.paths import exists, found_at, is_folder
 from zskd.tasks.task import find_task, task_name
 
 # Options that may differ between a run and its continuation, because no student depends on them. With gold labels that
@@ -71,8 +72,8 @@ def run_path(config: DistillConfig) -> Path:
 
 def blocking_file(path: Path) -> Path | None:
     """The nearest existing ancestor of `path`, or `path` itself, if it is not a folder; else None."""
-    existing = next(item for item in (path, *path.absolute().parents) if item.exists())
-    return None if existing.is_dir() else existing
+    existing = next(item for item in (path, *path.absolute().parents) if found_at(item) != "none")
+    return None if is_folder(existing) else existing
 
 
 def _held_options(path: Path) -> dict[str, Any] | None:
@@ -101,8 +102,8 @@ def check_run_folder(path: Path, config: DistillConfig) -> list[str]:
     """Problems with writing (or continuing) this run in `path`."""
     shown = f"--output-dir {path}"
     if blocked := blocking_file(path):
-        return [f"{shown}: expected a folder, found the file {blocked}"]
-    if not path.exists() or not any(path.iterdir()):
+        return [f"{shown}: expected a folder, found {found_at(blocked)} at {blocked}"]
+    if not exists(path) or not any(path.iterdir()):
         return []
     held = _held_options(path)
     if held is None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from zskd.errors import InputError
+from zskd.errors import InputError, nearest
 
 LARGEST_FILE = 1 << 20  # bytes
 DEEPEST = 20  # levels of lists and mappings
+MOST_SHOWN = 10  # unknown keys in messages
 MOST_VALUES = 100_000  # values, those behind an alias counted each time
 
 
@@ -37,6 +38,13 @@ def brief(value: Any) -> str:
     """
     text = _Brief().repr(value)
     return text if len(text) <= 200 else f"{text[:200]} ..."
+
+
+def unknown_keys(keys: list[Any], known: Mapping[str, Any]) -> list[str]:
+    """What to say of keys that are not known, with the nearest known one; a number instead of more than a few."""
+    shown = [(key[:200] if isinstance(key, str) else brief(key), brief(key)) for key in keys[:MOST_SHOWN]]
+    lines = [f"{key}; {nearest(name, known)}" for name, key in shown]
+    return [*lines, *([f"and {len(keys) - MOST_SHOWN:,} more"] if len(keys) > MOST_SHOWN else [])]
 
 
 def load_yaml(path: Path, shown: str) -> Any:

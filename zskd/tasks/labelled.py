@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from zskd.errors import InputError
+from zskd.system.paths import found_at, is_file
 from zskd.system.plain_text import Repairs, found_instead
 from zskd.tasks.task import Task
 
@@ -38,8 +39,8 @@ class Labelled:
 def check_header(task: Task, path: str | Path) -> list[str]:
     """Problems in the first line of a labelled file; no later byte of the file is read."""
     path = Path(path)
-    if not path.is_file():
-        return [f"expected a file with the columns of {task.name} at {path}, found none"]
+    if not is_file(path):
+        return [f"expected a file with the columns of {task.name} at {path}, found {found_at(path)}"]
     try:
         with path.open("rb", buffering=0) as handle:
             line = handle.readline(LONGEST_HEADER)
