@@ -13,6 +13,7 @@ from zskd import configs
 from zskd.config.distillation import DistillConfig
 from zskd.config.resolve import cache_root, field_type, packaged_configs, read_yaml, resolve, to_dict
 from zskd.config.verbs import EvaluateConfig, FinetuneConfig
+from zskd.errors import InputError
 
 PACKAGED = sorted(Path(configs.__path__[0]).glob("*.yaml"))
 
@@ -106,9 +107,10 @@ def test_unknown_flag_names_the_nearest(cli, wrong: str, right: str) -> None:
 @pytest.mark.parametrize("text", ["- a\n- b\n", "just words\n", "a: [\n", "a: b: c\n"])
 def test_file_that_holds_no_options_is_refused(write, text: str) -> None:
     path = write(text)
-    _, problems = resolve(DistillConfig, path, {})
-    assert len(problems) == 1
-    assert path in problems[0]
+    with pytest.raises(InputError) as raised:
+        resolve(DistillConfig, path, {})
+    (problem,) = raised.value.problems
+    assert path in problem
 
 
 def test_empty_file_is_no_options(write) -> None:
@@ -191,4 +193,5 @@ def test_a_long_value_is_not_written_out(tmp_path: Path) -> None:
 def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text("seed: 1\nseed: 2\n", encoding="utf-8")
-    assert "the key 'seed' a second time" in resolve(DistillConfig, str(path), {})[1][0]
+    with pytest.raises(InputError, match="the key 'seed' a second time"):
+        resolve(DistillConfig, str(path), {})

@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
     set_up_logging(quiet=arguments.quiet)
     from zskd.inference.export import export_onnx, missing_packages, table
     from zskd.inference.saved import load_saved
-    from zskd.tasks.labelled import read_labelled
+    from zskd.tasks.labelled import check_header, read_labelled
 
     if missing := missing_packages():
         raise InputError(f"--format onnx: expected {', '.join(missing)}, found none; pip install 'zskd[onnx]'")
@@ -98,6 +98,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError("--data probe: no probe for this task is packaged")
     if saved.task is not None and (path or probe):
         path = str(probe) if path in (None, "probe") else path
+        if problems := check_header(saved.task, str(path)):
+            raise InputError([f"--data: {problem}" for problem in problems])
         data = read_labelled(saved.task, str(path), skip_bad_rows=arguments.skip_bad_rows)
     results = export_onnx(
         saved, folder, int8=arguments.quantize == "int8", data=data, data_name=Path(shown).name if data else ""

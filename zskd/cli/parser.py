@@ -190,11 +190,18 @@ def build_config(
     names = {item.name for item in dataclasses.fields(cls)}
     flags = {name: value for name, value in vars(arguments).items() if name in names}
     named = getattr(arguments, "config", None)
-    config, problems = resolve(cls, default_config if named is None else named, flags)
+    try:
+        config, problems = resolve(cls, default_config if named is None else named, flags)
+        relevant: tuple[str, ...] = ("",)
+    except InputError as error:
+        config, problems = resolve(cls, None, flags)
+        problems = error.problems + problems
+        relevant = tuple(map(flag, flags))  # what else the file says is not known
     config = with_task_defaults(config)
     # An option that was given and cannot be used is not missing.
     given = tuple({problem.partition(":")[0] for problem in problems if problem.startswith("--")})
-    problems += [problem for problem in check(config) if not (given and problem.startswith(given))]
+    found = [problem for problem in check(config) if problem.startswith(relevant)]
+    problems += [problem for problem in found if not (given and problem.startswith(given))]
     if problems:
         raise InputError(problems)
     return config

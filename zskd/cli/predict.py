@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 from zskd.checks import check_cache_dir, check_options
 from zskd.cli.parser import add_options, add_quiet, build_config, set_up_logging
-from zskd.config.limits import limit_problems
+from zskd.config.limits import limit_problems, within_limits
 from zskd.config.verbs import PredictConfig
 from zskd.hub.ask import is_callable_name
 from zskd.models.folder_checks import check_length
@@ -92,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
 def problems(config: PredictConfig) -> list[str]:
     """Problems with the options, found before anything loads. A task is not required."""
     if not config.task:
-        return limit_problems(config) + _problems(config, None)
+        return limit_problems(config) + _problems(within_limits(config), None)
     return check_options(config, _problems)
 
 

@@ -115,13 +115,12 @@ def resolve(cls: type[Config], config: str | None, flags: dict[str, Any]) -> tup
     Returns:
         The merged options, and a message for every unknown key, every value of a wrong type and every text that nothing
         can be named by. Such options keep their default, so that the others can still be checked.
+
+    Raises:
+        InputError: the configuration cannot be read (`read_yaml`).
     """
+    values = {} if config is None else read_yaml(config)
     problems: list[str] = []
-    values: dict[str, Any] = {}
-    try:
-        values = {} if config is None else read_yaml(config)
-    except InputError as error:
-        problems += error.problems
     merged = {}
     known = {item.name: item for item in dataclasses.fields(cls)}
     for origin, options in ((f"--config {config}", values), ("flag", flags)):
