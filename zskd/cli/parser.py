@@ -192,19 +192,25 @@ def build_config(
     named = getattr(arguments, "config", None)
     try:
         config, problems = resolve(cls, default_config if named is None else named, flags)
-        relevant: tuple[str, ...] = ("",)
+        relevant = None
     except InputError as error:
         config, problems = resolve(cls, None, flags)
         problems = error.problems + problems
-        relevant = tuple(map(flag, flags))  # what else the file says is not known
+        relevant = set(map(flag, flags))  # what else the file says is not known
     config = with_task_defaults(config)
     # An option that was given and cannot be used is not missing.
-    given = tuple({problem.partition(":")[0] for problem in problems if problem.startswith("--")})
-    found = [problem for problem in check(config) if problem.startswith(relevant)]
-    problems += [problem for problem in found if not (given and problem.startswith(given))]
+    given = {_flag_of(problem) for problem in problems}
+    for problem in check(config):
+        if _flag_of(problem) not in given and (relevant is None or _flag_of(problem) in relevant):
+            problems.append(problem)
     if problems:
         raise InputError(problems)
     return config
+
+
+def _flag_of(problem: str) -> str:
+    """The flag that a message begins with, or what else stands there."""
+    return problem.replace(":", " ").partition(" ")[0]
 
 
 def check_texts(**values: str | None) -> None:
