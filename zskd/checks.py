@@ -11,10 +11,11 @@ import os
 import shutil
 from collections.abc import Callable
 from importlib.util import find_spec
+from pathlib import Path
 
 from zskd.config.cost import cost_problems
 from zskd.config.distillation import DistillConfig
-from zskd.config.limits import flag, limit_problems, within_limits
+from zskd.config.limits import flag, flag_of, limit_problems, within_limits
 from zskd.config.methods.table import name_problems, used_methods
 from zskd.config.option import default_of
 from zskd.config.resolve import Config, cache_root
@@ -67,8 +68,9 @@ def check_options(config: Config, rest: Callable[[Config, Task], list[str]]) -> 
         task = find_task(config.task or "")
     except InputError as error:
         return error.problems + problems
-    usable = within_limits(config)
-    return problems + rest(config if usable == config else with_task_defaults(usable), task)
+    usable, named = within_limits(config), set(map(flag_of, problems))
+    further = rest(config if usable == config else with_task_defaults(usable), task)
+    return problems + [problem for problem in further if flag_of(problem) not in named]
 
 
 def _check_distill(config: DistillConfig, task: Task, black_box: bool, model: bool) -> list[str]:
@@ -228,6 +230,17 @@ def check_corpus(names: list[str]) -> list[str]:
     if not names:
         return ["--corpus: expected files, folders, Hub data sets or `embedded`, found none"]
     return [problem for name in names for problem in check_source(name)]
+
+
+def check_output(output: str | None) -> list[str]:
+    """Problems of ``--output``, a file to write; an existing device or pipe is written to."""
+    if output is None:
+        return []
+    there = found_at(output)
+    if there in ("a folder", "a socket") or there.startswith("none ("):
+        return [f"--output {output}: expected a file or a new name, found {there}"]
+    blocked = blocking_file(Path(output).parent)
+    return [f"--output {output}: expected a folder, found {found_at(blocked)} at {blocked}"] if blocked else []
 
 
 def check_cache_dir(cache_dir: str | None) -> list[str]:

@@ -152,6 +152,20 @@ def _training_precision(asked: str) -> str:
     return precision
 
 
+def _check_classes(task: Task, config: FinetuneConfig, train: Labelled) -> None:
+    """Raise InputError if all rows are of one class; log the classes that have no row."""
+    source = NO_GLUE_DIR if config.glue_dir is None else task.train_file(config.glue_dir)
+    absent = [name for number, name in enumerate(task.labels) if number not in set(train.labels)]
+    if len(absent) == task.num_labels - 1:
+        (found,) = {task.labels[number] for number in train.labels}
+        raise InputError(
+            f"{source}: expected training rows of at least two classes, found only {found} in {len(train.labels)} "
+            "row(s); add rows of others"
+        )
+    if absent:
+        logger.warning("%s: no training row of %s, which the teacher will not learn", source, ", ".join(absent))
+
+
 def finetune(config: FinetuneConfig) -> Finetuned:
     """Train a classifier on a task in GLUE's layout and save it with a record of how it was made.
 
@@ -178,6 +192,7 @@ def finetune(config: FinetuneConfig) -> Finetuned:
             "one of the latter or part of it is not trained on; add rows"
         )
 
+    _check_classes(task, config, train)
     steps = max(1, round(config.epochs * len(train.labels) / config.batch_size))
     shown = f"--epochs {config.epochs:g}, --batch-size {config.batch_size}"
     for line in slow(shown, steps) + fast("--learning-rate", config.learning_rate):

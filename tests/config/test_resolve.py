@@ -195,3 +195,40 @@ def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
     path.write_text("seed: 1\nseed: 2\n", encoding="utf-8")
     with pytest.raises(InputError, match="the key 'seed' a second time"):
         resolve(DistillConfig, str(path), {})
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("teacher: yes", "--teacher: expected a value of type str, found True; put it into quotes"),
+        ("teacher: !!binary aGVsbG8=", "--teacher: expected a value of type str, found b'hello'"),
+        ("corpus: [a, no]", "--corpus: expected a value of type list, found ['a', False]"),
+        ("corpus: !!set {a}", "--corpus: expected a value of type list, found {'a'}"),
+        ('cache_dir: "a\\0b"', "--cache-dir: expected text without NUL, found 'a\\x00b'"),
+        ('cache_dir: "\\ud800"', "--cache-dir: expected UTF-8 text, found other bytes in '\\ud800'"),
+        ("glue_dir: ''", "--glue-dir: expected a value, found an empty text; leave the option out"),
+        (f"student: {'x' * 300}", "--student: expected names of at most 255 bytes, found one of 300: 'xxx"),
+        ("epochs: 1" + "0" * 400, "--epochs: expected a value of type float, found "),
+    ],
+)
+def test_what_names_nothing_is_refused_and_keeps_its_default(write, line: str, said: str) -> None:
+    config, (problem,) = resolve(DistillConfig, write(line), {})
+    assert problem.startswith(said) and len(problem) < 300
+    assert config == DistillConfig()
+
+
+def test_a_negative_zero_is_zero(write) -> None:
+    config, problems = resolve(DistillConfig, write("warmup: -0.0"), {})
+    assert not problems and str(config.warmup) == "0.0"
+
+
+@pytest.mark.parametrize("name", ["", "x" * 300, "/dev/zero", "/dev/null/x", "."])
+def test_a_configuration_that_is_no_file_is_one_message(cli, name: str) -> None:
+    done = cli("validate", f"--config={name}")
+    assert done.code == 2 and len(done.errors) == 1
+    assert done.errors[0].startswith(f"zskd: error: --config {name}: no such file or packaged configuration, found ")
+
+
+def test_a_value_that_cannot_be_used_is_not_also_missing(cli) -> None:
+    done = cli("validate", "--task", "x" * 300, "--teacher-revision", "1", "--teacher", "y" * 300)
+    assert [line.split()[2] for line in done.errors] == ["--task:", "--teacher:"]

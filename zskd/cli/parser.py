@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from zskd.config import shared
 from zskd.config.distillation import DistillConfig
-from zskd.config.limits import flag
+from zskd.config.limits import flag, flag_of
 from zskd.config.methods.table import METHODS
 from zskd.config.option import default_of
 from zskd.config.resolve import Config, field_type, resolve
@@ -199,18 +199,13 @@ def build_config(
         relevant = set(map(flag, flags))  # what else the file says is not known
     config = with_task_defaults(config)
     # An option that was given and cannot be used is not missing.
-    given = {_flag_of(problem) for problem in problems}
+    given = {flag_of(problem) for problem in problems}
     for problem in check(config):
-        if _flag_of(problem) not in given and (relevant is None or _flag_of(problem) in relevant):
+        if flag_of(problem) not in given and (relevant is None or flag_of(problem) in relevant):
             problems.append(problem)
     if problems:
         raise InputError(problems)
     return config
-
-
-def _flag_of(problem: str) -> str:
-    """The flag that a message begins with, or what else stands there."""
-    return problem.replace(":", " ").partition(" ")[0]
 
 
 def check_texts(**values: str | None) -> None:
@@ -224,9 +219,11 @@ def check_texts(**values: str | None) -> None:
     """
     problems = []
     for name, value in values.items():
-        problem = None if value is None else ("expected a value" if not value.strip() else name_problem(value))
+        if value is None:
+            continue
+        problem = name_problem(value) if value.strip() else "expected a value, found an empty text"
         if problem:
-            problems.append(f"{name if name.isupper() else flag(name)}: {problem}, found {brief(value)}")
+            problems.append(f"{name if name.isupper() else flag(name)}: {problem}")
     if problems:
         raise InputError(problems)
 

@@ -9,14 +9,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TextIO
 
-from zskd.checks import check_cache_dir, check_options
+from zskd.checks import check_cache_dir, check_options, check_output
 from zskd.cli.parser import add_options, add_quiet, build_config, set_up_logging
 from zskd.config.limits import limit_problems, within_limits
 from zskd.config.verbs import PredictConfig
 from zskd.hub.ask import is_callable_name
 from zskd.models.folder_checks import check_length
-from zskd.runs.folder import blocking_file
-from zskd.system.paths import found_at, is_file, is_folder
+from zskd.system.paths import found_at, is_file
 from zskd.tasks.task import Task
 
 EPILOG = """examples:
@@ -115,8 +114,4 @@ def _problems(config: PredictConfig, task: Task | None) -> list[str]:
         found.append("--input -: expected lines on standard input, found it closed; name a file")
     if not config.output and sys.stdout is None:
         found.append("--output: standard output is closed; name a file")
-    if config.output and is_folder(config.output):
-        found.append(f"--output {config.output}: expected a file, found a folder")
-    elif config.output and (blocked := blocking_file(Path(config.output).parent)):
-        found.append(f"--output {config.output}: expected a folder, found {found_at(blocked)} at {blocked}")
-    return found + check_cache_dir(config.cache_dir)
+    return found + check_output(config.output) + check_cache_dir(config.cache_dir)

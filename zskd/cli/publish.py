@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
         token_file=arguments.token_file,
     )
     set_up_logging()
-    from zskd.hub.upload import check_access, read_token
+    from zskd.hub.upload import check_access, read_token, token_path
     from zskd.publish import Options, plan, publish
 
     options = Options(
@@ -66,6 +66,8 @@ def run(arguments: argparse.Namespace) -> int:
         overwrite=arguments.overwrite,
     )
     planned = plan(arguments.folder, options)
+    if arguments.token_file is not None:
+        token_path(arguments.token_file)
     _quiet_bars()
     shown = f"{options.repo_id} ({'public' if options.public else 'private'})"
     if arguments.dry_run:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
+from zskd.checks import check_output
 from zskd.cli.parser import check_texts
 from zskd.errors import InputError
-from zskd.runs.folder import blocking_file
-from zskd.system.paths import found_at
 
 EPILOG = """examples:
   zskd report runs/first
@@ -35,10 +33,8 @@ def run(arguments: argparse.Namespace) -> int:
         check_texts(RUN=folder)
     if arguments.output is None and len(arguments.runs) > 1:
         raise InputError(f"--output: expected a file for the comparison of {len(arguments.runs)} runs, found none")
-    if arguments.output is not None and found_at(arguments.output) == "a folder":
-        raise InputError(f"--output {arguments.output}: expected a file, found a folder")
-    if arguments.output is not None and (blocked := blocking_file(Path(arguments.output).parent)):
-        raise InputError(f"--output {arguments.output}: expected a folder, found {found_at(blocked)} at {blocked}")
+    if problems := check_output(arguments.output):
+        raise InputError(problems)
     from zskd.report.page import write_report
 
     print(f"report: {write_report(arguments.runs, arguments.output)}")

@@ -10,7 +10,6 @@ import math
 import os
 
 from zskd.config.distillation import DistillConfig
-from zskd.config.limits import flag
 
 FASTEST = 100  # batches a second; a training step of the smallest student on a fast GPU takes longer than 10 ms
 DAY = 86_400  # seconds
@@ -88,5 +87,4 @@ def _batches(config: DistillConfig) -> int:
 
 
 def _shown(config: DistillConfig) -> str:
-    options = ("epochs", "pool_size", "batch_size")
-    return ", ".join(f"{flag(name)} {getattr(config, name):g}" for name in options)
+    return f"--epochs {config.epochs:g}, --pool-size {config.pool_size}, --batch-size {config.batch_size}"

@@ -30,6 +30,11 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def flag_of(problem: str) -> str:
+    """The flag that a message begins with, or what else stands there."""
+    return problem.replace(":", " ").partition(" ")[0]
+
+
 def limit_problems(options: Any, *, of: type | None = None, shown: Callable[[str], str] = flag) -> list[str]:
     """Messages for values that are not among the choices, not finite, beyond a limit, or no text that names anything.
 
@@ -80,5 +85,5 @@ def text_problem(item: Any, value: Any) -> str | None:
         if not text.strip():
             return "expected a value, found an empty text; leave the option out"
         if problem := name_problem(text, any_length=item.metadata.get("any_length", False)):
-            return f"{problem} in {brief(text)}"
+            return problem
     return None

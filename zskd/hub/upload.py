@@ -44,7 +44,12 @@ def check_repo_id(repo_id: str, *, flag: str) -> None:
         raise InputError(f"{flag} {repo_id}: expected USER/NAME, found no user or organization before the name")
 
 
-def _token_file(name: str) -> Path:
+def token_path(name: str) -> Path:
+    """The path of ``--token-file``.
+
+    Raises:
+        InputError: there is no file.
+    """
     path = expanded(name)
     if not is_file(path):
         raise InputError(f"--token-file {name}: expected a file, found {found_at(path)}")
@@ -61,7 +66,7 @@ def read_token(token_file: str | None = None) -> str:
 
     origin = f"--token-file {token_file}" if token_file else "the token"
     try:
-        token = _token_file(token_file).read_text(encoding="utf-8").strip() if token_file else get_token()
+        token = token_path(token_file).read_text(encoding="utf-8").strip() if token_file else get_token()
     except UnicodeDecodeError as error:
         raise InputError(f"{origin}: expected a token on one line, found no text") from error
     except OSError as error:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from zskd.errors import RunError
 
+LONGEST_BEGINNING = 200  # bytes of a file's name in that of its temporary one
+
 
 def sha256_file(path: str | Path) -> str:
     """Hex SHA-256 of a file's bytes."""
@@ -33,7 +35,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
     if (found := _special(path)) is not None:
         raise RunError(f"{path}: expected a file or folder of zskd's, or nothing, found a {found}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    holder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    beginning = path.name.encode()[:LONGEST_BEGINNING].decode(errors="ignore")  # the whole may be all that a name holds
+    holder = Path(tempfile.mkdtemp(prefix=f".{beginning}.", suffix=".part", dir=path.parent))
     target = holder / path.name
     try:
         yield target

@@ -10,6 +10,8 @@ import os
 import stat
 from pathlib import Path
 
+from zskd.system.yaml_text import brief
+
 LONGEST_NAME = 255  # bytes of a name in a folder, on all common file systems
 LONGEST_PATH = 4_095  # bytes of a path on Linux
 
@@ -71,16 +73,16 @@ def name_problem(text: str, *, any_length: bool = False) -> str | None:
         any_length: for texts that are no names, such as a list of labels.
     """
     if "\0" in text:
-        return "expected text without NUL"
+        return f"expected text without NUL, found {brief(text)}"
     try:
         encoded = text.encode()
     except UnicodeEncodeError:
-        return "expected UTF-8 text, found other bytes"
+        return f"expected UTF-8 text, found other bytes in {brief(text)}"
     if any_length:
         return None
     if len(encoded) > LONGEST_PATH:
-        return f"expected at most {LONGEST_PATH:,} bytes, found {len(encoded):,}"
+        return f"expected at most {LONGEST_PATH:,} bytes, found {len(encoded):,}: {brief(text)}"
     longest = max(map(len, encoded.split(b"/")))
     if longest > LONGEST_NAME:
-        return f"expected names of at most {LONGEST_NAME} bytes, found one of {longest:,}"
+        return f"expected names of at most {LONGEST_NAME} bytes, found one of {longest:,}: {brief(text)}"
     return None

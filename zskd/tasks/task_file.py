@@ -59,7 +59,7 @@ def _value_problem(key: str, value: Any, kind: str) -> str | None:
         return _name_problem(value)
     for text in map(str, texts):
         if key in _PATHS and (problem := name_problem(text)):
-            return f"{problem} in {brief(text)}"
+            return problem
         if not text.strip() and key not in (*_PATHS, "hub_config"):
             return f"expected text, found {brief(text)}"
         if len(text) > LONGEST_TEXT and key not in _PATHS:
