@@ -168,6 +168,14 @@ def test_rows_of_one_class_train_nothing(cli, config: FinetuneConfig, glue_dir: 
     assert not Path(str(config.output_dir)).exists()
 
 
+def test_a_training_that_ends_in_no_number_keeps_nothing(cli, config: FinetuneConfig) -> None:
+    done = cli("finetune", *as_flags(config, learning_rate=1e30, epochs=0.1, checkpoints=1))
+    assert done.code == 1 and len(done.errors) == 1, done.err
+    assert "training: expected finite weights, found NaN or infinity after" in done.err
+    assert "--learning-rate 1e+30" in done.errors[0]
+    assert not Path(str(config.output_dir)).exists()
+
+
 def test_broken_training_rows_are_left_out_and_counted_if_asked_for(
     cli, config: FinetuneConfig, glue_dir: Path
 ) -> None:

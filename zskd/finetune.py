@@ -32,7 +32,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from zskd.config.cost import fast, slow
 from zskd.config.resolve import cache_root, to_dict
 from zskd.config.verbs import FinetuneConfig
-from zskd.errors import InputError
+from zskd.errors import InputError, RunError
 from zskd.evaluation.scoring import evaluate_rows
 from zskd.hub.glue_rows import hub_rows
 from zskd.models.adapters import new_adapter, save_adapter, start_from
@@ -46,7 +46,7 @@ from zskd.system.files import replacing, write_text
 from zskd.system.paths import expanded
 from zskd.system.precision import pick_precision
 from zskd.tasks.defaults import input_length, with_task_defaults
-from zskd.tasks.labelled import Labelled, check_header, read_labelled
+from zskd.tasks.labelled import Labelled, check_classes, check_header, read_labelled
 from zskd.tasks.phrases import split_rows
 from zskd.tasks.task import Task, find_task
 from zskd.teacher.classifier import check_fit, load_classifier, pick_device
@@ -152,27 +152,14 @@ def _training_precision(asked: str) -> str:
     return precision
 
 
-def _check_classes(task: Task, config: FinetuneConfig, train: Labelled) -> None:
-    """Raise InputError if all rows are of one class; log the classes that have no row."""
-    source = NO_GLUE_DIR if config.glue_dir is None else task.train_file(config.glue_dir)
-    absent = [name for number, name in enumerate(task.labels) if number not in set(train.labels)]
-    if len(absent) == task.num_labels - 1:
-        (found,) = {task.labels[number] for number in train.labels}
-        raise InputError(
-            f"{source}: expected training rows of at least two classes, found only {found} in {len(train.labels)} "
-            "row(s); add rows of others"
-        )
-    if absent:
-        logger.warning("%s: no training row of %s, which the teacher will not learn", source, ", ".join(absent))
-
-
 def finetune(config: FinetuneConfig) -> Finetuned:
     """Train a classifier on a task in GLUE's layout and save it with a record of how it was made.
 
     Raises:
-        InputError: files or backbone are not usable, the backbone cannot read inputs of ``max_length`` tokens, or this
-            device cannot train in the precision. If it is the dev file, the teacher is kept, with a record without
-            scores, and the message says how to score it.
+        InputError: files or backbone are not usable, all rows are of one class, the backbone cannot read inputs of
+            ``max_length`` tokens, or this device cannot train in the precision. If it is the dev file, the teacher is
+            kept, with a record without scores, and the message says how to score it.
+        RunError: training ended in weights that are no numbers.
     """
     config = with_task_defaults(config)
     precision = _training_precision(config.precision)
@@ -184,15 +171,15 @@ def finetune(config: FinetuneConfig) -> Finetuned:
     else:
         rows = read_labelled(task, task.train_file(config.glue_dir), skip_bad_rows=config.skip_bad_rows)
     train, selection = split_rows(rows, config.selection_rows, config.max_rows, config.seed)
+    source = NO_GLUE_DIR if config.glue_dir is None else str(task.train_file(config.glue_dir))
     if not train.labels or not selection.labels:
-        source = NO_GLUE_DIR if config.glue_dir is None else task.train_file(config.glue_dir)
         raise InputError(
             f"{source}: expected rows to train on, and up to a fifth of other texts to choose the checkpoint; found "
             f"{len(train.labels)} and {len(selection.labels)} in {len(rows.labels)} row(s); a text that is equal to "
             "one of the latter or part of it is not trained on; add rows"
         )
 
-    _check_classes(task, config, train)
+    check_classes(task, train, source)
     steps = max(1, round(config.epochs * len(train.labels) / config.batch_size))
     shown = f"--epochs {config.epochs:g}, --batch-size {config.batch_size}"
     for line in slow(shown, steps) + fast("--learning-rate", config.learning_rate):
@@ -252,6 +239,11 @@ def finetune(config: FinetuneConfig) -> Finetuned:
     chosen = choose_weights(trainer, snapshots)
     seconds = time.perf_counter() - started
     shutil.rmtree(work, ignore_errors=True)
+    if not all(bool(weights.isfinite().all()) for weights in model.parameters()):
+        raise RunError(
+            f"training: expected finite weights, found NaN or infinity after {trainer.state.global_step} steps; lower "
+            f"--learning-rate {config.learning_rate:g}; nothing was kept"
+        )
 
     with replacing(output) as temporary:
         temporary.mkdir()

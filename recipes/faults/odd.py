@@ -34,16 +34,16 @@ def number(rng: random.Random) -> Odd:
     """A number as nobody means it, or what is none."""
     digits = rng.randint(2, 6)
     kinds: dict[str, Callable[[], str]] = {
-        "huge": lambda: f"{rng.choice(['', '-'])}{rng.randint(1, 9)}e{rng.randint(9, 308)}",
+        "huge": lambda: f"{rng.choice(['', '-'])}{rng.randint(1, 9)}e{rng.randint(10, 308)}",
         "beyond a double": lambda: f"{rng.randint(1, 9)}e{rng.randint(309, 10**5)}",
-        "large and whole": lambda: str(rng.randint(10**9, 10 ** rng.randint(10, 40))),
+        "large and whole": lambda: str(rng.randint(2 * 10**9, 10 ** rng.randint(10, 40))),
         "negative": lambda: str(-rng.randint(1, 10**digits)),
         "tiny": lambda: f"{rng.randint(1, 9)}e-{rng.randint(4, 330)}",
         "no number": lambda: rng.choice(["nan", "inf", "-inf", "Infinity", "-nan", "NaN"]),
         "zero": lambda: rng.choice(["0", "-0", "-0.0", "0e5", "00", "0.0"]),
         "long": lambda: rng.choice("123456789") + "".join(rng.choices(string.digits, k=rng.randint(4_301, 9_000))),
         "another base": lambda: rng.choice([hex, oct, bin])(rng.randint(1, 10**digits)),
-        "underscores": lambda: f"{rng.randint(1, 999)}_{rng.randint(100, 999)}",
+        "underscores": lambda: f"{rng.randint(1, 9)}_{rng.randint(0, 9)}",
         "digits of another script": lambda: "".join(chr(rng.choice([0x660, 0x966, 0xFF10]) + int(c)) for c in "12"),
         "commas": lambda: f"{rng.randint(1, 9)},{rng.randint(0, 999)}",
         "a fraction": lambda: f"{rng.randint(1, 99)}/{rng.randint(1, 99)}",

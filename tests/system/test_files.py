@@ -117,3 +117,10 @@ def test_a_name_may_be_as_long_as_the_file_system_allows(name: str, tmp_path: Pa
     write_text(tmp_path / name, "whole")
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_text(encoding="utf-8") == "whole"
+
+
+def test_a_file_that_the_user_named_leaves_no_folder_where_it_fails(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    with pytest.raises(ZeroDivisionError), output_file(tmp_path / "a" / "b" / "c" / "file"):
+        raise ZeroDivisionError
+    assert list(tmp_path.rglob("*")) == [tmp_path / "a"]

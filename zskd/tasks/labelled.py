@@ -222,6 +222,19 @@ def read_labelled(task: Task, path: str | Path, *, skip_bad_rows: bool | None = 
     return Labelled(texts, labels, bad.count)
 
 
+def check_classes(task: Task, rows: Labelled, source: str) -> None:
+    """Raise InputError if all rows to train on are of one class; log the classes that have no row."""
+    there = set(rows.labels)
+    absent = [name for number, name in enumerate(task.labels) if number not in there]
+    if len(there) == 1:
+        raise InputError(
+            f"{source}: expected training rows of at least two classes, found only {task.labels[there.pop()]} in "
+            f"{len(rows.labels)} row(s); add rows of others"
+        )
+    if absent:
+        logger.warning("%s: no training row of %s, which the teacher will not learn", source, ", ".join(absent))
+
+
 def _open_quote(row: list[str]) -> str:
     if any(text.startswith('"') and text.count('"') % 2 for text in row):
         return f", one of which opens a quote that it does not close; {UNQUOTED}"
