@@ -24,7 +24,7 @@ from zskd.config.limits import flag
 from zskd.config.resolve import field_type
 from zskd.config.verbs import DiagnoseConfig, EvaluateConfig, FinetuneConfig, PredictConfig
 
-LIMIT = 40.0  # seconds of a command; a run whose odd values are valid takes up to ten
+LIMIT = 90.0  # seconds of a command; a run or an export whose odd values are valid takes up to twenty
 LONGEST = 1_000  # characters of a message
 SUFFIXES = ("", ".yaml", ".tsv", ".txt")
 OUTPUT, CACHE = "new/output", "cache"  # in a case's own folder

@@ -43,13 +43,13 @@ def number(rng: random.Random) -> Odd:
         "zero": lambda: rng.choice(["0", "-0", "-0.0", "0e5", "00", "0.0"]),
         "long": lambda: rng.choice("123456789") + "".join(rng.choices(string.digits, k=rng.randint(4_301, 9_000))),
         "another base": lambda: rng.choice([hex, oct, bin])(rng.randint(1, 10**digits)),
-        "underscores": lambda: f"{rng.randint(1, 9)}_{rng.randint(0, 9)}",
+        "underscores": lambda: f"1_{rng.randint(0, 3)}",
         "digits of another script": lambda: "".join(chr(rng.choice([0x660, 0x966, 0xFF10]) + int(c)) for c in "12"),
         "commas": lambda: f"{rng.randint(1, 9)},{rng.randint(0, 999)}",
         "a fraction": lambda: f"{rng.randint(1, 99)}/{rng.randint(1, 99)}",
         "broken": lambda: f"{rng.randint(1, 9)}e{rng.choice(['', '+', '3.5', 'x'])}",
         "a word": lambda: rng.choice(["true", "None", "auto", "many", "yes", "[1]", "{}", "1 2", "0x", "½", "Ⅷ"]),
-        "spaces": lambda: rng.choice(["", " ", "\t", f" {rng.randint(1, 99)} "]),
+        "spaces": lambda: rng.choice(["", " ", "\t", f" {rng.randint(1, 3)} "]),
     }
     kind = rng.choice(sorted(kinds))
     return Odd(f"number {kind}", kinds[kind]())
