@@ -19,13 +19,15 @@ from zskd.pipeline import distill
 from zskd.system.files import sha256_file
 from zskd.training.resume import last_checkpoint
 
-# Moment of the SIGKILL -> step to resume at. An epoch has 20 steps; a checkpoint is written every 10.
+# Moment of the SIGKILL, or of a SIGTERM, after which the step has time to end -> step to resume at. An epoch has 20
+# steps; a checkpoint is written every 10.
 KILLS = {
     "step 13, in the first epoch": 10,
     "step 25, in the second epoch": 20,
     "step 35, in the second epoch": 30,
     "save 20, before the checkpoint's state is written": 10,
     "score, when the student is saved": 40,
+    "signal 13, in the first epoch": 13,
 }
 
 # Each run is a fork that kills itself, so that the libraries are imported once.
@@ -35,21 +37,26 @@ from transformers import TrainerState
 from zskd.evaluation import results
 from zskd.config.distillation import DistillConfig
 from zskd.pipeline import distill
+from zskd.system import interrupts
 from zskd.training import fit
 
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 
 for moment, options in json.load(sys.stdin).items():
-    if child := os.fork():
-        assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL, moment
-        continue
     what, _, number = moment.partition(",")[0].partition(" ")
+    if child := os.fork():
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert code == (143 if what == "signal" else -signal.SIGKILL), (moment, code)
+        continue
+    interrupts.install(resumable=True)
     save = TrainerState.save_to_json
     class Killer(fit.EvaluationLog):
         def on_step_end(self, args, state, control, **kwargs):
             if what == "step" and state.global_step == int(number):
                 die()
+            if what == "signal" and state.global_step == int(number):
+                os.kill(os.getpid(), signal.SIGTERM)
     fit.EvaluationLog = Killer
     if what == "save":
         TrainerState.save_to_json = lambda *args: (die if args[0].global_step == int(number) else save)(*args)
@@ -57,6 +64,8 @@ for moment, options in json.load(sys.stdin).items():
         results.score = die
     try:
         distill(DistillConfig(**options))
+    except interrupts.Interrupted as error:
+        os._exit(error.exit_code)
     finally:
         os._exit(1)
 """
@@ -213,6 +222,17 @@ def test_finished_run_is_returned_and_left_alone(whole) -> None:
     before = {path: (path.stat().st_mtime_ns, sha256_file(path)) for path in files}
     assert distill(replace(config, resume=True)).metrics == expected
     assert {path: (path.stat().st_mtime_ns, sha256_file(path)) for path in files} == before
+
+
+def test_a_run_killed_after_its_metrics_is_completed(whole, tmp_path: Path) -> None:
+    config, expected = whole
+    run = shutil.copytree(str(config.output_dir), tmp_path / "run")
+    left = run / ".report.html.a1b2c3d4.part"
+    left.mkdir()
+    (run / "_cache").mkdir()
+    (run / "report.html").unlink()
+    assert distill(replace(config, output_dir=str(run), resume=True)).metrics == expected
+    assert (run / "report.html").is_file() and not left.exists() and not (run / "_cache").exists()
 
 
 def test_resume_of_nothing_is_a_fresh_run(whole, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from zskd.config.resolve import cache_root
 from zskd.errors import InputError
 from zskd.runs.folder import RunFolder
 from zskd.system.processes import check_shared, join, main_first, on_main
+from zskd.system.unfinished import clear_unfinished
 from zskd.tasks.defaults import input_length
 from zskd.tasks.task import Task, find_task
 from zskd.text.corpus import Corpus, build_corpus, log_corpus
@@ -67,6 +68,8 @@ def begin(config: DistillConfig) -> Setting:
         raise InputError(problems)
     check_shared(cache, "--cache-dir")
     check_shared(folder.path.absolute().parent, "--output-dir")
+    on_main(folder.clear)
+    on_main(lambda: clear_unfinished(cache, deep=True))
     assert config.objective is not None  # the task's default
     if same := coinciding(config.objective, task.num_labels, config.top_k, gold=config.gold_labels is not None):
         logger.info("objective: %s; going on with %s", same, config.objective)

@@ -22,6 +22,7 @@ from zskd.training.arguments import training_arguments
 from zskd.training.log import EvaluationLog, FiniteLoss
 from zskd.training.resume import last_checkpoint, repoint_best
 from zskd.training.so_far import read_so_far
+from zskd.training.stop import StopAtSignal, stopping
 from zskd.training.trainer import ZeroShotTrainer
 
 logger = logging.getLogger(__name__)
@@ -111,6 +112,7 @@ def fit(
             EvaluationLog(),
             finite,
             asked,
+            StopAtSignal(),
             *(callback for method in methods for callback in method.callbacks()),
         ],
     )
@@ -119,7 +121,7 @@ def fit(
     if checkpoint:
         repoint_best(checkpoint)
         logger.info("training: going on from step %s", f"{int(checkpoint.name.rpartition('-')[2]):,}")
-    with quiet_transformers():
+    with quiet_transformers(), stopping():
         before = read_so_far(checkpoint) if checkpoint else None  # older checkpoints are removed while training
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if finite.step is not None:
