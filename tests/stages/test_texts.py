@@ -71,6 +71,9 @@ def test_texts_are_kept_by_their_content(tmp_path: Path) -> None:
     path = keep_texts((TEXTS,), tmp_path)
     assert [json.loads(line)["text"] for line in path.read_text(encoding="utf-8").splitlines()] == TEXTS
     assert keep_texts((list(TEXTS),), tmp_path) == path != keep_texts((TEXTS[1:],), tmp_path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:20] + b"#" + whole[21:])
+    assert keep_texts((TEXTS,), tmp_path) == path and path.read_bytes() == whole
 
 
 def test_pairs_are_used_as_they_are_and_some_are_held_out(caplog: pytest.LogCaptureFixture) -> None:

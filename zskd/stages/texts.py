@@ -16,7 +16,7 @@ from datasets import Dataset
 from zskd.config.distillation import DistillConfig
 from zskd.errors import InputError
 from zskd.runs.wording import GIVEN
-from zskd.system.files import write_text
+from zskd.system.checksums import keep_content
 from zskd.system.plain_text import Repairs
 from zskd.text.shaping import Pools, split_documents
 from zskd.transfer.transfer_set import MIN_ROWS
@@ -88,8 +88,7 @@ def keep_texts(columns: tuple[list[str], ...], cache: Path) -> Path:
     lines = [json.dumps(dict(zip(names, row, strict=False))) for row in zip(*columns, strict=True)]
     content = "\n".join(lines) + "\n"
     path = cache / FOLDER / f"{hashlib.sha256(content.encode()).hexdigest()[:16]}.jsonl"
-    if not path.is_file():
-        write_text(path, content)
+    keep_content(path, content)
     return path
 
 
