@@ -136,16 +136,15 @@ def build_corpus(sources: list[Source], fraction: float, cache: Path, *, least: 
 
 def _kept(rows: Path, record: Path) -> dict[str, Any] | None:
     """What `record` says of the sentences in `rows`; None if one of the two is missing or damaged."""
-    if known_digest(record, lambda path: _read_record(path) is not None) is None:
-        return None
-    if (found := _read_record(record)) is None:
-        return None
-    count, fingerprint = found["sentences"], found["fingerprint"]
 
-    def sound(path: Path) -> bool:
-        return is_sound(path, _SCHEMA, count) and _fingerprint(open_arrow(path)) == fingerprint
+    def agree(path: Path) -> bool:
+        """Whether the two fit together, for a file without a checksum."""
+        if (found := _read_record(record)) is None:
+            return False
+        return is_sound(rows, _SCHEMA, found["sentences"]) and _fingerprint(open_arrow(rows)) == found["fingerprint"]
 
-    return None if known_digest(rows, sound) is None else found
+    digests = [known_digest(path, agree) for path in (rows, record)]
+    return None if None in digests else _read_record(record)
 
 
 def _read_record(path: Path) -> dict[str, Any] | None:
