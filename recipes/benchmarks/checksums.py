@@ -55,7 +55,13 @@ def timed(folder: Path, number: int, inputs: int) -> dict[str, Any]:
             run_dir=folder / f"run-{number}",
         )
     before = sum(found.metrics["seconds"].get(phase, 0.0) for phase in BEFORE_TRAINING)
-    return {**hashed, "until training s": before, "share": hashed["hashing s"] / before}
+    return {
+        "files": hashed["files"],
+        "MB": round(hashed["MB"], 1),
+        "hashing s": round(hashed["hashing s"], 3),
+        "until training s": round(before, 2),
+        "share": round(hashed["hashing s"] / before, 4),
+    }
 
 
 def main() -> int:
