@@ -14,6 +14,7 @@ from zskd.config.methods.table import method_queries
 from zskd.config.resolve import cache_root
 from zskd.errors import InputError
 from zskd.runs.folder import RunFolder
+from zskd.stages.texts import check_kept
 from zskd.system.processes import check_shared, join, on_main
 from zskd.tasks.defaults import input_length
 from zskd.tasks.task import Task, find_task
@@ -82,6 +83,7 @@ def read_corpus(setting: Setting, least: int | None = None) -> Corpus:
     """
     config = setting.config
     sources = on_main(lambda: find_sources(config.corpus))  # so that what it warns of is said once
+    check_kept(sources, setting.cache)
     corpus = on_main(lambda: build_corpus(sources, config.corpus_fraction, setting.cache, least=least))
     log_corpus(corpus, warn=PartialState().is_main_process)
     return corpus
