@@ -227,3 +227,11 @@ def test_a_file_that_is_named_by_its_content_holds_it(
     keep_content(path, "éa\n")
     assert path.read_text(encoding="utf-8") == "éa\n"
     assert caplog.text.count("is not what its name says and is made anew") == 1
+
+
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "labels").write_text("no folder", encoding="utf-8")
+    for path in (tmp_path / "labels" / "a.arrow", tmp_path / "labels" / "key" / "a.arrow"):
+        assert known_digest(path, never) is None
+        with pytest.raises(RunError, match=r"labels: expected a folder of the cache, found something else; .*--cache-"):
+            keep(path, lambda temporary: temporary.write_bytes(b""))

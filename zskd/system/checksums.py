@@ -46,7 +46,7 @@ def write_checksum(path: Path, digest: str) -> None:
         digest: hex SHA-256.
     """
     kept = checksum_file(path)
-    remove_folder(kept)
+    _make_room(kept)
     write_text(kept, _line(path, digest))
 
 
@@ -59,7 +59,7 @@ def keep(path: Path, write: Callable[[Path], object]) -> str:
     Returns:
         The file's hex SHA-256.
     """
-    remove_folder(path)
+    _make_room(path)
     with replacing(path) as temporary:
         write(temporary)
         digest = sha256_file(temporary)
@@ -74,7 +74,7 @@ def keep_content(path: Path, content: str) -> None:
         return
     if os.path.lexists(path):
         _tell(path, "is not what its name says")
-    remove_folder(path)
+    _make_room(path)
     with replacing(path) as temporary:
         temporary.write_bytes(content_bytes)
 
@@ -145,7 +145,17 @@ def _adopt(path: Path, digest: str) -> None:
         logger.info("cache: %s has files without checksums, of an earlier version: used, and %s", path.parent, written)
 
 
-def remove_folder(path: Path) -> None:
-    """Remove a folder that stands at the name of a cached file, which could not take its place."""
+def _make_room(path: Path) -> None:
+    """Remove a folder that stands at the name of a cached file, which could not take its place.
+
+    Raises:
+        RunError: there is something else than a folder where the file's folder belongs.
+    """
+    for folder in list(path.parents)[:2]:
+        if os.path.lexists(folder) and not folder.is_dir():
+            raise RunError(
+                f"{folder}: expected a folder of the cache, found something else; move it away, or name another folder "
+                "with --cache-dir"
+            )
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
