@@ -173,6 +173,22 @@ def test_the_best_checkpoint_is_needed_where_the_end_loads_it(copied: Path) -> N
     assert (copied / "passed-over-checkpoint-6").is_dir() and (copied / "passed-over-checkpoint-4").is_dir()
 
 
+def test_a_best_checkpoint_that_was_removed_for_a_better_one_is_not_missed(copied: Path) -> None:
+    for step, best in ((4, 2), (6, 6)):
+        state = copied / f"checkpoint-{step}" / "trainer_state.json"
+        content = json.loads(state.read_text(encoding="utf-8"))
+        content["best_model_checkpoint"] = f"/elsewhere/checkpoint-{best}"
+        state.write_text(json.dumps(content), encoding="utf-8")
+        write_manifest(state.parent)
+    shutil.rmtree(copied / "checkpoint-2")
+    flip("optimizer.pt")(copied / "checkpoint-6")
+    shutil.copytree(copied, copied.with_name("unknown"))
+    assert last_checkpoint(copied, best=True, own=True) == copied / "checkpoint-4"
+    flip("trainer_state.json")(copied.with_name("unknown") / "checkpoint-6")  # then nobody knows
+    with pytest.raises(RunError, match="the best checkpoint up to it, checkpoint-2, is not there"):
+        last_checkpoint(copied.with_name("unknown"), best=True, own=True)
+
+
 def test_a_checkpoint_under_another_name_is_not_taken_for_that_step(copied: Path) -> None:
     shutil.rmtree(copied / "checkpoint-6")
     shutil.copytree(copied / "checkpoint-4", copied / "checkpoint-6")

@@ -131,6 +131,11 @@ def fit(
             f"{config.learning_rate}); lower it and repeat the command in another folder. "
             + (f"What was trained before is kept in {kept}" if kept else "There is no checkpoint from before")
         )
+    if trainer.state.best_model_checkpoint is None and trainer.state.best_global_step:
+        raise RunError(
+            f"{folder}: expected the best checkpoint, of step {trainer.state.best_global_step:,}, found none; no "
+            f"student was saved. Remove {folder} and repeat the command to train from the beginning"
+        )
     _without_autocast(student)
     return Fit(
         trainer=trainer,

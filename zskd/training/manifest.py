@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -23,7 +22,7 @@ FILE = "manifest.json"
 # In the trainer's state, which is written just before. A checkpoint of an older zskd has neither this nor a manifest.
 _ANNOUNCED = "zskd_manifest"
 # What the best student is loaded from.
-_WEIGHTS = ("*.safetensors", "*.bin", "*.index.json", "adapter_config.json")
+WEIGHTS = ("*.safetensors", "*.bin", "*.index.json", "adapter_config.json")
 _WRONG = (OSError, ValueError, RecursionError, EOFError, zipfile.BadZipFile, NotImplementedError, SafetensorError)
 
 
@@ -70,34 +69,33 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
     return state
 
 
-def find_trouble(checkpoint: Path, *, weights: bool = False) -> Trouble | None:
+def find_trouble(checkpoint: Path, *, only: tuple[str, ...] = ("*",)) -> Trouble | None:
     """Compare a checkpoint with its manifest.
 
     A checkpoint of an older zskd has none. It is accepted if all that resuming needs is there and can be opened.
 
     Args:
-        weights: look at the weights alone, from which the best student is loaded.
+        only: patterns of the files to look at, such as `WEIGHTS`, from which the best student is loaded.
 
     Returns:
         What is wrong; None if nothing is.
     """
-    wanted = _is_weights if weights else _every
     try:
         manifest = (checkpoint / FILE).read_text(encoding="utf-8")
     except FileNotFoundError:
-        return _trouble_without(checkpoint, wanted)
+        return _trouble_without(checkpoint, only)
     except _WRONG as error:
         return Trouble(f"{FILE}: expected checksums, found: {_line(error)}")
     try:
         files = {name: (int(held["size"]), str(held["sha256"])) for name, held in json.loads(manifest)["files"].items()}
     except (*_WRONG, AttributeError, KeyError, TypeError) as error:
         return Trouble(f"{FILE}: expected checksums, found: {_line(error)}")
-    if TRAINER_STATE_NAME not in files or not any(map(_is_weights, files)):
+    if TRAINER_STATE_NAME not in files or not any(_matches(name, WEIGHTS) for name in files):
         return Trouble(f"{FILE}: expected checksums of weights and {TRAINER_STATE_NAME}, found none")
     for name, (size, checksum) in files.items():
-        if wanted(name) and (why := _mismatch(checkpoint / name, size, checksum)):
+        if _matches(name, only) and (why := _mismatch(checkpoint / name, size, checksum)):
             return Trouble(f"{name}: {why}")
-    if weights:
+    if only != ("*",):
         return None
     try:
         read_state(checkpoint)
@@ -119,7 +117,7 @@ def _mismatch(path: Path, size: int, checksum: str) -> str | None:
         return f"expected a file, found: {_line(error)}"
 
 
-def _trouble_without(checkpoint: Path, wanted: Callable[[str], bool]) -> Trouble | None:
+def _trouble_without(checkpoint: Path, only: tuple[str, ...]) -> Trouble | None:
     """What is wrong with a checkpoint that has no manifest."""
     try:
         state = read_state(checkpoint)
@@ -131,14 +129,15 @@ def _trouble_without(checkpoint: Path, wanted: Callable[[str], bool]) -> Trouble
     if isinstance(callbacks, dict) and _ANNOUNCED in callbacks:
         return Trouble(f"its writing was cut short: it has no {FILE}", finished=False)
     names = [path.relative_to(checkpoint).as_posix() for path in sorted(checkpoint.rglob("*")) if path.is_file()]
-    needed = [OPTIMIZER_NAME, SCHEDULER_NAME, *_random_states(checkpoint, names)] if wanted is _every else []
+    needed = [OPTIMIZER_NAME, SCHEDULER_NAME, *_random_states(checkpoint, names)] if only == ("*",) else []
     if absent := [name for name in needed if name not in names]:
         return Trouble(f"{absent[0]}: expected a file, found none")
-    if not any(map(_is_weights, names)):
+    if not any(_matches(name, WEIGHTS) for name in names):
         return Trouble("model.safetensors: expected a file, found none")
-    for name in filter(wanted, names):
+    for name in names:
         try:
-            _open(checkpoint / name)
+            if _matches(name, only):
+                _open(checkpoint / name)
         except _WRONG as error:
             return Trouble(f"{name}: {_line(error)}")
     return None
@@ -173,12 +172,10 @@ def _open(path: Path) -> None:
                 raise ValueError(f"expected what was written, found another checksum of {bad}")
 
 
-def _is_weights(name: str) -> bool:
-    return name != TRAINING_ARGS_NAME and any(fnmatch(name, pattern) for pattern in _WEIGHTS)
-
-
-def _every(name: str) -> bool:
-    return True
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    if patterns is WEIGHTS and name == TRAINING_ARGS_NAME:
+        return False
+    return any(fnmatch(name, pattern) for pattern in patterns)
 
 
 def _line(error: Exception) -> str:

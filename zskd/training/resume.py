@@ -7,11 +7,12 @@ import re
 import shutil
 from pathlib import Path
 
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from zskd.errors import RunError
 from zskd.training.manifest import FILE as MANIFEST
-from zskd.training.manifest import Trouble, find_trouble, read_state
+from zskd.training.manifest import WEIGHTS, Trouble, find_trouble, read_state
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +41,14 @@ def best_of(checkpoint: Path) -> Path | None:
     return checkpoint.parent / Path(noted).name if noted else None
 
 
+def _best_step(checkpoint: Path) -> int:
+    """Step of the best checkpoint that a damaged one names; 0 if that cannot be known."""
+    if not (checkpoint / MANIFEST).is_file() or find_trouble(checkpoint, only=(TRAINER_STATE_NAME,)) is not None:
+        return 0
+    chosen = best_of(checkpoint)
+    return 0 if chosen is None else step_of(chosen)
+
+
 def resume_trouble(checkpoint: Path, *, best: bool) -> Trouble | None:
     """Why a training cannot go on from a checkpoint as it would have; None if it can.
 
@@ -53,7 +62,7 @@ def resume_trouble(checkpoint: Path, *, best: bool) -> Trouble | None:
         return None
     if not chosen.is_dir():
         return Trouble(f"the best checkpoint up to it, {chosen.name}, is not there")
-    trouble = find_trouble(chosen, weights=True)
+    trouble = find_trouble(chosen, only=WEIGHTS)
     return trouble and Trouble(f"the best checkpoint up to it, {chosen.name}, is damaged: {trouble.why}")
 
 
@@ -73,12 +82,14 @@ def last_checkpoint(folder: Path, *, best: bool, own: bool) -> Path | None:
         RunError: there are checkpoints, but none can be used.
     """
     passed: list[tuple[Path, Trouble]] = []
-    chosen = None
+    chosen, later = None, 0
     for path in checkpoints(folder):
-        if (trouble := resume_trouble(path, best=best)) is None:
+        # One whose own best was removed since, for a better one that came later, will come to the better one again.
+        if (trouble := resume_trouble(path, best=best and later <= step_of(path))) is None:
             chosen = path
             break
         passed.append((path, trouble))
+        later = max(later, _best_step(path))
     if chosen is None and (len(passed) > 1 or any(trouble.finished for _, trouble in passed)):
         found = "; ".join(f"{path.name}: {trouble.why}" for path, trouble in passed)
         raise RunError(
@@ -133,7 +144,7 @@ def check_best(checkpoint: Path) -> None:
     Raises:
         RunError: they are not as they were written.
     """
-    if (trouble := find_trouble(checkpoint, weights=True)) is not None:
+    if (trouble := find_trouble(checkpoint, only=WEIGHTS)) is not None:
         raise RunError(
             f"{checkpoint}: expected the best checkpoint as it was written, found another: {trouble.why}. No student "
             f"was saved. Put the file back, or remove {checkpoint.parent} to train from the beginning, and repeat the "
