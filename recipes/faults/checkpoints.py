@@ -22,7 +22,24 @@ FILES = (
     "student/tokenizer.json", "student/tokenizer_config.json",
 )  # fmt: skip
 VERBS = ("report", "compare", "publish", "diagnose", "evaluate", "predict", "export", "resume", "ls")
-WRONG = (None, True, "x", "", 0, -1, 2.5, float("nan"), float("inf"), 1e308, 10**30, [], {}, [[]], ["a"], {"a": 1})
+WRONG: tuple[Any, ...] = (
+    None,
+    True,
+    "x",
+    "",
+    0,
+    -1,
+    2.5,
+    float("nan"),
+    float("inf"),
+    1e308,
+    10**30,
+    [],
+    {},
+    [[]],
+    ["a"],
+    {"a": 1},
+)
 HOW = ("flip", "cut", "remove", "empty", "junk", "folder", "swap")
 WHOSE = ("newest", "newest", "newest", "older", "all")
 
