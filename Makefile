@@ -20,7 +20,7 @@ help:
 	@echo "make glue-table  the table of the README (needs ZSKD_DATA; resumes; TABLE=\"--tasks sst2 --seeds 0\")"
 	@echo "make adversarial-screen  settings of --perturb adversarial beside random (needs ZSKD_DATA; SCREEN=\"--task sst2\")"
 	@echo "make cycle-benchmark     time of an adversarial cycle beside a dense loop (needs ZSKD_DATA)"
-	@echo "make benchmarks  labelling, processes, trainer, memory, and end to end against others (docs/performance.md)"
+	@echo "make benchmarks  labelling, processes, trainer, memory, checksums, and end to end against others (docs/performance.md)"
 	@echo "make kd-anatomy  which level of a teacher's output helps: the synthetic study, in docs/results/anatomy"
 	@echo "make kd-anatomy-text     the objectives on text (needs ZSKD_DATA; resumes; TEXT=\"--tasks mnli --seeds 0\")"
 	@echo "make same-student OLD=COMMIT   does HEAD make that commit's students, bit for bit (10 minutes; SAME=\"--cases 'one-*'\")"
@@ -72,6 +72,7 @@ benchmarks: $(READY)
 	$(BIN)/python -m recipes.benchmarks.labelling --processes
 	$(BIN)/python -m recipes.benchmarks.trainer
 	$(BIN)/python -m recipes.benchmarks.memory
+	$(BIN)/python -m recipes.benchmarks.checksums
 	$(BIN)/python -m recipes.benchmarks.end_to_end
 
 kd-anatomy: $(READY)

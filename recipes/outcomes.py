@@ -70,9 +70,9 @@ def value_at(metrics: dict[str, Any], path: str) -> Any:
 
 
 def cache_keys(cache: Path) -> list[str]:
-    """Files of the caches relative to the cache folder; their names are the keys."""
+    """Files of the caches relative to the cache folder, without their checksums; their names are the keys."""
     files = (path for name in CACHES for path in (cache / name).rglob("*") if path.is_file())
-    return sorted(path.relative_to(cache).as_posix() for path in files)
+    return sorted(path.relative_to(cache).as_posix() for path in files if path.suffix != ".sha256")
 
 
 def changed_keys(before: list[str], after: list[str]) -> dict[str, list[str]]:

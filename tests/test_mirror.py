@@ -48,7 +48,7 @@ COVERED = {
     "training/finish.py": "training/test_seam.py",
     "training/seam_checks.py": "training/test_seam.py",
     "training/fit.py": "test_resume.py",
-    "training/resume.py": "test_resume.py",
+    "training/resume.py": "training/test_manifest.py",
     "transfer/selection.py": "transfer/test_transfer_set.py",
 }
 

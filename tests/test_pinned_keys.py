@@ -101,7 +101,8 @@ def test_shards_of_a_black_box() -> None:
 
 def test_word_features(tmp_path: Path) -> None:
     cached_word_features(fixed_teacher(), 8, "fp32", tmp_path)
-    (path,) = (tmp_path / "words").iterdir()
+    path, checksum = sorted((tmp_path / "words").iterdir())
+    assert checksum.name == f"{path.name}.sha256"
     assert path.name == "3b19b140116a3056644f3cb2ad125839fdc26c358d00f5e75641f95d7b400560.safetensors"
 
 

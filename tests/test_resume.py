@@ -17,15 +17,17 @@ from zskd.config.distillation import DistillConfig
 from zskd.config.resolve import to_dict
 from zskd.pipeline import distill
 from zskd.system.files import sha256_file
-from zskd.training.resume import last_checkpoint
+from zskd.training.manifest import write_manifest
 
-# Moment of the SIGKILL -> step to resume at. An epoch has 20 steps; a checkpoint is written every 10.
+# Moment of the SIGKILL, or of a SIGTERM, after which the step has time to end -> step to resume at. An epoch has 20
+# steps; a checkpoint is written every 10.
 KILLS = {
     "step 13, in the first epoch": 10,
     "step 25, in the second epoch": 20,
     "step 35, in the second epoch": 30,
     "save 20, before the checkpoint's state is written": 10,
     "score, when the student is saved": 40,
+    "signal 13, in the first epoch": 13,
 }
 
 # Each run is a fork that kills itself, so that the libraries are imported once.
@@ -35,21 +37,26 @@ from transformers import TrainerState
 from zskd.evaluation import results
 from zskd.config.distillation import DistillConfig
 from zskd.pipeline import distill
+from zskd.system import interrupts
 from zskd.training import fit
 
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 
 for moment, options in json.load(sys.stdin).items():
-    if child := os.fork():
-        assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL, moment
-        continue
     what, _, number = moment.partition(",")[0].partition(" ")
+    if child := os.fork():
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert code == (143 if what == "signal" else -signal.SIGKILL), (moment, code)
+        continue
+    interrupts.install(resumable=True)
     save = TrainerState.save_to_json
     class Killer(fit.EvaluationLog):
         def on_step_end(self, args, state, control, **kwargs):
             if what == "step" and state.global_step == int(number):
                 die()
+            if what == "signal" and state.global_step == int(number):
+                os.kill(os.getpid(), signal.SIGTERM)
     fit.EvaluationLog = Killer
     if what == "save":
         TrainerState.save_to_json = lambda *args: (die if args[0].global_step == int(number) else save)(*args)
@@ -57,6 +64,8 @@ for moment, options in json.load(sys.stdin).items():
         results.score = die
     try:
         distill(DistillConfig(**options))
+    except interrupts.Interrupted as error:
+        os._exit(error.exit_code)
     finally:
         os._exit(1)
 """
@@ -107,6 +116,15 @@ DIFFERS = {
     r"metrics\.calls": "1 in a run of one call",
     r"metrics\.teacher_queries_live(_in_all_calls)?": "the cache, which one run fills for the other",
 }
+
+
+def as_of_an_older_zskd(checkpoint: Path) -> None:
+    """Take from a checkpoint what it has had only since there are manifests."""
+    (checkpoint / "manifest.json").unlink()
+    file = checkpoint / "trainer_state.json"
+    state = json.loads(file.read_text(encoding="utf-8"))
+    del state["stateful_callbacks"]["zskd_manifest"]
+    file.write_text(json.dumps(state), encoding="utf-8")
 
 
 def leaves(value: Any, name: str) -> dict[str, Any]:
@@ -177,6 +195,7 @@ def test_a_resumed_run_ends_with_the_sums_of_the_whole(whole, killed, tmp_path: 
     (run / "calls.json").write_text(json.dumps(calls), encoding="utf-8")
     held = run / "checkpoints" / "checkpoint-30" / "so_far.json"
     held.write_text(json.dumps({**json.loads(held.read_text()), "seconds": 5000.0}), encoding="utf-8")
+    write_manifest(held.parent)
     with caplog.at_level("INFO"):
         metrics = distill(config).metrics
     assert "training: going on from step 30" in caplog.text
@@ -215,6 +234,17 @@ def test_finished_run_is_returned_and_left_alone(whole) -> None:
     assert {path: (path.stat().st_mtime_ns, sha256_file(path)) for path in files} == before
 
 
+def test_a_run_killed_after_its_metrics_is_completed(whole, tmp_path: Path) -> None:
+    config, expected = whole
+    run = shutil.copytree(str(config.output_dir), tmp_path / "run")
+    left = run / ".report.html.a1b2c3d4.part"
+    left.mkdir()
+    (run / "_cache").mkdir()
+    (run / "report.html").unlink()
+    assert distill(replace(config, output_dir=str(run), resume=True)).metrics == expected
+    assert (run / "report.html").is_file() and not left.exists() and not (run / "_cache").exists()
+
+
 def test_resume_of_nothing_is_a_fresh_run(whole, tmp_path: Path) -> None:
     config, expected = whole
     metrics = distill(replace(config, output_dir=str(tmp_path / "run"), resume=True)).metrics
@@ -238,16 +268,26 @@ def test_another_seed_gives_another_student_and_its_cache_changes_nothing(
     assert same_run(found["first"], found["alone"])
 
 
-@pytest.mark.parametrize("text", [None, "", '{"global_step": 30, "ep', "\0" * 40], ids=["no", "empty", "cut", "zeros"])
-def test_last_checkpoint_is_the_newest_whole_one(tmp_path: Path, text: str | None) -> None:
-    assert last_checkpoint(tmp_path / "none") is None
-    for step in (9, 10, 30):
-        folder = tmp_path / f"checkpoint-{step}"
-        folder.mkdir()
-        if step < 30 or text is not None:
-            content = json.dumps({"global_step": step}) if step < 30 else str(text)
-            (folder / "trainer_state.json").write_text(content, encoding="utf-8")
-    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
+def resumable(whole: tuple[DistillConfig, dict], folder: Path) -> tuple[DistillConfig, list[Path]]:
+    """A copy of the run without its results, and its checkpoints, the newest first."""
+    config = replace(whole[0], output_dir=str(folder), resume=True)
+    run = shutil.copytree(str(whole[0].output_dir), folder)
+    (run / "metrics.json").unlink()
+    shutil.rmtree(run / "student")
+    return config, sorted((run / "checkpoints").iterdir(), reverse=True)
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_the_student_stays_the_same(
+    whole, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config, (newest, older) = resumable(whole, tmp_path / "run")
+    content = bytearray((newest / "model.safetensors").read_bytes())
+    content[len(content) // 2] ^= 1
+    (newest / "model.safetensors").write_bytes(bytes(content))
+    metrics = distill(config).metrics
+    assert f"{newest}: passed over: model.safetensors: expected the checksum of what was written" in caplog.text
+    assert metrics["resumed_from"] == int(older.name.rpartition("-")[2]) < metrics["steps"]
+    assert student(tmp_path / "run") == student(whole[0].output_dir) and same_run(metrics, whole[1])
 
 
 @pytest.mark.parametrize("held", ["another machine", "this one", "an older zskd"])
@@ -262,11 +302,15 @@ def test_a_run_resumed_on_another_kind_of_machine_says_so_and_goes_on(
     assert json.loads(file.read_text(encoding="utf-8")) == record["machine"]
     if held == "another machine":
         file.write_text(json.dumps({**record["machine"], "cpu": "AVX1024"}), encoding="utf-8")
+        write_manifest(file.parent)
     if held == "an older zskd":
         file.unlink()
+        as_of_an_older_zskd(file.parent)
         del record["machine"]
         (run / "record.json").write_text(json.dumps(record), encoding="utf-8")
-    metrics = distill(replace(config, output_dir=str(run), resume=True)).metrics
+    with caplog.at_level("INFO"):
+        metrics = distill(replace(config, output_dir=str(run), resume=True)).metrics
     assert metrics["resumed_from"] == 40 and same_run(metrics, expected)
+    assert ("has no manifest.json, as an older zskd" in caplog.text) == (held == "an older zskd")
     assert ("cpu AVX1024 there" in caplog.text) == (held == "another machine")
     assert caplog.text.count("another kind of machine") == (held == "another machine")

@@ -235,23 +235,17 @@ def finetune(config: FinetuneConfig) -> Finetuned:
     )
     trainer.remove_callback(PrinterCallback)
     started = time.perf_counter()
-    trainer.train()
-    chosen = choose_weights(trainer, snapshots)
+    try:
+        trainer.train()
+        chosen = choose_weights(trainer, snapshots)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
     seconds = time.perf_counter() - started
-    shutil.rmtree(work, ignore_errors=True)
     if not all(bool(weights.isfinite().all()) for weights in model.parameters()):
         raise RunError(
             f"training: expected finite weights, found NaN or infinity after {trainer.state.global_step} steps; lower "
             f"--learning-rate {config.learning_rate:g}; nothing was kept"
         )
-
-    with replacing(output) as temporary:
-        temporary.mkdir()
-        if config.full:
-            model.save_pretrained(temporary)
-            save_tokenizer(tokenizer, model.config, temporary)
-        else:
-            save_adapter(model, temporary, config.base)
     record: dict[str, Any] = {
         "task": task.name,
         "options": {
@@ -268,6 +262,14 @@ def finetune(config: FinetuneConfig) -> Finetuned:
         "max_length": length,
         "cut": {name: counted.cut for name, counted in cuts.items()},
     }
+    with replacing(output) as temporary:
+        temporary.mkdir()
+        if config.full:
+            model.save_pretrained(temporary)
+            save_tokenizer(tokenizer, model.config, temporary)
+        else:
+            save_adapter(model, temporary, config.base)
+        _write_record(temporary, record)  # so that a teacher has one, whatever ends the scoring
     try:
         record["scores"], cut = _score(task, config, output, cache)
         record["cut"] |= cut
@@ -280,8 +282,12 @@ def finetune(config: FinetuneConfig) -> Finetuned:
             ]
         ) from error
     finally:
-        write_text(output / "training.json", json.dumps(record, indent=2) + "\n")
+        _write_record(output, record)
     return Finetuned(output, record)
+
+
+def _write_record(folder: Path, record: dict[str, Any]) -> None:
+    write_text(folder / "training.json", json.dumps(record, indent=2) + "\n")
 
 
 def _score(

@@ -135,6 +135,7 @@ def distill(
     setting = inputs.begin(asked.config)
     run, methods = setting.folder, make_methods(asked.config)
     if (known := on_main(lambda: finished(run))) is not None:
+        on_main(lambda: students.complete(run))
         return Result(known, run.path)
     with run.phase("corpus"):
         corpus_read = inputs.read_corpus(setting, asked.least)

@@ -90,6 +90,15 @@ def test_publishing_again_changes_nothing_and_a_change_goes_on_top(hub: HubServe
     assert len(hub.repos[REPO].commits) == 3 and b"license: mit" in hub.repos[REPO].head.files["README.md"]
 
 
+def test_a_commit_whose_note_a_kill_prevented_is_found_to_be_ours(hub: HubServer, publish, run_copy: Path) -> None:
+    assert publish().code == 0
+    note = (run_copy / "published.json").read_bytes()
+    (run_copy / "published.json").unlink()
+    assert publish("--license", "mit").code == 2, "other files would go on top"
+    assert publish().code == 0 and len(hub.repos[REPO].commits) == 2
+    assert (run_copy / "published.json").read_bytes() == note
+
+
 def test_a_newer_commit_is_not_overwritten_unless_told(hub: HubServer, publish) -> None:
     assert publish().code == 0
     mine = hub.repos[REPO].head.oid

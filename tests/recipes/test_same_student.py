@@ -34,7 +34,14 @@ def test_nested_keys_name_every_mapping_and_look_into_no_list() -> None:
 
 
 def test_cache_keys_are_the_files_of_the_five_caches(tmp_path: Path) -> None:
-    for name in ("labels/t/1.arrow", "pools/p/select.arrow", "words/w.safetensors", "wheels/model.whl", "labels.txt"):
+    for name in (
+        "labels/t/1.arrow",
+        "pools/p/select.arrow",
+        "words/w.safetensors",
+        "wheels/model.whl",
+        "labels.txt",
+        "words/w.safetensors.sha256",
+    ):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()

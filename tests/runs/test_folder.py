@@ -53,3 +53,17 @@ def test_an_option_that_an_older_run_lacks_counts_as_its_default(tmp_path: Path)
     assert check_run_folder(run.path, config) == []
     (problem,) = check_run_folder(run.path, replace(config, method=["adversarial"], student_precision="bf16"))
     assert "method [] there, ['adversarial'] here" in problem and "student_precision 'fp32' there" in problem
+
+
+def test_what_a_kill_before_the_first_file_left_is_no_other_run(tmp_path: Path) -> None:
+    config = DistillConfig(task="sst2", output_dir=str(tmp_path / "run"))
+    run = RunFolder(config)
+    left = run.path / ".config.yaml.a1b2c3d4.part"
+    left.mkdir(parents=True)
+    (left / "config.yaml").write_text("task: ss", encoding="utf-8")
+    assert check_run_folder(run.path, config) == check_run_folder(run.path, replace(config, resume=True)) == []
+    run.clear()
+    assert list(run.path.iterdir()) == []
+    (run.path / ".thesis.tex.a1b2c3d4.part").mkdir()
+    (problem,) = check_run_folder(run.path, config)
+    assert "expected an empty or new folder" in problem

@@ -45,9 +45,9 @@ def test_what_an_older_zskd_did_not_write_is_missing_and_no_error(run_copy: Path
 
 
 def test_a_part_is_read_as_what_it_is(tmp_path: Path) -> None:
-    (tmp_path / "history.json").write_text("[1]", encoding="utf-8")
+    (tmp_path / "history.json").write_text('[{"step": 1}]', encoding="utf-8")
     (tmp_path / "folder.json").mkdir()
-    assert read_part(tmp_path, "history.json", list) == [1] and read_part(tmp_path, "none.json") is None
+    assert read_part(tmp_path, "history.json", list) == [{"step": 1}] and read_part(tmp_path, "none.json") is None
     for name in ("history.json", "folder.json"):
         with pytest.raises(InputError, match=name):
             read_part(tmp_path, name)

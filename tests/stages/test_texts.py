@@ -13,7 +13,8 @@ from labelled_rows import prose
 
 from zskd.config.distillation import DistillConfig
 from zskd.errors import InputError
-from zskd.stages.texts import keep_texts, text_columns, with_pairs
+from zskd.stages.texts import check_kept, keep_texts, text_columns, with_pairs
+from zskd.text.sources import find_sources
 
 TEXTS = prose(120)
 PAIRS = list(zip(TEXTS, prose(120, seed=1), strict=True))
@@ -71,6 +72,12 @@ def test_texts_are_kept_by_their_content(tmp_path: Path) -> None:
     path = keep_texts((TEXTS,), tmp_path)
     assert [json.loads(line)["text"] for line in path.read_text(encoding="utf-8").splitlines()] == TEXTS
     assert keep_texts((list(TEXTS),), tmp_path) == path != keep_texts((TEXTS[1:],), tmp_path)
+    whole = path.read_bytes()
+    check_kept(find_sources([str(path)]), tmp_path)
+    path.write_bytes(whole[:20] + b"#" + whole[21:])
+    with pytest.raises(InputError, match=f"--corpus {path}: expected the texts that were handed over, found a file th"):
+        check_kept(find_sources([str(path)]), tmp_path)
+    assert keep_texts((TEXTS,), tmp_path) == path and path.read_bytes() == whole
 
 
 def test_pairs_are_used_as_they_are_and_some_are_held_out(caplog: pytest.LogCaptureFixture) -> None:

@@ -24,10 +24,21 @@ def test_another_teacher_or_width_shares_no_word_features(teacher: Classifier, t
     assert cached_word_features(classifier(SST2), 8, "fp32", tmp_path)[1] > 0
     again, asked = cached_word_features(teacher, 8, "fp32", tmp_path)
     assert asked == 0 and torch.equal(again, first)
-    for path in tmp_path.rglob("*.safetensors"):
-        path.write_bytes(path.read_bytes()[:-9])
-    repaired, asked = cached_word_features(teacher, 8, "fp32", tmp_path)
-    assert asked > 0 and torch.equal(repaired, first)
+    for damage in (
+        lambda content: content[:-9],
+        lambda content: content[:-4] + bytes([content[-4] ^ 1]) + content[-3:],
+    ):
+        for path in tmp_path.rglob("*.safetensors"):
+            path.write_bytes(damage(path.read_bytes()))
+        repaired, asked = cached_word_features(teacher, 8, "fp32", tmp_path)
+        assert asked > 0 and torch.equal(repaired, first)
+    for path in tmp_path.rglob("*.sha256"):
+        path.unlink()
+    assert cached_word_features(teacher, 8, "fp32", tmp_path)[1] == 0, "an earlier version wrote no checksums"
+    for path in tmp_path.rglob("*.sha256"):
+        path.unlink()
+        path.with_suffix("").write_bytes(b"junk")
+    assert torch.equal(cached_word_features(teacher, 8, "fp32", tmp_path)[0], first)
 
 
 def test_reactions_are_those_of_each_token_alone() -> None:

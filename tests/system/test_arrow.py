@@ -29,18 +29,19 @@ def test_rows_come_back_in_order_however_they_were_batched(sizes: list[int], tmp
     assert found.column_names == ["text", "number"]
     assert found["number"][:] == list(range(sum(sizes)))
     assert found["text"][:] == [f"text {i}" for i in range(sum(sizes))]
-    assert is_sound(path) and is_sound(path, sum(sizes)) and not is_sound(path, sum(sizes) + 1)
+    assert is_sound(path, SCHEMA) and is_sound(path, SCHEMA, sum(sizes)) and not is_sound(path, SCHEMA, sum(sizes) + 1)
+    assert not is_sound(path, pa.schema([SCHEMA.field("text")]))
 
 
 def test_a_file_that_is_missing_cut_or_something_else_is_not_sound(tmp_path: Path) -> None:
     path = tmp_path / "rows.arrow"
-    assert not is_sound(path)
+    assert not is_sound(path, SCHEMA)
     write_arrow(path, batches([50]), SCHEMA)
     whole = path.read_bytes()
     for content in (b"", b"no arrow file", whole[:10], whole[: len(whole) // 2]):
         path.write_bytes(content)
-        assert not is_sound(path, 50)
-    assert not is_sound(tmp_path)
+        assert not is_sound(path, SCHEMA, 50)
+    assert not is_sound(tmp_path, SCHEMA)
 
 
 def test_rows_that_fail_leave_no_file(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from zskd.errors import InputError
 from zskd.models.loading import model_fingerprint
 from zskd.models.tokenizers import tokenizer_fingerprint
 from zskd.system.arrow import open_arrow, write_arrow
+from zskd.system.checksums import checksum_file
 from zskd.system.precision import HALVES
 from zskd.system.progress import bar
 from zskd.tasks.task import TASKS
@@ -138,6 +139,7 @@ DAMAGE = {
     "cut in the rows": lambda content: content[:-200],
     "cut in half": lambda content: content[: len(content) // 2],
     "other bytes": lambda content: b"\xff" * len(content),
+    "one bit of a logit": lambda content: content[:-40] + bytes([content[-40] ^ 1]) + content[-39:],
 }
 
 
@@ -151,6 +153,19 @@ def test_a_damaged_shard_is_written_anew(damage: Any, teacher: Classifier, tmp_p
     assert repaired.live == SHARD
     np.testing.assert_array_equal(logits(repaired), good)
     assert label(TEXTS, teacher, tmp_path).live == 0
+
+
+@pytest.mark.parametrize("labelled", [label, lambda *args: label_with_states(*args)], ids=["logits", "states"])
+def test_shards_without_checksums_are_not_asked_anew(labelled: Any, teacher: Classifier, tmp_path: Path) -> None:
+    labelled(TEXTS, teacher, tmp_path)
+    paths = list(tmp_path.rglob("*.arrow"))
+    for path in paths:
+        checksum_file(path).unlink()
+    assert labelled(TEXTS, teacher, tmp_path).live == 0
+    assert all(checksum_file(path).is_file() for path in paths)
+    checksum_file(paths[0]).unlink()
+    paths[0].write_bytes(paths[0].read_bytes()[:-200])
+    assert labelled(TEXTS, teacher, tmp_path).live in (SHARD, len(TEXTS) % SHARD), "a broken one is"
 
 
 def test_a_shard_of_another_length_is_written_anew(teacher: Classifier, tmp_path: Path) -> None:
@@ -179,7 +194,7 @@ def test_a_run_that_dies_keeps_its_finished_shards(
         patch.setattr(Classifier, "own_logits", dies)
         label(TEXTS, teacher, tmp_path)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert len(files) == 2 and all(path.suffix == ".arrow" for path in files)
+    assert sorted(path.suffix for path in files) == [".arrow"] * 2 + [".sha256"] * 2
     assert label(TEXTS, teacher, tmp_path).live == len(TEXTS) - 2 * SHARD
 
 
@@ -440,6 +455,7 @@ def test_shards_of_an_earlier_version_do_not_say_what_was_cut(teacher: Classifie
     path = next(tmp_path.rglob("*.arrow"))
     rows = open_arrow(path).data.table.replace_schema_metadata(None)
     write_arrow(path, rows.to_batches(), rows.schema)
+    checksum_file(path).unlink()
     after = label(TEXTS, teacher, tmp_path, max_length=10)
     assert after.cut is None and after.live == 0
     np.testing.assert_array_equal(logits(before), logits(after))

@@ -8,6 +8,7 @@ import shutil
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import prose
@@ -129,6 +130,67 @@ def test_a_damaged_copy_is_written_anew(tmp_path: Path, reads: list[str]) -> Non
     first.path.write_bytes(content[: len(content) // 2])
     assert rows(build(path, tmp_path / "cache")) == good
     assert reads == [str(path)] * 2
+
+
+RECORDS: dict[str, Any] = {
+    "empty": b"",
+    "cut": lambda record: json.dumps(record).encode()[:-9],
+    "a list": b"[]",
+    "null": b"null",
+    "a number": b"3",
+    "no JSON": b"\x00\xff",
+    "deep": b"[" * 100_000,
+    "a long number": b'{"sentences": ' + b"9" * 5_000 + b"}",
+    "one sentence less": lambda record: {**record, "sentences": record["sentences"] - 1},
+    "another fingerprint": lambda record: {**record, "fingerprint": "0" * 64},
+    "fewer passages": lambda record: {**record, "passages": -1},
+    "text for a number": lambda record: {**record, "characters": "9"},
+    "true for a number": lambda record: {**record, "passages": True},
+    "a missing key": lambda record: {name: record[name] for name in record if name != "dropped"},
+    "a list dropped": lambda record: {**record, "dropped": ["repeated"]},
+    "nothing dropped": lambda record: {**record, "dropped": {"repeated": None}},
+    "half dropped": lambda record: {**record, "dropped": {"repeated": {"parts": 1}}},
+}
+
+
+@pytest.mark.parametrize("checksum", [True, False])
+@pytest.mark.parametrize("damage", RECORDS.values(), ids=RECORDS)
+def test_a_damaged_record_is_written_anew(
+    damage: Any, checksum: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without a checksum too, as in caches of an earlier version: the numbers have to fit the sentences."""
+    path = write(tmp_path / "a.txt", [*LINES, LINES[0]])
+    first = build(path, tmp_path / "cache")
+    record = first.path.with_name("corpus.json")
+    made = damage(json.loads(record.read_bytes())) if callable(damage) else damage
+    record.write_bytes(made if isinstance(made, bytes) else json.dumps(made).encode())
+    if not checksum:
+        for kept in first.path.parent.glob("*.sha256"):
+            kept.unlink()
+    caplog.clear()
+    assert build(path, tmp_path / "cache") == first
+    assert f"cache: {record} " in caplog.text and "is made anew" in caplog.text
+    caplog.clear()
+    assert build(path, tmp_path / "cache") == first and caplog.text == ""
+
+
+def test_a_corpus_without_checksums_is_used_if_its_sentences_are_whole(tmp_path: Path, reads: list[str]) -> None:
+    path = write(tmp_path / "a.txt", LINES)
+    first = build(path, tmp_path / "cache")
+
+    def forget() -> None:
+        for kept in first.path.parent.glob("*.sha256"):
+            kept.unlink()
+
+    forget()
+    assert build(path, tmp_path / "cache") == first and reads == [str(path)]
+    first.path.with_name("corpus.json.sha256").unlink()
+    assert build(path, tmp_path / "cache") == first and reads == [str(path)]
+    forget()
+    content = first.path.read_bytes()
+    at = content.index(LINES[7].encode())
+    first.path.write_bytes(content[:at] + b"#" + content[at + 1 :])
+    assert rows(build(path, tmp_path / "cache"))[7][0] == LINES[7] and reads == [str(path)] * 2
 
 
 def test_same_bytes_under_another_suffix_are_read_anew(tmp_path: Path) -> None:

@@ -170,6 +170,15 @@ def test_cached_pools_are_not_shaped_again(corpus: Corpus, tmp_path: Path, monke
     damaged = next(tmp_path.rglob("transfer.arrow"))
     damaged.write_bytes(damaged.read_bytes()[:100])
     assert build().fingerprint == first.fingerprint
+    for name in ("transfer", "select", "report"):
+        damaged = next(tmp_path.rglob(f"{name}.arrow"))
+        content = damaged.read_bytes()
+        at = content.index(getattr(first, name)["text"][5].encode())
+        damaged.write_bytes(content[:at] + bytes([content[at] ^ 4]) + content[at + 1 :])
+        others = {path: path.stat().st_mtime_ns for path in damaged.parent.glob("*.arrow") if path != damaged}
+        again = build()
+        assert again.fingerprint == first.fingerprint and damaged.read_bytes() == content
+        assert others == {path: path.stat().st_mtime_ns for path in others}, "only the damaged one is shaped"
 
 
 def test_small_corpus_fills_a_large_pool(corpus: Corpus, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from zskd.cli import diagnose, distill, evaluate, export, finetune, ls, predict,
 from zskd.cli.launch import is_main, started_by_launcher
 from zskd.cli.parser import Parser
 from zskd.errors import InputError, ZskdError
+from zskd.system import interrupts
 from zskd.system.plain_text import NOT_IN_A_LINE
 
 VERBS = (distill, report, publish, predict, export, diagnose, evaluate, finetune, validate, ls)
@@ -40,20 +41,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb.
 
     Returns:
-        0 for success, 1 for a failed run, 2 for wrong input, 130 if the user interrupted.
+        0 for success, 1 for a failed run, 2 for wrong input, 130 if the user interrupted, 143 after SIGTERM, 129 after
+        SIGHUP.
     """
+    words = sys.argv[1:] if argv is None else argv
     try:
-        arguments = parser().parse_args(argv)
-        return int(arguments.run(arguments))
+        with interrupts.told_apart():
+            arguments = parser().parse_args(argv)
+            return int(arguments.run(arguments))
     except ZskdError as error:
         if not is_main() and isinstance(error, InputError):
             return error.exit_code  # the first process finds the same wrong input and reports it
         for problem in getattr(error, "problems", [str(error)]):
             print(f"zskd: error: {in_one_line(problem)}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("zskd: interrupted; repeat the command with --resume to continue", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        ended = error if isinstance(error, interrupts.Interrupted) else interrupts.Interrupted()
+        interrupts.say(ended, resumable="distill" in words[:1])
+        return ended.exit_code
     except Exception as error:
         if _lost_another_process(error):
             print("zskd: error: the connection to another process is lost, because it has ended", file=sys.stderr)

@@ -17,8 +17,8 @@ import yaml
 from zskd.config.distillation import DistillConfig
 from zskd.config.resolve import to_dict
 from zskd.errors import RunError
+from zskd.system import interrupts
 
-_LAUNCHED = "ZSKD_LAUNCHED"
 KEPT = "finished label shards and checkpoints are kept; repeat the command with --resume"
 
 
@@ -35,7 +35,7 @@ def is_main() -> bool:
 
 def launched() -> bool:
     """True in a process that `launch` started; the process that called `launch` prints the results."""
-    return _LAUNCHED in os.environ
+    return interrupts.launcher() is not None
 
 
 def end_without_threads() -> Callable[[], None]:
@@ -66,9 +66,8 @@ def launch(config: DistillConfig, processes: int, *, quiet: bool = False) -> int
 
     Raises:
         RunError: a process was killed or crashed.
-        KeyboardInterrupt: the user interrupted.
+        Interrupted: a signal came (a KeyboardInterrupt).
     """
-    os.environ[_LAUNCHED] = "1"
     os.environ.setdefault("LOGLEVEL", "CRITICAL")  # the launcher's own report of a failure is long
     # As torchrun does, but the cores are divided among the processes, instead of one core each.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // processes)))
@@ -77,7 +76,8 @@ def launch(config: DistillConfig, processes: int, *, quiet: bool = False) -> int
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, interrupts.once():
+        os.environ[interrupts.LAUNCHED] = f"{os.getpid()}:{folder}"
         options = Path(folder, "run.yaml")
         options.write_text(yaml.safe_dump(to_dict(config)), encoding="utf-8")
         group = LaunchConfig(
@@ -89,6 +89,10 @@ def launch(config: DistillConfig, processes: int, *, quiet: bool = False) -> int
             rdzv_endpoint="localhost:0",
             max_restarts=0,
         )
+        # The launcher's own handlers would pass SIGINT on, which a process that is just starting answers with a
+        # traceback. Interrupted by ours, it ends the processes with SIGTERM. Older versions do not let us choose.
+        if hasattr(group, "signals_to_handle"):
+            group.signals_to_handle = "SIGQUIT"
         try:
             flags = ["--config", str(options), *(["--quiet"] if quiet else [])]
             # -P: `-m` alone would look for every module, such as yaml, in the working folder first.
@@ -104,7 +108,7 @@ def launch(config: DistillConfig, processes: int, *, quiet: bool = False) -> int
             )
             raise RunError(f"process {first.local_rank} of {processes} {how}; {KEPT}") from error
         except SignalException as error:
-            raise KeyboardInterrupt from error
+            raise interrupts.Interrupted(error.sigval) from error
         finally:
-            del os.environ[_LAUNCHED]
+            del os.environ[interrupts.LAUNCHED]
     return 0

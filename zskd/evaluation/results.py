@@ -39,7 +39,7 @@ def finished(run: RunFolder) -> dict[str, Any] | None:
     """The metrics, if the run folder already holds the finished run, else None."""
     metrics: dict[str, Any] | None = read_part(run.path, "metrics.json")
     if metrics is not None:
-        logger.info("%s holds the finished run; nothing to resume", run.path)
+        logger.info("%s holds the finished run; nothing is left to train", run.path)
     return metrics
 
 

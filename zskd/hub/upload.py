@@ -171,6 +171,8 @@ def upload(
         if before is None:
             patiently(lambda: target.api.create_repo(repo_id, private=not public, exist_ok=True))
             before = patiently(lambda: target.api.model_info(repo_id, revision=revision, files_metadata=True))
+        # What holds all files already is a commit of ours whose note in the run folder was lost, as by a kill.
+        overwrite = overwrite or not _not_there(before, files)
         _check_head(shown, before, public=public, known=known, overwrite=overwrite)
         commit = _commit(target, files, str(before.sha), message)
         missing = _not_there(target.head(), files)

@@ -8,6 +8,7 @@ dependencies and unpacked, never installed or imported.
 from __future__ import annotations
 
 import errno
+import logging
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from pathlib import Path
 
 from zskd.errors import InputError, RunError
 from zskd.system.files import replacing, sha256_file
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,11 @@ def fetch_backbone(backbone: Backbone, cache: Path, sources: tuple[Source, ...] 
     folder = backbone_folder(backbone, cache)
     if folder.is_dir() and not wrong_files(backbone, folder):
         return folder
-    shutil.rmtree(folder, ignore_errors=True)
+    if folder.is_dir():
+        logger.warning("cache: %s does not match its checksums and is fetched anew", folder)
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        folder.unlink(missing_ok=True)  # a folder could not take its place
     wrong: list[str] = []
     with replacing(folder) as temporary:
         temporary.mkdir()

@@ -85,6 +85,11 @@ def load_tokenizer(origin: Origin, *, flag: str) -> PreTrainedTokenizerBase:
     if len(filed) < 8:
         # Some tokenizer classes load without a vocabulary and then map every word to [UNK].
         raise InputError(f"{shown}: its tokenizer knows {len(filed)} tokens; the vocabulary is missing")
+    if "input_ids" not in filed.model_input_names:
+        raise InputError(
+            f"{shown}: expected input_ids among model_input_names in tokenizer_config.json, found "
+            f"{', '.join(map(str, filed.model_input_names)) or 'none'}"
+        )
     if not _knows_words(filed):
         raise InputError(f"{shown}: its tokenizer answers {filed.unk_token} to ordinary words")
     around = {filed.cls_token_id, filed.sep_token_id}

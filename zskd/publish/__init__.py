@@ -35,7 +35,7 @@ def publish(planned: Plan, options: Options, token: str, *, flag: str = "--repo-
         options.repo_id,
         planned.files,
         token=token,
-        message=f"{planned.run.task['name']} student, seed {planned.run.config['seed']}",
+        message=f"{planned.run.task['name']} student, seed {planned.run.metrics['seed']}",
         public=options.public,
         known=notes.get(options.repo_id, {}).get("commit"),
         overwrite=options.overwrite,

@@ -16,7 +16,7 @@ from zskd.models.folder_checks import student_length
 from zskd.models.labels import check_saved_head, read_model_config
 from zskd.publish.metadata import evaluation_entries
 from zskd.publish.run_card import run_card
-from zskd.runs.read import FinishedRun, read_run
+from zskd.runs.read import FinishedRun, as_this_version_writes, read_run
 from zskd.system.paths import expanded, is_file
 
 TOKENIZER = "tokenizer.json"
@@ -76,13 +76,13 @@ def _with_length(path: Path, length: int) -> Content:
     Earlier versions of zskd left the length of the training in it.
 
     Raises:
-        InputError: it is not JSON.
+        InputError: it is not the JSON of a tokenizer.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path}: expected JSON, found: {error}") from error
-    cut = {"direction": "Right", "strategy": "LongestFirst", "stride": 0} | (found.get("truncation") or {})
+        found = dict(json.loads(path.read_text(encoding="utf-8")))
+        cut = {"direction": "Right", "strategy": "LongestFirst", "stride": 0} | (found.get("truncation") or {})
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise InputError(f"{path}: expected JSON of a tokenizer, found: {error}") from error
     wanted = found | {"truncation": cut | {"max_length": length}, "padding": None}
     return path if wanted == found else json.dumps(wanted, ensure_ascii=False, indent=2).encode()
 
@@ -105,7 +105,8 @@ def plan(path: str | Path, options: Options) -> Plan:
     if options.evaluation:
         from huggingface_hub import eval_result_entries_to_yaml
 
-        entries = eval_result_entries_to_yaml(evaluation_entries(run))
+        with as_this_version_writes(run.path):
+            entries = eval_result_entries_to_yaml(evaluation_entries(run))
         files[EVALUATION] = yaml.safe_dump(entries, sort_keys=False).encode()
     for name, content in files.items():
         if _TOKEN.search(_text_of(content)):

@@ -10,7 +10,7 @@ from zskd.models.folder_checks import student_length
 from zskd.publish.metadata import PROBE, card_data, evaluation_name
 from zskd.publish.origins import corpus_parts, reproducing_command, teacher_was_handed_over, teacher_words
 from zskd.runs.loss import loss_of
-from zskd.runs.read import FinishedRun
+from zskd.runs.read import FinishedRun, as_this_version_writes
 from zskd.runs.wording import class_shares, is_adversarial, opened, query_words, used_given_pairs
 from zskd.system.paths import expanded
 
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from huggingface_hub import ModelCard
 
 TEMPLATE = "card.md.jinja"
+_NEEDED = {
+    "config.yaml": ("teacher", "student", "corpus", "max_length", "perturb", "glue_dir", "hub_eval", "seed"),
+    "record.json": ("task", "versions", "corpus", "teacher", "student"),
+}
 
 
 def run_card(run: FinishedRun, repo_id: str, licence: str | None = None, template: str | None = None) -> ModelCard:
@@ -31,12 +35,22 @@ def run_card(run: FinishedRun, repo_id: str, licence: str | None = None, templat
     Raises:
         InputError: the template does not render, or the run's files lack values that the card needs.
     """
-    try:
+    _check_parts(run)
+    with as_this_version_writes(run.path):
         data = card_data(run, repo_id.rpartition("/")[2], licence)
         values = card_values(run, repo_id)
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise InputError(f"{run.path}: its files are not what this version of zskd writes: {error!r}") from error
     return render_card(expanded(template) if template else packaged_template(TEMPLATE), data, **values)
+
+
+def _check_parts(run: FinishedRun) -> None:
+    """Check what a report does without and a card does not, as an older zskd did not write all of it.
+
+    Raises:
+        InputError: names the file and what it lacks.
+    """
+    for name, found in (("config.yaml", run.config), ("record.json", run.record)):
+        if absent := [key for key in _NEEDED[name] if key not in found]:
+            raise InputError(f"{run.path / name}: expected {', '.join(absent)} for the model card, found none")
 
 
 def card_values(run: FinishedRun, repo_id: str) -> dict[str, Any]:
@@ -78,7 +92,7 @@ def card_values(run: FinishedRun, repo_id: str) -> dict[str, Any]:
 
 def _gold_rows(run: FinishedRun) -> int | None:
     """Number of labelled rows that the student was trained on; None if there were none."""
-    return run.record["gold_labels"]["rows"] if run.config.get("gold_labels") else None
+    return run.record.get("gold_labels", {}).get("rows") if run.config.get("gold_labels") else None
 
 
 def _score_rows(run: FinishedRun) -> list[dict[str, Any]]:

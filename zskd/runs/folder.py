@@ -34,6 +34,7 @@ from zskd.errors import InputError
 from zskd.runs.read import read_part
 from zskd.system.files import write_text
 from zskd.system.paths import exists, found_at, is_folder
+from zskd.system.unfinished import clear_unfinished, held_name
 from zskd.tasks.task import find_task, task_name
 
 # Options that may differ between a run and its continuation, because no student depends on them. With gold labels that
@@ -43,6 +44,7 @@ FREE_OPTIONS = (
 )  # fmt: skip
 
 CALLS = "calls.json"
+CONFIG = "config.yaml"
 
 _LIBRARIES = (
     "torch",
@@ -103,7 +105,8 @@ def check_run_folder(path: Path, config: DistillConfig) -> list[str]:
     shown = f"--output-dir {path}"
     if blocked := blocking_file(path):
         return [f"{shown}: expected a folder, found {found_at(blocked)} at {blocked}"]
-    if not exists(path) or not any(path.iterdir()):
+    # A run that was killed while it wrote its first file has left the folder of that.
+    if not exists(path) or all(held_name(item) == CONFIG for item in path.iterdir()):
         return []
     held = _held_options(path)
     if held is None:
@@ -177,7 +180,7 @@ class RunFolder:
         # The configuration comes first, because the run can be resumed as soon as it exists.
         machine = {"output_dir": None, "cache_dir": None, "num_processes": None}
         options = {**to_dict(self.config), "resume": False, **machine}
-        write_text(self.path / "config.yaml", yaml.safe_dump(options, sort_keys=False))
+        write_text(self.path / CONFIG, yaml.safe_dump(options, sort_keys=False))
         record = {"task": task_definition(self.config.task), **record}
         write_text(self.path / "record.json", json.dumps(record, indent=2) + "\n")
         write_text(self.path / "transfer_set.json", json.dumps(transfer_set, indent=1) + "\n")
@@ -185,7 +188,15 @@ class RunFolder:
         calls.append({"seconds": self.seconds, "teacher_queries_live": live})
         write_text(self.path / CALLS, json.dumps(calls, indent=1) + "\n")
 
+    def clear(self) -> None:
+        """Remove what a call before this one, which was killed, has left half-written in the folder."""
+        clear_unfinished(self.path, deep=True, owned=True)
+
     def finish(self, metrics: dict[str, Any]) -> None:
-        """Write the results and remove files that only training needed."""
+        """Write the results and `tidy`."""
         write_text(self.path / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Remove files that only training needed."""
         shutil.rmtree(self.path / "_cache", ignore_errors=True)

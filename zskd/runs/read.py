@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from zskd.config.distillation import DistillConfig
 from zskd.config.resolve import resolve
 from zskd.errors import InputError
+from zskd.runs.shapes import wrong_part
 from zskd.system.paths import exists, expanded, found_at, is_file, is_folder
 from zskd.system.yaml_text import load_yaml
 from zskd.tasks.defaults import with_task_defaults
@@ -79,7 +81,7 @@ def read_part(folder: Path, name: str, kind: type[dict[str, Any]] | type[list[An
         kind: type of the content, dict or list.
 
     Raises:
-        InputError: the file cannot be read or parsed, or has another type or lacks required keys.
+        InputError: the file cannot be read or parsed, or its content is not what zskd writes (`zskd.runs.shapes`).
     """
     path = folder / name
     language = "YAML" if path.suffix == ".yaml" else "JSON"
@@ -94,6 +96,8 @@ def read_part(folder: Path, name: str, kind: type[dict[str, Any]] | type[list[An
         raise InputError(f"{path}: expected {content}, found a {type(found).__name__}")
     if absent := [key for key in _KEYS.get(name, ()) if key not in found]:
         raise InputError(f"{path}: expected {content}, found no {', '.join(absent)} in it")
+    if wrong := wrong_part(name, found):
+        raise InputError(f"{path}: expected {content}, found {wrong}")
     return found
 
 
@@ -123,12 +127,34 @@ def read_run(path: str | Path, needs: Sequence[str] = ()) -> FinishedRun:
         )
     return FinishedRun(
         path=folder,
-        config=config,
+        config=_typed(config, folder / "config.yaml"),
         metrics=read_part(folder, "metrics.json"),
         record=read_part(folder, "record.json") or {},
         analysis=read_part(folder, "analysis.json"),
         transfer_set=read_part(folder, "transfer_set.json"),
     )
+
+
+@contextmanager
+def as_this_version_writes(folder: Path) -> Iterator[None]:
+    """Turn what is raised over a value that a run of another version lacks into an InputError that names the folder."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise InputError(f"{folder}: its files are not what this version of zskd writes: {error!r}") from error
+
+
+def _typed(options: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Options with the types that this version gives them; those of other versions stay as they are.
+
+    Raises:
+        InputError: one has another type.
+    """
+    known = {item.name for item in fields(DistillConfig)}
+    config, problems = resolve(DistillConfig, None, {key: value for key, value in options.items() if key in known})
+    if problems:
+        raise InputError([f"{path}: {problem}" for problem in problems])
+    return {key: getattr(config, key) if key in known else value for key, value in options.items()}
 
 
 def run_config(name: str) -> DistillConfig | None:

@@ -15,7 +15,9 @@ from zskd.config.methods.table import method_queries
 from zskd.config.resolve import cache_root
 from zskd.errors import InputError
 from zskd.runs.folder import RunFolder
-from zskd.system.processes import check_shared, join, main_first, on_main
+from zskd.stages.texts import check_kept
+from zskd.system.processes import check_shared, join, on_main
+from zskd.system.unfinished import clear_unfinished
 from zskd.tasks.defaults import input_length
 from zskd.tasks.task import Task, find_task
 from zskd.text.corpus import Corpus, build_corpus, log_corpus
@@ -68,6 +70,8 @@ def begin(config: DistillConfig) -> Setting:
         raise InputError(problems)
     check_shared(cache, "--cache-dir")
     check_shared(folder.path.absolute().parent, "--output-dir")
+    on_main(folder.clear)
+    on_main(lambda: clear_unfinished(cache, deep=True))
     assert config.objective is not None  # the task's default
     if same := coinciding(config.objective, task.num_labels, config.top_k, gold=config.gold_labels is not None):
         logger.info("objective: %s; going on with %s", same, config.objective)
@@ -86,7 +90,8 @@ def read_corpus(setting: Setting, least: int | None = None) -> Corpus:
     """
     config = setting.config
     sources = on_main(lambda: find_sources(config.corpus))  # so that what it warns of is said once
-    corpus = main_first(lambda: build_corpus(sources, config.corpus_fraction, setting.cache, least=least))
+    check_kept(sources, setting.cache)
+    corpus = on_main(lambda: build_corpus(sources, config.corpus_fraction, setting.cache, least=least))
     log_corpus(corpus, warn=PartialState().is_main_process)
     return corpus
 
@@ -116,7 +121,8 @@ def limit_pool(setting: Setting, corpus: Corpus) -> Setting:
 def shape(setting: Setting, corpus: Corpus) -> Pools:
     """Shape the inputs: a transfer pool, less the inputs that methods will query later, and two held-out pools."""
     config = settle_language(setting, corpus).config
-    pools = main_first(
+    # The others get the paths of the files, which the main process has looked at.
+    pools = on_main(
         lambda: build_pools(
             corpus,
             inputs=setting.task.inputs,

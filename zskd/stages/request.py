@@ -27,7 +27,7 @@ from zskd.models.loading import model_fingerprint
 from zskd.runs.folder import run_path
 from zskd.runs.read import read_part
 from zskd.stages.texts import FOLDER, MIN_TEXTS, Inputs, keep_texts, text_columns, with_pairs
-from zskd.system.files import write_text
+from zskd.system.checksums import keep_content
 from zskd.tasks.defaults import with_task_defaults
 from zskd.tasks.task import TASKS, Task, find_task, task_problems
 from zskd.teacher.base import Teacher
@@ -242,6 +242,5 @@ def _task_name(task: Task, cache: Path) -> str:
         raise InputError([f"task: {problem}" for problem in problems])
     text = yaml.safe_dump(values, sort_keys=False)
     path = cache / "tasks" / hashlib.sha256(text.encode()).hexdigest()[:16] / f"{task.name}.yaml"
-    if not path.is_file():
-        write_text(path, text)
+    keep_content(path, text)
     return str(path)

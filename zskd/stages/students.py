@@ -248,3 +248,10 @@ def write_report(folder: RunFolder) -> None:
         page.write_report([folder.path])
     except Exception as error:
         logger.warning("the report was not written (%s); try again with `zskd report %s`", error, folder.path)
+
+
+def complete(folder: RunFolder) -> None:
+    """Do what a run that was killed after ``metrics.json`` still lacks: its report, and a tidy folder."""
+    folder.tidy()
+    if not (folder.path / "report.html").is_file():
+        write_report(folder)

@@ -16,9 +16,10 @@ from datasets import Dataset
 from zskd.config.distillation import DistillConfig
 from zskd.errors import InputError
 from zskd.runs.wording import GIVEN
-from zskd.system.files import write_text
+from zskd.system.checksums import keep_content
 from zskd.system.plain_text import Repairs
 from zskd.text.shaping import Pools, split_documents
+from zskd.text.sources import Source
 from zskd.transfer.transfer_set import MIN_ROWS
 
 logger = logging.getLogger(__name__)
@@ -88,9 +89,23 @@ def keep_texts(columns: tuple[list[str], ...], cache: Path) -> Path:
     lines = [json.dumps(dict(zip(names, row, strict=False))) for row in zip(*columns, strict=True)]
     content = "\n".join(lines) + "\n"
     path = cache / FOLDER / f"{hashlib.sha256(content.encode()).hexdigest()[:16]}.jsonl"
-    if not path.is_file():
-        write_text(path, content)
+    keep_content(path, content)
     return path
+
+
+def check_kept(sources: list[Source], cache: Path) -> None:
+    """Hold texts that an earlier call has kept against their name, as ``--resume`` finds them.
+
+    Raises:
+        InputError: they are no longer what was handed over.
+    """
+    for source in sources:
+        path = Path(source.name)
+        if path.parent.resolve() == (cache / FOLDER).resolve() and not source.identity.startswith(path.stem):
+            raise InputError(
+                f"--corpus {path}: expected the texts that were handed over, found a file that was changed or damaged "
+                "since then; hand them over again (zskd.distill with texts=...), which writes it anew"
+            )
 
 
 def with_pairs(config: DistillConfig, columns: tuple[list[str], ...], given: str | None) -> tuple[DistillConfig, Pools]:

@@ -10,11 +10,11 @@ For tasks with two texts, the first attention layer starts by comparing tokens (
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import ElectraForSequenceClassification
@@ -22,7 +22,7 @@ from transformers import ElectraForSequenceClassification
 from zskd.models.batching import token_batches, token_budget
 from zskd.models.tokenizers import SEGMENTS, gives_segments
 from zskd.models.vocabulary import vocabulary_size
-from zskd.system.files import replacing
+from zskd.system.checksums import keep, known_digest
 from zskd.system.precision import autocast, check_finite
 from zskd.system.progress import bar
 from zskd.teacher.classifier import Classifier
@@ -125,7 +125,7 @@ def word_features(teacher: Classifier, width: int, precision: str = "fp32") -> t
 
 
 def cached_word_features(teacher: Classifier, width: int, precision: str, cache: Path) -> tuple[torch.Tensor, int]:
-    """`word_features` from the cache; if they are missing, they are computed and stored there.
+    """`word_features` from the cache; if they are missing or damaged, they are computed and stored there.
 
     Returns:
         The features, and the number of single tokens that the teacher was asked for in this run (0 from the cache).
@@ -133,10 +133,16 @@ def cached_word_features(teacher: Classifier, width: int, precision: str, cache:
     known = (FORMAT, teacher.fingerprint, teacher.tokenizer_fingerprint, width, precision, RESPONSE_SCALE)
     key = repr(known + ((teacher.guards,) if teacher.guards else ()))
     path = cache / "words" / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
-    if path.is_file():
-        with contextlib.suppress(SafetensorError):  # a damaged file is rewritten
-            return load_file(path)["features"], 0
+    # The other processes come after the main one (`main_first`), which has looked at the file.
+    if (path.is_file() and not PartialState().is_main_process) or known_digest(path, _is_sound) is not None:
+        return load_file(path)["features"], 0
     features = word_features(teacher, width, precision)
-    with replacing(path) as temporary:
-        save_file({"features": features}, temporary)
+    keep(path, lambda temporary: save_file({"features": features}, temporary))
     return features, len(features)
+
+
+def _is_sound(path: Path) -> bool:
+    try:
+        return set(load_file(path)) == {"features"}
+    except (SafetensorError, OSError):
+        return False

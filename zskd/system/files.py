@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import shutil
 import stat
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from zskd.errors import RunError
-
-LONGEST_BEGINNING = 200  # bytes of a file's name in that of its temporary one
+from zskd.system.unfinished import clear_unfinished, holder, moved_aside
 
 
 def sha256_file(path: str | Path) -> str:
@@ -26,7 +23,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; on success rename it to `path`, on failure remove it.
 
     It works for files and folders; the caller creates either at the temporary path. If two processes write the same
-    target, the result is one of the two, complete. A link is replaced, not followed.
+    target, the result is one of the two, complete. A link is replaced, not followed. What a killed process left of the
+    same target is removed first (`zskd.system.unfinished`).
 
     Raises:
         RunError: a device, pipe or socket is there.
@@ -35,17 +33,16 @@ def replacing(path: str | Path) -> Iterator[Path]:
     if (found := _special(path)) is not None:
         raise RunError(f"{path}: expected a file or folder of zskd's, or nothing, found a {found}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    beginning = path.name.encode()[:LONGEST_BEGINNING].decode(errors="ignore")  # the whole may be all that a name holds
-    holder = Path(tempfile.mkdtemp(prefix=f".{beginning}.", suffix=".part", dir=path.parent))
-    target = holder / path.name
-    try:
+    clear_unfinished(path.parent, path.name)
+    with holder(path) as folder:
+        target = folder / path.name
         yield target
         if target.is_dir() and path.is_dir():
             # A folder cannot be replaced in one step, so the old one is moved aside first.
-            path.rename(holder / "old")
-        target.replace(path)
-    finally:
-        shutil.rmtree(holder, ignore_errors=True)
+            with moved_aside(path, folder):
+                target.replace(path)
+        else:
+            target.replace(path)
 
 
 @contextlib.contextmanager

@@ -6,9 +6,9 @@ The processes are those of accelerate: started by `zskd.cli.launch`, by ``accele
 from __future__ import annotations
 
 import os
-import secrets
 import socket
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,12 +18,13 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 
 from zskd.errors import InputError, ZskdError
-from zskd.system.files import write_text
+from zskd.system.unfinished import clear_unfinished, holder
 
 Result = TypeVar("Result")
 
 # Long enough to wait while another process reads a large corpus. The launcher notices if a process dies.
 TIMEOUT = timedelta(days=2)
+_MARK = "zskd"  # whose holder folder (`zskd.system.unfinished`) all processes should see
 _UNSUPPORTED = {"ACCELERATE_USE_FSDP": "FSDP", "ACCELERATE_USE_DEEPSPEED": "DeepSpeed"}
 
 
@@ -108,17 +109,17 @@ def check_shared(folder: Path, flag: str) -> None:
     Raises:
         InputError: in all processes if some of them see another folder.
     """
+    on_main(lambda: clear_unfinished(folder, _MARK))
     if PartialState().num_processes == 1:
         return
-    path = folder / f".zskd-{on_main(lambda: secrets.token_hex(8))}"
+    with ExitStack() as stack:
 
-    def leave_mark() -> None:
-        write_text(path, socket.gethostname())
+        def leave_mark() -> Path:
+            folder.mkdir(parents=True, exist_ok=True)
+            return stack.enter_context(holder(folder / _MARK))
 
-    on_main(leave_mark)
-    seen = gather((socket.gethostname(), path.is_file()))
-    if PartialState().is_main_process:
-        path.unlink()
+        mark = on_main(leave_mark)
+        seen = gather((socket.gethostname(), mark.is_dir()))
     blind = sorted({host for host, there in seen if not there})
     if blind:
         raise InputError(

@@ -28,7 +28,7 @@ from datasets import Dataset, concatenate_datasets
 from zskd.models.batching import ahead
 from zskd.models.bulk import Meter
 from zskd.models.encoding import Cuts
-from zskd.system.arrow import is_sound, open_arrow, read_note, write_arrow
+from zskd.system.arrow import arrow_digest, keep_arrow, open_arrow, read_note
 from zskd.system.precision import check_finite
 from zskd.system.processes import gather, on_main
 from zskd.system.progress import bar
@@ -97,12 +97,12 @@ def _size(rows: int, number: int) -> int:
     return min(SHARD_ROWS, rows - number * SHARD_ROWS)
 
 
-def missing_shards(paths: list[Path], rows: int) -> list[int]:
-    """Numbers of the shards of a pool of `rows` texts without a sound file; equal shards are listed once."""
+def missing_shards(paths: list[Path], rows: int, schema: pa.Schema) -> list[int]:
+    """Numbers of the shards of a pool of `rows` texts without a file that can be used; equal ones are listed once."""
     first: dict[Path, int] = {}
     for number, path in enumerate(paths):
         first.setdefault(path, number)
-    return [number for path, number in first.items() if not is_sound(path, _size(rows, number))]
+    return [number for path, number in first.items() if arrow_digest(path, schema, _size(rows, number)) is None]
 
 
 def label_texts(
@@ -110,9 +110,9 @@ def label_texts(
 ) -> LabelledTexts:
     """Add the teacher's logits to a pool of texts (columns ``text`` and, for pairs, ``text_b``).
 
-    The teacher is not asked again for shards in the cache. A shard file that does not open or has the wrong number of
-    rows is rewritten. Missing shards are distributed over the processes; afterwards every process opens all shards. The
-    texts of the next shard are tokenized while the teacher answers the current one.
+    The teacher is not asked again for shards in the cache. A shard file that does not match its checksum is rewritten
+    (see `zskd.system.checksums`). Missing shards are distributed over the processes; afterwards every process opens all
+    shards. The texts of the next shard are tokenized while the teacher answers the current one.
 
     Returns:
         The pool with a column ``teacher_logits``. It is memory-mapped, unless the teacher's class order differs from
@@ -179,7 +179,7 @@ def _fill(
     schema = pa.schema([field])
     state = PartialState()
     # Only one process looks for missing shards: with several, one could write before another has looked.
-    own = on_main(lambda: missing_shards(paths, len(texts)))[state.process_index :: state.num_processes]
+    own = on_main(lambda: missing_shards(paths, len(texts), schema))[state.process_index :: state.num_processes]
     coming = ((paths[number], teacher.prepare(_texts(texts, number), max_length)) for number in own)
     live = 0
     to_ask = sum(_size(len(texts), number) for number in own)
@@ -191,7 +191,7 @@ def _fill(
             cuts = Cuts(max_length)
             cuts.add(prepared, len(found))
             noted = schema if cuts.cut is None else schema.with_metadata({_CUT: str(cuts.cut)})
-            write_arrow(path, [pa.record_batch([array], schema=noted)], noted)
+            keep_arrow(path, [pa.record_batch([array], schema=noted)], noted)
             live += len(found)
     # Every process waits here for the others, so that all shards have been written.
     return sum(gather(live))

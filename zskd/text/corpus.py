@@ -10,14 +10,15 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from datasets import Dataset
 from tqdm.auto import tqdm
 
 from zskd.errors import InputError
-from zskd.system.arrow import ROWS, is_sound, open_arrow, write_arrow
-from zskd.system.files import write_text
+from zskd.system.arrow import ROWS, is_sound, keep_arrow, open_arrow
+from zskd.system.checksums import keep, known_digest
 from zskd.system.progress import hidden
 from zskd.text import clean
 from zskd.text.seen import Seen
@@ -97,7 +98,7 @@ def _key(sources: list[Source], fraction: float) -> str:
 
 
 def build_corpus(sources: list[Source], fraction: float, cache: Path, *, least: int | None = None) -> Corpus:
-    """Read, clean and deduplicate the sources, or open the copy in the cache; a damaged copy is rewritten.
+    """Read, clean and deduplicate the sources, or open the copy in the cache; a damaged one is rewritten.
 
     Args:
         fraction: share of the passages to use, chosen by their hash.
@@ -108,11 +109,13 @@ def build_corpus(sources: list[Source], fraction: float, cache: Path, *, least: 
     """
     folder = cache / "corpora" / _key(sources, fraction)[:32]
     rows, record = folder / "sentences.arrow", folder / "corpus.json"
-    if not record.is_file() or not is_sound(rows, json.loads(record.read_text(encoding="utf-8"))["sentences"]):
+    found = _kept(rows, record)
+    if found is None:
         counts, digest = _Counts(), hashlib.sha256()
-        write_arrow(rows, _batches(sources, fraction, counts, digest), _SCHEMA)
-        write_text(record, json.dumps({**dataclasses.asdict(counts), "fingerprint": digest.hexdigest()}))
-    found = json.loads(record.read_text(encoding="utf-8"))
+        keep_arrow(rows, _batches(sources, fraction, counts, digest), _SCHEMA)
+        found = {**dataclasses.asdict(counts), "fingerprint": digest.hexdigest()}
+        text = json.dumps(found)
+        keep(record, lambda path: path.write_text(text, encoding="utf-8"))
     least = MIN_SENTENCES if least is None else least
     if found["sentences"] < least:
         dropped = f"; dropped: {dropped_words(found['dropped'])}" if found["dropped"] else ""
@@ -129,6 +132,45 @@ def build_corpus(sources: list[Source], fraction: float, cache: Path, *, least: 
         dropped=found["dropped"],
         characters=found["characters"],
     )
+
+
+def _kept(rows: Path, record: Path) -> dict[str, Any] | None:
+    """What `record` says of the sentences in `rows`; None if one of the two is missing or damaged."""
+
+    def agree(path: Path) -> bool:
+        """Whether the two fit together, for a file without a checksum."""
+        if (found := _read_record(record)) is None:
+            return False
+        return is_sound(rows, _SCHEMA, found["sentences"]) and _fingerprint(open_arrow(rows)) == found["fingerprint"]
+
+    digests = [known_digest(path, agree) for path in (rows, record)]
+    return None if None in digests else _read_record(record)
+
+
+def _read_record(path: Path) -> dict[str, Any] | None:
+    """The content of ``corpus.json``; None if it is not what `build_corpus` writes."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        counts = [found[name] for name in ("passages", "sentences", "characters")]
+        counts += [entry[name] for entry in found["dropped"].values() for name in ("parts", "characters")]
+        whole = isinstance(found["fingerprint"], str) and all(type(count) is int and count >= 0 for count in counts)
+    except (OSError, ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        return None
+    return found if whole else None
+
+
+def _fingerprint(sentences: Dataset) -> str:
+    """SHA-256 over all rows in order, as `_batches` computes it while they are written."""
+    digest = hashlib.sha256()
+    for start in range(0, len(sentences), ROWS):
+        rows = sentences[start : start + ROWS]
+        for text, document in zip(rows["text"], rows["document"], strict=True):
+            digest.update(_hashed(text, document))
+    return digest.hexdigest()
+
+
+def _hashed(text: str, document: int) -> bytes:
+    return f"{document}\t{text}\n".encode()
 
 
 @dataclass
@@ -173,7 +215,7 @@ def _batches(
     texts: list[str] = []
     origins: list[int] = []
     for text, document in _distinct_sentences(sources, fraction, counts):
-        digest.update(f"{document}\t{text}\n".encode())
+        digest.update(_hashed(text, document))
         texts.append(text)
         origins.append(document)
         if len(texts) == ROWS:

@@ -17,8 +17,7 @@ from datasets import Dataset
 from tqdm.auto import tqdm
 
 from zskd.errors import InputError
-from zskd.system.arrow import ROWS, is_sound, open_arrow, write_arrow
-from zskd.system.files import sha256_file
+from zskd.system.arrow import ROWS, arrow_digest, keep_arrow, open_arrow
 from zskd.system.progress import bar
 from zskd.system.seeds import Stream, generator
 from zskd.text.corpus import Corpus, hash64
@@ -158,7 +157,7 @@ def build_pools(
     cache: Path,
     language: str = ENGLISH,
 ) -> Pools:
-    """Shape a corpus into the three pools, or open the copies in the cache; damaged copies are rewritten.
+    """Shape a corpus into the three pools, or open the copies in the cache; damaged ones are rewritten.
 
     Args:
         inputs: kind of each input text, as in `zskd.tasks.task.Task.inputs`.
@@ -176,7 +175,9 @@ def build_pools(
     key, rules = hashlib.sha256(repr(identity).encode()).hexdigest(), rules_for(language)
     folder = cache / "pools" / key[:32]
     paths = {name: folder / f"{name}.arrow" for name in ("transfer", "select", "report")}
-    if not all(is_sound(path) for path in paths.values()):
+    schema = _TWO_TEXTS if len(inputs) == 2 else _ONE_TEXT
+    digests = {name: arrow_digest(path, schema) for name, path in paths.items()}
+    if None in digests.values():
         sentences = corpus.sentences
         origins = sentences.data.column("document").to_numpy()
         share = min(HELDOUT_LIMIT, 0.5 * heldout / len(sentences))
@@ -191,7 +192,6 @@ def build_pools(
         if len(inputs) == 2:
             kinds = (inputs[0], inputs[1])
             perturbed = perturbed_share(kinds) if perturb == "random" else 0.0
-            schema = _TWO_TEXTS
             made = {
                 "select": _heldout_pairs(sentences, rows[1], heldout // 2, kinds, 1, rules),
                 "report": _heldout_pairs(sentences, rows[2], heldout // 2, kinds, 2, rules),
@@ -200,15 +200,13 @@ def build_pools(
                 ),
             }
         else:
-            schema = _ONE_TEXT
             made = {
                 "select": _heldout_texts(sentences, rows[1], heldout // 2, inputs[0], 1, rules),
                 "report": _heldout_texts(sentences, rows[2], heldout // 2, inputs[0], 2, rules),
                 "transfer": _transfer_texts(sentences, rows[0], size, inputs[0], perturb, seed, rules),
             }
-        for name, texts in made.items():
+        for name in [name for name in made if digests[name] is None]:
             with bar(f"shaping {name}", size if name == "transfer" else heldout // 2, "input") as progress:
-                write_arrow(paths[name], _batches(texts, schema, progress), schema)
+                digests[name] = keep_arrow(paths[name], _batches(made[name], schema, progress), schema)
     pools = {name: open_arrow(path) for name, path in paths.items()}
-    digests = "".join(sha256_file(path) for path in paths.values())
-    return Pools(fingerprint=hashlib.sha256(digests.encode()).hexdigest(), **pools)
+    return Pools(fingerprint=hashlib.sha256("".join(map(str, digests.values())).encode()).hexdigest(), **pools)

@@ -17,11 +17,13 @@ from zskd.config.distillation import DistillConfig
 from zskd.errors import RunError
 from zskd.methods.method import Method
 from zskd.models.quiet import keep_stdout_clean, quiet_transformers
+from zskd.system.processes import on_main
 from zskd.teacher.base import Teacher
 from zskd.training.arguments import training_arguments
 from zskd.training.log import EvaluationLog, FiniteLoss
-from zskd.training.resume import last_checkpoint, repoint_best
+from zskd.training.resume import checkpoints, last_checkpoint, step_of
 from zskd.training.so_far import read_so_far
+from zskd.training.stop import StopAtSignal, stopping
 from zskd.training.trainer import ZeroShotTrainer
 
 logger = logging.getLogger(__name__)
@@ -81,7 +83,8 @@ def fit(
     teacher: Teacher | None = None,
     cosines: torch.Tensor | None = None,
 ) -> Fit:
-    """Train `student` in place. With ``config.resume``, continue from the newest complete checkpoint in `folder`.
+    """Train `student` in place. With ``config.resume``, continue from the newest checkpoint in `folder` that is as
+    it was written.
 
     Args:
         train: rows made by `zskd.transfer.rows.encode`.
@@ -95,7 +98,7 @@ def fit(
         cosines: between the teacher's classes, for the objectives that need them.
 
     Raises:
-        RunError: the training or held-out loss is no number any more.
+        RunError: the training or held-out loss is no number any more, or no checkpoint is as it was written.
     """
     asked, finite = _AskedBefore(methods), FiniteLoss()
     trainer = ZeroShotTrainer(
@@ -111,30 +114,36 @@ def fit(
             EvaluationLog(),
             finite,
             asked,
+            StopAtSignal(),
             *(callback for method in methods for callback in method.callbacks()),
         ],
     )
     keep_stdout_clean(trainer)
-    checkpoint = last_checkpoint(folder) if config.resume else None
+    checkpoint = on_main(lambda: last_checkpoint(folder, best=True, own=True)) if config.resume else None
     if checkpoint:
-        repoint_best(checkpoint)
-        logger.info("training: going on from step %s", f"{int(checkpoint.name.rpartition('-')[2]):,}")
-    with quiet_transformers():
+        trainer.verified = str(checkpoint)
+        logger.info("training: going on from step %s", f"{step_of(checkpoint):,}")
+    with quiet_transformers(), stopping():
         before = read_so_far(checkpoint) if checkpoint else None  # older checkpoints are removed while training
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if finite.step is not None:
-        kept = last_checkpoint(folder)
+        kept = next(iter(checkpoints(folder)), None)
         raise RunError(
             f"training: expected a loss, found NaN or infinity at step {finite.step:,} (--learning-rate "
             f"{config.learning_rate}); lower it and repeat the command in another folder. "
             + (f"What was trained before is kept in {kept}" if kept else "There is no checkpoint from before")
+        )
+    if trainer.state.best_model_checkpoint is None and trainer.state.best_global_step:
+        raise RunError(
+            f"{folder}: expected the best checkpoint, of step {trainer.state.best_global_step:,}, found none; no "
+            f"student was saved. Remove {folder} and repeat the command to train from the beginning"
         )
     _without_autocast(student)
     return Fit(
         trainer=trainer,
         steps=trainer.state.global_step,
         best_step=int(trainer.state.best_global_step or trainer.state.global_step),
-        resumed_from=int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0,
+        resumed_from=step_of(checkpoint) if checkpoint else 0,
         history=trainer.state.log_history,
         collapse=next((method.stopped for method in methods if method.stopped), None),
         seconds_before=before.seconds if before else 0.0,

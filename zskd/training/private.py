@@ -20,9 +20,13 @@ import torch
 from accelerate.utils import DistributedType
 from datasets import Dataset
 from transformers import Trainer
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
 from zskd.system.machine import warn_of_another_machine, write_machine
-from zskd.system.processes import gather
+from zskd.system.processes import gather, on_main
+from zskd.training.manifest import FILE as MANIFEST
+from zskd.training.manifest import announce, write_manifest
+from zskd.training.resume import best_of, check_best
 from zskd.training.sampler import LengthGroupedSampler
 from zskd.training.so_far import FILE, SoFar, read_so_far, write_so_far
 
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 NAMES = (
+    "_save_checkpoint",
     "_get_train_sampler",
     "_run_epoch",
     "_clip_grad_norm",
@@ -118,7 +123,24 @@ class PrivateTrainer(Trainer):
         self.accelerator.unscale_gradients()
         return torch.nn.utils.clip_grad_norm_(parameters, self.args.max_grad_norm)
 
-    # A callback's `on_save` would be too late: by then the checkpoint has been pushed and older ones removed.
+    # Older checkpoints are removed when the manifest of the new one is there. A callback's `on_save` would be too late.
+    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        folder = Path(self._get_output_dir(trial=trial))
+        checkpoint = folder / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        limit, self.args.save_total_limit = self.args.save_total_limit, None
+        try:
+            if self.args.should_save:
+                (checkpoint / MANIFEST).unlink(missing_ok=True)  # of another training in the same folder
+                announce(self.state)
+            super()._save_checkpoint(model, trial)
+        finally:
+            self.args.save_total_limit = limit
+        if self.args.should_save:
+            write_manifest(checkpoint)
+            best = self.state.best_model_checkpoint
+            rotate_checkpoints(str(folder), save_total_limit=limit, best_model_checkpoint=best, use_mtime=True)
+
+    # A callback's `on_save` would be too late: by then older checkpoints have been removed.
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
         self.seam.save(Path(output_dir), main=self.args.should_save)
@@ -138,6 +160,8 @@ class PrivateTrainer(Trainer):
             if (held := read_so_far(Path(checkpoint))) is None:
                 logger.warning("%s: has no %s, so train_loss is the mean of the steps after it", checkpoint, FILE)
             self._resumed_with = held
+            if (best := best_of(Path(checkpoint))) is not None and best.is_dir():
+                self.state.best_model_checkpoint = str(best)
             self.seam.load(Path(checkpoint))
             warn_of_another_machine(Path(checkpoint))
 
@@ -145,6 +169,8 @@ class PrivateTrainer(Trainer):
         # The best may be the last, which the first process may still be writing. Today Trainer happens to wait before
         # this, when it adds up floating-point operations.
         self.accelerator.wait_for_everyone()
+        best = Path(str(self.state.best_model_checkpoint))
+        on_main(lambda: check_best(best))
         super()._load_best_model()
         if self.state.best_model_checkpoint is not None:
             self.seam.load_modules(Path(self.state.best_model_checkpoint))

@@ -21,6 +21,7 @@ from zskd.methods.method import Method
 from zskd.models.labels import make_single_label
 from zskd.models.lengths import check_rows, set_reading_length
 from zskd.system.files import write_text
+from zskd.system.processes import on_main
 from zskd.teacher.base import Teacher
 from zskd.teacher.live import live_teacher
 from zskd.training.arguments import ZeroShotArguments
@@ -29,6 +30,7 @@ from zskd.training.forward import model_inputs, student_forward
 from zskd.training.objective import Objective
 from zskd.training.private import PrivateTrainer, asked_once
 from zskd.training.push import push_model
+from zskd.training.resume import resume_point
 from zskd.training.seam import Seam
 from zskd.training.trainer_card import trainer_card
 from zskd.transfer.collator import TransferCollator
@@ -71,6 +73,7 @@ class ZeroShotTrainer(PrivateTrainer):
     """
 
     args: ZeroShotArguments
+    verified: str | None = None  # a checkpoint that needs no second look
 
     # compute_loss returns the mean over the micro-batch, so Trainer divides by the accumulation steps itself. With
     # the stock setting it would multiply gradients by accumulation steps and by processes.
@@ -127,11 +130,21 @@ class ZeroShotTrainer(PrivateTrainer):
         """The objective, with its options as they are now."""
         return Objective(self.args, cosines=self.cosines)
 
-    def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
-        """As `transformers.Trainer.train`; a resumed one ends with the sums of the whole (`zskd.training.so_far`)."""
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> TrainOutput:
+        """As `transformers.Trainer.train`; a resumed one ends with the sums of the whole (`zskd.training.so_far`).
+
+        Args:
+            resume_from_checkpoint: True takes the newest checkpoint that is as it was written.
+
+        Raises:
+            RunError: the checkpoint, or each one there, is not as it was written (`zskd.training.manifest`).
+        """
         self._began, self._resumed_with = 0.0, None
+        asked, best = resume_from_checkpoint, self.args.load_best_model_at_end
+        if asked is None or asked != self.verified:
+            asked = on_main(lambda: resume_point(asked, Path(self.args.output_dir), best=best))
         with asked_once():
-            return super().train(*args, **kwargs)
+            return super().train(asked, *args, **kwargs)
 
     def hyperparameter_search(self, *args: Any, **kwargs: Any) -> Any:
         """As `transformers.Trainer.hyperparameter_search`; every option of the objective can be searched.

@@ -12,6 +12,7 @@ from zskd.methods.adversarial import warmup
 from zskd.methods.adversarial.generator import build_generator, masked_logits
 from zskd.methods.adversarial.warmup import warm_up
 from zskd.models.loading import model_fingerprint
+from zskd.system.checksums import checksum_file
 from zskd.teacher.classifier import Classifier
 from zskd.text.corpus import Corpus, build_corpus
 from zskd.text.sources import find_sources
@@ -65,10 +66,18 @@ def test_a_second_warm_up_comes_from_the_cache(
     assert "from the cache" in caplog.text
     assert model_fingerprint(first) == model_fingerprint(second)
     kept = next(tmp_path.rglob("model.safetensors"))
-    kept.write_bytes(kept.read_bytes()[:-100])
+    content = kept.read_bytes()
+    kept.write_bytes(content[:-100] + bytes([content[-100] ^ 1]) + content[-99:])
     repaired = build_generator(teacher)
     warm_up(repaired, teacher.tokenizer, corpus, **options(tmp_path))
     assert model_fingerprint(repaired) == model_fingerprint(first), "a damaged file is written anew"
+    checksum_file(kept).unlink()
+    caplog.clear()
+    with caplog.at_level(logging.INFO, "zskd"):
+        warm_up(second, teacher.tokenizer, corpus, **options(tmp_path))
+    assert "from the cache" in caplog.text, "an earlier version wrote no checksums"
+    kept.write_bytes(content[:-100])
+    assert not warmup._fits(kept, second)
     warm_up(other, teacher.tokenizer, corpus, **options(tmp_path, steps=3))
     assert model_fingerprint(other) != model_fingerprint(first)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
@@ -31,7 +30,9 @@ from zskd.methods.adversarial.generator import masked_logits
 from zskd.models.encoding import encode_texts, tell_cut
 from zskd.models.quiet import keep_stdout_clean, quiet_transformers
 from zskd.system import progress
-from zskd.system.files import replacing
+from zskd.system.checksums import known_digest, write_checksum
+from zskd.system.files import replacing, sha256_file
+from zskd.system.processes import on_main
 from zskd.text.corpus import Corpus
 
 logger = logging.getLogger(__name__)
@@ -103,12 +104,12 @@ def warm_up(
     """
     key = json.dumps([FORMAT, fingerprint, corpus.fingerprint, pairs, steps, max_length, precision])
     path = cache / "generators" / hashlib.sha256(key.encode()).hexdigest()[:32]
-    if (path / "model.safetensors").is_file():
-        with contextlib.suppress(SafetensorError):  # a damaged file is written anew
-            generator.load_state_dict(load_file(path / "model.safetensors"), strict=False)  # a shared tensor: once
-            generator.tie_weights()
-            logger.info("generator: warmed up before, from the cache")
-            return
+    weights = path / "model.safetensors"
+    if on_main(lambda: known_digest(weights, lambda kept: _fits(kept, generator))) is not None:
+        generator.load_state_dict(load_file(weights), strict=False)  # a shared tensor: once
+        generator.tie_weights()
+        logger.info("generator: warmed up before, from the cache")
+        return
     set_seed(SEED)
     table = generator.get_input_embeddings().weight.requires_grad_(False)
     rows = _rows(corpus, tokenizer, pairs=pairs, count=steps * BATCH, max_length=max_length)
@@ -149,8 +150,22 @@ def warm_up(
     generator.eval()
     # `save_pretrained` writes in the main process alone; another would put an empty folder in its place.
     if PartialState().is_main_process:
+        if not path.is_dir():
+            path.unlink(missing_ok=True)  # a folder could not take its place
         with replacing(path) as temporary, quiet_transformers():
             generator.save_pretrained(temporary)
+            written = temporary / weights.name
+            write_checksum(written, sha256_file(written))
+
+
+def _fits(path: Path, generator: PreTrainedModel) -> bool:
+    """Whether a file holds weights of `generator`."""
+    own = generator.state_dict()
+    try:
+        found = load_file(path)
+    except (SafetensorError, OSError):
+        return False
+    return bool(found) and all(name in own and own[name].shape == found[name].shape for name in found)
 
 
 def _start_from_frequencies(generator: PreTrainedModel, rows: Dataset) -> None:
