@@ -253,3 +253,21 @@ def test_only_a_callable_answers_with_other_than_logits(tiny_config: DistillConf
 def test_a_model_that_is_handed_over_takes_the_place_of_the_option(tiny_config: DistillConfig, tmp_path: Path) -> None:
     gone = replace(tiny_config, teacher=str(tmp_path / "gone"))
     assert len(check(gone)) == 1 and check(gone, model=True) == []
+
+
+def test_more_processes_than_this_machine_has_cores_for(
+    tiny_config: DistillConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks.os, "sched_getaffinity", lambda pid: {0, 1, 2})
+    config = replace(tiny_config, batch_size=4_096)
+    assert check(replace(config, num_processes=8)) == [] == check(replace(config, num_processes=None))
+    only(check(replace(config, num_processes=16)), "--num-processes 16: expected at most 12", "3 core(s)")
+    monkeypatch.setenv("RANK", "0")
+    assert check(replace(config, num_processes=16)) == [], "a launcher started them, on any number of machines"
+
+
+def test_a_value_beyond_its_limit_is_one_problem(tiny_config: DistillConfig) -> None:
+    only(check(replace(tiny_config, batch_size=10**7, num_processes=3)), "--batch-size: expected at most 1000000")
+    only(check(replace(tiny_config, epochs=1e300)), "--epochs: expected at most 100000.0, found 1e+300")
+    only(check(replace(tiny_config, epochs=1e5, pool_size=10**9)), "--epochs 100000, --pool-size 1000000000", "batches")
+    only(check(replace(tiny_config, corpus=["x" * 300])), "--corpus: expected names of at most 255 bytes")

@@ -159,6 +159,24 @@ def test_too_few_different_rows_are_named(
     assert not Path(str(config.output_dir)).exists()
 
 
+def test_rows_of_one_class_train_nothing(cli, config: FinetuneConfig, glue_dir: Path) -> None:
+    train = glue_dir / "SST-2" / "train.tsv"
+    train.write_text("sentence\tlabel\n" + "".join(f"film {i}\t1\n" for i in range(40)), encoding="utf-8")
+    done = cli("finetune", *as_flags(config))
+    assert done.code == 2 and len(done.errors) == 1, done.err
+    assert f"{train}: expected training rows of at least two classes, found only positive in" in done.err
+    assert not Path(str(config.output_dir)).exists()
+
+
+@pytest.mark.slow
+def test_a_training_that_ends_in_no_number_keeps_nothing(cli, config: FinetuneConfig) -> None:
+    done = cli("finetune", *as_flags(config, learning_rate=1e30))
+    assert done.code == 1 and len(done.errors) == 1, done.err
+    assert "training: expected finite weights, found NaN or infinity after" in done.err
+    assert "--learning-rate 1e+30" in done.errors[0]
+    assert not Path(str(config.output_dir)).exists()
+
+
 def test_broken_training_rows_are_left_out_and_counted_if_asked_for(
     cli, config: FinetuneConfig, glue_dir: Path
 ) -> None:

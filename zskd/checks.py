@@ -13,8 +13,9 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
+from zskd.config.cost import cost_problems
 from zskd.config.distillation import DistillConfig
-from zskd.config.limits import flag, limit_problems
+from zskd.config.limits import flag, flag_of, limit_problems, within_limits
 from zskd.config.methods.table import name_problems, used_methods
 from zskd.config.option import default_of
 from zskd.config.resolve import Config, cache_root
@@ -22,9 +23,15 @@ from zskd.errors import InputError, nearest
 from zskd.hub.ask import is_callable_name, is_local
 from zskd.models.folder_checks import check_classifier, check_length, check_local
 from zskd.runs.folder import blocking_file, check_run_folder, run_path
+from zskd.system.paths import exists, expanded, found_at, is_folder
+from zskd.tasks.defaults import with_task_defaults
 from zskd.tasks.labelled import check_header
 from zskd.tasks.task import Task, find_task
 from zskd.text.sources import check_source
+
+# Most processes that are started here, where there are few cores, and where there are many.
+PROCESSES = 8
+PROCESSES_PER_CORE = 4
 
 # Trackers of transformers -> the package each needs.
 _TRACKERS = {
@@ -46,21 +53,28 @@ def check(config: DistillConfig, *, black_box: bool = False, model: bool = False
         black_box: whether the teacher is a callable that is passed in Python, not named in the configuration.
         model: whether the teacher is a model that is passed in Python.
     """
-    return check_options(config, lambda task: _check_distill(config, task, black_box, model))
+    return check_options(config, lambda config, task: _check_distill(config, task, black_box, model))
 
 
-def check_options(config: Config, rest: Callable[[Task], list[str]]) -> list[str]:
-    """Problems of any verb's options: limits, the task, and, if the task is known, the `rest`."""
+def check_options(config: Config, rest: Callable[[Config, Task], list[str]]) -> list[str]:
+    """Problems of any verb's options: limits, the task, and, if the task is known, the `rest`.
+
+    Args:
+        rest: further problems of options whose values are all within their limits: the first argument is `config`, in
+            which other values are replaced by their defaults.
+    """
     problems = limit_problems(config)
     try:
         task = find_task(config.task or "")
     except InputError as error:
         return error.problems + problems
-    return problems + rest(task)
+    usable, named = within_limits(config), set(map(flag_of, problems))
+    further = rest(config if usable == config else with_task_defaults(usable), task)
+    return problems + [problem for problem in further if flag_of(problem) not in named]
 
 
 def _check_distill(config: DistillConfig, task: Task, black_box: bool, model: bool) -> list[str]:
-    problems = []
+    problems = cost_problems(with_task_defaults(config))
     callable_teacher = black_box or (not model and is_callable_name(config.teacher))
     if callable_teacher:
         if config.student == "build":
@@ -109,7 +123,14 @@ def _check_revisions(config: DistillConfig, handed_over: bool) -> list[str]:
 
 
 def _check_launcher(config: DistillConfig) -> list[str]:
-    """A launcher's precision would change the student's precision without being in the run's record."""
+    """More processes than this machine has cores for, or a launcher's precision that no record would name."""
+    if config.num_processes is not None and "RANK" not in os.environ:
+        most = max(PROCESSES, PROCESSES_PER_CORE * len(os.sched_getaffinity(0)))
+        if config.num_processes > most:
+            return [
+                f"--num-processes {config.num_processes}: expected at most {most} on this machine, which has "
+                f"{len(os.sched_getaffinity(0))} core(s)"
+            ]
     asked = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     if asked in ("no", config.student_precision):
         return []
@@ -177,7 +198,7 @@ def _check_methods(config: DistillConfig, callable_teacher: bool) -> list[str]:
             name = getattr(config, item.name)
             if not item.metadata.get("model") or name in (None, default_of(item)) or not is_local(name):
                 continue
-            if not Path(name).expanduser().is_dir():
+            if not is_folder(expanded(name)):
                 problems.append(f"{flag(item.name)} {name}: expected a model folder or a Hub id, found no such folder")
             problems += check_length(name, flag(item.name), config.max_length)
     return problems
@@ -199,7 +220,7 @@ def _check_glue(task: Task, glue_dir: str | None) -> list[str]:
     return [
         f"--glue-dir {glue_dir}: {problem}"
         for path in files.values()
-        if path == main or path.exists()
+        if path == main or exists(path)
         for problem in check_header(task, path)
     ]
 
@@ -211,7 +232,19 @@ def check_corpus(names: list[str]) -> list[str]:
     return [problem for name in names for problem in check_source(name)]
 
 
+def check_output(output: str | None) -> list[str]:
+    """Problems of ``--output``, a file to write; an existing device or pipe is written to."""
+    if output is None:
+        return []
+    there = found_at(output)
+    if there in ("a folder", "a socket") or there.startswith("none ("):
+        return [f"--output {output}: expected a file or a new name, found {there}"]
+    blocked = blocking_file(Path(output).parent)
+    return [f"--output {output}: expected a folder, found {found_at(blocked)} at {blocked}"] if blocked else []
+
+
 def check_cache_dir(cache_dir: str | None) -> list[str]:
     """Problems of ``--cache-dir``."""
-    blocked = blocking_file(cache_root(cache_dir))
-    return [f"--cache-dir {cache_dir}: expected a folder, found the file {blocked}"] if blocked else []
+    blocked = blocking_file(folder := cache_root(cache_dir))
+    shown = f"--cache-dir {cache_dir or folder}"
+    return [f"{shown}: expected a folder, found {found_at(blocked)} at {blocked}"] if blocked else []

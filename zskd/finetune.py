@@ -6,6 +6,7 @@ The checkpoint is chosen on held-out rows of the training file. The dev file is 
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import time
 from dataclasses import dataclass
@@ -28,9 +29,10 @@ from transformers import (
 )
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
+from zskd.config.cost import fast, slow
 from zskd.config.resolve import cache_root, to_dict
 from zskd.config.verbs import FinetuneConfig
-from zskd.errors import InputError
+from zskd.errors import InputError, RunError
 from zskd.evaluation.scoring import evaluate_rows
 from zskd.hub.glue_rows import hub_rows
 from zskd.models.adapters import new_adapter, save_adapter, start_from
@@ -41,12 +43,15 @@ from zskd.models.loading import backbone_origin, load_head
 from zskd.models.positions import length_problem
 from zskd.models.tokenizers import load_tokenizer
 from zskd.system.files import replacing, write_text
+from zskd.system.paths import expanded
 from zskd.system.precision import pick_precision
 from zskd.tasks.defaults import input_length, with_task_defaults
-from zskd.tasks.labelled import Labelled, check_header, read_labelled
+from zskd.tasks.labelled import Labelled, check_classes, check_header, read_labelled
 from zskd.tasks.phrases import split_rows
 from zskd.tasks.task import Task, find_task
 from zskd.teacher.classifier import check_fit, load_classifier, pick_device
+
+logger = logging.getLogger(__name__)
 
 NO_GLUE_DIR = "--glue-dir (none given)"  # name of the Hub's rows in messages
 
@@ -151,9 +156,10 @@ def finetune(config: FinetuneConfig) -> Finetuned:
     """Train a classifier on a task in GLUE's layout and save it with a record of how it was made.
 
     Raises:
-        InputError: files or backbone are not usable, the backbone cannot read inputs of ``max_length`` tokens, or this
-            device cannot train in the precision. If it is the dev file, the teacher is kept, with a record without
-            scores, and the message says how to score it.
+        InputError: files or backbone are not usable, all rows are of one class, the backbone cannot read inputs of
+            ``max_length`` tokens, or this device cannot train in the precision. If it is the dev file, the teacher is
+            kept, with a record without scores, and the message says how to score it.
+        RunError: training ended in weights that are no numbers.
     """
     config = with_task_defaults(config)
     precision = _training_precision(config.precision)
@@ -165,13 +171,19 @@ def finetune(config: FinetuneConfig) -> Finetuned:
     else:
         rows = read_labelled(task, task.train_file(config.glue_dir), skip_bad_rows=config.skip_bad_rows)
     train, selection = split_rows(rows, config.selection_rows, config.max_rows, config.seed)
+    source = NO_GLUE_DIR if config.glue_dir is None else str(task.train_file(config.glue_dir))
     if not train.labels or not selection.labels:
-        source = NO_GLUE_DIR if config.glue_dir is None else task.train_file(config.glue_dir)
         raise InputError(
             f"{source}: expected rows to train on, and up to a fifth of other texts to choose the checkpoint; found "
             f"{len(train.labels)} and {len(selection.labels)} in {len(rows.labels)} row(s); a text that is equal to "
             "one of the latter or part of it is not trained on; add rows"
         )
+
+    check_classes(task, train, source)
+    steps = max(1, round(config.epochs * len(train.labels) / config.batch_size))
+    shown = f"--epochs {config.epochs:g}, --batch-size {config.batch_size}"
+    for line in slow(shown, steps) + fast("--learning-rate", config.learning_rate):
+        logger.warning(line)
 
     set_seed(config.seed)
     origin = backbone_origin(config.base, cache, flag="--base")
@@ -189,8 +201,7 @@ def finetune(config: FinetuneConfig) -> Finetuned:
     if not config.full:
         model = new_adapter(model, config.rank, new)
         if config.adapter:
-            start_from(model, Path(config.adapter).expanduser())
-    steps = max(1, round(config.epochs * len(train.labels) / config.batch_size))
+            start_from(model, expanded(config.adapter))
     every = max(1, steps // config.checkpoints)
     work = output.parent / f".{output.name}.training"
     arguments = TrainingArguments(
@@ -230,6 +241,11 @@ def finetune(config: FinetuneConfig) -> Finetuned:
     finally:
         shutil.rmtree(work, ignore_errors=True)
     seconds = time.perf_counter() - started
+    if not all(bool(weights.isfinite().all()) for weights in model.parameters()):
+        raise RunError(
+            f"training: expected finite weights, found NaN or infinity after {trainer.state.global_step} steps; lower "
+            f"--learning-rate {config.learning_rate:g}; nothing was kept"
+        )
     record: dict[str, Any] = {
         "task": task.name,
         "options": {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 import yaml
 from conftest import as_flags, prose, tiny_bert, word_tokenizer
 
+from zskd.cli import LONGEST, in_one_line
 from zskd.config.distillation import DistillConfig
 from zskd.config.resolve import to_dict
 from zskd.tasks.defaults import with_task_defaults
@@ -210,3 +212,59 @@ def test_run_folder_that_is_taken_stays_as_it_is(cli, tiny_config: DistillConfig
         assert f"--output-dir {run}" in done.errors[0]
         assert expected in done.errors[0]
         assert {path: path.read_bytes() for path in run.iterdir()} == before
+
+
+def test_a_message_is_one_line_of_limited_length() -> None:
+    assert in_one_line("as it is: é 文 \u00a0") == "as it is: é 文 \u00a0"
+    assert in_one_line("a\nb\x1b[2J\u2028\udcff\t") == "a\\nb\\x1b[2J\\u2028\\udcff\\t"
+    long = in_one_line("--corpus " + "x" * 5_000 + ": expected a file")
+    assert len(long) == LONGEST and long.startswith("--corpus x") and long.endswith(": expected a file")
+
+
+LONG = "x" * 256
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["validate", "--task", "pipe.yaml"], "--task pipe.yaml: expected a task file, found a pipe"),
+        (["validate", "--task", "~nobody-here/t.yaml"], "--task ~nobody-here/t.yaml: expected a task file, found none"),
+        (["finetune", "--task", "sst2", "--glue-dir", "file/x"], "found none (Not a directory)"),
+        (["finetune", "--task", "sst2", "--adapter", LONG], "--adapter: expected names of at most 255 bytes"),
+        (["evaluate", "--task", "sst2", "--model", LONG, "--data", "probe"], "--model: expected names of at most 255"),
+        (["evaluate", "--task", "sst2", "--model", "a/b", "--data", "pipe"], "at pipe, found a pipe"),
+        (["predict", "--model", "a/b", "--input", "loop"], "standard input; found none (Too many levels"),
+        (["predict", "--model", "a/b", "--output", "socket"], "--output socket: expected a file or a new name, "),
+        (["predict", "--model", "a/b", "--output", "file/x"], "--output file/x: expected a file or a new name"),
+        (["predict", "--model", "a/b", "--cache-dir", "pipe/x"], "--cache-dir pipe/x: expected a folder"),
+        (["diagnose", "--task", "sst2", LONG], "--model: expected names of at most 255 bytes"),
+        (["diagnose", "--task", "sst2", "~nobody-here"], "TEACHER ~nobody-here: expected a model folder, found none"),
+        (["report", "~nobody-here"], "~nobody-here: expected the folder of a finished run, found none"),
+        (["report", LONG], "RUN: expected names of at most 255 bytes"),
+        (["report", "run", "--output", "loop"], "--output loop: expected a file or a new name, found none (Too many"),
+        (["publish", LONG, "--repo-id", "a/b"], "RUN: expected names of at most 255 bytes"),
+        (["publish", "run", "--repo-id", "a/b", "--template", "pipe"], "--template pipe: expected a Jinja file"),
+        (["export", "file/x", "--format", "onnx", "--output-dir", "broken/x"], "--output-dir broken/x: expected"),
+        (["export", "run", "--format", "onnx", "--data", ""], "--data: expected a value, found an empty text"),
+        (["ls", "--cache-dir", "loop"], "--cache-dir loop: expected a folder, found none (Too many levels"),
+        (["ls", "--cache-dir", "\udcff"], "--cache-dir: expected UTF-8 text, found other bytes in '\\udcff'"),
+        (["distill", "--output-dir", "broken", "--task", "sst2"], "--output-dir broken: expected a folder, found none"),
+        (["validate", "y" * 9_000], "unknown argument "),
+    ],
+)  # fmt: skip
+def test_odd_paths_are_one_short_line_for_every_verb(
+    command: list[str], said: str, cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "broken").symlink_to("nothing")
+    os.mkfifo(tmp_path / "pipe")
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("socket")
+    before = sorted(tmp_path.iterdir())
+    done = cli(*command)
+    assert done.code == 2
+    assert said in done.err and max(map(len, done.err.splitlines())) < 1_000
+    assert sorted(tmp_path.iterdir()) == before

@@ -13,6 +13,7 @@ from zskd import configs
 from zskd.config.distillation import DistillConfig
 from zskd.config.resolve import cache_root, field_type, packaged_configs, read_yaml, resolve, to_dict
 from zskd.config.verbs import EvaluateConfig, FinetuneConfig
+from zskd.errors import InputError
 
 PACKAGED = sorted(Path(configs.__path__[0]).glob("*.yaml"))
 
@@ -106,9 +107,10 @@ def test_unknown_flag_names_the_nearest(cli, wrong: str, right: str) -> None:
 @pytest.mark.parametrize("text", ["- a\n- b\n", "just words\n", "a: [\n", "a: b: c\n"])
 def test_file_that_holds_no_options_is_refused(write, text: str) -> None:
     path = write(text)
-    _, problems = resolve(DistillConfig, path, {})
-    assert len(problems) == 1
-    assert path in problems[0]
+    with pytest.raises(InputError) as raised:
+        resolve(DistillConfig, path, {})
+    (problem,) = raised.value.problems
+    assert path in problem
 
 
 def test_empty_file_is_no_options(write) -> None:
@@ -191,4 +193,42 @@ def test_a_long_value_is_not_written_out(tmp_path: Path) -> None:
 def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text("seed: 1\nseed: 2\n", encoding="utf-8")
-    assert "the key 'seed' a second time" in resolve(DistillConfig, str(path), {})[1][0]
+    with pytest.raises(InputError, match="the key 'seed' a second time"):
+        resolve(DistillConfig, str(path), {})
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("teacher: yes", "--teacher: expected a value of type str, found True; put it into quotes"),
+        ("teacher: !!binary aGVsbG8=", "--teacher: expected a value of type str, found b'hello'"),
+        ("corpus: [a, no]", "--corpus: expected a value of type list, found ['a', False]"),
+        ("corpus: !!set {a}", "--corpus: expected a value of type list, found {'a'}"),
+        ('cache_dir: "a\\0b"', "--cache-dir: expected text without NUL, found 'a\\x00b'"),
+        ('cache_dir: "\\ud800"', "--cache-dir: expected UTF-8 text, found other bytes in '\\ud800'"),
+        ("glue_dir: ''", "--glue-dir: expected a value, found an empty text; leave the option out"),
+        (f"student: {'x' * 300}", "--student: expected names of at most 255 bytes, found one of 300: 'xxx"),
+        ("epochs: 1" + "0" * 400, "--epochs: expected a value of type float, found "),
+    ],
+)
+def test_what_names_nothing_is_refused_and_keeps_its_default(write, line: str, said: str) -> None:
+    config, (problem,) = resolve(DistillConfig, write(line), {})
+    assert problem.startswith(said) and len(problem) < 300
+    assert config == DistillConfig()
+
+
+def test_a_negative_zero_is_zero(write) -> None:
+    config, problems = resolve(DistillConfig, write("warmup: -0.0"), {})
+    assert not problems and str(config.warmup) == "0.0"
+
+
+@pytest.mark.parametrize("name", ["", "x" * 300, "/dev/zero", "/dev/null/x", "."])
+def test_a_configuration_that_is_no_file_is_one_message(cli, name: str) -> None:
+    done = cli("validate", f"--config={name}")
+    assert done.code == 2 and len(done.errors) == 1
+    assert done.errors[0].startswith(f"zskd: error: --config {name}: no such file or packaged configuration, found ")
+
+
+def test_a_value_that_cannot_be_used_is_not_also_missing(cli) -> None:
+    done = cli("validate", "--task", "x" * 300, "--teacher-revision", "1", "--teacher", "y" * 300)
+    assert [line.split()[2] for line in done.errors] == ["--task:", "--teacher:"]

@@ -183,7 +183,7 @@ def test_card_template_errors(run_copy: Path, refused, tmp_path: Path, text: str
 def test_other_wrong_options(run_copy: Path, refused, tmp_path: Path) -> None:
     refused(run_copy, "--repo-id", "me/small", "--license", "My Own", says="--license My Own")
     refused(run_copy, "--repo-id", "me/small", "--eval-results", says="was not scored on nyu-mll/glue")
-    refused(run_copy, "--repo-id", "me/small", "--token-file", tmp_path / "none", says="No such file")
+    refused(run_copy, "--repo-id", "me/small", "--token-file", tmp_path / "none", says="expected a file, found none")
     (tmp_path / "token").write_text(f"{CANARY}\n{CANARY}")
     refused(run_copy, "--repo-id", "me/small", "--token-file", tmp_path / "token", says="characters that no token has")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,15 @@ def test_options_by_keyword_win_over_the_configuration(ask: Callable[..., Reques
         ({"epochs": "x"}, "^epochs: expected a value of type float, found 'x'"),
         ({"student": torch.nn.Linear(2, 2)}, "^student: expected a name or a path, found a Linear"),
         ({"batch_size": 0, "learning_rate": -1.0}, "^batch_size: expected at least 1.*\nlearning_rate: "),
+        ({"batch_size": 1e300}, "^batch_size: expected at most 1000000, found 1000000000000000052504"),
+        ({"batch_size": 10**400}, "^batch_size: expected a value of type int, found a number of 1,329 bits$"),
+        ({"epochs": 1e5, "pool_size": 10**9}, "^epochs 100000, pool_size 1000000000, batch_size 64: expected at most"),
+        ({"seed": True}, "^seed: expected a value of type int, found True$"),
+        ({"run_dir": "x" * 300}, "^run_dir: expected names of at most 255 bytes, found one of 300: "),
+        ({"corpus": ["a\0b"]}, r"^corpus: expected text without NUL, found 'a\\x00b'$"),
+        ({"student": b"abc"}, "^student: expected a value of type str, found b'abc'$"),
+        ({"labels": ["a\nb", "c"], "texts": TEXTS}, "^task: labels: expected text without tabs, line breaks"),
+        ({"task": dataclasses.replace(OWN, name="x" * 300), "labels": None}, "^task: name: expected a name of at most"),
         ({"perturb": "some"}, "^perturb: expected one of none, random, adversarial, found 'some'"),
         ({"language": "English"}, "^language: expected auto, en, other or an ISO code such as de .*, found 'English'"),
         ({"texts": PAIRS, "perturb": "random"}, "^perturb random: pairs that are handed over"),

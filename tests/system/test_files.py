@@ -110,3 +110,17 @@ def test_what_the_user_names_is_written_to_as_it_is(tmp_path: Path) -> None:
         target.write_text("half", encoding="utf-8")
         raise ZeroDivisionError
     assert (tmp_path / "file").read_text(encoding="utf-8") == "new", "a file is whole or as it was"
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "ä" * 127])
+def test_a_name_may_be_as_long_as_the_file_system_allows(name: str, tmp_path: Path) -> None:
+    write_text(tmp_path / name, "whole")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text(encoding="utf-8") == "whole"
+
+
+def test_a_file_that_the_user_named_leaves_no_folder_where_it_fails(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    with pytest.raises(ZeroDivisionError), output_file(tmp_path / "a" / "b" / "c" / "file"):
+        raise ZeroDivisionError
+    assert list(tmp_path.rglob("*")) == [tmp_path / "a"]

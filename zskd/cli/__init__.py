@@ -11,8 +11,11 @@ from zskd.cli.launch import is_main, started_by_launcher
 from zskd.cli.parser import Parser
 from zskd.errors import InputError, ZskdError
 from zskd.system import interrupts
+from zskd.system.plain_text import NOT_IN_A_LINE
 
 VERBS = (distill, report, publish, predict, export, diagnose, evaluate, finetune, validate, ls)
+
+LONGEST = 900  # characters of a message
 
 EPILOG = """examples:
   zskd distill --task sst2 --config embedded        a student without any data, from packages alone
@@ -50,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not is_main() and isinstance(error, InputError):
             return error.exit_code  # the first process finds the same wrong input and reports it
         for problem in getattr(error, "problems", [str(error)]):
-            print(f"zskd: error: {problem}", file=sys.stderr)
+            print(f"zskd: error: {in_one_line(problem)}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt as error:
         ended = error if isinstance(error, interrupts.Interrupted) else interrupts.Interrupted()
@@ -68,6 +71,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
+
+
+def in_one_line(message: str) -> str:
+    """A message without line breaks, control characters and lone surrogates, of at most `LONGEST` characters.
+
+    Names of files and labels may hold all of these.
+    """
+    message = NOT_IN_A_LINE.sub(lambda found: found[0].encode("unicode_escape").decode(), message)
+    return message if len(message) <= LONGEST else f"{message[: LONGEST - 205]} ... {message[-200:]}"
 
 
 def _lost_another_process(error: Exception) -> bool:

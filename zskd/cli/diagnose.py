@@ -13,6 +13,7 @@ from zskd.config.verbs import DiagnoseConfig
 from zskd.hub.ask import is_callable_name
 from zskd.models.folder_checks import check_classifier, check_length
 from zskd.runs.read import run_config
+from zskd.system.paths import name_problem
 from zskd.tasks.labelled import check_header
 from zskd.tasks.task import Task, find_task
 
@@ -34,7 +35,8 @@ def add_parser(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Diagnose and print text or JSON."""
-    run = run_config(getattr(arguments, "model", ""))
+    model = getattr(arguments, "model", "")
+    run = None if name_problem(model) else run_config(model)
     if run is not None:
         for name in _FROM_RUN:
             if not hasattr(arguments, name) and getattr(run, name):
@@ -51,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def problems(config: DiagnoseConfig) -> list[str]:
     """Problems with the options, found before anything loads."""
-    return check_options(config, lambda task: _problems(config, task))
+    return check_options(config, _problems)
 
 
 def _problems(config: DiagnoseConfig, task: Task) -> list[str]:

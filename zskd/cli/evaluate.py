@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from zskd.checks import check_options, check_outputs
+from zskd.checks import check_cache_dir, check_options, check_outputs
 from zskd.cli.parser import add_options, add_quiet, build_config, set_up_logging
 from zskd.config.verbs import EvaluateConfig
 from zskd.hub.ask import is_callable_name
@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def problems(config: EvaluateConfig) -> list[str]:
     """Problems with the options, found before anything loads."""
-    return check_options(config, lambda task: _problems(config, task))
+    return check_options(config, _problems)
 
 
 def _problems(config: EvaluateConfig, task: Task) -> list[str]:
@@ -98,4 +98,4 @@ def _problems(config: EvaluateConfig, task: Task) -> list[str]:
             found += [f"--data probe: {problem}" for problem in check_header(task, probe)]
     else:
         found += [f"--data: {problem}" for problem in check_header(task, config.data)]
-    return found
+    return found + check_cache_dir(config.cache_dir)

@@ -7,9 +7,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from zskd.cli.parser import add_cache_dir, add_quiet, set_up_logging
+from zskd.checks import check_cache_dir
+from zskd.cli.parser import add_cache_dir, add_quiet, check_texts, set_up_logging
 from zskd.config import shared
 from zskd.errors import InputError
+from zskd.runs.folder import blocking_file
+from zskd.system.paths import expanded, found_at, is_folder
 
 FORMATS = ("onnx",)
 QUANTIZATIONS = ("int8",)
@@ -51,11 +54,13 @@ def add_parser(verbs: Any) -> None:
 def _target(arguments: argparse.Namespace) -> Path:
     if arguments.output_dir:
         folder = Path(arguments.output_dir)
-    elif Path(arguments.model).expanduser().is_dir():
-        folder = Path(arguments.model).expanduser() / "onnx"
+    elif is_folder(expanded(arguments.model)):
+        folder = expanded(arguments.model) / "onnx"
     else:
         raise InputError(f"--output-dir: expected a folder for the export of {arguments.model}, found none")
-    if folder.exists() and not (folder / "export.json").is_file() and (folder.is_file() or any(folder.iterdir())):
+    if blocked := blocking_file(folder):
+        raise InputError(f"--output-dir {folder}: expected a folder, found {found_at(blocked)} at {blocked}")
+    if folder.is_dir() and not (folder / "export.json").is_file() and any(folder.iterdir()):
         raise InputError(f"--output-dir {folder}: expected a new folder or an earlier export, found something else")
     return folder
 
@@ -64,13 +69,22 @@ def run(arguments: argparse.Namespace) -> int:
     """Export, check, and print the table."""
     from zskd.hub.ask import is_callable_name
 
+    check_texts(
+        RUN=arguments.model,
+        data=arguments.data,
+        task=arguments.task,
+        output_dir=arguments.output_dir,
+        cache_dir=arguments.cache_dir,
+    )
+    if problems := check_cache_dir(arguments.cache_dir):
+        raise InputError(problems)
     if is_callable_name(arguments.model):
         raise InputError(f"{arguments.model}: expected a model with weights, found the name of a callable")
     folder = _target(arguments)
     set_up_logging(quiet=arguments.quiet)
     from zskd.inference.export import export_onnx, missing_packages, table
     from zskd.inference.saved import load_saved
-    from zskd.tasks.labelled import read_labelled
+    from zskd.tasks.labelled import check_header, read_labelled
 
     if missing := missing_packages():
         raise InputError(f"--format onnx: expected {', '.join(missing)}, found none; pip install 'zskd[onnx]'")
@@ -84,6 +98,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError("--data probe: no probe for this task is packaged")
     if saved.task is not None and (path or probe):
         path = str(probe) if path in (None, "probe") else path
+        if problems := check_header(saved.task, str(path)):
+            raise InputError([f"--data: {problem}" for problem in problems])
         data = read_labelled(saved.task, str(path), skip_bad_rows=arguments.skip_bad_rows)
     results = export_onnx(
         saved, folder, int8=arguments.quantize == "int8", data=data, data_name=Path(shown).name if data else ""

@@ -12,6 +12,7 @@ from zskd.config.verbs import FinetuneConfig
 from zskd.hub.ask import is_local
 from zskd.models.folder_checks import check_local
 from zskd.runs.folder import blocking_file
+from zskd.system.paths import exists, expanded, found_at, is_file
 from zskd.tasks.labelled import check_header
 from zskd.tasks.task import Task
 
@@ -49,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def problems(config: FinetuneConfig) -> list[str]:
     """Problems with the options, found before anything loads."""
-    return check_options(config, lambda task: _problems(config, task))
+    return check_options(config, _problems)
 
 
 def _problems(config: FinetuneConfig, task: Task) -> list[str]:
@@ -65,11 +66,11 @@ def _problems(config: FinetuneConfig, task: Task) -> list[str]:
         if config.full:
             found.append(f"--adapter {config.adapter}: only a new adapter can start from an adapter; leave out --full")
         needed = ("adapter_config.json", "adapter_model.safetensors")
-        if not all((Path(config.adapter).expanduser() / name).is_file() for name in needed):
+        if not all(is_file(expanded(config.adapter) / name) for name in needed):
             found.append(f"--adapter {config.adapter}: expected a folder with {' and '.join(needed)}, found none")
     output = Path(config.output_dir or f"runs/teacher-{task.name}")
     if blocked := blocking_file(output):
-        found.append(f"--output-dir {output}: expected a folder, found the file {blocked}")
-    elif output.exists() and any(output.iterdir()):
+        found.append(f"--output-dir {output}: expected a folder, found {found_at(blocked)} at {blocked}")
+    elif exists(output) and any(output.iterdir()):
         found.append(f"--output-dir {output}: expected a new or empty folder, found files in it")
     return found + check_cache_dir(config.cache_dir)

@@ -6,9 +6,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from zskd.cli.parser import add_cache_dir
+from zskd.checks import check_cache_dir
+from zskd.cli.parser import add_cache_dir, check_texts
 from zskd.config.methods.table import METHODS
 from zskd.config.resolve import cache_root, packaged_configs
+from zskd.errors import InputError
 from zskd.models.backbones import BACKBONES, backbone_folder
 from zskd.tasks.task import TASKS
 
@@ -31,6 +33,9 @@ def _size(folder: Path) -> str:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the lists."""
+    check_texts(cache_dir=arguments.cache_dir)
+    if problems := check_cache_dir(arguments.cache_dir):
+        raise InputError(problems)
     cache = cache_root(arguments.cache_dir)
     lines = ["tasks"]
     for task in TASKS.values():

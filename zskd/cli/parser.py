@@ -13,11 +13,13 @@ from typing import Any, NoReturn
 
 from zskd.config import shared
 from zskd.config.distillation import DistillConfig
-from zskd.config.limits import flag
+from zskd.config.limits import flag, flag_of
 from zskd.config.methods.table import METHODS
 from zskd.config.option import default_of
 from zskd.config.resolve import Config, field_type, resolve
 from zskd.errors import InputError, nearest
+from zskd.system.paths import name_problem
+from zskd.system.yaml_text import brief
 from zskd.tasks.defaults import with_task_defaults
 
 # Titles of the groups of options in the help, in order.
@@ -56,7 +58,8 @@ class Parser(argparse.ArgumentParser):
         if rest:
             flags = [option for action in self._actions for option in action.option_strings if option.startswith("--")]
             unknown = [item for item in rest if item.startswith("-")] or rest
-            raise InputError([f"unknown argument {item}; {nearest(item.partition('=')[0], flags)}" for item in unknown])
+            hints = ((brief(item).strip("'"), nearest(item.partition("=")[0], flags)) for item in unknown)
+            raise InputError([f"unknown argument {item}; {hint}" for item, hint in hints])
         return known, rest
 
     def error(self, message: str) -> NoReturn:
@@ -186,11 +189,43 @@ def build_config(
     """
     names = {item.name for item in dataclasses.fields(cls)}
     flags = {name: value for name, value in vars(arguments).items() if name in names}
-    config, problems = resolve(cls, getattr(arguments, "config", None) or default_config, flags)
+    named = getattr(arguments, "config", None)
+    try:
+        config, problems = resolve(cls, default_config if named is None else named, flags)
+        relevant = None
+    except InputError as error:
+        config, problems = resolve(cls, None, flags)
+        problems = error.problems + problems
+        relevant = set(map(flag, flags))  # what else the file says is not known
     config = with_task_defaults(config)
-    if problems := problems + check(config):
+    # An option that was given and cannot be used is not missing.
+    given = {flag_of(problem) for problem in problems}
+    for problem in check(config):
+        if flag_of(problem) not in given and (relevant is None or flag_of(problem) in relevant):
+            problems.append(problem)
+    if problems:
         raise InputError(problems)
     return config
+
+
+def check_texts(**values: str | None) -> None:
+    """Check the texts of flags that are no fields of a configuration.
+
+    Args:
+        values: by the flag's name, or by that of an argument without a flag, in capitals.
+
+    Raises:
+        InputError: there is one that nothing can be named by; all of them are named.
+    """
+    problems = []
+    for name, value in values.items():
+        if value is None:
+            continue
+        problem = name_problem(value) if value.strip() else "expected a value, found an empty text"
+        if problem:
+            problems.append(f"{name if name.isupper() else flag(name)}: {problem}")
+    if problems:
+        raise InputError(problems)
 
 
 def add_quiet(parser: Parser) -> argparse.Action:

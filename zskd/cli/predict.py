@@ -9,12 +9,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TextIO
 
-from zskd.checks import check_cache_dir, check_options
+from zskd.checks import check_cache_dir, check_options, check_output
 from zskd.cli.parser import add_options, add_quiet, build_config, set_up_logging
-from zskd.config.limits import limit_problems
+from zskd.config.limits import limit_problems, within_limits
 from zskd.config.verbs import PredictConfig
 from zskd.hub.ask import is_callable_name
 from zskd.models.folder_checks import check_length
+from zskd.system.paths import found_at, is_file
 from zskd.tasks.task import Task
 
 EPILOG = """examples:
@@ -90,8 +91,8 @@ def run(arguments: argparse.Namespace) -> int:
 def problems(config: PredictConfig) -> list[str]:
     """Problems with the options, found before anything loads. A task is not required."""
     if not config.task:
-        return limit_problems(config) + _problems(config, None)
-    return check_options(config, lambda task: _problems(config, task))
+        return limit_problems(config) + _problems(within_limits(config), None)
+    return check_options(config, _problems)
 
 
 def _problems(config: PredictConfig, task: Task | None) -> list[str]:
@@ -105,12 +106,12 @@ def _problems(config: PredictConfig, task: Task | None) -> list[str]:
             found.append(f"--model {config.model}: expected --task with it, found none")
     if config.model and not is_callable_name(config.model):
         found += check_length(config.model, "--model", config.max_length)
-    if config.input != "-" and not Path(config.input).is_file():
-        found.append(f"--input {config.input}: expected a file, or - for standard input; found none")
+    if config.input != "-" and not is_file(config.input):
+        found.append(
+            f"--input {config.input}: expected a file, or - for standard input; found {found_at(config.input)}"
+        )
     elif config.input == "-" and sys.stdin is None:
         found.append("--input -: expected lines on standard input, found it closed; name a file")
     if not config.output and sys.stdout is None:
         found.append("--output: standard output is closed; name a file")
-    if config.output and Path(config.output).is_dir():
-        found.append(f"--output {config.output}: expected a file, found a folder")
-    return found + check_cache_dir(config.cache_dir)
+    return found + check_output(config.output) + check_cache_dir(config.cache_dir)

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from zskd.cli.parser import set_up_logging
+from zskd.cli.parser import check_texts, set_up_logging
 from zskd.errors import InputError, RunError
 
 EPILOG = """examples:
@@ -46,8 +46,15 @@ def add_parser(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Publish, and print where the student is."""
+    check_texts(
+        RUN=arguments.folder,
+        repo_id=arguments.repo_id,
+        license=arguments.license,
+        template=arguments.template,
+        token_file=arguments.token_file,
+    )
     set_up_logging()
-    from zskd.hub.upload import check_access, read_token
+    from zskd.hub.upload import check_access, read_token, token_path
     from zskd.publish import Options, plan, publish
 
     options = Options(
@@ -59,6 +66,8 @@ def run(arguments: argparse.Namespace) -> int:
         overwrite=arguments.overwrite,
     )
     planned = plan(arguments.folder, options)
+    if arguments.token_file is not None:
+        token_path(arguments.token_file)
     _quiet_bars()
     shown = f"{options.repo_id} ({'public' if options.public else 'private'})"
     if arguments.dry_run:
@@ -127,4 +136,5 @@ def after_run(arguments: argparse.Namespace) -> AfterRun | None:
         if arguments.public:
             raise InputError("--public: expected --publish USER/NAME with it, found none")
         return None
+    check_texts(publish=arguments.publish)
     return AfterRun(arguments.publish, arguments.public)

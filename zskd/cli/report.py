@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from zskd.checks import check_output
+from zskd.cli.parser import check_texts
 from zskd.errors import InputError
 
 EPILOG = """examples:
@@ -26,8 +28,13 @@ def add_parser(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the file and print its path."""
+    check_texts(output=arguments.output)
+    for folder in arguments.runs:
+        check_texts(RUN=folder)
     if arguments.output is None and len(arguments.runs) > 1:
         raise InputError(f"--output: expected a file for the comparison of {len(arguments.runs)} runs, found none")
+    if problems := check_output(arguments.output):
+        raise InputError(problems)
     from zskd.report.page import write_report
 
     print(f"report: {write_report(arguments.runs, arguments.output)}")

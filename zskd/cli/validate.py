@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from typing import Any
 
 import yaml
 
 from zskd.cli.distill import distill_config
 from zskd.cli.parser import add_method_options, add_run_options, set_up_logging
+from zskd.config.cost import cost_warnings
 from zskd.config.resolve import to_dict
+from zskd.tasks.task import find_task
+
+logger = logging.getLogger(__name__)
 
 EPILOG = """examples:
   zskd validate --task sst2 --config embedded
@@ -28,5 +33,9 @@ def add_parser(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the resolved options; problems are raised by `distill_config`."""
     set_up_logging()
-    print(yaml.safe_dump(to_dict(distill_config(arguments)), sort_keys=False), end="")
+    config = distill_config(arguments)
+    task = find_task(config.task)
+    for line in cost_warnings(config, task.num_labels, len(task.text_columns)):
+        logger.warning(line)
+    print(yaml.safe_dump(to_dict(config), sort_keys=False), end="")
     return 0

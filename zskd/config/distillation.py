@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
-from zskd.config import shared
+from zskd.config import limits, shared
 from zskd.config.methods.adversarial import AdversarialOptions
 from zskd.config.methods.class_balance import ClassBalanceOptions
 from zskd.config.objective_options import ObjectiveOptions
@@ -50,6 +50,7 @@ class RunOptions:
         "a built student has at most 1/COMPRESSION of the teacher's parameters",
         brief="at most 1/X of the teacher's parameters (default {default:g})",
         low=1.5,
+        high=100_000.0,
         group="models",
     )
     # Text
@@ -77,12 +78,14 @@ class RunOptions:
         "inputs in the transfer pool, at most 40 for each sentence of the text; default 180000, for tasks with two "
         "texts 90000",
         low=64,
+        high=limits.MOST_ROWS,
         group="text",
     )
     heldout: int = option(
         4_000,
         "held-out inputs, fewer if there is little text: one half selects checkpoints, the other reports agreement",
         low=16,
+        high=limits.MOST_ROWS,
         group="text",
     )
     max_length: int | None = shared.max_length("the task's (`zskd ls`); for teacher and student alike", "text")
@@ -108,9 +111,12 @@ class RunOptions:
         "inputs per step, over all processes",
         brief="inputs per step, over all processes (default {default})",
         low=1,
+        high=limits.MOST_AT_ONCE,
         group="training",
     )
-    gradient_accumulation: int = option(1, "steps whose gradients are added up", low=1, group="training")
+    gradient_accumulation: int = option(
+        1, "steps whose gradients are added up", low=1, high=limits.MOST_AT_ONCE, group="training"
+    )
     learning_rate: float | None = option(
         None,
         "peak learning rate; default 2.0e-3 for a built student, 3.0e-4 for any other",
@@ -120,7 +126,11 @@ class RunOptions:
     warmup: float = shared.warmup()
     weight_decay: float = shared.weight_decay()
     checkpoints: int = option(
-        10, "checkpoints per run; the one with the lowest loss on held-out text is chosen", low=1, group="training"
+        10,
+        "checkpoints per run; the one with the lowest loss on held-out text is chosen",
+        low=1,
+        high=limits.MOST_CHECKPOINTS,
+        group="training",
     )
     student_precision: str = option(
         "fp32",
@@ -128,7 +138,9 @@ class RunOptions:
         choices=STUDENT_PRECISIONS,
         group="training",
     )
-    logging_steps: int = option(50, "optimizer steps between two log lines", low=1, group="training")
+    logging_steps: int = option(
+        50, "optimizer steps between two log lines", low=1, high=limits.MOST_STEPS, group="training"
+    )
     report_to: str = option("none", "tracker that Trainer reports to (tensorboard, wandb, ...)", group="training")
     gold_labels: str | None = option(
         None,
@@ -160,6 +172,7 @@ class RunOptions:
         "number of processes: they are started on this machine, or, under torchrun or accelerate, expected",
         brief="processes on this machine",
         low=1,
+        high=limits.MOST_PROCESSES,
         group="run",
     )
     cache_dir: str | None = shared.cache_dir()

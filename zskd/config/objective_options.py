@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from zskd.config import limits
 from zskd.config.option import option
 
 OBJECTIVES = ("kd", "label-smoothing", "kd-pt", "kd-sim", "kd-topk", "kd-pt+sim", "logit-mse", "hard-label")
@@ -19,7 +20,11 @@ class ObjectiveOptions:
     """
 
     temperature: float = option(
-        1.0, "temperature of the distillation loss: kd, kd-pt, kd-topk and kd-pt+sim", low=0.01, group="training"
+        1.0,
+        "temperature of the distillation loss: kd, kd-pt, kd-topk and kd-pt+sim",
+        low=0.01,
+        high=limits.HOTTEST,
+        group="training",
     )
     objective: str | None = option(
         None,
@@ -31,16 +36,20 @@ class ObjectiveOptions:
         group="objective",
     )
     top_k: int | None = option(
-        None, "probabilities that kd-topk keeps; default: half of the classes", low=1, group="objective"
+        None,
+        "probabilities that kd-topk keeps; default: half of the classes",
+        low=1,
+        high=limits.MOST_ROWS,
+        group="objective",
     )
     smoothing: float = option(
         0.1, "share of the target that label-smoothing spreads evenly", low=0.0, high=1.0, group="objective"
     )
     similarity_power: float = option(
-        0.5, "power of the cosines between the teacher's classes in kd-sim", low=0.0, group="objective"
+        0.5, "power of the cosines between the teacher's classes in kd-sim", low=0.0, high=100.0, group="objective"
     )
     similarity_temperature: float = option(
-        0.3, "kd-sim's own temperature of these cosines", low=0.01, group="objective"
+        0.3, "kd-sim's own temperature of these cosines", low=0.01, high=limits.HOTTEST, group="objective"
     )
     pt_weight: float = option(0.5, "share of kd-pt in kd-pt+sim", low=0.0, high=1.0, group="objective")
     gold_weight: float = option(

@@ -13,9 +13,9 @@ def option(default: Any, help: str, **metadata: Any) -> Any:
         help: help text for ``--help``; for ``--help-all``, if there is a ``brief``.
         metadata: ``group``, the title in the help (none for options of a method, which are listed under its name); the
             limits ``low``, ``high`` and ``choices``; ``pattern`` of a text, and ``expected``, the same in words;
-            ``brief``, one line for a verb's short help, in which ``{default}`` and ``{choices}`` are filled in;
-            ``metavar`` of a list; ``separator`` of a list's values; ``positional``, the name of an argument without a
-            flag; ``model=True`` for a model folder or Hub id.
+            ``any_length=True`` for a text that is neither name nor path; ``brief``, one line for a verb's short help,
+            in which ``{default}`` and ``{choices}`` are filled in; ``metavar`` of a list; ``separator`` of a list's
+            values; ``positional``, the name of an argument without a flag; ``model=True`` for a model folder or Hub id.
     """
     metadata["help"] = help
     if isinstance(default, list):

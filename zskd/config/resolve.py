@@ -8,6 +8,7 @@ This module imports neither torch nor transformers, so that ``zskd --help`` and 
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import functools
 import os
 import types
@@ -17,10 +18,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from zskd.config.distillation import DistillConfig
-from zskd.config.limits import flag
+from zskd.config.limits import flag, text_problem
 from zskd.config.verbs import DiagnoseConfig, EvaluateConfig, FinetuneConfig, PredictConfig
 from zskd.errors import InputError, nearest
-from zskd.system.yaml_text import brief, load_yaml
+from zskd.system.paths import expanded, found_at, is_file
+from zskd.system.yaml_text import brief, load_yaml, unknown_keys
 
 DEFAULT_CONFIG = "glue"  # configuration of `zskd distill` without --config
 
@@ -29,7 +31,7 @@ Config = TypeVar("Config", DistillConfig, FinetuneConfig, EvaluateConfig, Predic
 
 def cache_root(cache_dir: str | None) -> Path:
     """The cache folder: the flag, else $ZSKD_CACHE, else ~/.cache/zskd."""
-    return Path(cache_dir or os.environ.get("ZSKD_CACHE") or "~/.cache/zskd").expanduser()
+    return expanded(cache_dir or os.environ.get("ZSKD_CACHE") or "~/.cache/zskd")
 
 
 def packaged_configs() -> dict[str, Path]:
@@ -46,9 +48,11 @@ def read_yaml(name_or_path: str) -> dict[str, Any]:
     """
     packaged = packaged_configs()
     path = packaged.get(name_or_path, Path(name_or_path))
-    if not path.is_file():
+    if not name_or_path or not is_file(path):
+        found = "an empty text" if not name_or_path else found_at(path)
         raise InputError(
-            f"--config {name_or_path}: no such file or packaged configuration; {nearest(name_or_path, packaged)}"
+            f"--config {name_or_path}: no such file or packaged configuration, found {found}; "
+            f"{nearest(name_or_path, packaged)}"
         )
     try:
         loaded = load_yaml(path, f"--config {path}")
@@ -80,12 +84,10 @@ def _cast(cls: type, name: str, value: Any) -> Any:
         return None
     if kind is list:
         items = value if isinstance(value, list) else [value]
-        if any(item is None or isinstance(item, dict | list) for item in items):
-            raise ValueError
         separator = next(item for item in dataclasses.fields(cls) if item.name == name).metadata.get("separator")
         if separator:  # or spaces
-            return [part for item in items for part in str(item).replace(separator, " ").split()]
-        return [str(item) for item in items]
+            return [part for item in items for part in _text(item).replace(separator, " ").split()]
+        return [_text(item) for item in items]
     if kind is bool:
         if isinstance(value, bool):
             return value
@@ -96,9 +98,14 @@ def _cast(cls: type, name: str, value: Any) -> Any:
         number = float(value)
         if kind is int and number != int(number):
             raise ValueError
-        return int(number) if kind is int else number
-    if isinstance(value, dict | list) or value is None:
-        raise ValueError
+        return int(number) if kind is int else number + 0.0  # no negative zero
+    return _text(value)
+
+
+def _text(value: Any) -> str:
+    """A text, or a number, date or path that stands for one. YAML takes an unquoted no for False."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float | datetime.date | os.PathLike):
+        raise TypeError
     return str(value)
 
 
@@ -106,27 +113,33 @@ def resolve(cls: type[Config], config: str | None, flags: dict[str, Any]) -> tup
     """Merge defaults, a YAML configuration and flags.
 
     Returns:
-        The merged options, and a message for every unknown key and every value of a wrong type. Such options keep their
-        default, so that the others can still be checked.
+        The merged options, and a message for every unknown key, every value of a wrong type and every text that nothing
+        can be named by. Such options keep their default, so that the others can still be checked.
+
+    Raises:
+        InputError: the configuration cannot be read (`read_yaml`).
     """
+    values = {} if config is None else read_yaml(config)
     problems: list[str] = []
-    values: dict[str, Any] = {}
-    try:
-        values = read_yaml(config) if config else {}
-    except InputError as error:
-        problems += error.problems
     merged = {}
-    known = [item.name for item in dataclasses.fields(cls)]
+    known = {item.name: item for item in dataclasses.fields(cls)}
     for origin, options in ((f"--config {config}", values), ("flag", flags)):
         for key, value in options.items():
             if key not in known:
-                problems.append(f"{origin}: unknown option {brief(key)}; {nearest(str(key), known)}")
                 continue
             try:
-                merged[key] = _cast(cls, key, value)
+                cast = _cast(cls, key, value)
             except (TypeError, ValueError, OverflowError):
                 kind = field_type(cls, key)[0].__name__
-                problems.append(f"{flag(key)}: expected a value of type {kind}, found {brief(value)}")
+                advice = "; put it into quotes" if kind == "str" and isinstance(value, bool) else ""
+                problems.append(f"{flag(key)}: expected a value of type {kind}, found {brief(value)}{advice}")
+                continue
+            if problem := text_problem(known[key], cast):
+                problems.append(f"{flag(key)}: {problem}")
+            else:
+                merged[key] = cast
+        unknown = unknown_keys([key for key in options if key not in known], known)
+        problems += [f"{origin}: unknown option {line}" for line in unknown]
     return cls(**merged), problems
 
 

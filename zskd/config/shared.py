@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from zskd.config import limits
 from zskd.config.option import option
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -32,6 +33,7 @@ def label_map(of: str) -> Any:
         None,
         f"{of} label names in the task's words, for example LABEL_0=negative,LABEL_1=positive",
         brief=f"{of} label names in the task's words, A=B,C=D",
+        any_length=True,
         group="models",
     )
 
@@ -78,7 +80,13 @@ def max_length(default: str, group: str = "data") -> Any:
 
 def reading_length() -> Any:
     """``--max-length`` of a finished model, which may read more than a training asks for."""
-    return option(None, "tokens; longer inputs are cut; default: as many as the model reads", low=8, group="data")
+    return option(
+        None,
+        "tokens; longer inputs are cut; default: as many as the model reads",
+        low=8,
+        high=limits.MOST_ROWS,
+        group="data",
+    )
 
 
 def precision(of: str, default: str = "auto", group: str = "data") -> Any:
@@ -95,7 +103,8 @@ def precision(of: str, default: str = "auto", group: str = "data") -> Any:
 def epochs(default: float, over: str) -> Any:
     """``--epochs``."""
     text = f"passes over the {over}"
-    return option(default, text, brief=text + " (default {default:g})", low=0.001, group="training")
+    brief = text + " (default {default:g})"
+    return option(default, text, brief=brief, low=0.001, high=limits.MOST_EPOCHS, group="training")
 
 
 def warmup() -> Any:
@@ -105,7 +114,7 @@ def warmup() -> Any:
 
 def weight_decay() -> Any:
     """``--weight-decay``."""
-    return option(0.01, "decoupled weight decay", low=0.0, group="training")
+    return option(0.01, "decoupled weight decay", low=0.0, high=100.0, group="training")
 
 
 def seed(of: str = "everything random") -> Any:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zskd.config import shared
+from zskd.config import limits, shared
 from zskd.config.option import option
 
 
@@ -21,16 +21,20 @@ class FinetuneConfig:
         None, "folder of an adapter of the same base and rank to start from, for example MNLI's for RTE", group="models"
     )
     full: bool = option(False, "train all weights instead of a LoRA adapter", group="models")
-    rank: int = option(16, "rank of the LoRA matrices", low=1, group="models")
+    rank: int = option(16, "rank of the LoRA matrices", low=1, high=4_096, group="models")
     glue_dir: str | None = option(
         None, "GLUE folder (or the task's own) that holds train.tsv; default: nyu-mll/glue on the Hub", group="data"
     )
-    selection_rows: int = option(600, "training rows kept aside to choose the checkpoint", low=16, group="data")
-    max_rows: int | None = option(None, "use at most this many training rows", low=32, group="data")
+    selection_rows: int = option(
+        600, "training rows kept aside to choose the checkpoint", low=16, high=limits.MOST_ROWS, group="data"
+    )
+    max_rows: int | None = option(
+        None, "use at most this many training rows", low=32, high=limits.MOST_ROWS, group="data"
+    )
     skip_bad_rows: bool = shared.skip_bad_rows()
     max_length: int | None = shared.max_length("the task's")
     epochs: float = shared.epochs(3.0, "training rows")
-    batch_size: int = option(32, "rows per step", low=1, group="training")
+    batch_size: int = option(32, "rows per step", low=1, high=limits.MOST_AT_ONCE, group="training")
     learning_rate: float = option(
         7.0e-4, "peak learning rate (full weights want about 3.0e-5)", low=0.0, group="training"
     )
@@ -40,6 +44,7 @@ class FinetuneConfig:
         12,
         "evaluations per run; the best one on the selection rows, or a mean of the last ones, is kept",
         low=1,
+        high=limits.MOST_CHECKPOINTS,
         group="training",
     )
     precision: str = shared.precision("training (fp16 on a GPU only)", group="training")
@@ -63,7 +68,13 @@ class PredictConfig:
         "-", "file with one input a line, two texts separated by a tab; -: standard input", group="data"
     )
     output: str | None = option(None, "file for the answers; default: standard output", group="data")
-    batch_size: int = option(32, "lines that are answered together; fewer if no more have arrived", low=1, group="data")
+    batch_size: int = option(
+        32,
+        "lines that are answered together; fewer if no more have arrived",
+        low=1,
+        high=limits.MOST_AT_ONCE,
+        group="data",
+    )
     max_length: int | None = shared.reading_length()
     precision: str = shared.precision("the model", "fp32")
     json: bool = shared.as_json("one JSON object a line instead of a table with tabs")
@@ -106,7 +117,7 @@ class DiagnoseConfig:
     teacher_outputs: str = shared.teacher_outputs()
     corpus: list[str] = shared.corpus(["embedded"], "; default: the run's, else `embedded`")
     language: str = shared.language("; default: the run's, else auto")
-    texts: int = option(4_096, "inputs made of the text", low=64, group="text")
+    texts: int = option(4_096, "inputs made of the text", low=64, high=limits.MOST_ROWS, group="text")
     max_length: int | None = shared.max_length("the run's or the task's", "text")
     data: str | None = option(
         None, "labelled file in the task's columns, for the calibration; default: the task's probe", group="data"

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from zskd.errors import InputError, RunError
+from zskd.system.paths import exists
 
 TIMEOUT = 5.0  # seconds; the client's own downloads retry for 23 s before they report a missing network
 
@@ -14,14 +15,14 @@ WAYS_ON = "without a network use `--config embedded` or local folders for --teac
 
 def is_local(name: str) -> bool:
     """True if `name` is a path and not a Hub id: it exists, or it is spelled like a path."""
-    return Path(name).exists() or name.startswith((".", "~", os.sep)) or name.count("/") > 1
+    return exists(name) or name.startswith((".", "~", os.sep)) or name.count("/") > 1
 
 
 def is_callable_name(name: str) -> bool:
     """True if `name` is spelled ``module:function``."""
     module, colon, function = name.partition(":")
     identifiers = [*module.split("."), *function.split(".")]
-    return bool(colon) and all(part.isidentifier() for part in identifiers) and not Path(name).exists()
+    return bool(colon) and all(part.isidentifier() for part in identifiers) and not exists(name)
 
 
 def cached_revision(repo_id: str, revision: str | None = None, filename: str = "config.json") -> str | None:

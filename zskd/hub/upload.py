@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from zskd.errors import InputError, RunError
 from zskd.hub.requests import ATTEMPTS, failure, one_line, patiently, pause
 from zskd.system.files import sha256_file
+from zskd.system.paths import expanded, found_at, is_file
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo, HfApi, ModelInfo
@@ -43,6 +44,18 @@ def check_repo_id(repo_id: str, *, flag: str) -> None:
         raise InputError(f"{flag} {repo_id}: expected USER/NAME, found no user or organization before the name")
 
 
+def token_path(name: str) -> Path:
+    """The path of ``--token-file``.
+
+    Raises:
+        InputError: there is no file.
+    """
+    path = expanded(name)
+    if not is_file(path):
+        raise InputError(f"--token-file {name}: expected a file, found {found_at(path)}")
+    return path
+
+
 def read_token(token_file: str | None = None) -> str:
     """The token from a file, else from ``HF_TOKEN``, else from ``hf auth login``.
 
@@ -53,7 +66,7 @@ def read_token(token_file: str | None = None) -> str:
 
     origin = f"--token-file {token_file}" if token_file else "the token"
     try:
-        token = Path(token_file).expanduser().read_text(encoding="utf-8").strip() if token_file else get_token()
+        token = token_path(token_file).read_text(encoding="utf-8").strip() if token_file else get_token()
     except UnicodeDecodeError as error:
         raise InputError(f"{origin}: expected a token on one line, found no text") from error
     except OSError as error:

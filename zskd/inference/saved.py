@@ -12,6 +12,7 @@ from zskd.errors import InputError
 from zskd.models.folder_checks import student_folder
 from zskd.models.labels import TEXTS_FIELD, label_names, recorded_texts
 from zskd.runs.read import read_part
+from zskd.system.paths import expanded
 from zskd.tasks.task import TASKS, Task, find_task
 from zskd.teacher.base import Teacher
 from zskd.teacher.classifier import classifier_from, load_plain, pick_device
@@ -109,7 +110,7 @@ def load_saved(
         return Saved(classifier, task.labels, len(task.text_columns), reason, length, task)
     model, tokenizer, commit = load_plain(name, cache, None, flag=flag)
     labels = tuple(label_names(model.config.to_dict(), f"{flag} {name}"))
-    known = _task_of(Path(name).expanduser())
+    known = _task_of(expanded(name))
     texts, reason = recorded_texts(model.config.to_dict(), f"{flag} {name}"), f"{TEXTS_FIELD} in its config.json"
     if known is not None and (tuple(known.labels) != labels or texts not in (None, len(known.text_columns))):
         known = None  # the folder contains another model by now

@@ -10,6 +10,7 @@ from zskd.errors import InputError
 from zskd.hub.ask import is_local
 from zskd.models.labels import align_labels, check_saved_head, label_names, parse_label_map, read_model_config
 from zskd.models.positions import length_problem, reading_length
+from zskd.system.paths import expanded, is_file, is_folder
 from zskd.tasks.task import Task
 
 _WORDS = ("embedded", "default", "build")  # names of models that are no folders
@@ -34,10 +35,10 @@ def student_folder(name: str) -> str:
     Raises:
         InputError: the run has no student yet.
     """
-    folder = Path(name).expanduser()
-    if not (folder / "config.yaml").is_file() or (folder / "config.json").is_file():
+    folder = expanded(name)
+    if not is_file(folder / "config.yaml") or is_file(folder / "config.json"):
         return name
-    if not (folder / "student" / "config.json").is_file():
+    if not is_file(folder / "student" / "config.json"):
         raise InputError(f"{name}: expected a finished run, found no student in it; finish it with --resume")
     return str(folder / "student")
 
@@ -50,7 +51,7 @@ def check_length(name: str, flag_name: str, max_length: int | None) -> list[str]
     if max_length is None or name in _WORDS or not is_local(name):
         return []
     try:
-        folder = Path(student_folder(name)).expanduser()
+        folder = expanded(student_folder(name))
         return _length_problems(folder, read_model_config(folder, flag=flag_name), f"{flag_name} {name}", max_length)
     except InputError:
         return []
@@ -65,8 +66,8 @@ def student_length(folder: Path) -> int:
 def _length_problems(folder: Path, config: dict[str, Any], shown: str, max_length: int | None) -> list[str]:
     """`check_positions` of a local folder. Positions and tokenizer of an adapter are its backbone's."""
     base = _read(folder / "adapter_config.json").get("base_model_name_or_path")
-    if isinstance(base, str) and is_local(base) and Path(base).expanduser().is_dir():
-        folder = Path(base).expanduser()
+    if isinstance(base, str) and is_local(base) and is_folder(expanded(base)):
+        folder = expanded(base)
         config = _read(folder / "config.json")
     limit = _read(folder / "tokenizer_config.json").get("model_max_length")
     return check_positions(config, shown, max_length, limit)
@@ -83,8 +84,8 @@ def _read(path: Path) -> dict[str, Any]:
 
 def check_local(name: str, flag_name: str, max_length: int | None) -> list[str]:
     """Problems of a local model folder besides its labels."""
-    folder = Path(name).expanduser()
-    if (folder / "adapter_config.json").is_file():
+    folder = expanded(name)
+    if is_file(folder / "adapter_config.json"):
         return [f"{flag_name} {name}: expected a whole model, found an adapter; merge it into its base and save that"]
     try:
         config = read_model_config(folder, flag=flag_name)
@@ -104,7 +105,7 @@ def check_classifier(
             if task.adapter_path() is None:
                 return [f"{shown}: no adapter for {task.name} is packaged; train one with `zskd finetune`"]
         elif name != "default" and is_local(name):
-            folder = Path(name).expanduser()
+            folder = expanded(name)
             config = read_model_config(folder, flag=flag_name)
             check_saved_head(config, shown)
             align_labels(task, label_names(config, shown), mapping, flag=shown)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zskd.errors import InputError
+from zskd.system.paths import is_folder
 from zskd.tasks.task import Task
 
 if TYPE_CHECKING:  # the library is slow to import, and `zskd validate` does without it
@@ -245,7 +246,7 @@ def read_model_config(folder: Path, *, flag: str) -> dict[str, Any]:
     Raises:
         InputError: no such folder, no ``config.json``, or one that is not JSON.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise InputError(f"{flag} {folder}: expected a model folder, found none")
     path = folder / "config.json"
     try:

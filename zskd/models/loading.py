@@ -29,6 +29,7 @@ from zskd.models.output_layer import fit_head
 from zskd.models.quiet import quiet_transformers
 from zskd.models.tokenizers import load_tokenizer
 from zskd.models.weights import UNREADABLE, first_line, load_checked
+from zskd.system.paths import expanded, is_folder
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +54,8 @@ def find_model(name: str, revision: str | None, *, flag: str) -> Origin:
         InputError: see `zskd.hub.ask.resolve_revision`; or a local path is not a folder.
     """
     if is_local(name):
-        folder = Path(name).expanduser()
-        if not folder.is_dir():
+        folder = expanded(name)
+        if not is_folder(folder):
             raise InputError(f"{flag} {name}: expected a model folder or a Hub id, found no such folder")
         return Origin(str(folder))
     return Origin(name, resolve_revision(name, revision, flag=flag))

@@ -17,6 +17,7 @@ from zskd.models.labels import check_saved_head, read_model_config
 from zskd.publish.metadata import evaluation_entries
 from zskd.publish.run_card import run_card
 from zskd.runs.read import FinishedRun, as_this_version_writes, read_run
+from zskd.system.paths import expanded, is_file
 
 TOKENIZER = "tokenizer.json"
 EVALUATION = ".eval_results/glue.yaml"
@@ -65,7 +66,7 @@ def check_options(options: Options, *, flag: str = "--repo-id") -> None:
     check_repo_id(options.repo_id, flag=flag)
     if options.licence is not None and not _LICENCE.fullmatch(options.licence):
         raise InputError(f"--license {options.licence}: expected an identifier such as apache-2.0")
-    if options.template is not None and not Path(options.template).expanduser().is_file():
+    if options.template is not None and not is_file(expanded(options.template)):
         raise InputError(f"--template {options.template}: expected a Jinja file, found none")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zskd.errors import InputError
@@ -13,6 +12,7 @@ from zskd.publish.origins import corpus_parts, reproducing_command, teacher_was_
 from zskd.runs.loss import loss_of
 from zskd.runs.read import FinishedRun, as_this_version_writes
 from zskd.runs.wording import class_shares, is_adversarial, opened, query_words, used_given_pairs
+from zskd.system.paths import expanded
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCard
@@ -39,7 +39,7 @@ def run_card(run: FinishedRun, repo_id: str, licence: str | None = None, templat
     with as_this_version_writes(run.path):
         data = card_data(run, repo_id.rpartition("/")[2], licence)
         values = card_values(run, repo_id)
-    return render_card(Path(template).expanduser() if template else packaged_template(TEMPLATE), data, **values)
+    return render_card(expanded(template) if template else packaged_template(TEMPLATE), data, **values)
 
 
 def _check_parts(run: FinishedRun) -> None:

@@ -33,6 +33,7 @@ from zskd.config.resolve import to_dict
 from zskd.errors import InputError
 from zskd.runs.read import read_part
 from zskd.system.files import write_text
+from zskd.system.paths import exists, found_at, is_folder
 from zskd.system.unfinished import clear_unfinished, held_name
 from zskd.tasks.task import find_task, task_name
 
@@ -73,8 +74,8 @@ def run_path(config: DistillConfig) -> Path:
 
 def blocking_file(path: Path) -> Path | None:
     """The nearest existing ancestor of `path`, or `path` itself, if it is not a folder; else None."""
-    existing = next(item for item in (path, *path.absolute().parents) if item.exists())
-    return None if existing.is_dir() else existing
+    existing = next(item for item in (path, *path.absolute().parents) if found_at(item) != "none")
+    return None if is_folder(existing) else existing
 
 
 def _held_options(path: Path) -> dict[str, Any] | None:
@@ -103,9 +104,9 @@ def check_run_folder(path: Path, config: DistillConfig) -> list[str]:
     """Problems with writing (or continuing) this run in `path`."""
     shown = f"--output-dir {path}"
     if blocked := blocking_file(path):
-        return [f"{shown}: expected a folder, found the file {blocked}"]
+        return [f"{shown}: expected a folder, found {found_at(blocked)} at {blocked}"]
     # A run that was killed while it wrote its first file has left the folder of that.
-    if not path.exists() or all(held_name(item) == CONFIG for item in path.iterdir()):
+    if not exists(path) or all(held_name(item) == CONFIG for item in path.iterdir()):
         return []
     held = _held_options(path)
     if held is None:

@@ -14,6 +14,7 @@ from zskd.config.distillation import DistillConfig
 from zskd.config.resolve import resolve
 from zskd.errors import InputError
 from zskd.runs.shapes import wrong_part
+from zskd.system.paths import exists, expanded, found_at, is_file, is_folder
 from zskd.system.yaml_text import load_yaml
 from zskd.tasks.defaults import with_task_defaults
 
@@ -109,9 +110,9 @@ def read_run(path: str | Path, needs: Sequence[str] = ()) -> FinishedRun:
     Raises:
         InputError: it is not a run folder, the run is not finished, one of `needs` is missing, or a file is damaged.
     """
-    folder = Path(path).expanduser()
-    if not folder.is_dir():
-        found = "a file" if folder.exists() else "no such folder"
+    folder = expanded(path)
+    if not is_folder(folder):
+        found = found_at(folder) if exists(folder) else "no such folder"
         raise InputError(f"{path}: expected the folder of a finished run, found none ({found})")
     config = read_part(folder, "config.yaml")
     if config is None:
@@ -162,8 +163,8 @@ def run_config(name: str) -> DistillConfig | None:
     Raises:
         InputError: the run's configuration does not match this version.
     """
-    path = Path(name).expanduser() / "config.yaml"
-    if not name or not path.is_file() or not path.with_name("record.json").is_file():
+    path = expanded(name) / "config.yaml"
+    if not name or not is_file(path) or not is_file(path.with_name("record.json")):
         return None
     config, problems = resolve(DistillConfig, str(path), {})
     if problems:

@@ -9,6 +9,7 @@ from pathlib import Path
 from accelerate import PartialState
 
 from zskd.checks import check_batch_size
+from zskd.config.cost import cost_warnings
 from zskd.config.distillation import DistillConfig
 from zskd.config.methods.table import method_queries
 from zskd.config.resolve import cache_root
@@ -74,6 +75,9 @@ def begin(config: DistillConfig) -> Setting:
     assert config.objective is not None  # the task's default
     if same := coinciding(config.objective, task.num_labels, config.top_k, gold=config.gold_labels is not None):
         logger.info("objective: %s; going on with %s", same, config.objective)
+    if state.is_main_process:
+        for line in cost_warnings(config, task.num_labels, len(task.text_columns)):
+            logger.warning(line)
     method_queries(config)  # raises before the corpus is read if the pool is too small
     return Setting(config, task, cache, folder, state.num_processes)
 

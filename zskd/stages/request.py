@@ -29,7 +29,7 @@ from zskd.runs.read import read_part
 from zskd.stages.texts import FOLDER, MIN_TEXTS, Inputs, keep_texts, text_columns, with_pairs
 from zskd.system.checksums import keep_content
 from zskd.tasks.defaults import with_task_defaults
-from zskd.tasks.task import TASKS, Task, find_task
+from zskd.tasks.task import TASKS, Task, find_task, task_problems
 from zskd.teacher.base import Teacher
 from zskd.teacher.load import AnyTeacher, shows_weights
 from zskd.text.shaping import Pools
@@ -158,7 +158,7 @@ def _options(config: DistillConfig | str | None, options: dict[str, Any]) -> tup
     options = {name: value for name, value in options.items() if name not in objects}
     if isinstance(config, DistillConfig):
         held = {item.name: getattr(config, item.name) for item in dataclasses.fields(config)}
-        made, found = resolve(DistillConfig, None, {**held, **options}) if options else (config, [])
+        made, found = resolve(DistillConfig, None, {**held, **options})
     else:
         made, found = resolve(DistillConfig, config if config is None else str(config), options)
     return made, problems + [problem.removeprefix("flag: ") for problem in found]
@@ -238,6 +238,8 @@ def _task_name(task: Task, cache: Path) -> str:
     if TASKS.get(task.name) == task:
         return task.name
     values = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(task).items() if v}
+    if problems := task_problems(values):
+        raise InputError([f"task: {problem}" for problem in problems])
     text = yaml.safe_dump(values, sort_keys=False)
     path = cache / "tasks" / hashlib.sha256(text.encode()).hexdigest()[:16] / f"{task.name}.yaml"
     keep_content(path, text)

@@ -49,14 +49,23 @@ def replacing(path: str | Path) -> Iterator[Path]:
 def output_file(path: str | Path) -> Iterator[Path]:
     """As `replacing`, for a file that the user named: a device, pipe or link is written to and stays what it is.
 
+    On failure, folders that were made for it go too.
+
     ``/dev/stdout`` is a link, behind which may be a file that another process has open.
     """
     path = Path(path)
     if path.is_symlink() or _special(path) is not None:
         yield path
-    else:
+        return
+    made = [folder for folder in path.parents if not folder.exists()]
+    try:
         with replacing(path) as temporary:
             yield temporary
+    except BaseException:
+        for folder in made:  # the innermost first
+            with contextlib.suppress(OSError):  # somebody else has put something there
+                folder.rmdir()
+        raise
 
 
 def _special(path: Path) -> str | None:

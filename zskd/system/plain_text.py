@@ -11,6 +11,8 @@ logger = logging.getLogger(__name__)
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
+# Line breaks, other control characters and lone surrogates, which a message or a label of one line cannot hold.
+NOT_IN_A_LINE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _UTF16 = "UTF-16 text; convert it, for example with `iconv -f UTF-16 -t UTF-8`"
 _UTF32 = "UTF-32 text; convert it, for example with `iconv -f UTF-32 -t UTF-8`"

@@ -24,6 +24,7 @@ ABANDONED_SECONDS = 86_400.0
 _HOLDER = re.compile(r"\.(?P<name>.+)\.[a-z0-9_]{8}\.part", re.DOTALL)
 _LOCK = ".lock"
 _OLD = "old"
+_LONGEST = 200  # bytes of a name in a holder's
 _DEPTH = 3  # of folders in a cache or a run folder, below the first
 
 
@@ -33,11 +34,16 @@ def held_name(path: Path) -> str | None:
     return found["name"] if found and path.is_dir() and not path.is_symlink() else None
 
 
+def _beginning(name: str) -> str:
+    """As much of a name as a holder's has room for; the name itself may take all 255 bytes that a name can have."""
+    return name.encode()[:_LONGEST].decode(errors="ignore")
+
+
 @contextlib.contextmanager
 def holder(path: Path) -> Iterator[Path]:
     """A locked holder folder for writing `path`, removed at the end."""
     while True:
-        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+        folder = Path(tempfile.mkdtemp(prefix=f".{_beginning(path.name)}.", suffix=".part", dir=path.parent))
         lock = _locked(folder)
         if lock is not None:
             break
@@ -98,9 +104,9 @@ def clear_unfinished(folder: Path, name: str | None = None, *, deep: bool = Fals
             below = [child for child in children if not _HOLDER.fullmatch(child)]
         for child in children:
             held = held_name(Path(parent, child))
-            if held is not None and name in (None, held):
+            if held is not None and (name is None or _beginning(name) == held):
                 with contextlib.suppress(OSError):
-                    _clear(Path(parent, child), held, owned=owned)
+                    _clear(Path(parent, child), name or held, owned=owned)
         children[:] = below
 
 

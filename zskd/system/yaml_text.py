@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import reprlib
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from zskd.errors import InputError
+from zskd.errors import InputError, nearest
 
-LARGEST_FILE = 1 << 20  # bytes
+LARGEST_FILE = 1 << 19  # bytes
 DEEPEST = 20  # levels of lists and mappings
-MOST_VALUES = 100_000  # values, those behind an alias counted each time
+MOST_SHOWN = 10  # unknown keys in messages
+MOST_VALUES = 50_000  # values, those behind an alias counted each time; they take seconds to read
 
 
 class _Brief(reprlib.Repr):
@@ -39,6 +42,13 @@ def brief(value: Any) -> str:
     return text if len(text) <= 200 else f"{text[:200]} ..."
 
 
+def unknown_keys(keys: list[Any], known: Mapping[str, Any]) -> list[str]:
+    """What to say of keys that are not known, with the nearest known one; a number instead of more than a few."""
+    shown = [(key[:200] if isinstance(key, str) else brief(key), brief(key)) for key in keys[:MOST_SHOWN]]
+    lines = [f"{key}; {nearest(name, known)}" for name, key in shown]
+    return [*lines, *([f"and {len(keys) - MOST_SHOWN:,} more"] if len(keys) > MOST_SHOWN else [])]
+
+
 def load_yaml(path: Path, shown: str) -> Any:
     """Content of a YAML file of plain values.
 
@@ -55,7 +65,8 @@ def load_yaml(path: Path, shown: str) -> Any:
     if len(content) > LARGEST_FILE:
         raise InputError(f"{shown}: expected a YAML file of at most {LARGEST_FILE:,} bytes, found a larger one")
     try:
-        return yaml.load(content.decode("utf-8-sig"), _Loader)
+        # A task file is asked for by several steps of a command; each may change what it gets.
+        return copy.deepcopy(_parsed(content.decode("utf-8-sig")))
     except UnicodeDecodeError as error:
         raise InputError(f"{shown}: expected YAML, found bytes that are no UTF-8 text") from error
     except yaml.YAMLError as error:
@@ -66,8 +77,13 @@ def load_yaml(path: Path, shown: str) -> Any:
         ) from error
 
 
+@functools.lru_cache(maxsize=4)
+def _parsed(text: str) -> Any:
+    return yaml.load(text, _Loader)
+
+
 def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
+    text = " ".join(str(error).split()).replace('"<unicode string>", ', "")
     return text if len(text) <= 300 else f"{text[:300]} ..."
 
 
@@ -76,7 +92,7 @@ class _Loader(yaml.SafeLoader):
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
-        self.depth = 0
+        self.depth = self.values = 0
         self.sizes: dict[int, int] = {}  # by the id of a node that is whole
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
@@ -84,9 +100,10 @@ class _Loader(yaml.SafeLoader):
         if self.depth > DEEPEST:
             mark = self.peek_event().start_mark
             raise yaml.composer.ComposerError(None, None, f"more than {DEEPEST} levels", mark)
+        self.values += 1
         node = super().compose_node(parent, index)
         self.depth -= 1
-        if node is not None and self._size(node) > MOST_VALUES:
+        if node is not None and max(self.values, self._size(node)) > MOST_VALUES:
             raise yaml.composer.ComposerError(
                 None, None, f"more than {MOST_VALUES:,} values, aliases counted", node.start_mark
             )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from zskd.errors import InputError
+from zskd.system.paths import found_at, is_file
 from zskd.system.plain_text import Repairs, found_instead
 from zskd.tasks.task import Task
 
@@ -38,8 +39,8 @@ class Labelled:
 def check_header(task: Task, path: str | Path) -> list[str]:
     """Problems in the first line of a labelled file; no later byte of the file is read."""
     path = Path(path)
-    if not path.is_file():
-        return [f"expected a file with the columns of {task.name} at {path}, found none"]
+    if not is_file(path):
+        return [f"expected a file with the columns of {task.name} at {path}, found {found_at(path)}"]
     try:
         with path.open("rb", buffering=0) as handle:
             line = handle.readline(LONGEST_HEADER)
@@ -219,6 +220,19 @@ def read_labelled(task: Task, path: str | Path, *, skip_bad_rows: bool | None = 
             + (f" but {bad.count} bad one(s), the first: {bad.first}" if bad.count else "")
         )
     return Labelled(texts, labels, bad.count)
+
+
+def check_classes(task: Task, rows: Labelled, source: str) -> None:
+    """Raise InputError if all rows to train on are of one class; log the classes that have no row."""
+    there = set(rows.labels)
+    absent = [name for number, name in enumerate(task.labels) if number not in there]
+    if len(there) == 1:
+        raise InputError(
+            f"{source}: expected training rows of at least two classes, found only {task.labels[there.pop()]} in "
+            f"{len(rows.labels)} row(s); add rows of others"
+        )
+    if absent:
+        logger.warning("%s: no training row of %s, which the teacher will not learn", source, ", ".join(absent))
 
 
 def _open_quote(row: list[str]) -> str:

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from zskd.errors import InputError, nearest
+from zskd.system.paths import exists, expanded, found_at, is_file, is_folder
 from zskd.system.yaml_text import brief, load_yaml
+from zskd.tasks.task_file import METRICS, file_problems
 
 HUB_DATA = "nyu-mll/glue"
 DEFAULT_STUDENT = "google/bert_uncased_L-4_H-256_A-4"
-
-INPUT_KINDS = ("text", "question", "passage")
-METRICS = ("accuracy", "f1")
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ class Task:
 
     def _folder(self, glue_dir: str | Path) -> Path:
         root = Path(glue_dir)
-        return root / self.folder if (root / self.folder).is_dir() else root
+        return root / self.folder if is_folder(root / self.folder) else root
 
 
 def _glue(
@@ -220,8 +219,8 @@ def find_task(name: str) -> Task:
     if name in TASKS:
         return TASKS[name]
     if name.endswith((".yaml", ".yml")):
-        return read_task(Path(name).expanduser())
-    found = f"found {name!r}; {nearest(name, TASKS)}" if name else "found none"
+        return read_task(expanded(name))
+    found = f"found {brief(name)}; {nearest(name, TASKS)}" if name else "found none"
     raise InputError(f"--task: expected one of {', '.join(TASKS)} or a task file (.yaml), {found}")
 
 
@@ -230,12 +229,19 @@ def task_name(name: str) -> str:
     return Path(name).stem
 
 
+def task_problems(values: dict[str, Any]) -> list[str]:
+    """What is wrong with the content of a task file: `Task`'s attributes by name."""
+    return file_problems(values, {item.name: str(item.type) for item in dataclasses.fields(Task)})
+
+
 def read_task(path: Path) -> Task:
     """A task from a YAML file whose keys are `Task`'s attributes; paths in it are relative to the file.
 
     Raises:
         InputError: the file is not a readable YAML mapping, or has unknown keys or wrong values; all of them are named.
     """
+    if not is_file(path):
+        raise InputError(f"--task {path}: expected a task file, found {found_at(path)}")
     try:
         values = load_yaml(path, f"--task {path}")
     except OSError as error:
@@ -243,7 +249,7 @@ def read_task(path: Path) -> Task:
     if not isinstance(values, dict):
         raise InputError(f"--task {path}: expected `key: value` lines, found a {type(values).__name__}")
     values.setdefault("name", path.stem)
-    if problems := _task_problems(values):
+    if problems := task_problems(values):
         raise InputError([f"--task {path}: {problem}" for problem in problems])
     for key in ("file_labels", "teacher_labels", "dev_files"):
         if key in values:
@@ -252,66 +258,6 @@ def read_task(path: Path) -> Task:
         if key in values:
             values[key] = tuple(map(str, values[key]))
     for key in ("probe", "teacher", "student"):
-        if values.get(key) and (key == "probe" or (path.parent / values[key]).exists()):
+        if values.get(key) and (key == "probe" or exists(path.parent / values[key])):
             values[key] = str(path.parent / values[key])
     return Task(**values)
-
-
-def _task_problems(values: dict[str, Any]) -> list[str]:
-    """What is wrong with the content of a task file."""
-    return _key_problems(values) or _column_problems(values) + _label_problems(values)
-
-
-def _key_problems(values: dict[str, Any]) -> list[str]:
-    """Unknown and missing keys, and values of another kind than `Task`'s attributes."""
-    kinds = {item.name: str(item.type) for item in dataclasses.fields(Task)}
-    problems = [f"unknown key {brief(key)}; {nearest(str(key), kinds)}" for key in values if key not in kinds]
-    shapes = {"tuple": (list, "a list"), "dict": (dict, "a mapping"), "str": (str, "text"), "int": (int, "a number")}
-    for key, value in values.items():
-        kind, words = shapes[kinds[key].partition("[")[0]] if key in kinds else (object, "")
-        if not isinstance(value, kind):
-            problems.append(f"{key}: expected {words}, found {brief(value)}")
-        elif key in kinds and isinstance(value, list) and not all(_is_text(item) for item in value):
-            problems.append(f"{key}: expected text, found {brief(value)}; put yes and no into quotes")
-    missing = [key for key in ("text_columns", "label_column", "labels") if not values.get(key)]
-    return problems + [f"{key}: expected a value, found none" for key in missing]
-
-
-def _is_text(item: Any) -> bool:
-    return isinstance(item, str | int | float) and not isinstance(item, bool)
-
-
-def _column_problems(values: dict[str, Any]) -> list[str]:
-    problems = []
-    columns = values["text_columns"]
-    if len(columns) not in (1, 2):
-        problems.append(f"text_columns: expected one or two column names, found {len(columns)}")
-    if len(set(map(str, columns))) < len(columns):
-        problems.append(f"text_columns: expected two different columns, found {columns[0]} twice")
-    if values["label_column"] in columns:
-        problems.append(f"label_column: expected another column than the texts', found {values['label_column']}")
-    inputs = values.get("inputs", ["text"] * len(columns))
-    if len(inputs) != len(columns) or not set(inputs) <= set(INPUT_KINDS):
-        problems.append(f"inputs: expected one of {', '.join(INPUT_KINDS)} for each text column, found {inputs}")
-    if (length := values.get("max_length", 64)) < 8:
-        problems.append(f"max_length: expected at least 8 tokens, found {length}")
-    if "dev_files" in values and not values["dev_files"]:
-        problems.append("dev_files: expected at least one file, found none")
-    return problems
-
-
-def _label_problems(values: dict[str, Any]) -> list[str]:
-    problems = []
-    labels = [str(label) for label in values["labels"]]
-    if len(labels) < 2 or len(set(labels)) < len(labels):
-        problems.append(f"labels: expected at least two, each once, found {', '.join(labels)}")
-    metrics = values.get("metrics", ["accuracy"])
-    if not metrics or metrics[0] != "accuracy" or not set(metrics) <= set(METRICS):
-        problems.append(f"metrics: expected accuracy, or accuracy and f1, found {metrics}")
-    elif "f1" in metrics and len(labels) != 2:
-        problems.append("metrics: f1 is that of the second of two labels; leave it out")
-    for key in ("file_labels", "teacher_labels"):
-        found = [str(value) for value in values.get(key, {}).values()]
-        if found and not set(labels) <= set(found) <= set(labels):
-            problems.append(f"{key}: expected all of {', '.join(labels)} as values, found {', '.join(found)}")
-    return problems

@@ -39,6 +39,7 @@ from zskd.models.padding import fit_padding
 from zskd.models.positions import length_problem, reading_length
 from zskd.models.tokenizers import drop_untaken, guards, load_tokenizer, omits_segments, tokenizer_fingerprint
 from zskd.models.vocabulary import check_embeddings
+from zskd.system.paths import expanded, is_file
 from zskd.system.precision import HALVES, check_finite, pick_precision
 from zskd.tasks.task import Task
 from zskd.teacher.base import Teacher, Texts
@@ -266,8 +267,8 @@ def load_plain(
         InputError: the model does not exist or does not load, or model and tokenizer do not match.
     """
     commit, shown = None, shown or f"{flag} {name}"
-    if (Path(name).expanduser() / "adapter_config.json").is_file():
-        model, tokenizer = load_adapted(Path(name).expanduser(), cache, flag=flag)
+    if is_file(expanded(name) / "adapter_config.json"):
+        model, tokenizer = load_adapted(expanded(name), cache, flag=flag)
     else:
         origin = find_model(name, revision, flag=flag)
         commit = origin.revision

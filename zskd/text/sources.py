@@ -12,6 +12,7 @@ from pathlib import Path
 from zskd.errors import InputError
 from zskd.hub.ask import is_local, resolve_revision
 from zskd.system.files import sha256_file
+from zskd.system.paths import exists, expanded
 from zskd.system.plain_text import found_instead
 from zskd.text.folders import Folder, identity, look_into
 from zskd.text.records import Records, hub_records, json_records, parquet_records, read_lines
@@ -38,7 +39,7 @@ class Source:
 
 def corpus_files(name: str) -> list[Path]:
     """The readable files of a local ``--corpus`` value; folders are searched recursively, see `look_into`."""
-    path = Path(name).expanduser()
+    path = expanded(name)
     return look_into(path, SUFFIXES).files if path.is_dir() else [path]
 
 
@@ -47,9 +48,9 @@ def check_source(name: str) -> list[str]:
     if name == "embedded" or (not is_local(name) and not name.endswith(SUFFIXES)):
         return []
     shown = f"--corpus {name}"
-    if not Path(name).expanduser().exists():
+    path = expanded(name)
+    if not exists(path):
         return [f"{shown}: expected a file, a folder, a Hub data set id or `embedded`, found no such file"]
-    path = Path(name).expanduser()
     folder = look_into(path, SUFFIXES) if path.is_dir() else Folder(files=[path])
     files, problems = folder.files, [f"--corpus {problem}" for problem in folder.problems]
     if not files and not problems:
@@ -112,7 +113,7 @@ def find_sources(names: list[str]) -> list[Source]:
 
 def _files(name: str) -> list[Path]:
     """As `corpus_files`; what is left out of a folder is logged."""
-    path = Path(name).expanduser()
+    path = expanded(name)
     if not path.is_dir():
         return [path]
     folder = look_into(path, SUFFIXES)

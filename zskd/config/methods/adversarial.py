@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from zskd.config import limits
 from zskd.config.methods.spec import MethodSpec
 from zskd.config.option import option
 from zskd.errors import InputError
@@ -31,7 +32,9 @@ class AdversarialOptions:
         "ranks of several rewritings, for any teacher",
         choices=ADVERSARIES,
     )
-    row_candidates: int = option(4, "rewritings of a row that the teacher judges, with --adversary candidates", low=2)
+    row_candidates: int = option(
+        4, "rewritings of a row that the teacher judges, with --adversary candidates", low=2, high=1_000
+    )
     generator: str = option(
         "build",
         "masked language model that writes adversarial text: a Hub id or folder; `build`: made of the teacher's first "
@@ -39,17 +42,24 @@ class AdversarialOptions:
         model=True,
     )
     generator_revision: str | None = option(None, "commit or tag of a Hub generator")
-    generator_warmup: int = option(150, "steps of masked-LM training on the corpus before anything else; cached", low=0)
+    generator_warmup: int = option(
+        150,
+        "steps of masked-LM training on the corpus before anything else; cached",
+        low=0,
+        high=limits.MOST_STEPS,
+    )
     generator_learning_rate: float = option(1.0e-4, "learning rate of the generator", low=0.0)
-    generator_clip: float = option(1.0, "largest norm of the generator's gradient", low=0.0)
+    generator_clip: float = option(1.0, "largest norm of the generator's gradient", low=0.0, high=limits.HEAVIEST)
     adversarial_start: float = option(
         0.3, "share of the steps after which batches have adversarial rows", low=0.0, high=1.0
     )
-    generator_steps: int = option(10, "steps of a round in which the generator learns, once per step", low=0)
-    student_steps: int = option(50, "steps of a round; the student learns in each", low=1)
+    generator_steps: int = option(
+        10, "steps of a round in which the generator learns, once per step", low=0, high=limits.MOST_STEPS
+    )
+    student_steps: int = option(50, "steps of a round; the student learns in each", low=1, high=limits.MOST_STEPS)
     fresh_share: float = option(0.125, "share of a batch that the generator just wrote", low=0.001, high=1.0)
     replay_share: float = option(0.25, "share of a batch that the generator wrote earlier", low=0.0, high=1.0)
-    replay_size: int = option(20_000, "rows kept for replay; the oldest leave", low=1)
+    replay_size: int = option(20_000, "rows kept for replay; the oldest leave", low=1, high=limits.MOST_ROWS)
     hard_share: float = option(
         0.25,
         "the generator rewrites rows out of this share of the transfer rows, those on which student and teacher differ "
@@ -64,17 +74,23 @@ class AdversarialOptions:
         high=1.0,
     )
     token_candidates: int = option(
-        64, "the generator's likeliest tokens it chooses from; 0: the whole vocabulary", low=0
+        64, "the generator's likeliest tokens it chooses from; 0: the whole vocabulary", low=0, high=limits.MOST_ROWS
     )
     sampling_temperature: float = option(
-        1.0, "the generator's logits are divided by it before a token is drawn", low=0.01
+        1.0, "the generator's logits are divided by it before a token is drawn", low=0.01, high=limits.HOTTEST
     )
-    gumbel_start: float = option(1.0, "temperature of the Gumbel-softmax at first", low=0.01)
-    gumbel_end: float = option(0.5, "temperature of the Gumbel-softmax at the end", low=0.01)
-    anchor_weight: float = option(0.1, "weight of the masked-LM loss that keeps the generator near the corpus", low=0.0)
-    confidence_weight: float = option(1.0, "weight of the penalty on rows that the teacher is unsure of", low=0.0)
-    balance_weight: float = option(1.0, "weight of the penalty on an uneven mean prediction of the teacher", low=0.0)
-    diversity_weight: float = option(0.1, "weight of the penalty on repeated tokens", low=0.0)
+    gumbel_start: float = option(1.0, "temperature of the Gumbel-softmax at first", low=0.01, high=limits.HOTTEST)
+    gumbel_end: float = option(0.5, "temperature of the Gumbel-softmax at the end", low=0.01, high=limits.HOTTEST)
+    anchor_weight: float = option(
+        0.1, "weight of the masked-LM loss that keeps the generator near the corpus", low=0.0, high=limits.HEAVIEST
+    )
+    confidence_weight: float = option(
+        1.0, "weight of the penalty on rows that the teacher is unsure of", low=0.0, high=limits.HEAVIEST
+    )
+    balance_weight: float = option(
+        1.0, "weight of the penalty on an uneven mean prediction of the teacher", low=0.0, high=limits.HEAVIEST
+    )
+    diversity_weight: float = option(0.1, "weight of the penalty on repeated tokens", low=0.0, high=limits.HEAVIEST)
 
 
 def problems(options: AdversarialOptions) -> list[str]:
