@@ -1,4 +1,4 @@
-"""Whatever a library raises while it reads a folder is wrong input, but for zskd's own errors, a full disk and Ctrl-C."""
+"""What a library raises while it reads a folder is wrong input, but for zskd's own errors, a full disk and Ctrl-C."""
 
 from __future__ import annotations
 
