@@ -77,13 +77,18 @@ def fit_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, s
 
 
 def check_answers(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, shown: str) -> None:
-    """Check that a model answers at all, which not every value in its configuration lets it do.
+    """Check that a model answers, and with numbers; not every value in its configuration or files lets it do so.
 
     Raises:
-        InputError: it does not; the message says what is raised.
+        InputError: it does not; the message says what is raised, or how many answers are no numbers.
     """
     with reading(shown, "the model does not answer"):
-        _logits(model, tokenizer, list(_TEXTS))
+        found = _logits(model, tokenizer, list(_TEXTS)).isfinite().all(dim=-1)
+    if wrong := int((~found).sum()):
+        raise InputError(
+            f"{shown}: expected finite answers, found NaN or infinity for {wrong} of {len(_TEXTS)} texts; are its "
+            "weights sound?"
+        )
 
 
 def _choices(tokenizer: PreTrainedTokenizerBase, named: int | None, side: str) -> Iterator[tuple[str, int | None, str]]:
