@@ -233,6 +233,11 @@ def test_names_of_an_adapter_may_be_wrapped_too(folder: Path, teacher: Classifie
         ("{", "expected JSON"),
         ("{}", "expected base_model_name_or_path"),
         ('{"base_model_name_or_path": "x", "peft_type": "PREFIX_TUNING"}', "peft_type LORA, found 'PREFIX_TUNING'"),
+        ("[]", "adapter_config.json: expected a JSON object, found a list"),
+        ("", "adapter_config.json: expected JSON, found: Expecting value"),
+        ('{"base_model_name_or_path": null}', "a folder or Hub id, found none"),
+        ('{"base_model_name_or_path": ["x"]}', "a folder or Hub id, found ['x']"),
+        ('{"base_model_name_or_path": "x", "megatron_config": {}}', "found megatron_config in its adapter_config.json"),
     ],
 )
 def test_an_adapter_that_does_not_say_what_it_is_is_refused(
@@ -366,3 +371,26 @@ def test_a_folder_that_asks_for_tuples(folder: Path, teacher_folder: Path) -> No
         load_classifier(SST2, str(name), folder).logits(texts, max_length=32) for name in (folder, teacher_folder)
     )
     np.testing.assert_array_equal(found, right)
+
+
+@pytest.mark.parametrize("values", [{"r": 10**9}, {"rank_pattern": {"query": 10**9}}])
+def test_a_rank_that_no_matrix_has_makes_no_matrices(values: dict[str, Any], folder: Path, tmp_path: Path) -> None:
+    faulty.adapter(folder)
+    path = folder / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    with pytest.raises(InputError, match=r"expected the rank of its matrices \(2\) as r .*, found 1000000000$"):
+        load_classifier(SST2, str(folder), tmp_path)
+
+
+@pytest.mark.parametrize("name", [None, [], {"a": 1}])
+def test_a_class_without_a_name_is_said(name: object, folder: Path) -> None:
+    faulty._config(folder, id2label={"0": name, "1": "positive"}, label2id=None)
+    with pytest.raises(InputError, match=r"id2label: expected names in config.json, found"):
+        load_weights(Origin(str(folder)), flag="--teacher")
+
+
+def test_a_tokenizer_lists_the_ids_it_gives(folder: Path, tmp_path: Path) -> None:
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model_input_names": ["a"]}))
+    with pytest.raises(InputError, match=r"expected input_ids among model_input_names .*, found \['a'"):
+        load_classifier(SST2, str(folder), tmp_path)
