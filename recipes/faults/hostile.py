@@ -11,6 +11,7 @@ import os
 import pickle
 import random
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -384,7 +385,9 @@ def _trial(attack: Attack, stdin: str, seed: int) -> Callable[[World, Path], lis
         place.secret.write_text(f"{SECRET}\t1\n", encoding="utf-8")
         arguments = attack(place)
         outside = _state(place.secret.parent)
-        done = run(scratch, *arguments, folder=place.here, stdin=STDIN[stdin], limit=100)
+        # As `python -m zskd` has it, which finds modules in the working folder.
+        prepare = lambda: sys.path.insert(0, str(place.here))  # noqa: E731
+        done = run(scratch, *arguments, folder=place.here, stdin=STDIN[stdin], limit=100, prepare=prepare)
         found = complaints(done, {0, 2}) + one_short_line(done)
         if place.marker.exists():
             found.append("the folder's code ran")
