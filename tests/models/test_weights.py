@@ -232,7 +232,12 @@ def test_names_of_an_adapter_may_be_wrapped_too(folder: Path, teacher: Classifie
     [
         ("{", "expected JSON"),
         ("{}", "expected base_model_name_or_path"),
-        ('{"base_model_name_or_path": "x", "peft_type": "PREFIX_TUNING"}', "peft_type LORA, found PREFIX_TUNING"),
+        ('{"base_model_name_or_path": "x", "peft_type": "PREFIX_TUNING"}', "peft_type LORA, found 'PREFIX_TUNING'"),
+        ("[]", "adapter_config.json: expected a JSON object, found a list"),
+        ("", "adapter_config.json: expected JSON, found: Expecting value"),
+        ('{"base_model_name_or_path": null}', "a folder or Hub id, found none"),
+        ('{"base_model_name_or_path": ["x"]}', "a folder or Hub id, found ['x']"),
+        ('{"base_model_name_or_path": "x", "megatron_config": {}}', "found megatron_config in its adapter_config.json"),
     ],
 )
 def test_an_adapter_that_does_not_say_what_it_is_is_refused(
@@ -333,19 +338,28 @@ def test_an_index_that_leaves_its_folder_is_not_followed(name: str, flag: str, f
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"num_hidden_layers": "2"}, "num_hidden_layers.*expected int, got str"),
-        ({"vocab_size": None}, "vocab_size.*expected int, got NoneType"),
-        ({"num_attention_heads": 0}, "zero"),
-        ({"pad_token_id": 10**6}, "Padding_idx must be within num_embeddings"),
-        ({"attn_implementation": "flash_attention_2"}, "FlashAttention2"),
-        ({"quantization_config": {"quant_method": "bitsandbytes", "load_in_8bit": True}}, "bitsandbytes"),
+        ({"num_hidden_layers": "2"}, "expected a whole number above 0 as num_hidden_layers in config.json, found '2'"),
+        ({"vocab_size": None}, "expected a whole number above 0 as vocab_size in config.json, found None"),
+        ({"num_attention_heads": 0}, "expected a whole number above 0 as num_attention_heads in config.json, found 0"),
+        ({"num_labels": 3 * 10**9}, "expected at most 100,000 classes as num_labels in config.json, found 3000000000"),
+        ({"num_hidden_layers": 10**9}, "expected at most 1,000 as num_hidden_layers in config.json, found 1000000000"),
+        (
+            {"hidden_size": 10**5},
+            "expected a config.json that describes its weights, found one of .* parameters",
+        ),
+        ({"pad_token_id": 10**6}, "the model does not load: Padding_idx must be within num_embeddings"),
+        ({"attn_implementation": "flash_attention_2"}, "the model does not load: .*FlashAttention2"),
+        (
+            {"quantization_config": {"quant_method": "bitsandbytes", "load_in_8bit": True}},
+            "the model does not load: .*bitsandbytes",
+        ),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_values_that_fit_no_model_are_said(values: dict[str, Any], said: str, folder: Path) -> None:
     path = folder / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
-    with pytest.raises(InputError, match=rf"--teacher .*model: the model does not load: .*{said}"):
+    with pytest.raises(InputError, match=rf"--teacher .*model: {said}"):
         load_weights(Origin(str(folder)), flag="--teacher")
 
 
@@ -357,3 +371,26 @@ def test_a_folder_that_asks_for_tuples(folder: Path, teacher_folder: Path) -> No
         load_classifier(SST2, str(name), folder).logits(texts, max_length=32) for name in (folder, teacher_folder)
     )
     np.testing.assert_array_equal(found, right)
+
+
+@pytest.mark.parametrize("values", [{"r": 10**9}, {"rank_pattern": {"query": 10**9}}])
+def test_a_rank_that_no_matrix_has_makes_no_matrices(values: dict[str, Any], folder: Path, tmp_path: Path) -> None:
+    faulty.adapter(folder)
+    path = folder / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    with pytest.raises(InputError, match=r"expected the rank of its matrices \(2\) as r .*, found 1000000000$"):
+        load_classifier(SST2, str(folder), tmp_path)
+
+
+@pytest.mark.parametrize("name", [None, [], {"a": 1}])
+def test_a_class_without_a_name_is_said(name: object, folder: Path) -> None:
+    faulty._config(folder, id2label={"0": name, "1": "positive"}, label2id=None)
+    with pytest.raises(InputError, match=r"id2label: expected names in config.json, found"):
+        load_weights(Origin(str(folder)), flag="--teacher")
+
+
+def test_a_tokenizer_lists_the_ids_it_gives(folder: Path, tmp_path: Path) -> None:
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model_input_names": ["a"]}))
+    with pytest.raises(InputError, match=r"expected input_ids among model_input_names .*, found \['a'"):
+        load_classifier(SST2, str(folder), tmp_path)

@@ -26,8 +26,8 @@ from zskd.models.encoding import Cuts, encode_texts
 from zskd.models.lengths import save_tokenizer, set_reading_length
 from zskd.models.positions import UNLIMITED, reading_length
 from zskd.models.quiet import quiet_transformers
+from zskd.models.reading import first_line
 from zskd.models.tokenizers import UNPADDED, guards
-from zskd.models.weights import first_line
 from zskd.system.files import replacing, write_text
 from zskd.system.formatting import in_percent
 from zskd.tasks.labelled import Labelled

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,14 +21,17 @@ from transformers import PreTrainedModel
 
 from zskd.errors import InputError
 from zskd.models.backbones import BACKBONES
-from zskd.models.labels import make_single_label
-from zskd.models.weights import SHOWN, UNREADABLE, first_line, listed, unwrapped
+from zskd.models.folder_files import check_folder, quoted
+from zskd.models.labels import make_single_label, read_folder_json
+from zskd.models.reading import reading
+from zskd.models.weights import listed, unwrapped
 
 logger = logging.getLogger(__name__)
 
 # Every linear map of a BERT layer, and the pooler: at rank 16 the adapter of a 384-wide model stays
 # below 1.5 MB in float16.
 LORA_TARGETS = ["query", "key", "value", "dense"]
+LONGEST_PATH = 1024  # characters of a base's name
 
 
 def new_adapter(model: PreTrainedModel, rank: int, new: Sequence[str] = ()) -> PeftModel:
@@ -84,16 +86,22 @@ def base_of(folder: Path, *, flag: str) -> str:
     Raises:
         InputError: ``adapter_config.json`` is not JSON or names none, or the adapter is not of LoRA's kind.
     """
-    path = folder / "adapter_config.json"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: expected JSON, found: {error}") from error
-    base = content.get("base_model_name_or_path") if isinstance(content, dict) else None
-    if not isinstance(base, str) or not base:
-        raise InputError(f"{flag} {folder}: expected base_model_name_or_path in its adapter_config.json, found none")
+    content = read_folder_json(folder, "adapter_config.json", flag=flag)
+    base = content.get("base_model_name_or_path")
+    if not isinstance(base, str) or not base.strip() or "\0" in base or len(base) > LONGEST_PATH:
+        found = "none" if base is None else quoted(base)
+        raise InputError(
+            f"{flag} {folder}: expected base_model_name_or_path in its adapter_config.json, a folder or Hub id, found "
+            f"{found}"
+        )
     if (kind := content.get("peft_type", "LORA")) != "LORA":
-        raise InputError(f"{flag} {folder}: expected an adapter with peft_type LORA, found {kind}")
+        raise InputError(f"{flag} {folder}: expected an adapter with peft_type LORA, found {quoted(kind)}")
+    # The one would import a module that it names, the other builds the base's layers as often as it says.
+    for name in ("megatron_config", "layer_replication"):
+        if content.get(name) is not None:
+            raise InputError(
+                f"{flag} {folder}: expected an adapter of the base as it is, found {name} in its adapter_config.json"
+            )
     return base
 
 
@@ -114,14 +122,12 @@ def merge_adapter(model: PreTrainedModel, folder: Path, new: Sequence[str], *, f
             f"{shown}: expected an adapter with all that its base lacks, found no weights for {listed(modules)}; save "
             "it with them in modules_to_save"
         )
-    try:
+    with reading(shown, "the adapter does not fit its base"):
         config = LoraConfig.from_pretrained(str(folder))
         config.base_model_name_or_path = model.name_or_path  # peft would warn of another name
+        _check_rank(config, saved, shown)
         wrapped = get_peft_model(model, config)
         result = set_peft_model_state_dict(wrapped, saved)
-    except UNREADABLE as error:
-        lines = [line.strip() for line in str(error).splitlines()][:SHOWN]
-        raise InputError(f"{shown}: the adapter does not fit its base: {' '.join(lines)}") from error
     missing = [name for name in result.missing_keys if "lora_" in name or ".modules_to_save." in name]
     # With biases trained, peft saves those of a module in modules_to_save a second time.
     spare = [name for name in result.unexpected_keys if name.replace(".modules_to_save.", ".") not in saved]
@@ -130,19 +136,34 @@ def merge_adapter(model: PreTrainedModel, folder: Path, new: Sequence[str], *, f
         raise InputError(
             f"{shown}: expected weights for all modules that its adapter_config.json names, found {listed(wrong)}"
         )
-    merged: PreTrainedModel = wrapped.merge_and_unload()
+    with reading(shown, "the adapter does not fit its base"):
+        merged: PreTrainedModel = wrapped.merge_and_unload()
     return merged
+
+
+def _check_rank(config: LoraConfig, saved: dict[str, torch.Tensor], shown: str) -> None:
+    """Refuse ranks that no saved matrix has, before matrices of that size are made."""
+    # lora_A and lora_embedding_A have a row for each.
+    found = {value.shape[0] for name, value in saved.items() if "lora_" in name and "_A" in name and value.dim() > 1}
+    if other := [rank for rank in (config.r, *(config.rank_pattern or {}).values()) if rank > max(found, default=0)]:
+        ranks = ", ".join(map(str, sorted(found))) or "none"
+        raise InputError(
+            f"{shown}: expected the rank of its matrices ({ranks}) as r in its adapter_config.json, found "
+            f"{quoted(other[0])}"
+        )
 
 
 def _read(folder: Path, *, flag: str) -> dict[str, torch.Tensor]:
     """The weights of an adapter folder."""
+    check_folder(folder, flag=flag)
     files = ("adapter_model.safetensors", "adapter_model.bin")
     if not any((folder / name).is_file() for name in files):
         raise InputError(f"{flag} {folder}: expected {' or '.join(files)} in it, found none")
-    try:
+    with reading(f"{flag} {folder}", "the adapter does not load"):
         found: dict[str, torch.Tensor] = load_peft_weights(str(folder), device="cpu")
-    except UNREADABLE as error:
-        raise InputError(f"{flag} {folder}: the adapter does not load: {first_line(error)}") from error
+    named = isinstance(found, dict) and all(isinstance(name, str) for name in found)
+    if not named or not all(isinstance(value, torch.Tensor) for value in found.values()):
+        raise InputError(f"{flag} {folder}: expected named matrices in its adapter_model.bin, found something else")
     names = [unwrapped(name) for name in found]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise InputError(f"{flag} {folder}: expected every weight once, found two of {listed(twice)}")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from zskd.errors import InputError
 from zskd.hub.ask import is_local
+from zskd.models.folder_files import read_json
 from zskd.models.labels import align_labels, check_saved_head, label_names, parse_label_map, read_model_config
 from zskd.models.positions import length_problem, reading_length
 from zskd.system.paths import expanded, is_file, is_folder
@@ -76,10 +76,9 @@ def _length_problems(folder: Path, config: dict[str, Any], shown: str, max_lengt
 def _read(path: Path) -> dict[str, Any]:
     """Content of a JSON file that not every folder has; the loader says what is wrong with a damaged one."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(path)
+    except (InputError, OSError):
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def check_local(name: str, flag_name: str, max_length: int | None) -> list[str]:

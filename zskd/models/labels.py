@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zskd.errors import InputError
+from zskd.models.folder_files import quoted, read_json
+from zskd.models.sizes import MOST_CLASSES, check_sizes
 from zskd.system.paths import is_folder
 from zskd.tasks.task import Task
 
@@ -29,6 +30,16 @@ _FUNCTIONS = ("function_to_apply", "sbert_ce_default_activation_function")
 def plain_name(name: str) -> str:
     """Normalise a label name for comparison: case, spaces and hyphens do not matter."""
     return re.sub(r"[\s\-]+", "_", str(name).strip().lower())
+
+
+def _short(name: str, longest: int = 60) -> str:
+    return name if len(name) <= longest else name[:longest] + "..."
+
+
+def named(names: Sequence[str], most: int = 8) -> str:
+    """Label names for a message: the first ones, cut, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(_short(" ".join(name.split())) for name in names[:most]) + more
 
 
 def parse_label_map(text: str) -> dict[str, str]:
@@ -60,7 +71,7 @@ def recorded_texts(config: dict[str, Any], shown: str) -> int | None:
     texts: int | None = config.get(TEXTS_FIELD)
     if texts not in (None, 1, 2):
         raise InputError(
-            f"{shown}: expected {TEXTS_FIELD} 1 or 2 in its config.json, found {texts!r}; correct it there"
+            f"{shown}: expected {TEXTS_FIELD} 1 or 2 in its config.json, found {quoted(texts)}; correct it there"
         )
     return texts
 
@@ -74,8 +85,8 @@ def recorded_length(config: dict[str, Any], shown: str) -> int | None:
     length: int | None = config.get(LENGTH_FIELD)
     if length is not None and (not isinstance(length, int) or isinstance(length, bool) or length < 1):
         raise InputError(
-            f"{shown}: expected a number of tokens as {LENGTH_FIELD} in its config.json, found {length!r}; correct it "
-            "there, or remove it"
+            f"{shown}: expected a number of tokens as {LENGTH_FIELD} in its config.json, found {quoted(length)}; "
+            "correct it there, or remove it"
         )
     return length
 
@@ -90,29 +101,31 @@ def label_names(config: dict[str, Any], shown: str = "") -> list[str]:
         InputError: ``id2label`` does not name every class of ``num_labels`` once, or ``label2id`` contradicts it.
     """
     id2label, count, where = config.get("id2label"), config.get("num_labels"), f"{shown}: " if shown else ""
-    if count is not None and (not isinstance(count, int) or count < 1):
-        raise InputError(f"{where}num_labels: expected a number of classes in config.json, found {count!r}")
+    if count is not None and (type(count) is not int or not 1 <= count <= MOST_CLASSES):
+        raise InputError(f"{where}num_labels: expected a number of classes in config.json, found {quoted(count)}")
     if not id2label:
         return [f"LABEL_{i}" for i in range(2 if count is None else count)]
     try:
-        names = {int(key): str(id2label[key]) for key in id2label}
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{where}id2label: expected class numbers as keys, found {id2label!r}") from error
+        names = {int(key): str(name) for key, name in id2label.items()}
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{where}id2label: expected class numbers as keys, found {quoted(id2label)}") from error
+    if odd := [name for name in id2label.values() if not isinstance(name, str | int | float)]:
+        raise InputError(f"{where}id2label: expected names in config.json, found {quoted(odd[0])}")
     if sorted(names) != list(range(len(id2label))) or count not in (None, len(names)):
         wanted = len(names) if count is None else count
         raise InputError(
             f"{where}id2label: expected a name for each of the {wanted} classes 0 to {wanted - 1} in config.json, "
-            f"found {id2label!r}"
+            f"found {quoted(id2label)}"
         )
     found = [names[i] for i in range(len(names))]
     if len(set(found)) < len(found):
-        raise InputError(f"{where}id2label: expected every name once in config.json, found {', '.join(found)}")
+        raise InputError(f"{where}id2label: expected every name once in config.json, found {named(found)}")
     other = config.get("label2id")
     other = other if isinstance(other, dict) else {}
     if wrong := [name for i, name in enumerate(found) if str(other.get(name, i)) != str(i)]:
         raise InputError(
-            f"{where}label2id: expected the classes of id2label in config.json, found {wrong[0]} as "
-            f"{other[wrong[0]]!r} there and as {found.index(wrong[0])} in id2label; correct the one that is wrong"
+            f"{where}label2id: expected the classes of id2label in config.json, found {quoted(wrong[0])} as "
+            f"{quoted(other[wrong[0]])} there and as {found.index(wrong[0])} in id2label; correct the one that is wrong"
         )
     return found
 
@@ -131,10 +144,10 @@ def check_single_label(config: dict[str, Any], shown: str) -> None:
     problem = config.get("problem_type")
     found = ""
     if problem not in (None, SINGLE_LABEL):
-        found = f"problem_type {problem!r}"
-    elif 1 in (config.get("num_labels"), len(config.get("id2label") or "ab")):
+        found = f"problem_type {quoted(problem)}"
+    elif config.get("num_labels") == 1 or (isinstance(names := config.get("id2label"), dict) and len(names) == 1):
         found = "num_labels 1, which is a regression or one sigmoid"
-    elif functions := [f"{name} {value!r}" for name, value in _functions(config) if not _is_softmax(value)]:
+    elif functions := [f"{name} {quoted(value)}" for name, value in _functions(config) if not _is_softmax(value)]:
         found = functions[0]
     if found:
         raise InputError(
@@ -226,15 +239,15 @@ def align_labels(task: Task, names: list[str], label_map: dict[str, str] | None,
     if len(names) != task.num_labels:
         raise InputError(
             f"{flag}: expected {task.num_labels} labels for {task.name} ({', '.join(task.labels)}), "
-            f"found {len(names)} ({', '.join(names)})"
+            f"found {len(names)} ({named(names)})"
         )
     if label_map and (unknown := sorted(set(label_map) - set(names))):
-        raise InputError(f"--label-map: the model has no label {', '.join(unknown)}; it has {', '.join(names)}")
+        raise InputError(f"--label-map: the model has no label {', '.join(unknown)}; it has {named(names)}")
     mapped = [plain_name((label_map or {}).get(name, name)) for name in names]
     if sorted(mapped) != sorted(plain_name(name) for name in task.labels):
-        example = ",".join(f"{name}={label}" for name, label in zip(names, task.labels, strict=True))
+        example = ",".join(f"{_short(name)}={label}" for name, label in zip(names, task.labels, strict=True))
         raise InputError(
-            f"{flag}: expected the labels {', '.join(task.labels)}, found {', '.join(names)}; say which is which, "
+            f"{flag}: expected the labels {', '.join(task.labels)}, found {named(names)}; say which is which, "
             f"for example --label-map {example}"
         )
     return [mapped.index(plain_name(name)) for name in task.labels]
@@ -244,17 +257,20 @@ def read_model_config(folder: Path, *, flag: str) -> dict[str, Any]:
     """Content of ``config.json`` in a local model folder.
 
     Raises:
-        InputError: no such folder, no ``config.json``, or one that is not JSON.
+        InputError: no such folder, no ``config.json``, or one that is not JSON, or whose numbers fit no model.
     """
     if not is_folder(folder):
         raise InputError(f"{flag} {folder}: expected a model folder, found none")
-    path = folder / "config.json"
+    content = read_folder_json(folder, "config.json", flag=flag)
+    check_sizes(content, f"{flag} {folder}")
+    return content
+
+
+def read_folder_json(folder: Path, name: str, *, flag: str) -> dict[str, Any]:
+    """Content of a JSON file that a folder must have, see `zskd.models.folder_files.read_json`."""
     try:
-        loaded = json.loads(path.read_text(encoding="utf-8"))
+        return read_json(folder / name)
     except FileNotFoundError:
-        raise InputError(f"{flag} {folder}: expected a config.json in it, found none") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: expected JSON, found: {error}") from error
-    if not isinstance(loaded, dict):
-        raise InputError(f"{path}: expected a JSON object, found a {type(loaded).__name__}")
-    return loaded
+        raise InputError(f"{flag} {folder}: expected a {name} in it, found none") from None
+    except InputError as error:
+        raise InputError(f"{flag} {error}") from error

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.errors import InputError
 from zskd.hub.ask import is_local, resolve_revision
 from zskd.models.backbones import BACKBONES, EMBEDDED, fetch_backbone
+from zskd.models.folder_files import check_folder
 from zskd.models.labels import (
     LENGTH_FIELD,
     TEXTS_FIELD,
@@ -26,9 +27,8 @@ from zskd.models.labels import (
     read_model_config,
 )
 from zskd.models.output_layer import fit_head
-from zskd.models.quiet import quiet_transformers
 from zskd.models.tokenizers import load_tokenizer
-from zskd.models.weights import UNREADABLE, first_line, load_checked
+from zskd.models.weights import load_checked, load_config, read_config
 from zskd.system.paths import expanded, is_folder
 
 logger = logging.getLogger(__name__)
@@ -57,6 +57,7 @@ def find_model(name: str, revision: str | None, *, flag: str) -> Origin:
         folder = expanded(name)
         if not is_folder(folder):
             raise InputError(f"{flag} {name}: expected a model folder or a Hub id, found no such folder")
+        check_folder(folder, flag=flag)
         return Origin(str(folder))
     return Origin(name, resolve_revision(name, revision, flag=flag))
 
@@ -81,16 +82,10 @@ def load_head(
 ) -> tuple[PreTrainedModel, list[str]]:
     """`load_weights`, and the names of the weights that are new, which the log says at a level."""
     shown = f"{flag} {origin.name}"
-    try:
-        with quiet_transformers():
-            content, _ = PreTrainedConfig.get_config_dict(origin.name, **origin.arguments)
-            if new_head is None:
-                check_saved_head(content, shown)
-            config = AutoConfig.from_pretrained(
-                origin.name, trust_remote_code=False, **origin.arguments, **(new_head or {})
-            )
-    except UNREADABLE as error:
-        raise InputError(f"{shown}: the model does not load: {first_line(error)}") from error
+    content = read_config(origin.name, flag=flag, **origin.arguments)
+    if new_head is None:
+        check_saved_head(content, shown)
+    config = load_config(origin.name, flag=flag, **origin.arguments, **(new_head or {}))
     changed = [] if new_head is None else make_single_label(config)
     kind = AutoModelForSequenceClassification
     model, new = load_checked(
@@ -117,6 +112,7 @@ def load_adapted(folder: Path, cache: Path, *, flag: str) -> tuple[PreTrainedMod
     from zskd.models.adapters import base_of, merge_adapter
 
     shown = f"{flag} {folder}"
+    check_folder(folder, flag=flag)
     content = read_model_config(folder, flag=flag)
     check_saved_head(content, shown)
     names = dict(enumerate(label_names(content, shown)))

@@ -12,8 +12,8 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.errors import InputError
 from zskd.models.positions import reading_length
+from zskd.models.reading import reading
 from zskd.models.tokenizers import PADDED, UNPADDED, remember
-from zskd.models.weights import first_line
 
 logger = logging.getLogger(__name__)
 
@@ -52,10 +52,8 @@ def fit_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, s
     ids = [tokenizer(text)["input_ids"] for text in _TEXTS]
     if min(len(row) for row in ids) == max(len(row) for row in ids):
         raise InputError(f"{shown}: its tokenizer gives every text {len(ids[0])} tokens; use one that pads nothing")
-    try:
+    with reading(shown, "the model does not answer"):
         alone = torch.cat([_logits(model, tokenizer, [text]) for text in _TEXTS])
-    except ValueError as error:
-        raise InputError(f"{shown}: the model does not answer: {first_line(error)}") from error
     for token, index, at in _choices(tokenizer, named, side):
         tokenizer.pad_token, tokenizer.padding_side, model.config.pad_token_id = token, at, index
         if _fits(model, tokenizer, alone):
@@ -78,6 +76,21 @@ def fit_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, s
         tokenizer.init_kwargs["padding_side"] = at
 
 
+def check_answers(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, shown: str) -> None:
+    """Check that a model answers, and with numbers; not every value in its configuration or files lets it do so.
+
+    Raises:
+        InputError: it does not; the message says what is raised, or how many answers are no numbers.
+    """
+    with reading(shown, "the model does not answer"):
+        found = _logits(model, tokenizer, list(_TEXTS)).isfinite().all(dim=-1)
+    if wrong := int((~found).sum()):
+        raise InputError(
+            f"{shown}: expected finite answers, found NaN or infinity for {wrong} of {len(_TEXTS)} texts; are its "
+            "weights sound?"
+        )
+
+
 def _choices(tokenizer: PreTrainedTokenizerBase, named: int | None, side: str) -> Iterator[tuple[str, int | None, str]]:
     """Padding token, the configuration's ``pad_token_id`` and side, the least change first."""
     tokens = [tokenizer.pad_token] if tokenizer.pad_token is not None else []
@@ -98,7 +111,8 @@ def _fits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, alone: tor
     try:
         again = torch.cat([_logits(model, tokenizer, [text]) for text in _TEXTS])
         return _equal(again, alone) and _equal(_logits(model, tokenizer, list(_TEXTS)), alone)
-    except ValueError:  # BART and T5 count the end tokens of every text, and padding with it adds some
+    # BART and T5 count the end tokens of every text, and padding with it adds some; an id may have no row.
+    except (ValueError, IndexError, RuntimeError):
         return False
 
 

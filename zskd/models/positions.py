@@ -36,7 +36,11 @@ def usable_positions(config: dict[str, Any]) -> int | None:
 
 def tokenizer_limit(model_max_length: Any) -> int | None:
     """The limit that a tokenizer sets with ``model_max_length``; None where it sets none."""
-    if not isinstance(model_max_length, int | float) or not 0 < model_max_length < _NO_LIMIT:
+    if (
+        not isinstance(model_max_length, int | float)
+        or model_max_length is True
+        or not 0 < model_max_length < _NO_LIMIT
+    ):
         return None
     return int(model_max_length)
 

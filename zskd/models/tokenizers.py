@@ -11,9 +11,11 @@ import inspect
 import itertools
 import json
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import transformers
+from tokenizers import Tokenizer
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -25,9 +27,10 @@ from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.errors import InputError
-from zskd.models.quiet import quiet_transformers
+from zskd.models.folder_files import check_folder, quoted
+from zskd.models.labels import read_folder_json
+from zskd.models.reading import first_line, reading
 from zskd.models.tokenizer_file import as_filed, find_file
-from zskd.models.weights import first_line
 
 if TYPE_CHECKING:  # it imports this module
     from zskd.models.loading import Origin
@@ -52,6 +55,7 @@ _GAVE_SEGMENTS = {
 # tokens; the others add the word embeddings of the segments' numbers. Zeros are the same as none for Funnel alone.
 _WITHOUT_SIZE = {"ctrl", "flaubert", "funnel", "xlm", "xlnet"}
 _PAIR = ("one of them", "and another")
+_JSON = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 
 
 def load_tokenizer(origin: Origin, *, flag: str) -> PreTrainedTokenizerBase:
@@ -65,17 +69,24 @@ def load_tokenizer(origin: Origin, *, flag: str) -> PreTrainedTokenizerBase:
         InputError: there is no tokenizer, it does not know ordinary words, its segments are not the model's, or a
             package it needs is missing.
     """
-    shown = f"{flag} {origin.name}"
-    try:
-        with quiet_transformers():
-            tokenizer = AutoTokenizer.from_pretrained(origin.name, trust_remote_code=False, **origin.arguments)
-            config = AutoConfig.from_pretrained(origin.name, trust_remote_code=False, **origin.arguments)
-            saved = get_tokenizer_config(origin.name, **origin.arguments)
-            names = _inputs(tokenizer, config, saved)
-            path = find_file(origin.name, origin.arguments)
-            filed, found = as_filed(tokenizer, path, segments=SEGMENTS in names)
-    except Exception as error:  # the Rust library raises plain exceptions
-        raise InputError(f"{shown}: the tokenizer does not load: {_tokenizer_problem(error)}") from error
+    shown, folder = f"{flag} {origin.name}", Path(origin.name)
+    if folder.is_dir():
+        check_folder(folder, flag=flag)
+        for name in _JSON:
+            if (folder / name).exists():
+                read_folder_json(folder, name, flag=flag)
+    with reading(shown, "the tokenizer does not load", lambda error: _tokenizer_problem(error, folder)):
+        return _load(origin, shown)
+
+
+def _load(origin: Origin, shown: str) -> PreTrainedTokenizerBase:
+    """`load_tokenizer`, with what the libraries raise."""
+    tokenizer = AutoTokenizer.from_pretrained(origin.name, trust_remote_code=False, **origin.arguments)
+    config = AutoConfig.from_pretrained(origin.name, trust_remote_code=False, **origin.arguments)
+    saved = get_tokenizer_config(origin.name, **origin.arguments)
+    names = _inputs(tokenizer, config, saved)
+    path = find_file(origin.name, origin.arguments)
+    filed, found = as_filed(tokenizer, path, segments=SEGMENTS in names)
     if found:
         logger.warning(
             "%s: transformers %s builds %s in another way than its tokenizer.json says (%s); the file is used",
@@ -187,8 +198,17 @@ def _inputs(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, saved:
 
     Args:
         saved: content of ``tokenizer_config.json``.
+
+    Raises:
+        InputError: what the tokenizer lists lacks the ids of the tokens.
     """
     names, taken = list(tokenizer.model_input_names), _taken(config)
+    if "input_ids" not in names:
+        raise InputError(
+            f"{tokenizer.name_or_path}: expected input_ids among model_input_names in its tokenizer_config.json, found "
+            f"{quoted(names)}"
+        )
+    names.sort(key=lambda name: name != "input_ids")  # padding goes by the first one
     if taken is None:
         return names
     if SEGMENTS in names and (SEGMENTS not in taken or getattr(config, "type_vocab_size", None) == 1):
@@ -270,8 +290,10 @@ def _name_inputs(
         remember(tokenizer, PADDED)
 
 
-def _tokenizer_problem(error: Exception) -> str:
+def _tokenizer_problem(error: BaseException, folder: Path) -> str:
     line = first_line(error)
+    if (path := folder / "tokenizer.json").is_file() and not _opens(path):
+        return f"tokenizer.json: {line}"
     if any(word in line for word in (".model", "tiktoken", "SentencePiece", "protobuf")):
         # transformers hides the reason, takes the file for one of tiktoken's and asks for that package.
         return (
@@ -279,3 +301,12 @@ def _tokenizer_problem(error: Exception) -> str:
             "(pip install 'zskd[sentencepiece]'); where these are installed, the file is damaged"
         )
     return line
+
+
+def _opens(path: Path) -> bool:
+    """Whether a ``tokenizer.json`` is one in itself."""
+    try:
+        Tokenizer.from_file(str(path))
+    except Exception:  # the Rust library raises plain exceptions
+        return False
+    return True

@@ -6,27 +6,23 @@ loaded. Here the table is an error, with names and shapes.
 
 from __future__ import annotations
 
-import json
-import pickle
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
-from transformers import PreTrainedModel
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
+from transformers.initialization import no_init_weights
 
 from zskd.errors import InputError
-from zskd.models.quiet import quiet_transformers
+from zskd.models.folder_files import check_folder, quoted
+from zskd.models.labels import read_folder_json, read_model_config
+from zskd.models.reading import reading
+from zskd.models.sizes import check_sizes, most_parameters
 
-# What transformers raises for damaged files, values in config.json that fit no model, and packages that a folder needs.
-UNREADABLE = (
-    OSError, ValueError, RuntimeError, LookupError, EOFError, pickle.UnpicklingError, SafetensorError,
-    StrictDataclassError, TypeError, AttributeError, AssertionError, ArithmeticError, ImportError,
-)  # fmt: skip
 SHOWN = 4  # names in a message
+SPARE = 5 * 10**7  # parameters that a model may have beyond its files: a new head, a pooler
 
 # What torch.compile, data parallelism, FSDP and Lightning put into names, between dots.
 _WRAPPER = r"(?<![^.])(?:(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_forward_module|module)\.)+"
@@ -81,17 +77,20 @@ def load_checked(
     adapter = f"{shown}: expected a whole model, found an adapter; merge it into its base and save that"
     if (Path(origin_name) / "adapter_config.json").is_file():
         raise InputError(adapter)
-    _check_indices(Path(origin_name), shown)
+    folder = Path(origin_name)
+    if "config" not in options:
+        read_config(origin_name, flag=flag, **options)
+        options["config"] = load_config(origin_name, flag=flag, **options)
+    if folder.is_dir():
+        _check_indices(folder, flag)
+        _check_scale(kind, options["config"], folder, shown)
     options |= {"dtype": torch.float32, "weights_only": True}
     options |= {"ignore_mismatched_sizes": True, "output_loading_info": True}
-    try:
-        with quiet_transformers():
-            model, info = kind.from_pretrained(origin_name, trust_remote_code=False, **options)
-            if wrapped := [name for name in info["unexpected_keys"] if _WRAPPED.search(name)]:
-                _check_twice(model, info, wrapped, shown)
-                model, info = kind.from_pretrained(origin_name, key_mapping=_UNWRAP, trust_remote_code=False, **options)
-    except UNREADABLE as error:
-        raise InputError(f"{shown}: the model does not load: {first_line(error)}") from error
+    with reading(shown):
+        model, info = kind.from_pretrained(origin_name, trust_remote_code=False, **options)
+        if wrapped := [name for name in info["unexpected_keys"] if _WRAPPED.search(name)]:
+            _check_twice(model, info, wrapped, shown)
+            model, info = kind.from_pretrained(origin_name, key_mapping=_UNWRAP, trust_remote_code=False, **options)
     if getattr(model, "_hf_peft_config_loaded", False):
         raise InputError(adapter)
     model.config.return_dict = True  # a folder that says otherwise would answer with tuples
@@ -113,21 +112,65 @@ def load_checked(
     return model.eval(), new
 
 
-def _check_indices(folder: Path, shown: str) -> None:
-    """Refuse an index of weights that names files outside of its folder; transformers would follow it."""
-    for path in sorted(folder.glob("*.index.json")):
-        try:
-            names = set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values())
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            continue  # the loader says what is wrong with it
-        if wrong := sorted(name for name in map(str, names) if Path(name).name != name):
-            raise InputError(f"{shown}: {path.name}: expected names of files in its folder, found {wrong[0]!r}")
+def read_config(name: str, *, flag: str, **arguments: Any) -> dict[str, Any]:
+    """Content of the ``config.json`` of a folder or Hub id, its files and sizes checked before anything is built.
+
+    Args:
+        arguments: further ones for ``from_pretrained``, such as the revision.
+
+    Raises:
+        InputError: it cannot be read, or its sizes fit no model.
+    """
+    if Path(name).is_dir():
+        check_folder(Path(name), flag=flag)
+        return read_model_config(Path(name), flag=flag)
+    with reading(f"{flag} {name}"):
+        found, _ = PreTrainedConfig.get_config_dict(name, **arguments)
+    check_sizes(found, f"{flag} {name}")
+    return dict(found)
 
 
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message, and the second if the first announces it, or the error's name."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return " ".join(line.strip() for line in lines[: 1 + lines[0].endswith(":")])
+def load_config(name: str, *, flag: str, **arguments: Any) -> PreTrainedConfig:
+    """The configuration of a folder or Hub id, which `read_config` has looked at.
+
+    Raises:
+        InputError: transformers does not know the family, or refuses a value.
+    """
+    with reading(f"{flag} {name}"):
+        found: PreTrainedConfig = AutoConfig.from_pretrained(name, trust_remote_code=False, **arguments)
+    return found
+
+
+def _check_scale(kind: Any, config: PreTrainedConfig, folder: Path, shown: str) -> None:
+    """Refuse a configuration of a model that is much larger than its files, before it takes memory.
+
+    What is missing or has another shape is made by transformers at the size that the configuration says.
+    """
+    files = sum(path.stat().st_size for path in folder.iterdir() if path.suffix in (".safetensors", ".bin"))
+    room = 2 * files + SPARE  # parameters; a file has a byte for each at least, but for 4 bits
+    if most_parameters(config.to_dict()) <= room:
+        return
+    with reading(shown), torch.device("meta"), no_init_weights():
+        model = kind.from_config(config, trust_remote_code=False)
+        count = sum(weight.numel() for weight in (*model.parameters(), *model.buffers()))
+    if count > room:
+        raise InputError(
+            f"{shown}: expected a config.json that describes its weights, found one of {count:,} parameters beside "
+            f"files of {files:,} bytes; correct the sizes in config.json"
+        )
+
+
+def _check_indices(folder: Path, flag: str) -> None:
+    """Check the indices of weights: names of files in the folder; transformers would follow any path."""
+    there = {path.name for path in folder.iterdir()}
+    for name in sorted(name for name in there if name.endswith(".index.json")):
+        shown, index = f"{flag} {folder}: {name}", read_folder_json(folder, name, flag=flag)
+        parts = index.get("weight_map")
+        if not isinstance(parts, dict) or not parts or not isinstance(index.get("metadata"), dict):
+            raise InputError(f"{shown}: expected metadata, and under weight_map the file of each weight, found others")
+        for part in parts.values():
+            if not isinstance(part, str) or part not in there:
+                raise InputError(f"{shown}: expected names of files in its folder, found {quoted(part)}")
 
 
 def listed(names: Iterable[str]) -> str:

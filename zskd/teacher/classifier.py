@@ -35,7 +35,7 @@ from zskd.models.loading import (
     load_weights,
     model_fingerprint,
 )
-from zskd.models.padding import fit_padding
+from zskd.models.padding import check_answers, fit_padding
 from zskd.models.positions import length_problem, reading_length
 from zskd.models.tokenizers import drop_untaken, guards, load_tokenizer, omits_segments, tokenizer_fingerprint
 from zskd.models.vocabulary import check_embeddings
@@ -281,11 +281,12 @@ def check_fit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, sho
     """Let a model read batches made by a tokenizer as it reads each text: see `zskd.models.padding.fit_padding`.
 
     Raises:
-        InputError: the tokenizer has ids that the embedding table lacks, or no padding fits.
+        InputError: the tokenizer has ids that the embedding table lacks, no padding fits, or the model does not answer.
     """
     check_embeddings(model, tokenizer, shown=shown)
     drop_untaken(model, tokenizer)
     fit_padding(model, tokenizer, shown=shown)
+    check_answers(model, tokenizer, shown=shown)
 
 
 def pick_device() -> torch.device:

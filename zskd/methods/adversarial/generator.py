@@ -16,6 +16,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from zskd.errors import InputError
 from zskd.models.loading import find_model
 from zskd.models.quiet import quiet_transformers
+from zskd.models.reading import reading
 from zskd.models.tokenizers import load_tokenizer
 from zskd.models.weights import load_checked
 from zskd.teacher.base import Teacher
@@ -100,6 +101,9 @@ def load_generator(name: str, revision: str | None = None) -> tuple[PreTrainedMo
     model, _ = load_checked(AutoModelForMaskedLM, origin.name, flag="--generator", **origin.arguments)
     tokenizer = load_tokenizer(origin, flag="--generator")
     check_generator(model, tokenizer, shown=f"--generator {origin.name}")
+    with reading(f"--generator {origin.name}", "the model does not answer"), torch.inference_mode():
+        batch = tokenizer("one of them", return_tensors="pt")
+        model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
     return model, tokenizer
 
 
