@@ -142,10 +142,10 @@ def check_outputs(outputs: str, black_box: bool, temperature: float = 1.0) -> li
 
 
 def check_batch_size(config: DistillConfig, processes: int) -> list[str]:
-    """Problems with sharing a batch among processes."""
-    if config.batch_size % processes == 0:
-        return []
-    return [f"--batch-size {config.batch_size}: expected a multiple of the {processes} processes that share it"]
+    """Problems with sharing a batch among processes, those of the methods included."""
+    if config.batch_size % processes:
+        return [f"--batch-size {config.batch_size}: expected a multiple of the {processes} processes that share it"]
+    return [problem for spec in used_methods(config) for problem in spec.batch_problems(config, processes)]
 
 
 def _check_objective(config: DistillConfig, task: Task, black_box: bool) -> list[str]:
@@ -156,6 +156,11 @@ def _check_objective(config: DistillConfig, task: Task, black_box: bool) -> list
         problems.append(
             f"--objective {config.objective}: a callable teacher has no output layer to compare classes by; use kd or "
             "kd-pt"
+        )
+    if config.max_class_share * task.num_labels < 1 - 1e-9:
+        problems.append(
+            f"--max-class-share {config.max_class_share}: expected at least the even share of the {task.num_labels} "
+            f"classes of {task.name}, {1 / task.num_labels:.3g}"
         )
     if config.gold_labels is not None:
         problems += [f"--gold-labels: {problem}" for problem in check_header(task, config.gold_labels)]
