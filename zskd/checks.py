@@ -22,6 +22,7 @@ from zskd.errors import InputError, nearest
 from zskd.hub.ask import is_callable_name, is_local
 from zskd.models.folder_checks import check_classifier, check_length, check_local
 from zskd.runs.folder import blocking_file, check_run_folder, run_path
+from zskd.system.files import write_problem
 from zskd.tasks.labelled import check_header
 from zskd.tasks.task import Task, find_task
 from zskd.text.sources import check_source
@@ -217,6 +218,18 @@ def check_corpus(names: list[str]) -> list[str]:
 
 
 def check_cache_dir(cache_dir: str | None) -> list[str]:
-    """Problems of ``--cache-dir``."""
-    blocked = blocking_file(cache_root(cache_dir))
-    return [f"--cache-dir {cache_dir}: expected a folder, found the file {blocked}"] if blocked else []
+    """Problems of ``--cache-dir``. One that cannot be written will do if it holds something already."""
+    folder = cache_root(cache_dir)
+    shown = f"--cache-dir {cache_dir or folder}"
+    if blocked := blocking_file(folder):
+        return [f"{shown}: expected a folder, found the file {blocked}"]
+    if (problem := write_problem(folder)) and not _holds_something(folder):
+        return [f"{shown}: expected a folder that can be written, found: {problem}; name another folder"]
+    return []
+
+
+def _holds_something(folder: Path) -> bool:
+    try:
+        return any(folder.iterdir())
+    except OSError:
+        return False

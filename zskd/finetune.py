@@ -40,6 +40,7 @@ from zskd.models.lengths import record_length, save_tokenizer
 from zskd.models.loading import backbone_origin, load_head
 from zskd.models.positions import length_problem
 from zskd.models.tokenizers import load_tokenizer
+from zskd.system.faults import keeping
 from zskd.system.files import replacing, write_text
 from zskd.system.precision import pick_precision
 from zskd.tasks.defaults import input_length, with_task_defaults
@@ -224,10 +225,12 @@ def finetune(config: FinetuneConfig) -> Finetuned:
     )
     trainer.remove_callback(PrinterCallback)
     started = time.perf_counter()
-    trainer.train()
-    chosen = choose_weights(trainer, snapshots)
+    try:
+        trainer.train()
+        chosen = choose_weights(trainer, snapshots)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
     seconds = time.perf_counter() - started
-    shutil.rmtree(work, ignore_errors=True)
 
     with replacing(output) as temporary:
         temporary.mkdir()
@@ -252,19 +255,16 @@ def finetune(config: FinetuneConfig) -> Finetuned:
         "max_length": length,
         "cut": {name: counted.cut for name, counted in cuts.items()},
     }
-    try:
-        record["scores"], cut = _score(task, config, output, cache)
-        record["cut"] |= cut
-    except InputError as error:
-        raise InputError(
-            [
-                *error.problems,
-                f"the teacher is finished and kept in {output}; score it with "
-                f"`zskd evaluate --model {output} --task {config.task} --data FILE.tsv`",
-            ]
-        ) from error
-    finally:
-        write_text(output / "training.json", json.dumps(record, indent=2) + "\n")
+    kept = f"the teacher is finished and kept in {output}"
+    with keeping(kept):
+        try:
+            record["scores"], cut = _score(task, config, output, cache)
+            record["cut"] |= cut
+        except InputError as error:
+            how = f"`zskd evaluate --model {output} --task {config.task} --data FILE.tsv`"
+            raise InputError([*error.problems, f"{kept}; score it with {how}"]) from error
+        finally:
+            write_text(output / "training.json", json.dumps(record, indent=2) + "\n")
     return Finetuned(output, record)
 
 

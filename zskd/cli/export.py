@@ -10,6 +10,7 @@ from typing import Any
 from zskd.cli.parser import add_cache_dir, add_quiet, set_up_logging
 from zskd.config import shared
 from zskd.errors import InputError
+from zskd.system.files import target_problem
 
 FORMATS = ("onnx",)
 QUANTIZATIONS = ("int8",)
@@ -55,6 +56,8 @@ def _target(arguments: argparse.Namespace) -> Path:
         folder = Path(arguments.model).expanduser() / "onnx"
     else:
         raise InputError(f"--output-dir: expected a folder for the export of {arguments.model}, found none")
+    if problem := target_problem(folder):
+        raise InputError(f"--output-dir {folder}: expected a folder that can be written, found: {problem}")
     if folder.exists() and not (folder / "export.json").is_file() and (folder.is_file() or any(folder.iterdir())):
         raise InputError(f"--output-dir {folder}: expected a new folder or an earlier export, found something else")
     return folder

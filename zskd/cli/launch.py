@@ -38,6 +38,21 @@ def launched() -> bool:
     return _LAUNCHED in os.environ
 
 
+def hand_over(message: str) -> bool:
+    """Leave a message to the process that called `launch`, which says it after all have ended; False if that fails."""
+    try:
+        Path(os.environ[_LAUNCHED], f"failed-{os.environ.get('RANK', '0')}").write_text(message, encoding="utf-8")
+    except OSError:
+        return False
+    return True
+
+
+def _handed_over(folder: Path) -> str | None:
+    """The message of the process that failed first, if it had one."""
+    found = sorted(folder.glob("failed-*"), key=lambda path: path.stat().st_mtime_ns)
+    return next((message for path in found if (message := path.read_text(encoding="utf-8"))), None)
+
+
 def end_without_threads() -> Callable[[], None]:
     """Call this before torch is imported, and the function it returns once the command has succeeded.
 
@@ -68,7 +83,6 @@ def launch(config: DistillConfig, processes: int, *, quiet: bool = False) -> int
         RunError: a process was killed or crashed.
         KeyboardInterrupt: the user interrupted.
     """
-    os.environ[_LAUNCHED] = "1"
     os.environ.setdefault("LOGLEVEL", "CRITICAL")  # the launcher's own report of a failure is long
     # As torchrun does, but the cores are divided among the processes, instead of one core each.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // processes)))
@@ -78,6 +92,7 @@ def launch(config: DistillConfig, processes: int, *, quiet: bool = False) -> int
 
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     with tempfile.TemporaryDirectory() as folder:
+        os.environ[_LAUNCHED] = folder
         options = Path(folder, "run.yaml")
         options.write_text(yaml.safe_dump(to_dict(config)), encoding="utf-8")
         group = LaunchConfig(
@@ -95,6 +110,8 @@ def launch(config: DistillConfig, processes: int, *, quiet: bool = False) -> int
             elastic_launch(group, sys.executable)("-P", "-m", "zskd", "distill", *flags)
         except ChildFailedError as error:
             first = min(error.failures.values(), key=lambda failure: failure.timestamp)
+            if message := _handed_over(Path(folder)):
+                raise RunError(message) from error
             if first.exitcode == 2:
                 return 2
             how = (
@@ -106,5 +123,5 @@ def launch(config: DistillConfig, processes: int, *, quiet: bool = False) -> int
         except SignalException as error:
             raise KeyboardInterrupt from error
         finally:
-            del os.environ[_LAUNCHED]
+            os.environ.pop(_LAUNCHED, None)
     return 0

@@ -15,6 +15,7 @@ from zskd.config.limits import limit_problems
 from zskd.config.verbs import PredictConfig
 from zskd.hub.ask import is_callable_name
 from zskd.models.folder_checks import check_length
+from zskd.system.files import target_problem
 from zskd.tasks.task import Task
 
 EPILOG = """examples:
@@ -111,6 +112,8 @@ def _problems(config: PredictConfig, task: Task | None) -> list[str]:
         found.append("--input -: expected lines on standard input, found it closed; name a file")
     if not config.output and sys.stdout is None:
         found.append("--output: standard output is closed; name a file")
-    if config.output and Path(config.output).is_dir():
+    if config.output and os.path.isdir(config.output):  # noqa: PTH112 - Path raises where it may not look
         found.append(f"--output {config.output}: expected a file, found a folder")
+    elif config.output and (problem := target_problem(Path(config.output))):
+        found.append(f"--output {config.output}: expected a file that can be written, found: {problem}")
     return found + check_cache_dir(config.cache_dir)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from zskd.errors import InputError
+from zskd.system.files import target_problem
 
 EPILOG = """examples:
   zskd report runs/first
@@ -28,6 +30,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the file and print its path."""
     if arguments.output is None and len(arguments.runs) > 1:
         raise InputError(f"--output: expected a file for the comparison of {len(arguments.runs)} runs, found none")
+    if arguments.output is not None and (problem := target_problem(Path(arguments.output))):
+        raise InputError(f"--output {arguments.output}: expected a file that can be written, found: {problem}")
     from zskd.report.page import write_report
 
     print(f"report: {write_report(arguments.runs, arguments.output)}")

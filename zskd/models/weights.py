@@ -7,6 +7,7 @@ loaded. Here the table is an error, with names and shapes.
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import re
 from collections.abc import Iterable
@@ -81,6 +82,7 @@ def load_checked(
     adapter = f"{shown}: expected a whole model, found an adapter; merge it into its base and save that"
     if (Path(origin_name) / "adapter_config.json").is_file():
         raise InputError(adapter)
+    _check_readable(Path(origin_name), shown)
     _check_indices(Path(origin_name), shown)
     options |= {"dtype": torch.float32, "weights_only": True}
     options |= {"ignore_mismatched_sizes": True, "output_loading_info": True}
@@ -111,6 +113,13 @@ def load_checked(
             f"{listed(spare)} besides; name the model that was saved, or correct config.json"
         )
     return model.eval(), new
+
+
+def _check_readable(folder: Path, shown: str) -> None:
+    """Refuse weights that may not be read; transformers says that they are not there."""
+    for path in sorted((*folder.glob("*.safetensors"), *folder.glob("*.bin"))):
+        if not os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
+            raise InputError(f"{shown}: expected files that can be read, found no permission to read {path.name}")
 
 
 def _check_indices(folder: Path, shown: str) -> None:

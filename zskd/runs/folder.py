@@ -18,6 +18,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import json
+import os
 import platform
 import shutil
 import time
@@ -32,7 +33,8 @@ from zskd.config.distillation import DistillConfig
 from zskd.config.resolve import to_dict
 from zskd.errors import InputError
 from zskd.runs.read import read_part
-from zskd.system.files import write_text
+from zskd.system.faults import writing
+from zskd.system.files import write_problem, write_text
 from zskd.tasks.task import find_task, task_name
 
 # Options that may differ between a run and its continuation, because no student depends on them. With gold labels that
@@ -71,8 +73,9 @@ def run_path(config: DistillConfig) -> Path:
 
 def blocking_file(path: Path) -> Path | None:
     """The nearest existing ancestor of `path`, or `path` itself, if it is not a folder; else None."""
-    existing = next(item for item in (path, *path.absolute().parents) if item.exists())
-    return None if existing.is_dir() else existing
+    # Path raises where it may not look.
+    existing = next(item for item in (path, *path.absolute().parents) if os.path.exists(item))  # noqa: PTH110
+    return None if os.path.isdir(existing) else existing  # noqa: PTH112
 
 
 def _held_options(path: Path) -> dict[str, Any] | None:
@@ -102,8 +105,13 @@ def check_run_folder(path: Path, config: DistillConfig) -> list[str]:
     shown = f"--output-dir {path}"
     if blocked := blocking_file(path):
         return [f"{shown}: expected a folder, found the file {blocked}"]
-    if not path.exists() or not any(path.iterdir()):
-        return []
+    if problem := write_problem(path):
+        return [f"{shown}: expected a folder that can be written, found: {problem}; name another folder"]
+    try:
+        if not path.exists() or not any(path.iterdir()):
+            return []
+    except OSError as error:
+        return [f"{shown}: expected a folder that can be read, found: {error.strerror}"]
     held = _held_options(path)
     if held is None:
         return [f"{shown}: expected an empty or new folder, found other files in it"]
@@ -172,7 +180,8 @@ class RunFolder:
         Args:
             live: texts that the teacher answered in this call until now.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
         # The configuration comes first, because the run can be resumed as soon as it exists.
         machine = {"output_dir": None, "cache_dir": None, "num_processes": None}
         options = {**to_dict(self.config), "resume": False, **machine}

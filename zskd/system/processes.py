@@ -18,7 +18,7 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 
 from zskd.errors import InputError, ZskdError
-from zskd.system.files import write_text
+from zskd.system.files import may_write, write_text
 
 Result = TypeVar("Result")
 
@@ -71,7 +71,7 @@ def on_main(function: Callable[[], Result]) -> Result:
     """Run a function in the main process only, and return its result in all processes.
 
     Raises:
-        ZskdError: the function's own in the main process, `Elsewhere` in the others.
+        Exception: the function's own in the main process, `Elsewhere` in the others.
     """
     state = PartialState()
     if state.num_processes == 1:
@@ -81,8 +81,8 @@ def on_main(function: Callable[[], Result]) -> Result:
     if state.is_main_process:
         try:
             outcome[0] = function()
-        except ZskdError as raised:
-            error, outcome[1] = raised, raised.exit_code
+        except Exception as raised:  # raised again below, after the others know
+            error, outcome[1] = raised, getattr(raised, "exit_code", 1)
     broadcast_object_list(outcome)
     if error is not None:
         raise error
@@ -112,13 +112,20 @@ def check_shared(folder: Path, flag: str) -> None:
         return
     path = folder / f".zskd-{on_main(lambda: secrets.token_hex(8))}"
 
-    def leave_mark() -> None:
+    def leave_mark() -> list[str] | None:
+        if folder.is_dir() and not may_write(folder):
+            return sorted(item.name for item in folder.iterdir())  # whoever sees the same reads the same
         write_text(path, socket.gethostname())
+        return None
 
-    on_main(leave_mark)
-    seen = gather((socket.gethostname(), path.is_file()))
-    if PartialState().is_main_process:
-        path.unlink()
+    names = on_main(leave_mark)
+    if names is not None:
+        there = folder.is_dir() and sorted(item.name for item in folder.iterdir()) == names
+        seen = gather((socket.gethostname(), there))
+    else:
+        seen = gather((socket.gethostname(), path.is_file()))
+        if PartialState().is_main_process:
+            path.unlink()
     blind = sorted({host for host, there in seen if not there})
     if blind:
         raise InputError(
