@@ -40,8 +40,8 @@ from zskd.models.lengths import record_length, save_tokenizer
 from zskd.models.loading import backbone_origin, load_head
 from zskd.models.positions import length_problem
 from zskd.models.tokenizers import load_tokenizer
-from zskd.system.faults import keeping
 from zskd.system.files import replacing, write_text
+from zskd.system.os_faults import keeping
 from zskd.system.precision import pick_precision
 from zskd.tasks.defaults import input_length, with_task_defaults
 from zskd.tasks.labelled import Labelled, check_header, read_labelled

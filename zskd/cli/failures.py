@@ -12,7 +12,7 @@ from pathlib import Path
 
 from zskd.config.limits import flag
 from zskd.config.resolve import cache_root
-from zskd.system.faults import LONGEST, NAMED, Fault, find_fault
+from zskd.system.os_faults import LONGEST, NAMED, Fault, find_fault
 
 # Verb -> what is kept, how to go on, what to lower where memory is lacking.
 _VERBS = {

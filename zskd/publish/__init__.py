@@ -11,8 +11,8 @@ from zskd.errors import InputError
 from zskd.hub.upload import upload
 from zskd.publish.plan import Options, Plan, check_options, plan
 from zskd.runs.read import read_part
-from zskd.system.faults import keeping
 from zskd.system.files import write_text
+from zskd.system.os_faults import keeping
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo

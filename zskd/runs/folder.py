@@ -33,8 +33,8 @@ from zskd.config.distillation import DistillConfig
 from zskd.config.resolve import to_dict
 from zskd.errors import InputError
 from zskd.runs.read import read_part
-from zskd.system.faults import writing
 from zskd.system.files import write_problem, write_text
+from zskd.system.os_faults import writing
 from zskd.tasks.task import find_task, task_name
 
 # Options that may differ between a run and its continuation, because no student depends on them. With gold labels that

@@ -23,9 +23,9 @@ from zskd.runs.folder import RunFolder, versions
 from zskd.stages.inputs import Setting
 from zskd.stages.teachers import Labelled
 from zskd.student.initial import InitialStudent, initial_student
-from zskd.system.faults import writing
 from zskd.system.files import replacing, sha256_file, write_text
 from zskd.system.machine import machine
+from zskd.system.os_faults import writing
 from zskd.system.processes import main_first, on_main
 from zskd.teacher.base import Teacher
 from zskd.teacher.classifier import classifier_from

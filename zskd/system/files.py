@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from zskd.errors import RunError
-from zskd.system.faults import find_fault, writing
+from zskd.system.os_faults import find_fault, writing
 
 PART = ".part"
 LONGEST_NAME = 255  # bytes, on all common file systems

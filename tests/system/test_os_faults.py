@@ -16,8 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models
 
-from zskd.system.faults import Fault, find_fault, keeping, writing
 from zskd.system.files import replacing
+from zskd.system.os_faults import Fault, find_fault, keeping, writing
 
 FULL = "I/O error: No space left on device (os error 28)"
 
