@@ -79,7 +79,10 @@ def _say(failure: Failure | None) -> int:
     if not (launched() and hand_over(failure.message)):
         with contextlib.suppress(OSError):  # there is nowhere else to say it
             print(f"zskd: error: {failure.message}", file=sys.stderr, flush=True)
-    with contextlib.suppress(OSError, ValueError):
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
         # What is left in the buffer would be written again when Python ends, with a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return failure.exit_code
