@@ -6,6 +6,7 @@ import argparse
 import errno
 import json
 import math
+import os
 import shutil
 import subprocess
 import sys
@@ -258,6 +259,15 @@ def test_a_full_disk_behind_standard_output_is_one_line() -> None:
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("zskd: error: no space left on the disk")
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "zskd", "ls"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_failed_process_of_several_leaves_its_message_to_the_one_that_started_it(

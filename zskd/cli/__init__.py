@@ -46,8 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = parser().parse_args(argv)
         code = int(arguments.run(arguments))
-        if sys.stdout is not None:
-            sys.stdout.flush()  # a full disk behind it is found here, and not when Python ends
+        try:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # a full disk behind it is found here, and not when Python ends
+        except BrokenPipeError:  # the reader has seen enough (`| head`)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return code
     except ZskdError as error:
         if isinstance(error, InputError) and is_the_machine_s(error):
