@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import select
 import sys
 from collections.abc import Sequence
 
@@ -46,11 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = parser().parse_args(argv)
         code = int(arguments.run(arguments))
-        try:
-            if sys.stdout is not None:
-                sys.stdout.flush()  # a full disk behind it is found here, and not when Python ends
-        except BrokenPipeError:  # the reader has seen enough (`| head`)
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if sys.stdout is not None:
+            sys.stdout.flush()  # a full disk behind it is found here, and not when Python ends
         return code
     except ZskdError as error:
         if isinstance(error, InputError) and is_the_machine_s(error):
@@ -67,13 +65,34 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("zskd: interrupted; repeat the command with --resume to continue", file=sys.stderr)
         return 130
     except Exception as error:
-        if _lost_another_process(error):
-            if not launched():  # else the process that started this one says which has ended
-                print("zskd: error: the connection to another process is lost, because it has ended", file=sys.stderr)
-            return 1
-        if (failure := failure_of(error, arguments)) is None:
-            raise
-        return _say(failure)
+        return _failed(error, arguments)
+
+
+def _failed(error: Exception, arguments: argparse.Namespace | None) -> int:
+    """Say what the machine, another process or the reader of the output did; raise what is a bug."""
+    if isinstance(error, BrokenPipeError) and _reader_left():
+        return 0  # it has seen enough (`| head`)
+    if _lost_another_process(error):
+        if not launched():  # else the process that started this one says which has ended
+            print("zskd: error: the connection to another process is lost, because it has ended", file=sys.stderr)
+        return 1
+    if (failure := failure_of(error, arguments)) is None:
+        raise error
+    return _say(failure)
+
+
+def _reader_left() -> bool:
+    """Whether nobody reads what goes to standard output any more, which is then given up."""
+    try:
+        descriptor = sys.stdout.fileno()
+    except (AttributeError, ValueError):  # closed, or not a file
+        return False
+    watch = select.poll()
+    watch.register(descriptor, select.POLLOUT)
+    left = any(event & select.POLLERR for _, event in watch.poll(0))
+    if left:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+    return left
 
 
 def _say(failure: Failure | None) -> int:
