@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import logging
 import os
@@ -315,6 +316,48 @@ def watch() -> Iterator[Callable[..., Trail]]:
 
     yield start
     _trails.clear()
+
+
+@pytest.fixture
+def ordinary_user() -> Iterator[None]:
+    """Root is held to the permissions of files too, until the test has ended; other users are anyway."""
+    before = _capabilities()
+    if before is not None:
+        _set_capabilities(before & ~_OVERRIDES)
+    yield
+    if before is not None:
+        _set_capabilities(before)
+
+
+_OVERRIDES = 1 << 1 | 1 << 2  # CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH, of linux/capability.h
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+class _Header(ctypes.Structure):
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class _Data(ctypes.Structure):
+    _fields_ = (("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32))
+
+
+def _held() -> tuple[_Header, Any]:
+    header, data = _Header(0x20080522, 0), (_Data * 2)()
+    if _LIBC.capget(ctypes.byref(header), data):
+        raise OSError(ctypes.get_errno(), "capget")
+    return header, data
+
+
+def _capabilities() -> int | None:
+    """What this thread may do beyond permissions; None where the system knows no such thing."""
+    return _held()[1][0].effective if hasattr(_LIBC, "capget") else None
+
+
+def _set_capabilities(effective: int) -> None:
+    header, data = _held()
+    data[0].effective = effective
+    if _LIBC.capset(ctypes.byref(header), data):
+        raise OSError(ctypes.get_errno(), "capset")
 
 
 @pytest.fixture(scope="session")

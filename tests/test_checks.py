@@ -103,6 +103,11 @@ def test_a_revision_of_a_teacher_that_is_handed_over(tiny_config: DistillConfig)
     only([p for p in check(config, model=True) if "revision" in p], "--teacher-revision main", "an object")
 
 
+def test_a_class_share_that_no_answers_can_keep(tiny_config: DistillConfig) -> None:
+    only(check(replace(tiny_config, max_class_share=0.49)), "--max-class-share 0.49", "the 2 classes of sst2, 0.5")
+    assert check(replace(tiny_config, max_class_share=0.5)) == []
+
+
 def test_unknown_tracker_is_named(tiny_config: DistillConfig) -> None:
     only(check(replace(tiny_config, report_to="tensorbored")), "--report-to", "tensorbored")
 

@@ -55,7 +55,6 @@ COVERED = {
 # Tests of more than one module.
 ACROSS = {
     "cli/test_errors.py": "wrong input of every verb",
-    "cli/test_failures.py": "runs that fail",
     "cli/test_help.py": "help of every verb",
     "cli/test_long_inputs.py": "lengths in every verb",
     "cli/test_problems.py": "options of every verb",

@@ -23,6 +23,7 @@ from zskd.errors import InputError, nearest
 from zskd.hub.ask import is_callable_name, is_local
 from zskd.models.folder_checks import check_classifier, check_length, check_local
 from zskd.runs.folder import blocking_file, check_run_folder, run_path
+from zskd.system.files import target_problem, write_problem
 from zskd.system.paths import exists, expanded, found_at, is_folder
 from zskd.tasks.defaults import with_task_defaults
 from zskd.tasks.labelled import check_header
@@ -163,10 +164,10 @@ def check_outputs(outputs: str, black_box: bool, temperature: float = 1.0) -> li
 
 
 def check_batch_size(config: DistillConfig, processes: int) -> list[str]:
-    """Problems with sharing a batch among processes."""
-    if config.batch_size % processes == 0:
-        return []
-    return [f"--batch-size {config.batch_size}: expected a multiple of the {processes} processes that share it"]
+    """Problems with sharing a batch among processes, those of the methods included."""
+    if config.batch_size % processes:
+        return [f"--batch-size {config.batch_size}: expected a multiple of the {processes} processes that share it"]
+    return [problem for spec in used_methods(config) for problem in spec.batch_problems(config, processes)]
 
 
 def _check_objective(config: DistillConfig, task: Task, black_box: bool) -> list[str]:
@@ -177,6 +178,11 @@ def _check_objective(config: DistillConfig, task: Task, black_box: bool) -> list
         problems.append(
             f"--objective {config.objective}: a callable teacher has no output layer to compare classes by; use kd or "
             "kd-pt"
+        )
+    if config.max_class_share * task.num_labels < 1 - 1e-9:
+        problems.append(
+            f"--max-class-share {config.max_class_share}: expected at least the even share of the {task.num_labels} "
+            f"classes of {task.name}, {1 / task.num_labels:.3g}"
         )
     if config.gold_labels is not None:
         problems += [f"--gold-labels: {problem}" for problem in check_header(task, config.gold_labels)]
@@ -239,12 +245,25 @@ def check_output(output: str | None) -> list[str]:
     there = found_at(output)
     if there in ("a folder", "a socket") or there.startswith("none ("):
         return [f"--output {output}: expected a file or a new name, found {there}"]
-    blocked = blocking_file(Path(output).parent)
-    return [f"--output {output}: expected a folder, found {found_at(blocked)} at {blocked}"] if blocked else []
+    if blocked := blocking_file(Path(output).parent):
+        return [f"--output {output}: expected a folder, found {found_at(blocked)} at {blocked}"]
+    problem = target_problem(Path(output))
+    return [f"--output {output}: expected a file that can be written, found: {problem}"] if problem else []
 
 
 def check_cache_dir(cache_dir: str | None) -> list[str]:
-    """Problems of ``--cache-dir``."""
-    blocked = blocking_file(folder := cache_root(cache_dir))
+    """Problems of ``--cache-dir``. One that cannot be written will do if it holds something already."""
+    folder = cache_root(cache_dir)
     shown = f"--cache-dir {cache_dir or folder}"
-    return [f"{shown}: expected a folder, found {found_at(blocked)} at {blocked}"] if blocked else []
+    if blocked := blocking_file(folder):
+        return [f"{shown}: expected a folder, found {found_at(blocked)} at {blocked}"]
+    if (problem := write_problem(folder)) and not _holds_something(folder):
+        return [f"{shown}: expected a folder that can be written, found: {problem}; name another folder"]
+    return []
+
+
+def _holds_something(folder: Path) -> bool:
+    try:
+        return any(folder.iterdir())
+    except OSError:
+        return False

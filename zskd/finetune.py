@@ -43,6 +43,7 @@ from zskd.models.loading import backbone_origin, load_head
 from zskd.models.positions import length_problem
 from zskd.models.tokenizers import load_tokenizer
 from zskd.system.files import replacing, write_text
+from zskd.system.os_faults import keeping
 from zskd.system.paths import expanded
 from zskd.system.precision import pick_precision
 from zskd.tasks.defaults import input_length, with_task_defaults
@@ -270,19 +271,16 @@ def finetune(config: FinetuneConfig) -> Finetuned:
         else:
             save_adapter(model, temporary, config.base)
         _write_record(temporary, record)  # so that a teacher has one, whatever ends the scoring
-    try:
-        record["scores"], cut = _score(task, config, output, cache)
-        record["cut"] |= cut
-    except InputError as error:
-        raise InputError(
-            [
-                *error.problems,
-                f"the teacher is finished and kept in {output}; score it with "
-                f"`zskd evaluate --model {output} --task {config.task} --data FILE.tsv`",
-            ]
-        ) from error
-    finally:
-        _write_record(output, record)
+    kept = f"the teacher is finished and kept in {output}"
+    with keeping(kept):
+        try:
+            record["scores"], cut = _score(task, config, output, cache)
+            record["cut"] |= cut
+        except InputError as error:
+            how = f"`zskd evaluate --model {output} --task {config.task} --data FILE.tsv`"
+            raise InputError([*error.problems, f"{kept}; score it with {how}"]) from error
+        finally:
+            _write_record(output, record)
     return Finetuned(output, record)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from zskd.errors import RunError
-from zskd.system.files import output_file, replacing, sha256_file, write_text
+from zskd.system.files import output_file, replacing, sha256_file, target_problem, write_problem, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -124,3 +124,21 @@ def test_a_file_that_the_user_named_leaves_no_folder_where_it_fails(tmp_path: Pa
     with pytest.raises(ZeroDivisionError), output_file(tmp_path / "a" / "b" / "c" / "file"):
         raise ZeroDivisionError
     assert list(tmp_path.rglob("*")) == [tmp_path / "a"]
+
+
+def test_where_nothing_can_be_written_is_said_before(tmp_path: Path, ordinary_user: None) -> None:
+    locked, closed = tmp_path / "locked", tmp_path / "closed"
+    locked.mkdir(mode=0o500)
+    closed.mkdir(mode=0)
+    assert write_problem(tmp_path) is None and write_problem(tmp_path / "new" / "deep") is None
+    for path in (locked, locked / "new" / "deep"):
+        assert write_problem(path) == f"{locked}: no permission to write there"
+    assert "no permission" in str(write_problem(closed / "new" / "deep"))
+    assert write_problem(tmp_path / ("n" * 256)) == "the name is too long (256 bytes)"
+    assert write_problem(tmp_path / ("é" * 128)) == "the name is too long (256 bytes)"
+    assert write_problem(Path("a/" * 2_500)) == "the name is too long"
+    assert target_problem(tmp_path / "new") is None and target_problem(Path("new")) is None
+    assert "no permission" in str(target_problem(locked)), "a folder that is replaced is moved aside"
+    assert "no permission" in str(target_problem(locked / "new"))
+    (tmp_path / "link").symlink_to(locked / "new")
+    assert target_problem(tmp_path / "link") is None, "written to as it is"

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import errno
+import argparse
+import contextlib
+import os
+import select
 import sys
 from collections.abc import Sequence
 
 from zskd.cli import diagnose, distill, evaluate, export, finetune, ls, predict, publish, report, validate
-from zskd.cli.launch import is_main, started_by_launcher
+from zskd.cli.failures import Failure, failure_of, is_the_machine_s
+from zskd.cli.launch import hand_over, is_main, launched, started_by_launcher
 from zskd.cli.parser import Parser
-from zskd.errors import InputError, ZskdError
+from zskd.errors import InputError, RunError, ZskdError
 from zskd.system import interrupts
 from zskd.system.plain_text import NOT_IN_A_LINE
 
@@ -45,14 +49,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         SIGHUP.
     """
     words = sys.argv[1:] if argv is None else argv
+    arguments: argparse.Namespace | None = None
     try:
         with interrupts.told_apart():
             arguments = parser().parse_args(argv)
-            return int(arguments.run(arguments))
+            code = int(arguments.run(arguments))
+            if sys.stdout is not None:
+                sys.stdout.flush()  # a full disk behind it is found here, and not when Python ends
+            return code
     except ZskdError as error:
+        if isinstance(error, InputError) and is_the_machine_s(error):
+            return _say(failure_of(error, arguments))
         if not is_main() and isinstance(error, InputError):
             return error.exit_code  # the first process finds the same wrong input and reports it
-        for problem in getattr(error, "problems", [str(error)]):
+        problems = getattr(error, "problems", [str(error)])
+        if isinstance(error, RunError):
+            return _say(Failure(*problems))
+        for problem in problems:
             print(f"zskd: error: {in_one_line(problem)}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt as error:
@@ -60,17 +73,49 @@ def main(argv: Sequence[str] | None = None) -> int:
         interrupts.say(ended, resumable="distill" in words[:1])
         return ended.exit_code
     except Exception as error:
-        if _lost_another_process(error):
+        return _failed(error, arguments)
+
+
+def _failed(error: Exception, arguments: argparse.Namespace | None) -> int:
+    """Say what the machine, another process or the reader of the output did; raise what is a bug."""
+    if isinstance(error, BrokenPipeError) and _reader_left():
+        return 0  # it has seen enough (`| head`)
+    if _lost_another_process(error):
+        if not launched():  # else the process that started this one says which has ended
             print("zskd: error: the connection to another process is lost, because it has ended", file=sys.stderr)
-            return 1
-        if not _disk_is_full(error):
-            raise
-        print(
-            "zskd: error: no space left on the disk; finished label shards, checkpoints and students are kept. Free "
-            "some space, then repeat the command with --resume",
-            file=sys.stderr,
-        )
         return 1
+    if (failure := failure_of(error, arguments)) is None:
+        raise error
+    return _say(failure)
+
+
+def _reader_left() -> bool:
+    """Whether nobody reads what goes to standard output any more, which is then given up."""
+    try:
+        descriptor = sys.stdout.fileno()
+    except (AttributeError, ValueError):  # closed, or not a file
+        return False
+    watch = select.poll()
+    watch.register(descriptor, select.POLLOUT)
+    left = any(event & select.POLLERR for _, event in watch.poll(0))
+    if left:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+    return left
+
+
+def _say(failure: Failure | None) -> int:
+    """Print a message, or leave it to the process that started this one, so that it is said once."""
+    assert failure is not None
+    if not (launched() and hand_over(failure.message)):
+        with contextlib.suppress(OSError):  # there is nowhere else to say it
+            print(f"zskd: error: {in_one_line(failure.message)}", file=sys.stderr, flush=True)
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        # What is left in the buffer would be written again when Python ends, with a traceback.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return failure.exit_code
 
 
 def in_one_line(message: str) -> str:
@@ -87,10 +132,3 @@ def _lost_another_process(error: Exception) -> bool:
     if not started_by_launcher() or not isinstance(error, RuntimeError):
         return False
     return type(error).__module__.startswith("torch.distributed") or "gloo" in str(error) or "NCCL" in str(error)
-
-
-def _disk_is_full(error: Exception) -> bool:
-    """True if a write failed for lack of space; safetensors and torch have messages of their own for that."""
-    if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return "os error 28" in str(error) or ("inline_container" in str(error) and "unexpected pos" in str(error))

@@ -12,6 +12,7 @@ from zskd.cli.parser import add_cache_dir, add_quiet, check_texts, set_up_loggin
 from zskd.config import shared
 from zskd.errors import InputError
 from zskd.runs.folder import blocking_file
+from zskd.system.files import target_problem
 from zskd.system.paths import expanded, found_at, is_folder
 
 FORMATS = ("onnx",)
@@ -60,6 +61,8 @@ def _target(arguments: argparse.Namespace) -> Path:
         raise InputError(f"--output-dir: expected a folder for the export of {arguments.model}, found none")
     if blocked := blocking_file(folder):
         raise InputError(f"--output-dir {folder}: expected a folder, found {found_at(blocked)} at {blocked}")
+    if problem := target_problem(folder):
+        raise InputError(f"--output-dir {folder}: expected a folder that can be written, found: {problem}")
     if folder.is_dir() and not (folder / "export.json").is_file() and any(folder.iterdir()):
         raise InputError(f"--output-dir {folder}: expected a new folder or an earlier export, found something else")
     return folder

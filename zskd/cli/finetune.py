@@ -12,6 +12,7 @@ from zskd.config.verbs import FinetuneConfig
 from zskd.hub.ask import is_local
 from zskd.models.folder_checks import check_local
 from zskd.runs.folder import blocking_file
+from zskd.system.files import target_problem
 from zskd.system.paths import exists, expanded, found_at, is_file
 from zskd.tasks.labelled import check_header
 from zskd.tasks.task import Task
@@ -71,6 +72,8 @@ def _problems(config: FinetuneConfig, task: Task) -> list[str]:
     output = Path(config.output_dir or f"runs/teacher-{task.name}")
     if blocked := blocking_file(output):
         found.append(f"--output-dir {output}: expected a folder, found {found_at(blocked)} at {blocked}")
+    elif problem := target_problem(output):
+        found.append(f"--output-dir {output}: expected a folder that can be written, found: {problem}")
     elif exists(output) and any(output.iterdir()):
         found.append(f"--output-dir {output}: expected a new or empty folder, found files in it")
     return found + check_cache_dir(config.cache_dir)

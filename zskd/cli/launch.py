@@ -38,6 +38,24 @@ def launched() -> bool:
     return interrupts.launcher() is not None
 
 
+def hand_over(message: str) -> bool:
+    """Leave a message to the process that called `launch`, which says it after all have ended; False if that fails."""
+    started = interrupts.launcher()
+    if started is None:
+        return False
+    try:
+        (started[1] / f"failed-{os.environ.get('RANK', '0')}").write_text(message, encoding="utf-8")
+    except OSError:
+        return False
+    return True
+
+
+def _handed_over(folder: Path) -> str | None:
+    """The message of the process that failed first, if it had one."""
+    found = sorted(folder.glob("failed-*"), key=lambda path: path.stat().st_mtime_ns)
+    return next((message for path in found if (message := path.read_text(encoding="utf-8"))), None)
+
+
 def end_without_threads() -> Callable[[], None]:
     """Call this before torch is imported, and the function it returns once the command has succeeded.
 
@@ -99,6 +117,8 @@ def launch(config: DistillConfig, processes: int, *, quiet: bool = False) -> int
             elastic_launch(group, sys.executable)("-P", "-m", "zskd", "distill", *flags)
         except ChildFailedError as error:
             first = min(error.failures.values(), key=lambda failure: failure.timestamp)
+            if message := _handed_over(Path(folder)):
+                raise RunError(message) from error
             if first.exitcode == 2:
                 return 2
             how = (

@@ -6,6 +6,7 @@ loaded. Here the table is an error, with names and shapes.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -82,6 +83,7 @@ def load_checked(
         read_config(origin_name, flag=flag, **options)
         options["config"] = load_config(origin_name, flag=flag, **options)
     if folder.is_dir():
+        _check_readable(folder, shown)
         _check_indices(folder, flag)
         _check_scale(kind, options["config"], folder, shown)
     options |= {"dtype": torch.float32, "weights_only": True}
@@ -128,6 +130,13 @@ def read_config(name: str, *, flag: str, **arguments: Any) -> dict[str, Any]:
         found, _ = PreTrainedConfig.get_config_dict(name, **arguments)
     check_sizes(found, f"{flag} {name}")
     return dict(found)
+
+
+def _check_readable(folder: Path, shown: str) -> None:
+    """Refuse weights that may not be read; transformers says that they are not there."""
+    for path in sorted((*folder.glob("*.safetensors"), *folder.glob("*.bin"))):
+        if not os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
+            raise InputError(f"{shown}: expected files that can be read, found no permission to read {path.name}")
 
 
 def load_config(name: str, *, flag: str, **arguments: Any) -> PreTrainedConfig:

@@ -12,6 +12,7 @@ from zskd.hub.upload import upload
 from zskd.publish.plan import Options, Plan, check_options, plan
 from zskd.runs.read import read_part
 from zskd.system.files import write_text
+from zskd.system.os_faults import keeping
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo
@@ -42,7 +43,8 @@ def publish(planned: Plan, options: Options, token: str, *, flag: str = "--repo-
         flag=flag,
     )
     notes[options.repo_id] = {"commit": commit.oid, "files": list(planned.files)}
-    write_text(planned.run.path / PUBLISHED, json.dumps(notes, indent=2) + "\n")
+    with keeping(f"everything was uploaded ({commit.commit_url}), which the run's {PUBLISHED} does not say"):
+        write_text(planned.run.path / PUBLISHED, json.dumps(notes, indent=2) + "\n")
     return commit
 
 

@@ -32,7 +32,8 @@ from zskd.config.distillation import DistillConfig
 from zskd.config.resolve import to_dict
 from zskd.errors import InputError
 from zskd.runs.read import read_part
-from zskd.system.files import write_text
+from zskd.system.files import write_problem, write_text
+from zskd.system.os_faults import writing
 from zskd.system.paths import exists, found_at, is_folder
 from zskd.system.unfinished import clear_unfinished, held_name
 from zskd.tasks.task import find_task, task_name
@@ -105,9 +106,14 @@ def check_run_folder(path: Path, config: DistillConfig) -> list[str]:
     shown = f"--output-dir {path}"
     if blocked := blocking_file(path):
         return [f"{shown}: expected a folder, found {found_at(blocked)} at {blocked}"]
-    # A run that was killed while it wrote its first file has left the folder of that.
-    if not exists(path) or all(held_name(item) == CONFIG for item in path.iterdir()):
-        return []
+    if problem := write_problem(path):
+        return [f"{shown}: expected a folder that can be written, found: {problem}; name another folder"]
+    try:
+        # A run that was killed while it wrote its first file has left the folder of that.
+        if not exists(path) or all(held_name(item) == CONFIG for item in path.iterdir()):
+            return []
+    except OSError as error:
+        return [f"{shown}: expected a folder that can be read, found: {error.strerror}"]
     held = _held_options(path)
     if held is None:
         return [f"{shown}: expected an empty or new folder, found other files in it"]
@@ -176,7 +182,8 @@ class RunFolder:
         Args:
             live: texts that the teacher answered in this call until now.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
         # The configuration comes first, because the run can be resumed as soon as it exists.
         machine = {"output_dir": None, "cache_dir": None, "num_processes": None}
         options = {**to_dict(self.config), "resume": False, **machine}

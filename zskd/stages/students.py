@@ -25,6 +25,7 @@ from zskd.stages.teachers import Labelled
 from zskd.student.initial import InitialStudent, initial_student
 from zskd.system.files import replacing, sha256_file, write_text
 from zskd.system.machine import machine
+from zskd.system.os_faults import writing
 from zskd.system.processes import main_first, on_main
 from zskd.teacher.base import Teacher
 from zskd.teacher.classifier import classifier_from
@@ -156,21 +157,23 @@ def train(
     if "gold" in labelled.parts:
         rows = with_gold(rows, labelled.parts["gold"].dataset)
     parts = {"transfer": rows, **{name: labelled.parts[name].dataset for name in ("select", "report")}}
-    encoded = encode_parts(parts, initial.tokenizer, setting.length, folder.path / "_cache")
+    with writing(folder.path / "_cache"):
+        encoded = encode_parts(parts, initial.tokenizer, setting.length, folder.path / "_cache")
     gold = len(rows) - len(chosen.rows)
-    fitted = fit(
-        config,
-        initial.model,
-        initial.tokenizer,
-        encoded["transfer"],
-        encoded["select"],
-        folder.checkpoints,
-        # The number of updates depends neither on the selection nor on the queries of methods, so that runs compare.
-        rows=round((gold + len(chosen.logits)) * setting.pool_size / (setting.pool_size - asked)),
-        methods=methods,
-        teacher=teacher,
-        cosines=class_cosines(teacher.output_weights()) if config.objective in NEEDS_COSINES else None,
-    )
+    with writing(folder.checkpoints):
+        fitted = fit(
+            config,
+            initial.model,
+            initial.tokenizer,
+            encoded["transfer"],
+            encoded["select"],
+            folder.checkpoints,
+            # The number of updates depends neither on the selection nor on methods' queries, so that runs compare.
+            rows=round((gold + len(chosen.logits)) * setting.pool_size / (setting.pool_size - asked)),
+            methods=methods,
+            teacher=teacher,
+            cosines=class_cosines(teacher.output_weights()) if config.objective in NEEDS_COSINES else None,
+        )
     on_main(lambda: _keep(folder, initial, fitted))
     logger.info(
         "training: %d steps; chosen: the student of step %d, saved in %s",

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from zskd.errors import RunError
+from zskd.system.os_faults import find_fault, writing
 from zskd.system.unfinished import clear_unfinished, holder, moved_aside
+
+LONGEST_NAME = 255  # bytes, on all common file systems
 
 
 def sha256_file(path: str | Path) -> str:
@@ -32,17 +36,18 @@ def replacing(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     if (found := _special(path)) is not None:
         raise RunError(f"{path}: expected a file or folder of zskd's, or nothing, found a {found}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    clear_unfinished(path.parent, path.name)
-    with holder(path) as folder:
-        target = folder / path.name
-        yield target
-        if target.is_dir() and path.is_dir():
-            # A folder cannot be replaced in one step, so the old one is moved aside first.
-            with moved_aside(path, folder):
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        clear_unfinished(path.parent, path.name)
+        with holder(path) as folder:
+            target = folder / path.name
+            yield target
+            if target.is_dir() and path.is_dir():
+                # A folder cannot be replaced in one step, so the old one is moved aside first.
+                with moved_aside(path, folder):
+                    target.replace(path)
+            else:
                 target.replace(path)
-        else:
-            target.replace(path)
 
 
 @contextlib.contextmanager
@@ -55,7 +60,8 @@ def output_file(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     if path.is_symlink() or _special(path) is not None:
-        yield path
+        with writing(path):
+            yield path
         return
     made = [folder for folder in path.parents if not folder.exists()]
     try:
@@ -82,3 +88,41 @@ def write_text(path: str | Path, text: str) -> None:
     """Write UTF-8 text under a temporary name, then rename."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_problem(path: Path) -> str | None:
+    """Why nothing can be written at a path, neither a file nor a folder; None if it can, as far as one sees before.
+
+    Example:
+        >>> from pathlib import Path
+        >>> write_problem(Path("runs") / ("x" * 300))
+        'the name is too long (300 bytes)'
+    """
+    if too_long := [part for part in path.parts if len(os.fsencode(part)) > LONGEST_NAME]:
+        return f"the name is too long ({len(os.fsencode(too_long[0]))} bytes)"
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        fault = find_fault(error)
+        return fault.reason if fault else str(error)
+    existing = next(item for item in (path, *path.absolute().parents) if os.path.lexists(item))
+    if not os.path.isdir(existing) or may_write(existing):  # noqa: PTH112 - Path raises where it may not look
+        return None
+    read_only = os.statvfs(existing).f_flag & os.ST_RDONLY
+    return f"{existing}: {'the file system is read-only' if read_only else 'no permission to write there'}"
+
+
+def may_write(folder: Path) -> bool:
+    """Whether files can be made in a folder that is there."""
+    return os.access(folder, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
+def target_problem(path: Path) -> str | None:
+    """`write_problem` of what `replacing` puts into place, which needs its folder; links and devices stay there."""
+    if os.path.islink(path) or (  # noqa: PTH114 - Path raises where it may not look
+        os.path.lexists(path) and _special(path) is not None
+    ):
+        return None
+    return write_problem(path.absolute().parent / path.name) or write_problem(path.absolute().parent)

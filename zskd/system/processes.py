@@ -18,6 +18,7 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 
 from zskd.errors import InputError, ZskdError
+from zskd.system.files import may_write
 from zskd.system.unfinished import clear_unfinished, holder
 
 Result = TypeVar("Result")
@@ -72,7 +73,7 @@ def on_main(function: Callable[[], Result]) -> Result:
     """Run a function in the main process only, and return its result in all processes.
 
     Raises:
-        ZskdError: the function's own in the main process, `Elsewhere` in the others.
+        Exception: the function's own in the main process, `Elsewhere` in the others.
     """
     state = PartialState()
     if state.num_processes == 1:
@@ -82,8 +83,8 @@ def on_main(function: Callable[[], Result]) -> Result:
     if state.is_main_process:
         try:
             outcome[0] = function()
-        except ZskdError as raised:
-            error, outcome[1] = raised, raised.exit_code
+        except Exception as raised:  # raised again below, after the others know
+            error, outcome[1] = raised, getattr(raised, "exit_code", 1)
     broadcast_object_list(outcome)
     if error is not None:
         raise error
@@ -114,14 +115,21 @@ def check_shared(folder: Path, flag: str) -> None:
         return
     with ExitStack() as stack:
 
-        def leave_mark() -> Path:
+        def leave_mark() -> Path | list[str]:
+            if folder.is_dir() and not may_write(folder):
+                return _names(folder)  # whoever sees the same reads the same
             folder.mkdir(parents=True, exist_ok=True)
             return stack.enter_context(holder(folder / _MARK))
 
         mark = on_main(leave_mark)
-        seen = gather((socket.gethostname(), mark.is_dir()))
+        there = mark.is_dir() if isinstance(mark, Path) else folder.is_dir() and _names(folder) == mark
+        seen = gather((socket.gethostname(), there))
     blind = sorted({host for host, there in seen if not there})
     if blind:
         raise InputError(
             f"{flag} {folder}: expected a folder that all nodes share, found another one on {', '.join(blind)}"
         )
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(item.name for item in folder.iterdir())

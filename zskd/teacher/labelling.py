@@ -25,10 +25,12 @@ import pyarrow as pa
 from accelerate import PartialState
 from datasets import Dataset, concatenate_datasets
 
+from zskd.errors import RunError
 from zskd.models.batching import ahead
 from zskd.models.bulk import Meter
 from zskd.models.encoding import Cuts
 from zskd.system.arrow import arrow_digest, keep_arrow, open_arrow, read_note
+from zskd.system.files import write_problem
 from zskd.system.precision import check_finite
 from zskd.system.processes import gather, on_main
 from zskd.system.progress import bar
@@ -180,6 +182,9 @@ def _fill(
     state = PartialState()
     # Only one process looks for missing shards: with several, one could write before another has looked.
     own = on_main(lambda: missing_shards(paths, len(texts), schema))[state.process_index :: state.num_processes]
+    if own and (problem := write_problem(folder := paths[0].parent)):
+        # Before the teacher is asked for what could not be kept.
+        raise RunError(f"{folder}: the teacher's answers cannot be kept there: {problem}; name another --cache-dir")
     coming = ((paths[number], teacher.prepare(_texts(texts, number), max_length)) for number in own)
     live = 0
     to_ask = sum(_size(len(texts), number) for number in own)

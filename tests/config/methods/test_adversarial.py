@@ -9,7 +9,15 @@ import pytest
 
 from zskd.checks import check
 from zskd.config.distillation import DistillConfig
-from zskd.config.methods.adversarial import MIN_TRANSFER, AdversarialOptions, problems, queries, run_problems
+from zskd.config.methods.adversarial import (
+    MIN_TRANSFER,
+    AdversarialOptions,
+    batch_problems,
+    problems,
+    queries,
+    run_problems,
+)
+from zskd.config.methods.adversarial_schedule import Origin, make_schedule
 from zskd.errors import InputError
 
 
@@ -50,3 +58,38 @@ def test_texts_that_are_asked_for_grow_with_what_is_written(tiny_config: Distill
     assert found < queries(replace(config, epochs=2 * config.epochs))
     with pytest.raises(InputError, match=r"--pool-size 2000: expected more than the \d+ texts"):
         queries(replace(config, adversary="candidates", row_candidates=8))
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"batch_size": 4}, "in every 4 (--batch-size 4)"),
+        ({"fresh_share": 0.001}, "in every 32 (--batch-size 32)"),
+        ({"batch_size": 1, "gradient_accumulation": 7}, "in every 7 (--batch-size 1, --gradient-accumulation 7)"),
+        ({"batch_size": 4, "num_processes": 2}, "in every 2 (--batch-size 4, --num-processes 2)"),
+        ({"fresh_share": 0.04, "num_processes": 2}, "in every 16 (--batch-size 32, --num-processes 2)"),
+    ],
+    ids=["batch", "share", "accumulation", "processes", "one_process_of_two"],
+)
+def test_batches_without_a_row_of_the_generator_are_found_before_weights_load(
+    tiny_config: DistillConfig, changes: dict, named: str
+) -> None:
+    config = replace(tiny_config, **changes)
+    assert check(config) == [], "nothing uses it"
+    (problem,) = check(replace(config, perturb="adversarial"))
+    assert problem.startswith(f"--fresh-share {config.fresh_share}: ") and named in problem
+
+
+def test_the_smallest_batches_that_hold_a_row_of_the_generator_are_accepted(tiny_config: DistillConfig) -> None:
+    for changes in (
+        {"batch_size": 8},
+        {"batch_size": 1, "gradient_accumulation": 8},
+        {"fresh_share": 0.2, "batch_size": 16, "num_processes": 2},
+        {"fresh_share": 1.0, "replay_share": 0.0, "batch_size": 8, "num_processes": 8},
+    ):
+        config = replace(tiny_config, perturb="adversarial", **changes)
+        origins = make_schedule(config, 1).origins(0, config.batch_size * config.gradient_accumulation)
+        assert (origins == Origin.FRESH).any()
+        assert batch_problems(config, config.num_processes or 1) == []
+    worst = replace(tiny_config, perturb="adversarial", batch_size=0, fresh_share=float("nan"))
+    assert batch_problems(worst, 1) == [], "the limits say it"

@@ -38,6 +38,14 @@ def test_a_round_is_the_mean_of_its_steps_and_begins_anew(rounds: Rounds) -> Non
     assert rounds.so_far() == {}
 
 
+def test_what_one_process_alone_has_seen_is_its_mean(rounds: Rounds, monkeypatch: pytest.MonkeyPatch) -> None:
+    others = {"loss_transfer": 3.0, "loss_replayed": 5.0}
+    monkeypatch.setattr("zskd.methods.adversarial.rounds.gather", lambda report: [report, others])
+    rounds.note("loss_transfer", 1.0)
+    rounds.note("replay_age", 7.0)
+    assert rounds.close() == {"changed": 0.0, "loss_transfer": 2.0, "replay_age": 7.0, "loss_replayed": 5.0}
+
+
 def test_changes_and_classes_are_shares(rounds: Rounds) -> None:
     old, written = rewritten(rounds)
     rounds.note_rewritten(written, old)

@@ -126,6 +126,33 @@ def run_problems(config: DistillConfig, *, black_box: bool) -> list[str]:
     return found
 
 
+def batch_problems(config: DistillConfig, processes: int) -> list[str]:
+    """A batch without a row that the generator wrote, or one of several processes whose part of it has none.
+
+    Where the generator learns, every process takes part in its step.
+    """
+    from zskd.config.methods.adversarial_schedule import Origin, make_schedule
+
+    if limits.limit_problems(config):
+        return []  # which say more
+    batch = config.batch_size * config.gradient_accumulation
+    rows = batch if processes == 1 else config.batch_size // processes
+    if rows * config.fresh_share >= 3:
+        return []  # however the rows are rounded
+    found = make_schedule(config, 1).origins(0, batch) == Origin.FRESH
+    if found.reshape(-1, rows).any(axis=1).all():
+        return []
+    asked = f"--batch-size {config.batch_size}"
+    if config.gradient_accumulation > 1:
+        asked += f", --gradient-accumulation {config.gradient_accumulation}"
+    if processes > 1:
+        asked += f", --num-processes {processes}"
+    return [
+        f"--fresh-share {config.fresh_share}: expected at least one row of the generator's in every {rows} "
+        f"({asked}), found none; raise --fresh-share or --batch-size"
+    ]
+
+
 def queries(config: DistillConfig) -> int:
     """Number of texts out of ``config.pool_size`` that the generator writes, in place of shaped inputs.
 
@@ -155,6 +182,7 @@ SPEC = MethodSpec(
     asked_for=lambda config: config.perturb == "adversarial",
     flag="--perturb adversarial",
     problems=run_problems,
+    batch_problems=batch_problems,
     queries=queries,
     use="generator",
 )

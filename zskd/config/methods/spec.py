@@ -33,6 +33,7 @@ class MethodSpec:
         asked_for: whether a run's other options ask for the method, even if ``--method`` does not name it.
         flag: the flag that `asked_for` depends on; empty if ``--method`` is the only way.
         problems: options of a run that do not fit the method.
+        batch_problems: problems with a batch of ``--batch-size`` rows that so many processes share.
         queries: number of texts out of ``--pool-size`` that the method asks the teacher for, in place of shaped inputs.
             May raise `zskd.errors.InputError`.
         use: name of these queries in ``metrics.json``; None if there are none.
@@ -45,6 +46,7 @@ class MethodSpec:
     asked_for: Callable[[DistillConfig], bool] = lambda config: False
     flag: str = ""
     problems: RunProblems = _no_problems
+    batch_problems: Callable[[DistillConfig, int], list[str]] = lambda config, processes: []
     queries: Callable[[DistillConfig], int] = lambda config: 0
     use: str | None = None
     needs: tuple[str, ...] = ()

@@ -58,10 +58,12 @@ class Rounds:
             name: sum(map(float, values)) / (count if name.startswith("class_") else max(1, len(values)))
             for name, values in self.values.items()
         }
-        # Averaged over processes, so that a callback that reads the log decides the same in all of them.
+        # Averaged over processes, so that a callback that reads the log decides the same in all of them. With few rows
+        # a process may have had none of a kind.
         reports = gather(report)
         self.values.clear()
-        return {name: statistics.fmean(part[name] for part in reports) for name in report}
+        names = dict.fromkeys(name for part in reports for name in part)
+        return {name: statistics.fmean(part[name] for part in reports if name in part) for name in names}
 
     def show(self, step: int, old: Inputs, written: Rewritten) -> None:
         """Keep the first rows of a step as examples."""
