@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from zskd.errors import InputError
-from zskd.runs.read import read_part, read_run
+from zskd.runs.read import check_student, read_part, read_run
 
 
 @pytest.mark.parametrize(
@@ -51,3 +52,23 @@ def test_a_part_is_read_as_what_it_is(tmp_path: Path) -> None:
     for name in ("history.json", "folder.json"):
         with pytest.raises(InputError, match=name):
             read_part(tmp_path, name)
+
+
+def test_another_student_than_the_run_ended_with_is_refused(run_copy: Path, cli) -> None:
+    check_student(run_copy)
+    weights = run_copy / "student" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-5] ^= 1  # one bit, with which it still loads
+    weights.write_bytes(bytes(content))
+    with pytest.raises(InputError, match=r"model\.safetensors: expected the weights that the run ended with, found o"):
+        check_student(run_copy)
+    for words in (["predict", "--model", run_copy], ["publish", run_copy, "--repo-id", "me/small", "--dry-run"]):
+        done = cli(*words)
+        assert done.code == 2 and "expected the weights that the run ended with" in done.errors[0]
+    weights.unlink()
+    with pytest.raises(InputError, match="ended with, found none"):
+        check_student(run_copy)
+    metrics = json.loads((run_copy / "metrics.json").read_text(encoding="utf-8"))
+    del metrics["student"]["sha256"]
+    (run_copy / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    check_student(run_copy)  # of an earlier version

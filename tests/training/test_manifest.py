@@ -117,6 +117,10 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
     "no sums": (lose("so_far.json"), "so_far.json: expected a file, found none"),
     "a bit of a method's state": (flip("kept/state.pt"), "kept/state.pt: expected the checksum"),
     "a folder for the schedule": (folder_instead("scheduler.pt"), "scheduler.pt: expected a file, found a folder"),
+    "a file that nobody wrote": (
+        lambda path: (path / "scaler.pt").write_bytes(b"x"),
+        "scaler.pt: expected no such file, as manifest.json does not list it",
+    ),
     "a cut state": (cut("trainer_state.json"), "trainer_state.json: expected .* bytes, found"),
     "no manifest": (lose("manifest.json"), "cut short: it has no manifest.json"),
     "neither manifest nor state": (

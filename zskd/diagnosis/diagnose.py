@@ -17,7 +17,7 @@ from zskd.diagnosis.signals import measure
 from zskd.diagnosis.stored import FILE
 from zskd.errors import InputError
 from zskd.models.encoding import Cuts, tell_cut
-from zskd.runs.read import run_config
+from zskd.runs.read import check_student, run_config
 from zskd.system.files import write_text
 from zskd.tasks.defaults import input_length
 from zskd.tasks.labelled import Labelled, read_labelled
@@ -148,6 +148,7 @@ def _student(
     folder = Path(config.model).expanduser() / "student"
     if run is None or not folder.is_dir():
         return None
+    check_student(folder.parent)
     student = load_classifier(task, str(folder), cache, flag="RUN")
     texts = tuple(pool[name][:] for name in text_columns(pool))
     counted = Cuts(input_length(config))

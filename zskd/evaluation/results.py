@@ -18,8 +18,9 @@ from zskd.hub.glue_rows import hub_rows
 from zskd.metrics.scores import above_chance, compare, score_predictions
 from zskd.models.encoding import Cuts
 from zskd.runs.folder import RunFolder
-from zskd.runs.read import read_part
+from zskd.runs.read import check_student, read_part
 from zskd.runs.wording import class_shares, opened, query_words
+from zskd.system.files import sha256_file
 from zskd.system.formatting import in_percent
 from zskd.tasks.defaults import input_length
 from zskd.tasks.labelled import Labelled, read_labelled
@@ -39,6 +40,7 @@ def finished(run: RunFolder) -> dict[str, Any] | None:
     """The metrics, if the run folder already holds the finished run, else None."""
     metrics: dict[str, Any] | None = read_part(run.path, "metrics.json")
     if metrics is not None:
+        check_student(run.path)
         logger.info("%s holds the finished run; nothing is left to train", run.path)
     return metrics
 
@@ -208,6 +210,7 @@ def metrics(config: DistillConfig, task: Task, outcome: Outcome, run: RunFolder,
     record, scores, agreed, fitted = outcome.record, outcome.scores, outcome.agreed, outcome.fitted
     teacher, student = outcome.teacher, outcome.student
     raw, above = retention(scores)
+    weights = run.student / "model.safetensors"
     methods = fitted.trainer.seam.methods
     by_use = {spec.use: 0 for spec in METHODS.values() if spec.use is not None}
     for method in methods:
@@ -226,7 +229,11 @@ def metrics(config: DistillConfig, task: Task, outcome: Outcome, run: RunFolder,
             "parameters": teacher.parameters,
             "scores": scores["teacher"],
         },
-        "student": {"parameters": student.parameters, "scores": scores["student"]},
+        "student": {
+            "parameters": student.parameters,
+            "sha256": sha256_file(weights) if weights.is_file() else None,  # else in shards
+            "scores": scores["student"],
+        },
         "compression": teacher.parameters / student.parameters if teacher.parameters else None,
         "retention": raw,
         "retention_above_chance": above,

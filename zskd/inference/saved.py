@@ -11,7 +11,7 @@ from zskd.config.resolve import cache_root
 from zskd.errors import InputError
 from zskd.models.folder_checks import student_folder
 from zskd.models.labels import TEXTS_FIELD, label_names, recorded_texts
-from zskd.runs.read import read_part
+from zskd.runs.read import check_student, read_part
 from zskd.system.paths import expanded
 from zskd.tasks.task import TASKS, Task, find_task
 from zskd.teacher.base import Teacher
@@ -101,7 +101,9 @@ def load_saved(
         InputError: the classifier cannot be loaded, its labels are not the task's, or it cannot read `max_length`
             tokens.
     """
-    cache, name = cache_root(cache_dir), student_folder(name)
+    cache, asked, name = cache_root(cache_dir), name, student_folder(name)
+    if name != asked:
+        check_student(expanded(asked))
     if task_name:
         task = find_task(task_name)
         classifier = load_teacher(task, name, cache, None, label_map, flag=flag)

@@ -16,7 +16,7 @@ from zskd.models.folder_checks import student_length
 from zskd.models.labels import check_saved_head, read_model_config
 from zskd.publish.metadata import evaluation_entries
 from zskd.publish.run_card import run_card
-from zskd.runs.read import FinishedRun, as_this_version_writes, read_run
+from zskd.runs.read import FinishedRun, as_this_version_writes, check_student, read_run
 from zskd.system.paths import expanded, is_file
 
 TOKENIZER = "tokenizer.json"
@@ -111,6 +111,7 @@ def plan(path: str | Path, options: Options) -> Plan:
     for name, content in files.items():
         if _TOKEN.search(_text_of(content)):
             raise InputError(f"{run.path}: {name} seems to contain a Hub token; it must not be published")
+    check_student(run.path)
     return Plan(run, dict(sorted(files.items())))
 
 

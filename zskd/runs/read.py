@@ -14,6 +14,7 @@ from zskd.config.distillation import DistillConfig
 from zskd.config.resolve import resolve
 from zskd.errors import InputError
 from zskd.runs.shapes import wrong_part
+from zskd.system.files import sha256_file
 from zskd.system.paths import exists, expanded, found_at, is_file, is_folder
 from zskd.system.yaml_text import load_yaml
 from zskd.tasks.defaults import with_task_defaults
@@ -155,6 +156,23 @@ def _typed(options: dict[str, Any], path: Path) -> dict[str, Any]:
     if problems:
         raise InputError([f"{path}: {problem}" for problem in problems])
     return {key: getattr(config, key) if key in known else value for key, value in options.items()}
+
+
+def check_student(run: Path) -> None:
+    """Check that a run's student has the weights that the run ended with, whose results ``metrics.json`` has.
+
+    Raises:
+        InputError: it has others. Runs of versions that noted no checksum are not looked at.
+    """
+    metrics = read_part(run, "metrics.json")
+    noted = metrics["student"].get("sha256") if metrics else None
+    weights = run / "student" / "model.safetensors"
+    if noted is not None and (not weights.is_file() or sha256_file(weights) != noted):
+        found = "others" if weights.exists() else "none"
+        raise InputError(
+            f"{weights}: expected the weights that the run ended with, found {found}; put the file back, or distil "
+            "again in another folder"
+        )
 
 
 def run_config(name: str) -> DistillConfig | None:

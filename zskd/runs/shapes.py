@@ -25,7 +25,7 @@ _METRICS = {
     "task": str,
     "seed": int,
     "teacher": {"name": str, "revision?": Maybe(str), "parameters": Maybe(int), "scores": _SCORES},
-    "student": {"parameters": int, "scores": _SCORES},
+    "student": {"parameters": int, "sha256?": Maybe(str), "scores": _SCORES},
     "compression": Maybe(float),
     "retention": {...: Maybe(float)},
     "retention_above_chance": {...: Maybe(float)},

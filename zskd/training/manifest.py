@@ -23,6 +23,8 @@ FILE = "manifest.json"
 _ANNOUNCED = "zskd_manifest"
 # What the best student is loaded from.
 WEIGHTS = ("*.safetensors", "*.bin", "*.index.json", "adapter_config.json")
+# Trainer loads what it finds under some names, whether it wrote that or not.
+_LOADED = (".pt", ".pth", ".bin", ".safetensors")
 _WRONG = (OSError, ValueError, RecursionError, EOFError, zipfile.BadZipFile, NotImplementedError, SafetensorError)
 
 
@@ -92,6 +94,8 @@ def find_trouble(checkpoint: Path, *, only: tuple[str, ...] = ("*",)) -> Trouble
         return Trouble(f"{FILE}: expected checksums, found: {_line(error)}")
     if TRAINER_STATE_NAME not in files or not any(_matches(name, WEIGHTS) for name in files):
         return Trouble(f"{FILE}: expected checksums of weights and {TRAINER_STATE_NAME}, found none")
+    if added := sorted(path.name for path in checkpoint.glob("*") if path.suffix in _LOADED and path.name not in files):
+        return Trouble(f"{added[0]}: expected no such file, as {FILE} does not list it")
     for name, (size, checksum) in files.items():
         if _matches(name, only) and (why := _mismatch(checkpoint / name, size, checksum)):
             return Trouble(f"{name}: {why}")
