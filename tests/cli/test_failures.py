@@ -58,7 +58,7 @@ def test_hub_id_without_a_network_ends_before_training(cli, tiny_config, changes
 @pytest.mark.parametrize(
     ("where", "error"),
     [
-        ("zskd.teacher.labelling.write_arrow", OSError(errno.ENOSPC, "No space left on device")),
+        ("zskd.teacher.labelling.keep_arrow", OSError(errno.ENOSPC, "No space left on device")),
         (
             "transformers.modeling_utils.safe_save_file",
             SafetensorError("I/O error: No space left on device (os error 28)"),
@@ -145,8 +145,8 @@ def test_no_permission_is_said_before_anything_loads(
         only(cli("export", finished_run, "--format", "onnx", "--output-dir", place / "x"), 2, "--output-dir", place)
         only(cli("report", finished_run, "--output", place / "report.html"), 2, "--output", place)
     for name in ("n" * 300, "a/" * 2_500):
-        only(cli("validate", *as_flags(tiny_config, output_dir=tmp_path / name)), 2, "--output-dir", "too long")
-        only(cli("report", finished_run, "--output", tmp_path / name), 2, "--output", "too long")
+        only(cli("validate", *as_flags(tiny_config, output_dir=tmp_path / name)), 2, "--output-dir", " bytes")
+        only(cli("report", finished_run, "--output", tmp_path / name), 2, "--output")
 
 
 def test_a_file_that_may_not_be_read_is_named_with_its_flag(
@@ -171,9 +171,9 @@ def test_a_file_that_may_not_be_read_is_named_with_its_flag(
     )
     run.chmod(0)
     only(cli("distill", *as_flags(tiny_config, output_dir=run, resume=True)), 2, f"--output-dir {run}")
-    only(cli("predict", "--model", run, "--input", __file__), 2, f"--model {run}", "no permission")
-    only(cli("diagnose", run, "--task", "sst2"), 2, f"RUN|TEACHER {run}", "no permission")
-    only(cli("export", run, "--format", "onnx", "--output-dir", tmp_path / "x"), 2, f"RUN {run}", "no permission")
+    only(cli("predict", "--model", run, "--input", __file__), 2, f"--model {run}", "ermission")
+    only(cli("diagnose", run, "--task", "sst2"), 2, f"TEACHER {run}", "ermission")
+    only(cli("export", run, "--format", "onnx", "--output-dir", tmp_path / "x"), 2, f"RUN {run}", "ermission")
     for verb, rest in (("report", ()), ("publish", ("--repo-id", "me/mine", "--dry-run"))):
         only(cli(verb, run, *rest), 2, run, "ermission")
     run.chmod(0o700)

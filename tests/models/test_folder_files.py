@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from zskd.errors import InputError
-from zskd.models.folder_files import LARGEST_JSON, LARGEST_TEXT, check_folder, quoted, read_json
+from zskd.models.folder_files import LARGEST_JSON, LARGEST_TEXT, check_folder, read_json
 
 
 def sparse(path: Path, size: int) -> None:
@@ -22,8 +22,8 @@ def sparse(path: Path, size: int) -> None:
 FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "pipe": (os.mkfifo, "expected a file, found a pipe"),
     "device": (lambda path: path.symlink_to("/dev/zero"), "expected a file, found a device"),
-    "nowhere": (lambda path: path.symlink_to("gone"), "expected a file, found a link to nowhere"),
-    "itself": (lambda path: path.symlink_to(path), "expected a file, found: Too many levels of symbolic links"),
+    "nowhere": (lambda path: path.symlink_to("gone"), r"expected a file, found none \(a link that leads nowhere\)"),
+    "itself": (lambda path: path.symlink_to(path), r"expected a file, found none \(Too many levels"),
     "large": (lambda path: sparse(path, LARGEST_TEXT + 1), f"expected at most .* bytes, found {LARGEST_TEXT + 1:,}"),
 }
 
@@ -90,12 +90,3 @@ def test_bytes_that_are_no_text_and_large_files(tmp_path: Path) -> None:
         read_json(tmp_path / "c.json")
     (tmp_path / "d.json").write_text('{"a": [1, {"a": null}]}')
     assert read_json(tmp_path / "d.json") == {"a": [1, {"a": None}]}
-
-
-def test_a_quoted_value_is_short() -> None:
-    deep: list[object] = []
-    for _ in range(10_000):
-        deep = [deep]
-    for value in ("x" * 10**6, list(range(10**6)), deep, {str(i): "y" * 10**4 for i in range(1000)}, 10**4000):
-        assert len(quoted(value)) < 800
-    assert quoted("a\nb") == r"'a\nb'" and quoted({"0": "no"}) == "{'0': 'no'}"

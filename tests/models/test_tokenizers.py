@@ -268,7 +268,7 @@ def test_a_tokenizer_that_does_not_list_ids_is_refused(teacher_folder: Path, tmp
     file = folder / "tokenizer_config.json"
     settings = json.loads(file.read_text(encoding="utf-8")) | {"model_input_names": ["attention_mask"]}
     file.write_text(json.dumps(settings), encoding="utf-8")
-    refused(folder, "expected input_ids among model_input_names in tokenizer_config.json, found attention_mask")
+    refused(folder, "expected input_ids among model_input_names in tokenizer_config.json, found ['attention_mask']")
 
 
 @pytest.mark.parametrize("flag", ["--teacher", "--student"])

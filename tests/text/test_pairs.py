@@ -15,7 +15,7 @@ import pytest
 from languages import PHRASES, TEXTS, varied
 from traced import DOCUMENTS, SENTENCES, TOPICS, origins, sentence, sides
 
-from zskd.tasks.task import INPUT_KINDS
+from zskd.tasks.task_file import INPUT_KINDS
 from zskd.text import pairs
 from zskd.text.corpus import Corpus, build_corpus
 from zskd.text.language import OTHER_RULES

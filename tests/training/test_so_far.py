@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_manifest import as_of_an_older_zskd
 from test_trainer import rows, trainer
 from transformers.trainer_utils import IntervalStrategy
 
+from zskd.training.manifest import write_manifest
 from zskd.training.so_far import FILE, SoFar, read_so_far, write_so_far
 
 
@@ -56,6 +58,7 @@ def test_a_checkpoint_of_an_older_version_is_resumed_and_its_loss_is_said_to_be_
     whole = made(tmp_path).train()
     checkpoint = shutil.copytree(tmp_path / "checkpoint-4", tmp_path / "older" / "checkpoint-4")
     (checkpoint / FILE).unlink()
+    as_of_an_older_zskd(checkpoint)
     again = made(tmp_path / "older")
     assert again.train(resume_from_checkpoint=str(checkpoint)).training_loss != whole.training_loss
     assert "train_loss is the mean of the steps after it" in caplog.text
@@ -68,6 +71,7 @@ def test_a_trainer_that_trains_anew_begins_its_sums_anew(tmp_path: Path) -> None
     held = read_so_far(checkpoint)
     assert held is not None and 0 < held.seconds < 1000
     write_so_far(checkpoint, replace(held, seconds=5000.0))
+    write_manifest(checkpoint)
     assert found.train(resume_from_checkpoint=str(checkpoint)).metrics["train_runtime"] > 5000
     assert found.train().metrics["train_runtime"] < 1000
 

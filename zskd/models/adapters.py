@@ -21,10 +21,11 @@ from transformers import PreTrainedModel
 
 from zskd.errors import InputError
 from zskd.models.backbones import BACKBONES
-from zskd.models.folder_files import check_folder, quoted
+from zskd.models.folder_files import check_folder
 from zskd.models.labels import make_single_label, read_folder_json
 from zskd.models.reading import reading
 from zskd.models.weights import listed, unwrapped
+from zskd.system.yaml_text import brief
 
 logger = logging.getLogger(__name__)
 
@@ -89,13 +90,13 @@ def base_of(folder: Path, *, flag: str) -> str:
     content = read_folder_json(folder, "adapter_config.json", flag=flag)
     base = content.get("base_model_name_or_path")
     if not isinstance(base, str) or not base.strip() or "\0" in base or len(base) > LONGEST_PATH:
-        found = "none" if base is None else quoted(base)
+        found = "none" if base is None else brief(base)
         raise InputError(
             f"{flag} {folder}: expected base_model_name_or_path in its adapter_config.json, a folder or Hub id, found "
             f"{found}"
         )
     if (kind := content.get("peft_type", "LORA")) != "LORA":
-        raise InputError(f"{flag} {folder}: expected an adapter with peft_type LORA, found {quoted(kind)}")
+        raise InputError(f"{flag} {folder}: expected an adapter with peft_type LORA, found {brief(kind)}")
     # The one would import a module that it names, the other builds the base's layers as often as it says.
     for name in ("megatron_config", "layer_replication"):
         if content.get(name) is not None:
@@ -149,7 +150,7 @@ def _check_rank(config: LoraConfig, saved: dict[str, torch.Tensor], shown: str) 
         ranks = ", ".join(map(str, sorted(found))) or "none"
         raise InputError(
             f"{shown}: expected the rank of its matrices ({ranks}) as r in its adapter_config.json, found "
-            f"{quoted(other[0])}"
+            f"{brief(other[0])}"
         )
 
 

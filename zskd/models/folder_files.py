@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import json
-import reprlib
-import stat
 import zipfile
 from pathlib import Path
 from typing import Any
 
 from zskd.errors import InputError
+from zskd.system.paths import found_at
+from zskd.system.yaml_text import brief
 
 # Bytes. The largest vocabularies in use have about 50 MB, configurations and indices of weights at most a few.
 LARGEST_TEXT = 256 * 2**20
 LARGEST_JSON = 16 * 2**20
 _READ = (".json", ".txt", ".model", ".jinja", ".safetensors", ".bin")  # of what loading may open by itself
-_KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device",
-          stat.S_IFBLK: "a device"}  # fmt: skip
-# A deeply nested value is not written out whole, nor one of a million entries.
-_REPR = reprlib.Repr()
-_REPR.maxstring = _REPR.maxother = _REPR.maxlong = 120
-
-
-def quoted(value: object) -> str:
-    """A value for a message, cut in the middle where it is long."""
-    return _REPR.repr(value)
 
 
 def check_regular(path: Path, largest: int | None = None) -> None:
@@ -37,18 +27,12 @@ def check_regular(path: Path, largest: int | None = None) -> None:
         InputError: it is something else, or larger.
         FileNotFoundError: there is nothing.
     """
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        if path.is_symlink():
-            raise InputError(f"{path}: expected a file, found a link to nowhere") from None
-        raise
-    except OSError as error:
-        raise InputError(f"{path}: expected a file, found: {error.strerror}") from error
-    if not stat.S_ISREG(found.st_mode):
-        raise InputError(f"{path}: expected a file, found {_KINDS.get(stat.S_IFMT(found.st_mode), 'something else')}")
-    if largest is not None and found.st_size > largest:
-        raise InputError(f"{path}: expected at most {largest:,} bytes, found {found.st_size:,}")
+    if (found := found_at(path)) == "none":
+        raise FileNotFoundError(path)
+    if found != "a file":
+        raise InputError(f"{path}: expected a file, found {found}")
+    if largest is not None and (size := path.stat().st_size) > largest:
+        raise InputError(f"{path}: expected at most {largest:,} bytes, found {size:,}")
 
 
 def check_folder(folder: Path, *, flag: str) -> None:
@@ -87,7 +71,7 @@ def _check_archive(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             parts = archive.infolist()
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise InputError(f"{path}: expected weights as torch saves them, found: {quoted(str(error))}") from error
+        raise InputError(f"{path}: expected weights as torch saves them, found: {brief(str(error))}") from error
     packed = [part for part in parts if part.compress_type != zipfile.ZIP_STORED]
     if packed or sum(part.file_size for part in parts) > path.stat().st_size:
         raise InputError(f"{path}: expected weights as torch saves them, found a compressed archive")
@@ -118,7 +102,7 @@ def _once(pairs: list[tuple[str, Any]], path: Path) -> dict[str, Any]:
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise InputError(f"{path}: expected every key once, found {quoted(twice)} twice; remove one")
+        raise InputError(f"{path}: expected every key once, found {brief(twice)} twice; remove one")
     return found
 
 

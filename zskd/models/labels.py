@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zskd.errors import InputError
-from zskd.models.folder_files import quoted, read_json
+from zskd.models.folder_files import read_json
 from zskd.models.sizes import MOST_CLASSES, check_sizes
 from zskd.system.paths import is_folder
+from zskd.system.yaml_text import brief
 from zskd.tasks.task import Task
 
 if TYPE_CHECKING:  # the library is slow to import, and `zskd validate` does without it
@@ -71,7 +72,7 @@ def recorded_texts(config: dict[str, Any], shown: str) -> int | None:
     texts: int | None = config.get(TEXTS_FIELD)
     if texts not in (None, 1, 2):
         raise InputError(
-            f"{shown}: expected {TEXTS_FIELD} 1 or 2 in its config.json, found {quoted(texts)}; correct it there"
+            f"{shown}: expected {TEXTS_FIELD} 1 or 2 in its config.json, found {brief(texts)}; correct it there"
         )
     return texts
 
@@ -85,7 +86,7 @@ def recorded_length(config: dict[str, Any], shown: str) -> int | None:
     length: int | None = config.get(LENGTH_FIELD)
     if length is not None and (not isinstance(length, int) or isinstance(length, bool) or length < 1):
         raise InputError(
-            f"{shown}: expected a number of tokens as {LENGTH_FIELD} in its config.json, found {quoted(length)}; "
+            f"{shown}: expected a number of tokens as {LENGTH_FIELD} in its config.json, found {brief(length)}; "
             "correct it there, or remove it"
         )
     return length
@@ -102,20 +103,20 @@ def label_names(config: dict[str, Any], shown: str = "") -> list[str]:
     """
     id2label, count, where = config.get("id2label"), config.get("num_labels"), f"{shown}: " if shown else ""
     if count is not None and (type(count) is not int or not 1 <= count <= MOST_CLASSES):
-        raise InputError(f"{where}num_labels: expected a number of classes in config.json, found {quoted(count)}")
+        raise InputError(f"{where}num_labels: expected a number of classes in config.json, found {brief(count)}")
     if not id2label:
         return [f"LABEL_{i}" for i in range(2 if count is None else count)]
     try:
         names = {int(key): str(name) for key, name in id2label.items()}
     except (TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{where}id2label: expected class numbers as keys, found {quoted(id2label)}") from error
+        raise InputError(f"{where}id2label: expected class numbers as keys, found {brief(id2label)}") from error
     if odd := [name for name in id2label.values() if not isinstance(name, str | int | float)]:
-        raise InputError(f"{where}id2label: expected names in config.json, found {quoted(odd[0])}")
+        raise InputError(f"{where}id2label: expected names in config.json, found {brief(odd[0])}")
     if sorted(names) != list(range(len(id2label))) or count not in (None, len(names)):
         wanted = len(names) if count is None else count
         raise InputError(
             f"{where}id2label: expected a name for each of the {wanted} classes 0 to {wanted - 1} in config.json, "
-            f"found {quoted(id2label)}"
+            f"found {brief(id2label)}"
         )
     found = [names[i] for i in range(len(names))]
     if len(set(found)) < len(found):
@@ -124,8 +125,8 @@ def label_names(config: dict[str, Any], shown: str = "") -> list[str]:
     other = other if isinstance(other, dict) else {}
     if wrong := [name for i, name in enumerate(found) if str(other.get(name, i)) != str(i)]:
         raise InputError(
-            f"{where}label2id: expected the classes of id2label in config.json, found {quoted(wrong[0])} as "
-            f"{quoted(other[wrong[0]])} there and as {found.index(wrong[0])} in id2label; correct the one that is wrong"
+            f"{where}label2id: expected the classes of id2label in config.json, found {brief(wrong[0])} as "
+            f"{brief(other[wrong[0]])} there and as {found.index(wrong[0])} in id2label; correct the one that is wrong"
         )
     return found
 
@@ -144,10 +145,10 @@ def check_single_label(config: dict[str, Any], shown: str) -> None:
     problem = config.get("problem_type")
     found = ""
     if problem not in (None, SINGLE_LABEL):
-        found = f"problem_type {quoted(problem)}"
+        found = f"problem_type {brief(problem)}"
     elif config.get("num_labels") == 1 or (isinstance(names := config.get("id2label"), dict) and len(names) == 1):
         found = "num_labels 1, which is a regression or one sigmoid"
-    elif functions := [f"{name} {quoted(value)}" for name, value in _functions(config) if not _is_softmax(value)]:
+    elif functions := [f"{name} {brief(value)}" for name, value in _functions(config) if not _is_softmax(value)]:
         found = functions[0]
     if found:
         raise InputError(

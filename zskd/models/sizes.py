@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from zskd.errors import InputError
-from zskd.models.folder_files import quoted
+from zskd.system.yaml_text import brief
 
 LARGEST_SIZE = 10**12  # of any whole number: more than any model has of anything
 MOST_LAYERS = 1000  # every layer is built one by one; the deepest published model has as many
@@ -38,17 +38,15 @@ def check_sizes(config: dict[str, Any], shown: str) -> None:
             # Families that have the number under another name say null here.
             if value is None and name not in ("vocab_size", "hidden_size", "num_hidden_layers"):
                 continue
-            raise InputError(
-                f"{shown}: expected a whole number above 0 as {name} in config.json, found {quoted(value)}"
-            )
+            raise InputError(f"{shown}: expected a whole number above 0 as {name} in config.json, found {brief(value)}")
     if isinstance(count := config.get("num_labels"), int) and count > MOST_CLASSES:
         raise InputError(
-            f"{shown}: expected at most {MOST_CLASSES:,} classes as num_labels in config.json, found {quoted(count)}"
+            f"{shown}: expected at most {MOST_CLASSES:,} classes as num_labels in config.json, found {brief(count)}"
         )
     for name, value in _numbers(config):
         most = MOST_LAYERS if _LAYERS.search(name) else LARGEST_SIZE
         if abs(value) > most:
-            raise InputError(f"{shown}: expected at most {most:,} as {name} in config.json, found {quoted(value)}")
+            raise InputError(f"{shown}: expected at most {most:,} as {name} in config.json, found {brief(value)}")
 
 
 def most_parameters(config: dict[str, Any]) -> int:

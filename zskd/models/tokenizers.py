@@ -27,10 +27,11 @@ from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.errors import InputError
-from zskd.models.folder_files import check_folder, quoted
+from zskd.models.folder_files import check_folder
 from zskd.models.labels import read_folder_json
 from zskd.models.reading import first_line, reading
 from zskd.models.tokenizer_file import as_filed, find_file
+from zskd.system.yaml_text import brief
 
 if TYPE_CHECKING:  # it imports this module
     from zskd.models.loading import Origin
@@ -84,6 +85,11 @@ def _load(origin: Origin, shown: str) -> PreTrainedTokenizerBase:
     tokenizer = AutoTokenizer.from_pretrained(origin.name, trust_remote_code=False, **origin.arguments)
     config = AutoConfig.from_pretrained(origin.name, trust_remote_code=False, **origin.arguments)
     saved = get_tokenizer_config(origin.name, **origin.arguments)
+    if "input_ids" not in tokenizer.model_input_names:
+        raise InputError(
+            f"{shown}: expected input_ids among model_input_names in tokenizer_config.json, found "
+            f"{brief(tokenizer.model_input_names)}"
+        )
     names = _inputs(tokenizer, config, saved)
     path = find_file(origin.name, origin.arguments)
     filed, found = as_filed(tokenizer, path, segments=SEGMENTS in names)
@@ -96,11 +102,6 @@ def _load(origin: Origin, shown: str) -> PreTrainedTokenizerBase:
     if len(filed) < 8:
         # Some tokenizer classes load without a vocabulary and then map every word to [UNK].
         raise InputError(f"{shown}: its tokenizer knows {len(filed)} tokens; the vocabulary is missing")
-    if "input_ids" not in filed.model_input_names:
-        raise InputError(
-            f"{shown}: expected input_ids among model_input_names in tokenizer_config.json, found "
-            f"{', '.join(map(str, filed.model_input_names)) or 'none'}"
-        )
     if not _knows_words(filed):
         raise InputError(f"{shown}: its tokenizer answers {filed.unk_token} to ordinary words")
     around = {filed.cls_token_id, filed.sep_token_id}
@@ -198,16 +199,8 @@ def _inputs(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, saved:
 
     Args:
         saved: content of ``tokenizer_config.json``.
-
-    Raises:
-        InputError: what the tokenizer lists lacks the ids of the tokens.
     """
     names, taken = list(tokenizer.model_input_names), _taken(config)
-    if "input_ids" not in names:
-        raise InputError(
-            f"{tokenizer.name_or_path}: expected input_ids among model_input_names in its tokenizer_config.json, found "
-            f"{quoted(names)}"
-        )
     names.sort(key=lambda name: name != "input_ids")  # padding goes by the first one
     if taken is None:
         return names

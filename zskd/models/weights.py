@@ -17,10 +17,11 @@ from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.initialization import no_init_weights
 
 from zskd.errors import InputError
-from zskd.models.folder_files import check_folder, quoted
+from zskd.models.folder_files import check_folder
 from zskd.models.labels import read_folder_json, read_model_config
 from zskd.models.reading import reading
 from zskd.models.sizes import check_sizes, most_parameters
+from zskd.system.yaml_text import brief
 
 SHOWN = 4  # names in a message
 SPARE = 5 * 10**7  # parameters that a model may have beyond its files: a new head, a pooler
@@ -179,7 +180,7 @@ def _check_indices(folder: Path, flag: str) -> None:
             raise InputError(f"{shown}: expected metadata, and under weight_map the file of each weight, found others")
         for part in parts.values():
             if not isinstance(part, str) or part not in there:
-                raise InputError(f"{shown}: expected names of files in its folder, found {quoted(part)}")
+                raise InputError(f"{shown}: expected names of files in its folder, found {brief(part)}")
 
 
 def listed(names: Iterable[str]) -> str:
