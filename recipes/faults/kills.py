@@ -182,7 +182,7 @@ def _hook(kill: Kill, scratch: Path, die_at: int | None, trace: Path) -> Callabl
 
     def prepare() -> None:
         process, calls = os.getpid(), 0
-        counter = os.open(trace, os.O_RDWR | os.O_CREAT)
+        counter = os.open(trace, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
 
         def hook(event: str, arguments: tuple[object, ...]) -> None:
             nonlocal calls
