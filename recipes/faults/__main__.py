@@ -43,6 +43,11 @@ def draw(kind: Kind, seed: int, *, everything: bool, each: int | None, only: str
     return random.Random(f"{seed} {kind.name} drawn").sample(cases, min(count, each or count))
 
 
+def _line(kind: Kind, found: list[Result]) -> str:
+    tried = [result for result in found if result.not_tried is None]
+    return f"{kind.title}: {len(tried)} tried, {sum(not result.complaints for result in tried)} clean"
+
+
 def table(kinds: list[Kind], results: dict[str, list[Result]], drawn: dict[str, int]) -> str:
     """A line for each kind: cases, drawn, tried, clean."""
     rows: list[tuple[str, ...]] = [("kind", "cases", "drawn", "tried", "clean", "seconds")]
@@ -86,6 +91,7 @@ def main() -> int:
                     print(f"NOT CLEAN {kind.name}: {result.name}: {text}", flush=True)
                 if result.not_tried is not None:
                     print(f"not tried {kind.name}: {result.name}: {result.not_tried}", flush=True)
+            print(_line(kind, results[kind.name]), flush=True)
         drawn = {name: len(cases) for name, cases in chosen.items()}
         print(table(kinds, results, drawn))
         minutes = (time.monotonic() - started) / 60
