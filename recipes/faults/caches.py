@@ -1,7 +1,7 @@
 """Cache damage: files of a warm cache are damaged, and the run still gives the student that nothing disturbed.
 
-What is damaged, where and how is drawn: every kind of file, its checksum, one bit or all of it. What was not as it was
-written has to be named in the log and lie in the cache again afterwards, byte for byte.
+What is damaged, where and how is drawn: any kind of file, its checksum, one bit or all of it. The log has to name what
+was damaged, and afterwards the cache has to hold it again, byte for byte.
 """
 
 from __future__ import annotations

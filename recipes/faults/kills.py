@@ -1,8 +1,9 @@
-"""Kills: SIGKILL at a drawn moment, often several in a row, then ``--resume``, which has to end as if nothing had been.
+"""Kills: SIGKILL at a drawn moment, often several in a row; ``--resume`` has to end as if nothing had happened.
 
 A moment is a share of the time that the undisturbed run takes, or a step of its work on files: the process kills itself
 right before its n-th call of some kind (open, rename, remove, make a folder) on a path of some kind. Where there are
-several processes, a moment is a share of the time or the appearance of a file, and who is killed is drawn too.
+several processes, a moment is a share of the time or the appearance of a file, and which one is killed is drawn too;
+their students are not compared, only that the resumed run finishes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Signals: Ctrl-C, SIGTERM and SIGHUP at a drawn moment, the first second included.
 
-The command ends with the signal's exit code, one message and no traceback, leaves no process behind, and a run that is
-resumed gives the undisturbed student.
+The command ends with the signal's exit code, one message and no traceback, and leaves no process behind. A run that is
+resumed gives the undisturbed student; one of two processes only has to finish.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from zskd.system.yaml_text import brief
 # Bytes. The largest vocabularies in use have about 50 MB, configurations and indices of weights at most a few.
 LARGEST_TEXT = 256 * 2**20
 LARGEST_JSON = 16 * 2**20
-_READ = (".json", ".txt", ".model", ".jinja", ".safetensors", ".bin")  # of what loading may open by itself
+_READ = (".json", ".txt", ".model", ".jinja", ".safetensors", ".bin")  # endings of files that loading may open
 
 
 def check_regular(path: Path, largest: int | None = None) -> None:
@@ -36,7 +36,7 @@ def check_regular(path: Path, largest: int | None = None) -> None:
 
 
 def check_folder(folder: Path, *, flag: str) -> None:
-    """Check the files of a model folder that loading may open, whatever it needs of them.
+    """Check the files of a model folder that loading may open, whether it needs them or not.
 
     Args:
         flag: how messages name the folder.

@@ -1,10 +1,11 @@
-"""Checksums of cached files: what is not what was written is made anew, and the log says so.
+"""Checksums of cached files: a file that does not match its checksum is made anew, and the log says so.
 
-Beside a cached file lies one with its SHA-256, ``NAME.sha256``, as ``sha256sum -c FOLDER/NAME.sha256`` reads it one
-folder above. It is in place before the file is, and no part of any key. Where a file and its checksum differ, or the
-checksum cannot be read, nobody knows which of the two is damaged, so the file is made anew. A kill between the two
-leaves a checksum beside nothing, or beside the file from before: the same content, or one that is made anew. A file
-without a checksum was written by an earlier version. It is used if it can be, since its labels may have been paid for.
+Beside a cached file lies its SHA-256 in ``NAME.sha256``; ``sha256sum -c FOLDER/NAME.sha256``, called one folder above,
+checks it. The checksum is in place before the file is, and it is part of no key. If a file and its checksum differ, or
+the checksum cannot be read, nobody knows which of the two is damaged, so the file is made anew. A kill between the two
+leaves a checksum without a file, or beside the earlier file: either that has the same content, or it is made anew. A
+file without a checksum was written by an earlier version. It is used if it is valid, since its labels may have been
+paid for.
 
 The main process asks `known_digest` and tells the others, so that a file is read for its checksum once in a run.
 """
@@ -68,7 +69,7 @@ def keep(path: Path, write: Callable[[Path], object]) -> str:
 
 
 def keep_content(path: Path, content: str) -> None:
-    """Make a cached file hold `content`, by which it is named, so that it needs no checksum."""
+    """Write a cached file that is named by a hash of its content and so needs no checksum; leave it if it is whole."""
     content_bytes = content.encode()
     if path.is_file() and sha256_file(path) == hashlib.sha256(content_bytes).hexdigest():
         return
@@ -80,7 +81,7 @@ def keep_content(path: Path, content: str) -> None:
 
 
 def known_digest(path: Path, sound: Callable[[Path], bool]) -> str | None:
-    """Hex SHA-256 of a cached file that is what was written; None if it is missing or damaged, which the log says.
+    """Hex SHA-256 of a cached file that matches its checksum; None if it is missing or damaged. The log names damage.
 
     Args:
         sound: whether a file without a checksum can be used. If so, its checksum is written where that is possible, and

@@ -1,4 +1,4 @@
-"""What a killed process left half-written: told apart from what a living one is writing, and removed.
+"""Removing what a killed process left half-written, and leaving alone what a living one is writing.
 
 A file or folder is written inside a holder folder, ``.NAME.xxxxxxxx.part`` beside ``NAME``, and the writer keeps a lock
 (``flock``) on a file in it. The system takes the lock away when the process ends, however it ends, and other nodes see

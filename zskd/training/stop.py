@@ -25,8 +25,9 @@ class StopAtSignal(TrainerCallback):
 
     The checkpoint has no evaluation unless one was due, so a training that is resumed from it evaluates at the steps at
     which it would have done so anyway. Several processes that `zskd.cli.launch` started agree on the step through a
-    file in the launcher's folder: who has seen the signal writes it before the next step begins, and no process ends
-    that step before all have begun it. On GPUs a process runs ahead of what it has queued, so there is no such order.
+    file in the launcher's folder: a process that has seen the signal writes it before the next step begins, and no
+    process ends that step before all have begun it. On GPUs a process queues work and does not wait for it, so there is
+    no such order.
     """
 
     def __init__(self) -> None:
