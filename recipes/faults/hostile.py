@@ -24,6 +24,7 @@ from recipes.faults.commands import run
 from recipes.faults.model_faults import change
 from recipes.faults.models import command, one_short_line
 from recipes.faults.world import TASK, World
+from zskd.training.manifest import write_manifest
 
 STDIN: dict[str, bytes | None] = {"closed": None, "empty": b"", "consenting": b"yes\n" * 50}
 SECRET = "SECRET-of-another-folder"
@@ -226,7 +227,9 @@ def _of_run(verb: str, folder: Path, place: Place) -> list[object]:
     }[verb] + (["--cache-dir", place.scratch / "cache"] if verb == "diagnose" else [])
 
 
-def _checkpoint(name: str) -> Attack:
+def _checkpoint(name: str, *, known: bool) -> Attack:
+    """A checkpoint with a file that runs code when it is unpickled; `known`: whoever put it there changed checksums."""
+
     def make(place: Place) -> list[object]:
         folder = place.finished()
         for unfinished in ("metrics.json", "report.html", "analysis.json", "history.json"):
@@ -234,6 +237,8 @@ def _checkpoint(name: str) -> Attack:
         shutil.rmtree(folder / "student")
         for checkpoint in (folder / "checkpoints").glob("checkpoint-*"):
             (checkpoint / name).write_bytes(place.pickled())
+            if known:
+                write_manifest(checkpoint)
         return _of_run("resume", folder, place)
 
     return make
@@ -352,7 +357,8 @@ def _draw(rng: random.Random) -> tuple[str, Attack]:
         return f"{verb} RUN: its {field} is a function", _run_with_code(verb, field)
     if kind == "checkpoint":
         name = rng.choice(["optimizer.pt", "scheduler.pt", "rng_state.pth", "training_args.bin", "scaler.pt"])
-        return f"--resume: a hostile {name}", _checkpoint(name)
+        known = rng.random() < 0.5
+        return f"--resume: a hostile {name}{' with its checksum' * known}", _checkpoint(name, known=known)
     if kind == "published":
         what = rng.choice(["token in config.json", "token in tokenizer_config.json", "token in tokenizer.json",
                            "token in model.safetensors", "student is a link", "link model.safetensors",
@@ -388,7 +394,8 @@ def _trial(attack: Attack, stdin: str, seed: int) -> Callable[[World, Path], lis
         # As `python -m zskd` has it, which finds modules in the working folder.
         prepare = lambda: sys.path.insert(0, str(place.here))  # noqa: E731
         done = run(scratch, *arguments, folder=place.here, stdin=STDIN[stdin], limit=100, prepare=prepare)
-        found = complaints(done, {0, 2}) + one_short_line(done)
+        # A checkpoint is looked at when it is resumed, so a wrong one is a run that fails, not wrong input.
+        found = complaints(done, {0, 1, 2} if "--resume" in arguments else {0, 2}) + one_short_line(done)
         if place.marker.exists():
             found.append("the folder's code ran")
         # A message may quote the header of a file that the user's task names; nobody else reads it.

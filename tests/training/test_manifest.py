@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
 import re
 import shutil
 from collections.abc import Callable
@@ -21,6 +23,16 @@ from zskd.training.manifest import find_trouble, write_manifest
 from zskd.training.resume import best_of, last_checkpoint
 
 Damage = Callable[[Path], object]
+
+
+class Runs:
+    """Pickled, it makes a folder when it is read."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (self.path,)
 
 
 class Kept(Method):
@@ -273,3 +285,14 @@ def test_older_checkpoints_are_there_until_the_manifest_of_the_new_one_is(tmp_pa
     found.train()
     assert there == [{"checkpoint-2"}, {"checkpoint-2", "checkpoint-4"}, {"checkpoint-4", "checkpoint-6"}]
     assert {path.name for path in tmp_path.iterdir()} == {"checkpoint-6"} and found.args.save_total_limit == 1
+
+
+def test_a_checkpoint_that_would_run_code_is_refused_although_its_checksums_are_right(
+    copied: Path, tmp_path: Path
+) -> None:
+    checkpoint = copied / "checkpoint-4"
+    (checkpoint / "scheduler.pt").write_bytes(pickle.dumps(Runs(str(tmp_path / "marker"))))
+    write_manifest(checkpoint)
+    with pytest.raises(RunError, match=r"checkpoint-4: expected tensors and plain values, found a file that would"):
+        made(copied).train(resume_from_checkpoint=str(checkpoint))
+    assert not (tmp_path / "marker").exists()

@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     set_up_logging(quiet=arguments.quiet)
     from zskd.config.resolve import cache_root
     from zskd.evaluation.scoring import evaluate_rows
-    from zskd.inference.saved import pick_length
+    from zskd.inference.saved import check_own_student, pick_length
     from zskd.models.encoding import Cuts
     from zskd.tasks.labelled import read_labelled
     from zskd.tasks.task import find_task
@@ -43,6 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     task = find_task(config.task)
     path = task.probe_path() if config.data == "probe" else config.data
     rows = read_labelled(task, str(path), skip_bad_rows=config.skip_bad_rows)
+    check_own_student(config.model)
     model = load_teacher(
         task,
         config.model,

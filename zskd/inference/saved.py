@@ -12,7 +12,7 @@ from zskd.errors import InputError
 from zskd.models.folder_checks import student_folder
 from zskd.models.labels import TEXTS_FIELD, label_names, recorded_texts
 from zskd.runs.read import check_student, read_part
-from zskd.system.paths import expanded
+from zskd.system.paths import expanded, is_file
 from zskd.tasks.task import TASKS, Task, find_task
 from zskd.teacher.base import Teacher
 from zskd.teacher.classifier import classifier_from, load_plain, pick_device
@@ -65,6 +65,13 @@ def _task_of(folder: Path) -> Task | None:
     return None if record is None or options is None else recorded_task(record)
 
 
+def check_own_student(name: str) -> None:
+    """Check the weights of a model folder that is the student of a finished run; see `check_student`."""
+    folder = expanded(name)
+    if folder.name == "student" and is_file(folder.parent / "config.yaml"):
+        check_student(folder.parent)
+
+
 def pick_length(classifier: Teacher, asked: int | None, task: Task | None, *, shown: str) -> int:
     """Tokens to which inputs are cut: as many as were asked for, or as the model reads.
 
@@ -101,9 +108,8 @@ def load_saved(
         InputError: the classifier cannot be loaded, its labels are not the task's, or it cannot read `max_length`
             tokens.
     """
-    cache, asked, name = cache_root(cache_dir), name, student_folder(name)
-    if name != asked:
-        check_student(expanded(asked))
+    cache, name = cache_root(cache_dir), student_folder(name)
+    check_own_student(name)
     if task_name:
         task = find_task(task_name)
         classifier = load_teacher(task, name, cache, None, label_map, flag=flag)

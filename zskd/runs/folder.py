@@ -124,6 +124,8 @@ def check_run_folder(path: Path, config: DistillConfig) -> list[str]:
         return [f"{shown}: holds another run ({changes}); choose another folder"]
     if _recorded_task(path) not in (None, task_definition(config.task)):
         return [f"{shown}: holds a run of another definition of {config.task}; choose another folder"]
+    if links := sorted(item.name for item in path.iterdir() if item.is_symlink()):
+        return [f"{shown}: expected files and folders of its own, found links, which are not followed: {links[0]}"]
     if not config.resume:
         return [f"{shown}: holds this run already; pass --resume to continue it, or choose another folder"]
     return []

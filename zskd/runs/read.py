@@ -170,8 +170,8 @@ def check_student(run: Path) -> None:
     if noted is not None and (not weights.is_file() or sha256_file(weights) != noted):
         found = "others" if weights.exists() else "none"
         raise InputError(
-            f"{weights}: expected the weights that the run ended with, found {found}; put the file back, or distil "
-            "again in another folder"
+            f"{weights}: expected the weights that the run ended with, found {found}; put the file back, distil "
+            "again in another folder, or copy the folder elsewhere to use it as it is"
         )
 
 

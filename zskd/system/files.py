@@ -11,9 +11,8 @@ from pathlib import Path
 
 from zskd.errors import RunError
 from zskd.system.os_faults import find_fault, writing
+from zskd.system.paths import LONGEST_NAME
 from zskd.system.unfinished import clear_unfinished, holder, moved_aside
-
-LONGEST_NAME = 255  # bytes, on all common file systems
 
 
 def sha256_file(path: str | Path) -> str:

@@ -12,7 +12,7 @@ from zskd.system.yaml_text import brief, unknown_keys
 INPUT_KINDS = ("text", "question", "passage")
 METRICS = ("accuracy", "f1")
 LENGTHS = (8, 512)  # tokens of an input, as --max-length takes them
-LONGEST_NAME = 100  # bytes of a task's name, which is part of names of folders
+LONGEST_TASK_NAME = 100  # bytes of a task's name, which is part of names of folders
 LONGEST_TEXT = 1_000  # characters of a label or column
 MOST_SHOWN = 10  # labels of a list
 
@@ -78,8 +78,8 @@ def _is_text(value: Any) -> bool:
 
 def _name_problem(name: str) -> str | None:
     wrong = name.strip() in ("", ".", "..") or "/" in name or NOT_IN_A_LINE.search(name)
-    if wrong or len(name.encode()) > LONGEST_NAME:
-        return f"expected a name of at most {LONGEST_NAME} bytes for folders, found {brief(name)}"
+    if wrong or len(name.encode()) > LONGEST_TASK_NAME:
+        return f"expected a name of at most {LONGEST_TASK_NAME} bytes for folders, found {brief(name)}"
     return None
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from transformers.trainer import TRAINER_STATE_NAME
@@ -136,6 +139,20 @@ def resume_point(asked: str | Path | bool | None, folder: Path, *, best: bool) -
             "older one, or train from the beginning"
         )
     return str(asked)
+
+
+@contextmanager
+def plain_values(checkpoint: str | bool | None) -> Iterator[None]:
+    """Say of a checkpoint that a training resumes from that it holds more than tensors and plain values.
+
+    Its checksums may be right: whoever changes a file can change those too. torch refuses to load it.
+    """
+    try:
+        yield
+    except pickle.UnpicklingError as error:
+        raise RunError(
+            f"{checkpoint}: expected tensors and plain values, found a file that would run code, or is none of torch's"
+        ) from error
 
 
 def check_best(checkpoint: Path) -> None:

@@ -30,7 +30,7 @@ from zskd.training.forward import model_inputs, student_forward
 from zskd.training.objective import Objective
 from zskd.training.private import PrivateTrainer, asked_once
 from zskd.training.push import push_model
-from zskd.training.resume import resume_point
+from zskd.training.resume import plain_values, resume_point
 from zskd.training.seam import Seam
 from zskd.training.trainer_card import trainer_card
 from zskd.transfer.collator import TransferCollator
@@ -143,7 +143,7 @@ class ZeroShotTrainer(PrivateTrainer):
         asked, best = resume_from_checkpoint, self.args.load_best_model_at_end
         if asked is None or asked != self.verified:
             asked = on_main(lambda: resume_point(asked, Path(self.args.output_dir), best=best))
-        with asked_once():
+        with asked_once(), plain_values(asked):
             return super().train(asked, *args, **kwargs)
 
     def hyperparameter_search(self, *args: Any, **kwargs: Any) -> Any:
