@@ -178,7 +178,7 @@ def _file_case(rng: random.Random) -> Case:
         output = scratch / "run"
         shutil.copytree(world.run(name), output, ignore=shutil.ignore_patterns("checkpoints"))
         if file == "diagnosis.json":
-            done = run(scratch, "diagnose", output, "--texts", 120, "--cache-dir", world.cache)
+            done = run(scratch, "diagnose", output, "--texts", 120, "--cache-dir", scratch / "cache")
             if done.code:
                 return complaints(done, {0})
         if file == "published.json":
@@ -208,7 +208,7 @@ def _damage_and_run(
         "report": lambda: ["report", output],
         "compare": lambda: ["report", output, world.run("random"), "--output", scratch / "two.html"],
         "publish": lambda: ["publish", output, "--repo-id", "me/small", "--dry-run"],
-        "diagnose": lambda: ["diagnose", output, "--texts", 120, "--cache-dir", world.cache],
+        "diagnose": lambda: ["diagnose", output, "--texts", 120, "--cache-dir", scratch / "cache"],
         "evaluate": lambda: ["evaluate", "--model", output, "--task", "sst2", "--data", world.glue / "SST-2/dev.tsv"],
         "predict": lambda: ["predict", "--model", output, "--input", world.lines],
         "export": lambda: ["export", output, "--format", "onnx", "--output-dir", scratch / "exported"],

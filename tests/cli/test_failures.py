@@ -16,6 +16,7 @@ import pytest
 from conftest import Result, as_flags
 from safetensors import SafetensorError
 
+from zskd.cli import launch
 from zskd.cli.failures import failure_of, is_the_machine_s
 from zskd.config.distillation import DistillConfig
 from zskd.errors import InputError, RunError
@@ -282,3 +283,21 @@ def test_a_failed_process_of_several_leaves_its_message_to_the_one_that_started_
     done = cli("distill", *as_flags(tiny_config))
     assert done.code == 1 and done.errors == []
     assert "no space left" in (tmp_path / "failed-0").read_text(encoding="utf-8")
+    # Labels are dealt out, so wrong input may be found by another process than the first.
+    monkeypatch.setenv("RANK", "1")
+
+    def wrong(*_: object, **__: object) -> None:
+        raise InputError(["a text without an answer", "another"])
+
+    monkeypatch.setattr("zskd.stages.inputs.build_corpus", wrong)
+    done = cli("distill", *as_flags(tiny_config))
+    assert done.code == 2 and done.err.count("zskd: error") == 0
+    (tmp_path / "failed-0").unlink()
+    said = launch._handed_over(tmp_path)
+    assert isinstance(said, InputError) and said.problems == ["a text without an answer", "another"]
+
+
+def test_a_closed_standard_error_moves_no_message_to_standard_output() -> None:
+    command = f"{sys.executable} -m zskd publish nowhere --repo-id me/x 2>&-"
+    done = subprocess.run(["sh", "-c", command], stdout=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")

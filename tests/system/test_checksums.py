@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import random
 import shutil
@@ -235,3 +236,18 @@ def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
         assert known_digest(path, never) is None
         with pytest.raises(RunError, match=r"labels: expected a folder of the cache, found something else; .*--cache-"):
             keep(path, lambda temporary: temporary.write_bytes(b""))
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOMEM, errno.ESTALE])
+def test_what_the_machine_is_out_of_costs_no_label(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = kept(tmp_path)
+
+    def fail(*_: object) -> None:
+        raise OSError(number, "x")
+
+    monkeypatch.setattr(checksums, "sha256_file", fail)
+    with pytest.raises(OSError, match="x"):
+        known_digest(path, never)
+    assert path.read_bytes() == CONTENT

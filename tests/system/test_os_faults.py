@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models
 
+import zskd
 from zskd.system.files import replacing
 from zskd.system.os_faults import Fault, find_fault, keeping, writing
 
@@ -85,6 +86,22 @@ def test_a_fault_is_found_in_what_a_library_raises(error: Exception, number: int
 )
 def test_a_programming_error_is_none(error: Exception) -> None:
     assert find_fault(error) is None
+
+
+def test_an_error_that_was_raised_while_a_file_was_missed_is_no_fault_of_the_machine() -> None:
+    missed = FileNotFoundError(errno.ENOENT, "No such file or directory", "/no/such/cache")
+    assert find_fault(raised_during(RuntimeError("mat1 and mat2 shapes cannot be multiplied"), missed)) is None
+    missing = Path(zskd.__file__).with_name("assets") / "typo.jinja"
+    with pytest.raises(FileNotFoundError) as raised:
+        missing.read_bytes()
+    assert find_fault(raised.value) is None
+
+
+def test_no_file_is_named_where_memory_is_lacking(tmp_path: Path) -> None:
+    with pytest.raises(MemoryError) as raised, writing(tmp_path / "checkpoints"):
+        raise MemoryError
+    found = find_fault(raised.value)
+    assert found is not None and found.path is None and found.memory
 
 
 def test_the_file_is_named_where_a_library_does_not_say_it(tmp_path: Path) -> None:

@@ -125,3 +125,48 @@ def test_a_writer_whose_new_holder_was_cleared_before_it_had_the_lock_begins_aga
     monkeypatch.setattr(fcntl, "flock", late)
     with holder(tmp_path / "file") as folder:
         assert made and folder not in made and parts(tmp_path) == [folder]
+
+
+def test_a_folder_that_cannot_even_be_put_back_comes_back_with_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second interrupt meets the renaming back, as signals that are swallowed come again every second."""
+    folder = tmp_path / "student"
+    folder.mkdir()
+    (folder / "weights").touch()
+    rename = Path.rename
+
+    def fail(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", fail)
+        patched.setattr(Path, "rename", lambda self, to: rename(self, to) if self == folder else fail())
+        with pytest.raises(KeyboardInterrupt), replacing(folder) as temporary:
+            temporary.mkdir()
+            (temporary / "new").touch()
+    assert not folder.exists()
+    clear_unfinished(tmp_path)
+    assert [path.name for path in folder.iterdir()] == ["new"] and parts(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["old", ".lock", "ä" * 120])
+def test_a_folder_of_any_name_is_replaced_and_cleared(name: str, tmp_path: Path) -> None:
+    for content in ("first", "second"):
+        with replacing(tmp_path / name) as temporary:
+            temporary.mkdir()
+            (temporary / content).touch()
+    assert [path.name for path in (tmp_path / name).iterdir()] == ["second"]
+    killed_while_writing(tmp_path / "below" / name)
+    clear_unfinished(tmp_path, deep=True)
+    assert parts(tmp_path) == []
+
+
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    """A run folder from elsewhere could have a file made anywhere."""
+    holder_folder = tmp_path / "run" / ".report.html.abcdefgh.part"
+    holder_folder.mkdir(parents=True)
+    for name in (".zskd-lock", ".lock"):
+        (holder_folder / name).symlink_to(tmp_path / "elsewhere")
+    write_text(tmp_path / "run" / "report.html", "whole")
+    assert not (tmp_path / "elsewhere").exists()

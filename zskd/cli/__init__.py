@@ -10,10 +10,10 @@ import sys
 from collections.abc import Sequence
 
 from zskd.cli import diagnose, distill, evaluate, export, finetune, ls, predict, publish, report, validate
-from zskd.cli.failures import Failure, failure_of, is_the_machine_s
+from zskd.cli.failures import failure_of, is_the_machine_s
 from zskd.cli.launch import hand_over, is_main, launched, started_by_launcher
 from zskd.cli.parser import Parser
-from zskd.errors import InputError, RunError, ZskdError
+from zskd.errors import InputError, ZskdError
 from zskd.system import interrupts
 from zskd.system.plain_text import NOT_IN_A_LINE
 
@@ -59,15 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return code
     except ZskdError as error:
         if isinstance(error, InputError) and is_the_machine_s(error):
-            return _say(failure_of(error, arguments))
-        if not is_main() and isinstance(error, InputError):
-            return error.exit_code  # the first process finds the same wrong input and reports it
-        problems = getattr(error, "problems", [str(error)])
-        if isinstance(error, RunError):
-            return _say(Failure(*problems))
-        for problem in problems:
-            print(f"zskd: error: {in_one_line(problem)}", file=sys.stderr)
-        return error.exit_code
+            return _failed(error, arguments)
+        return _say(getattr(error, "problems", [str(error)]), error.exit_code)
     except KeyboardInterrupt as error:
         ended = error if isinstance(error, interrupts.Interrupted) else interrupts.Interrupted()
         interrupts.say(ended, resumable="distill" in words[:1])
@@ -81,12 +74,11 @@ def _failed(error: Exception, arguments: argparse.Namespace | None) -> int:
     if isinstance(error, BrokenPipeError) and _reader_left():
         return 0  # it has seen enough (`| head`)
     if _lost_another_process(error):
-        if not launched():  # else the process that started this one says which has ended
-            print("zskd: error: the connection to another process is lost, because it has ended", file=sys.stderr)
-        return 1
+        lost = "the connection to another process is lost, because it has ended"
+        return _say([] if launched() else [lost], 1)  # the process that started this one says which has ended
     if (failure := failure_of(error, arguments)) is None:
         raise error
-    return _say(failure)
+    return _say([failure.message], failure.exit_code)
 
 
 def _reader_left() -> bool:
@@ -103,19 +95,21 @@ def _reader_left() -> bool:
     return left
 
 
-def _say(failure: Failure | None) -> int:
-    """Print a message, or leave it to the process that started this one, so that it is said once."""
-    assert failure is not None
-    if not (launched() and hand_over(failure.message)):
+def _say(messages: Sequence[str], exit_code: int) -> int:
+    """Print messages, or leave them to the process that started this one, so that they are said once."""
+    lines = [in_one_line(message) for message in messages]
+    # Of processes that others started, the first finds the same wrong input and says so.
+    told = hand_over(lines, exit_code) if launched() else exit_code == InputError.exit_code and not is_main()
+    if lines and not told and sys.stderr is not None:
         with contextlib.suppress(OSError):  # there is nowhere else to say it
-            print(f"zskd: error: {in_one_line(failure.message)}", file=sys.stderr, flush=True)
+            print(*(f"zskd: error: {line}" for line in lines), sep="\n", file=sys.stderr, flush=True)
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError:
         # What is left in the buffer would be written again when Python ends, with a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return failure.exit_code
+    return exit_code
 
 
 def in_one_line(message: str) -> str:

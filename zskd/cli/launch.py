@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import atexit
+import json
 import logging
 import os
 import signal
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import yaml
 
 from zskd.config.distillation import DistillConfig
 from zskd.config.resolve import to_dict
-from zskd.errors import RunError
+from zskd.errors import InputError, RunError, ZskdError
 from zskd.system import interrupts
 
 KEPT = "finished label shards and checkpoints are kept; repeat the command with --resume"
@@ -38,22 +39,29 @@ def launched() -> bool:
     return interrupts.launcher() is not None
 
 
-def hand_over(message: str) -> bool:
-    """Leave a message to the process that called `launch`, which says it after all have ended; False if that fails."""
+def hand_over(messages: Sequence[str], exit_code: int) -> bool:
+    """Leave messages to the process that called `launch`, which says them after all have ended; False if that fails."""
     started = interrupts.launcher()
     if started is None:
         return False
+    if not messages:
+        return True
+    path = started[1] / f"failed-{os.environ.get('RANK', '0')}"
     try:
-        (started[1] / f"failed-{os.environ.get('RANK', '0')}").write_text(message, encoding="utf-8")
+        path.with_suffix(".part").write_text(json.dumps([messages, exit_code]), encoding="utf-8")
+        path.with_suffix(".part").rename(path)
     except OSError:
         return False
     return True
 
 
-def _handed_over(folder: Path) -> str | None:
-    """The message of the process that failed first, if it had one."""
-    found = sorted(folder.glob("failed-*"), key=lambda path: path.stat().st_mtime_ns)
-    return next((message for path in found if (message := path.read_text(encoding="utf-8"))), None)
+def _handed_over(folder: Path) -> ZskdError | None:
+    """What the process that failed first had to say; None if it said nothing."""
+    found = [path for path in folder.glob("failed-*") if path.suffix != ".part"]
+    for path in sorted(found, key=lambda path: path.stat().st_mtime_ns):
+        messages, exit_code = json.loads(path.read_text(encoding="utf-8"))
+        return InputError(messages) if exit_code == InputError.exit_code else RunError("; ".join(messages))
+    return None
 
 
 def end_without_threads() -> Callable[[], None]:
@@ -117,8 +125,8 @@ def launch(config: DistillConfig, processes: int, *, quiet: bool = False) -> int
             elastic_launch(group, sys.executable)("-P", "-m", "zskd", "distill", *flags)
         except ChildFailedError as error:
             first = min(error.failures.values(), key=lambda failure: failure.timestamp)
-            if message := _handed_over(Path(folder)):
-                raise RunError(message) from error
+            if (said := _handed_over(Path(folder))) is not None:
+                raise said from error
             if first.exitcode == 2:
                 return 2
             how = (

@@ -144,5 +144,5 @@ def cached_word_features(teacher: Classifier, width: int, precision: str, cache:
 def _is_sound(path: Path) -> bool:
     try:
         return set(load_file(path)) == {"features"}
-    except (SafetensorError, OSError):
+    except SafetensorError:
         return False

@@ -45,7 +45,11 @@ def is_sound(path: Path, schema: pa.Schema, rows: int | None = None) -> bool:
                 batch.validate(full=True)
                 found += len(batch)
         open_arrow(path)
-    except (pa.ArrowException, OSError, EOFError, ValueError):
+    except (FileNotFoundError, IsADirectoryError, pa.ArrowException, EOFError, ValueError):
+        return False
+    except OSError as error:
+        if error.errno:  # of the machine; Arrow's own, for a file that ends too early, has no number
+            raise
         return False
     return rows in (None, found)
 

@@ -12,6 +12,7 @@ The main process asks `known_digest` and tells the others, so that a file is rea
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
@@ -84,11 +85,12 @@ def known_digest(path: Path, sound: Callable[[Path], bool]) -> str | None:
     """Hex SHA-256 of a cached file that matches its checksum; None if it is missing or damaged. The log names damage.
 
     Args:
-        sound: whether a file without a checksum can be used. If so, its checksum is written where that is possible, and
-            a line in the log mentions the first file of a folder.
+        sound: whether a file without a checksum can be used; it raises what the machine is out of. If so, the checksum
+            is written where that is possible, and a line in the log mentions the first file of a folder.
 
     Raises:
         RunError: the file is there but may not be read.
+        OSError: it could not be read for another reason, but for an error of the disk, which counts as damage.
     """
     if not os.path.lexists(path):
         return None
@@ -104,7 +106,12 @@ def known_digest(path: Path, sound: Callable[[Path], bool]) -> str | None:
             f"{path}: expected a file that may be read, found {error.strerror}; make it readable, or name another "
             "folder with --cache-dir"
         ) from error
+    except FileNotFoundError:  # another run has just removed it
+        return None
     except OSError as error:
+        # Whatever else the machine is out of, the file may be whole, and its labels paid for.
+        if error.errno != errno.EIO:
+            raise
         _tell(path, f"cannot be read ({error.strerror})")
         return None
     if expected is None and sound(path):

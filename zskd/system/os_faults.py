@@ -60,6 +60,7 @@ _MEMORY = re.compile(
 _THREADS = re.compile(r"can't start new thread|Resource temporarily unavailable")
 _NO_TEMPORARY = "No usable temporary directory"
 _LIBRARIES = ("pyarrow", "safetensors", "safetensors_rust", "torch", "datasets", "tokenizers", "huggingface_hub")
+_PACKAGE = Path(__file__).parents[1]
 _WRITING, _KEPT = "while writing ", "kept: "
 LONGEST = 300  # characters of a path in a message
 
@@ -149,14 +150,25 @@ def find_fault(error: BaseException) -> Fault | None:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error and what it was raised from; what was merely handled before counts for errors of libraries alone."""
+    """An error and what it was raised from, or what was handled when it was raised, if it may stand for that."""
     seen: set[int] = set()
     link: BaseException | None = error
     while link is not None and id(link) not in seen:
         seen.add(id(link))
         yield link
-        handled = link.__context__ if _of_a_library(link) and not link.__suppress_context__ else None
-        link = link.__cause__ or handled
+        handled = None if link.__suppress_context__ else link.__context__
+        link = link.__cause__ or (handled if handled is not None and _wraps(link, handled) else None)
+
+
+def _wraps(error: BaseException, handled: BaseException) -> bool:
+    """Whether an error may stand for the one that was handled when it was raised.
+
+    An ordinary one does where the machine is out of something: torch then fails once more when it closes the file. A
+    file that is not there is handled by many, such as those who look into a cache first.
+    """
+    if isinstance(error, OSError | MemoryError) or type(error).__module__.partition(".")[0].strip("_") in _LIBRARIES:
+        return True
+    return _of_a_library(error) and isinstance(handled, OSError) and handled.errno not in NAMED
 
 
 def _of_a_library(error: BaseException) -> bool:
@@ -175,7 +187,7 @@ def _number_of(error: BaseException) -> int | None:
     if not _of_a_library(error):
         return None
     if isinstance(error, OSError) and error.errno in _KNOWN:
-        return error.errno
+        return None if _own(_path_of(error)) else error.errno
     text = str(error)
     if (found := _NUMBER.search(text)) and int(found[1] or found[2]) in _KNOWN:
         return int(found[1] or found[2])
@@ -186,6 +198,11 @@ def _number_of(error: BaseException) -> int | None:
             return number
     words = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EMFILE, errno.ESTALE)
     return next((number for number in words if os.strerror(number) in text), None)
+
+
+def _own(path: str | None) -> bool:
+    """Whether a path is part of zskd itself: one that is not there is a programming error."""
+    return path is not None and Path(path).is_relative_to(_PACKAGE)
 
 
 def _path_of(error: BaseException) -> str | None:
@@ -203,6 +220,8 @@ def _fault(number: int, path: str | None, written: str | None, kept: str | None)
         limited = resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY
         number = errno.EFBIG if limited else errno.ENOSPC
     reason, advice = _KNOWN[number]
+    if number in (errno.ENOMEM, errno.EAGAIN):
+        return Fault(number, reason, advice, kept=kept)  # which no file decides
     # What is written has a hidden name until it is whole.
     hidden = f"{Path(written).parent}{os.sep}." if written else ""
     whole = written is not None and (path is None or path.startswith(hidden) or written.startswith(path))

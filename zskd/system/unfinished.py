@@ -22,8 +22,10 @@ from pathlib import Path
 ABANDONED_SECONDS = 86_400.0
 
 _HOLDER = re.compile(r"\.(?P<name>.+)\.[a-z0-9_]{8}\.part", re.DOTALL)
-_LOCK = ".lock"
-_OLD = "old"
+# Beside what is written in a holder, which may have any other name.
+_LOCK = ".zskd-lock"
+_OLD = ".zskd-old"
+_OPEN = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _LONGEST = 200  # bytes of a name in a holder's
 _DEPTH = 3  # of folders in a cache or a run folder, below the first
 
@@ -51,13 +53,15 @@ def holder(path: Path) -> Iterator[Path]:
         yield folder
     finally:
         os.close(lock)  # first, as NFS keeps a removed file under another name while it is open
-        shutil.rmtree(folder, ignore_errors=True)
+        # An old folder that could not be put back is all that is left of it; the next start puts it back.
+        if not (folder / _OLD).exists() or path.exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _locked(folder: Path) -> int | None:
     """A file descriptor that holds the lock of a new holder; None if another process has just cleared it away."""
     try:
-        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        lock = os.open(folder / _LOCK, _OPEN, 0o666)
     except FileNotFoundError:
         return None
     try:
@@ -116,7 +120,7 @@ def _clear(folder: Path, name: str, *, owned: bool) -> None:
     Raises:
         OSError: it must not be removed, or another process has done so.
     """
-    lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    lock = os.open(folder / _LOCK, _OPEN, 0o666)
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -125,11 +129,12 @@ def _clear(folder: Path, name: str, *, owned: bool) -> None:
         except OSError:
             if not owned and time.time() - _last_change(folder) < ABANDONED_SECONDS:
                 return
-        path = folder.parent / name
+        made = next((child for child in folder.iterdir() if child.name not in (_LOCK, _OLD)), None)
+        path = folder.parent / (made.name if made else name)
         if (folder / _OLD).exists() and not path.exists():
-            (folder / name if (folder / name).exists() else folder / _OLD).rename(path)
+            (made or folder / _OLD).rename(path)
         # A writer that made this holder and has no lock yet sees by the new name that it has to begin again.
-        grave = folder.with_name(f".{name}.{secrets.token_hex(4)}.part")
+        grave = folder.with_name(f".{_beginning(name)}.{secrets.token_hex(4)}.part")
         folder.rename(grave)
     finally:
         os.close(lock)

@@ -163,7 +163,7 @@ def _fits(path: Path, generator: PreTrainedModel) -> bool:
     own = generator.state_dict()
     try:
         found = load_file(path)
-    except (SafetensorError, OSError):
+    except SafetensorError:
         return False
     return bool(found) and all(name in own and own[name].shape == found[name].shape for name in found)
 
