@@ -67,3 +67,14 @@ def test_what_a_kill_before_the_first_file_left_is_no_other_run(tmp_path: Path) 
     (run.path / ".thesis.tex.a1b2c3d4.part").mkdir()
     (problem,) = check_run_folder(run.path, config)
     assert "expected an empty or new folder" in problem
+
+
+def test_a_run_folder_with_links_is_not_resumed(tmp_path: Path) -> None:
+    """One from elsewhere could have old checkpoints removed that are not its own."""
+    config = DistillConfig(task="sst2", output_dir=str(tmp_path / "run"), resume=True)
+    RunFolder(config).start({}, {})
+    assert check_run_folder(tmp_path / "run", config) == []
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "run" / "checkpoints").symlink_to(tmp_path / "elsewhere")
+    (problem,) = check_run_folder(tmp_path / "run", config)
+    assert problem.endswith("found links, which are not followed: checkpoints")

@@ -9,7 +9,9 @@ import stat
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from zskd.errors import RunError
 from zskd.system.files import output_file, replacing, sha256_file, target_problem, write_problem, write_text
@@ -142,3 +144,20 @@ def test_where_nothing_can_be_written_is_said_before(tmp_path: Path, ordinary_us
     assert "no permission" in str(target_problem(locked / "new"))
     (tmp_path / "link").symlink_to(locked / "new")
     assert target_problem(tmp_path / "link") is None, "written to as it is"
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
+def test_others_may_read_what_a_library_wrote_for_the_owner_alone(umask: int, mode: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        with replacing(tmp_path / "model.safetensors") as temporary:
+            save_file({"weight": np.zeros(2)}, temporary)
+        with replacing(tmp_path / "student") as temporary:
+            temporary.mkdir()
+            save_file({"weight": np.zeros(2)}, temporary / "model.safetensors")
+            (temporary / "run.sh").touch(mode=0o755)
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "model.safetensors", tmp_path / "student" / "model.safetensors"):
+        assert path.stat().st_mode & 0o777 == mode
+    assert (tmp_path / "student" / "run.sh").stat().st_mode & 0o777 == 0o755 & ~umask

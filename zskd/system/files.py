@@ -12,7 +12,7 @@ from pathlib import Path
 from zskd.errors import RunError
 from zskd.system.os_faults import find_fault, writing
 from zskd.system.paths import LONGEST_NAME
-from zskd.system.unfinished import clear_unfinished, holder, moved_aside
+from zskd.system.unfinished import clear_unfinished, holder, mode_of_new_files, moved_aside
 
 
 def sha256_file(path: str | Path) -> str:
@@ -41,12 +41,20 @@ def replacing(path: str | Path) -> Iterator[Path]:
         with holder(path) as folder:
             target = folder / path.name
             yield target
+            _share(target, mode_of_new_files(folder))
             if target.is_dir() and path.is_dir():
                 # A folder cannot be replaced in one step, so the old one is moved aside first.
                 with moved_aside(path, folder):
                     target.replace(path)
             else:
                 target.replace(path)
+
+
+def _share(target: Path, mode: int) -> None:
+    """Give files the permissions of new ones: safetensors writes its own for the owner alone, whatever the umask."""
+    for path in target.rglob("*") if target.is_dir() else [target]:
+        if path.is_file() and not path.is_symlink() and path.stat().st_mode & 0o777 == 0o600:
+            path.chmod(mode)
 
 
 @contextlib.contextmanager

@@ -58,6 +58,11 @@ def holder(path: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def mode_of_new_files(folder: Path) -> int:
+    """Permissions of a file that is made now, as the umask leaves them; `folder` is a holder."""
+    return (folder / _LOCK).stat().st_mode & 0o777
+
+
 def _locked(folder: Path) -> int | None:
     """A file descriptor that holds the lock of a new holder; None if another process has just cleared it away."""
     try:
