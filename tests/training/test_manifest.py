@@ -291,6 +291,11 @@ def test_a_checkpoint_that_would_run_code_is_refused_although_its_checksums_are_
     copied: Path, tmp_path: Path
 ) -> None:
     checkpoint = copied / "checkpoint-4"
+    (checkpoint / "scaler.pt").write_bytes(pickle.dumps(Runs(str(tmp_path / "marker"))))
+    write_manifest(checkpoint)
+    with pytest.raises(RunError, match=r"checkpoint-4: expected the checkpoint of a training in this precision"):
+        made(copied).train(resume_from_checkpoint=str(checkpoint))
+    (checkpoint / "scaler.pt").unlink()
     (checkpoint / "scheduler.pt").write_bytes(pickle.dumps(Runs(str(tmp_path / "marker"))))
     write_manifest(checkpoint)
     with pytest.raises(RunError, match=r"checkpoint-4: expected tensors and plain values, found a file that would"):

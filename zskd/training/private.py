@@ -20,8 +20,10 @@ import torch
 from accelerate.utils import DistributedType
 from datasets import Dataset
 from transformers import Trainer
+from transformers.trainer import SCALER_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
+from zskd.errors import RunError
 from zskd.system.machine import warn_of_another_machine, write_machine
 from zskd.system.processes import gather, on_main
 from zskd.training.manifest import FILE as MANIFEST
@@ -43,6 +45,7 @@ NAMES = (
     "_save_optimizer_and_scheduler",
     "_save_rng_state",
     "_load_optimizer_and_scheduler",
+    "_load_scaler",
     "_load_best_model",
     "_finalize_training",
 )
@@ -164,6 +167,15 @@ class PrivateTrainer(Trainer):
                 self.state.best_model_checkpoint = str(best)
             self.seam.load(Path(checkpoint))
             warn_of_another_machine(Path(checkpoint))
+
+    # Trainer would load what it finds into a scaler that training without float16 does not have.
+    def _load_scaler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None and self.accelerator.scaler is None and (Path(checkpoint) / SCALER_NAME).exists():
+            raise RunError(
+                f"{checkpoint}: expected the checkpoint of a training in this precision, found {SCALER_NAME}, which "
+                "training in float16 writes; go on in the precision that it was begun in"
+            )
+        super()._load_scaler(checkpoint)
 
     def _load_best_model(self) -> None:
         # The best may be the last, which the first process may still be writing. Today Trainer happens to wait before
