@@ -15,7 +15,7 @@ from tokenizers import Tokenizer, processors
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, BartConfig
 
 from zskd.errors import InputError
-from zskd.models.padding import fit_padding
+from zskd.models.padding import check_answers, fit_padding
 from zskd.models.tokenizers import guards
 from zskd.tasks.labelled import Labelled
 from zskd.teacher.classifier import Classifier, classifier_from, load_plain
@@ -274,3 +274,23 @@ def test_every_start_is_fitted(tmp_path: Path) -> None:
     )  # fmt: skip
     assert json.loads((made.folder / "config.json").read_text())["pad_token_id"] == 0
     assert plain_inputs(made.folder, ("a village",), segments=False)["input_ids"].shape[1] > 1
+
+
+def test_what_the_model_raises_is_the_folders_and_a_mistake_of_ones_own_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_folder(tmp_path / "model", "bert")
+    model = AutoModelForSequenceClassification.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    check_answers(model, tokenizer, shown="--model x")
+
+    def broken(*_: object, **__: object) -> None:
+        raise KeyError("odd")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("zskd.models.padding.reading_length", broken)
+        with pytest.raises(KeyError, match="odd"):
+            check_answers(model, tokenizer, shown="--model x")
+    model.forward = broken
+    with pytest.raises(InputError, match=r"^--model x: the model does not answer: KeyError 'odd'"):
+        check_answers(model, tokenizer, shown="--model x")

@@ -23,7 +23,9 @@ def test_a_size_is_a_whole_number_above_zero(name: str, value: Any) -> None:
 LARGE = {
     "num_hidden_layers": 10**9, "n_layer": 10**9, "encoder_layers": 1001, "num_hidden_groups": 10**9,
     "inner_group_num": 10**9, "num_experts": 10**9, "block_sizes": [4, 10**9], "num_labels": 3 * 10**9,
-    "hidden_size": 10**30, "part": {"text_config": [{"n_layers": 10**9}]},
+    "hidden_size": 10**30, "d_model": 10**13, "n_positions": 10**13, "n_embd": 10**13, "num_attention_heads": 10**13,
+    "conv_dim": [512, 10**13], "sizes": {"r": 10**13}, "n_routed_experts": 10**6,
+    "part": {"text_config": [{"n_layers": 10**9}]},
 }  # fmt: skip
 
 
@@ -36,6 +38,14 @@ def test_what_would_never_be_built_is_refused(name: str) -> None:
 def test_numbers_in_use_pass() -> None:
     check_sizes({"vocab_size": 250002, "num_hidden_layers": 1000, "hidden_size": 16384, "num_labels": 100_000}, "x")
     check_sizes({"intermediate_size": None, "block_sizes": [4, 4, 4], "relative_attention_num_buckets": 32}, "x")
+    check_sizes({"num_experts": 2048, "num_local_experts": 5000, "n_routed_experts": 10**5}, "x")
+    numbers = {
+        "trained_at_ms": 1_700_000_000_000,
+        "seed": 2**63,
+        "tokens_seen": 15 * 10**12,
+        "model_max_length": 10**30,
+    }
+    check_sizes({**numbers, "training": {"history": [numbers]}}, "x")
     check_sizes({"max_relative_positions": -1, "is_decoder": False, "id2label": {"0": 10**20}}, "x")
 
 

@@ -779,3 +779,36 @@ def test_a_model_in_memory_is_given_what_it_takes(tmp_path: Path) -> None:
     teacher = load_teacher(find_task(str(task)), model, tokenizer=words)
     found = teacher.logits(columns(2), max_length=120, precision="fp32")
     np.testing.assert_allclose(found, plain_logits(folder, columns(2), segments=False), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["_inputs", "as_filed", "_knows_words", "_name_inputs"])
+def test_a_mistake_of_ones_own_keeps_its_traceback(
+    name: str, teacher_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise AttributeError("own")
+
+    monkeypatch.setattr(f"zskd.models.tokenizers.{name}", broken)
+    with pytest.raises(AttributeError, match=r"^own$"):
+        load_tokenizer(Origin(str(teacher_folder)), flag="--teacher")
+
+
+@pytest.mark.parametrize("names", [3, "input_ids", ["input_ids", 3]])
+def test_names_of_inputs_are_a_list_of_names(names: object, teacher_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(teacher_folder, tmp_path / "model"))
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model_input_names": names}))
+    with pytest.raises(InputError, match=f"^--teacher {folder}: "):
+        load_tokenizer(Origin(str(folder)), flag="--teacher")
+
+
+@pytest.mark.parametrize("call", [ValueError("odd"), KeyError("odd"), RecursionError("odd")])
+def test_what_a_call_of_the_tokenizer_raises_is_the_folders(
+    call: Exception, teacher_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise call
+
+    monkeypatch.setattr("transformers.tokenization_utils_base.PreTrainedTokenizerBase.__call__", broken)
+    with pytest.raises(InputError, match=r"--teacher .*: the tokenizer does not load: .*odd"):
+        load_tokenizer(Origin(str(teacher_folder)), flag="--teacher")

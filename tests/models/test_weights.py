@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import as_flags
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForMaskedLM, BertConfig
 
 from zskd.config.distillation import DistillConfig
@@ -382,6 +383,31 @@ def test_a_rank_that_no_matrix_has_makes_no_matrices(values: dict[str, Any], fol
         load_classifier(SST2, str(folder), tmp_path)
 
 
+@pytest.mark.parametrize(
+    "values", [{"r": "2"}, {"r": None}, {"r": True}, {"rank_pattern": [2]}, {"rank_pattern": {"query": {}}}]
+)
+def test_a_rank_that_is_no_number_is_said(values: dict[str, Any], folder: Path, tmp_path: Path) -> None:
+    faulty.adapter(folder)
+    path = folder / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    with pytest.raises(
+        InputError, match=rf"--teacher {folder}: (expected whole numbers as r|the adapter does not fit)"
+    ):
+        load_classifier(SST2, str(folder), tmp_path)
+
+
+def test_a_mistake_in_the_check_of_ranks_keeps_its_traceback(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("own")
+
+    faulty.adapter(folder)
+    monkeypatch.setattr("zskd.models.adapters._check_rank", broken)
+    with pytest.raises(KeyError, match="own"):
+        load_classifier(SST2, str(folder), tmp_path)
+
+
 @pytest.mark.parametrize("name", [None, [], {"a": 1}])
 def test_a_class_without_a_name_is_said(name: object, folder: Path) -> None:
     faulty._config(folder, id2label={"0": name, "1": "positive"}, label2id=None)
@@ -394,3 +420,41 @@ def test_a_tokenizer_lists_the_ids_it_gives(folder: Path, tmp_path: Path) -> Non
     path.write_text(json.dumps(json.loads(path.read_text()) | {"model_input_names": ["a"]}))
     with pytest.raises(InputError, match=r"expected input_ids among model_input_names .*, found \['a'"):
         load_classifier(SST2, str(folder), tmp_path)
+
+
+def test_only_weights_that_are_loaded_must_be_readable_and_count(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "pytorch_model.bin").write_bytes(b"x")
+    (folder / "training_args.bin").symlink_to("gone")
+    monkeypatch.setattr("os.access", lambda path, *_, **__: Path(path).suffix != ".bin")
+    load_weights(Origin(str(folder)), flag="--teacher")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"model: expected files that can be read, found no .* pytorch_model\.bin$"):
+        load_weights(Origin(str(folder)), flag="--teacher")
+
+
+@pytest.mark.parametrize("name", ["../x.safetensors", "a/x.safetensors.index.json", 3])
+def test_a_configuration_names_weights_in_its_folder(name: object, folder: Path) -> None:
+    faulty._config(folder, transformers_weights=name)
+    with pytest.raises(InputError, match=r"expected a file in its folder as transformers_weights, found "):
+        load_weights(Origin(str(folder)), flag="--teacher")
+
+
+def test_weights_under_a_name_of_the_configuration(folder: Path) -> None:
+    faulty._config(folder, transformers_weights="x.safetensors")
+    (folder / "model.safetensors").rename(folder / "x.safetensors")
+    load_weights(Origin(str(folder)), flag="--teacher")
+    (folder / "x.safetensors").rename(folder / "y.safetensors")
+    os.mkfifo(folder / "x.safetensors")
+    with pytest.raises(InputError, match=r"x\.safetensors: expected a file, found a pipe"):
+        load_weights(Origin(str(folder)), flag="--teacher")
+
+
+def test_a_mistake_of_ones_own_is_no_fault_of_the_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("own")
+
+    weights = {f"module.{name}": value for name, value in load_file(folder / "model.safetensors").items()}
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    monkeypatch.setattr("zskd.models.weights._check_twice", broken)
+    with pytest.raises(KeyError, match="own"):
+        load_weights(Origin(str(folder)), flag="--teacher")

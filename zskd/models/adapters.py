@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from transformers import PreTrainedModel
 
 from zskd.errors import InputError
 from zskd.models.backbones import BACKBONES
-from zskd.models.folder_files import check_folder
+from zskd.models.folder_files import ADAPTER, check_folder
 from zskd.models.labels import make_single_label, read_folder_json
 from zskd.models.reading import reading
 from zskd.models.weights import listed, unwrapped
@@ -125,8 +126,9 @@ def merge_adapter(model: PreTrainedModel, folder: Path, new: Sequence[str], *, f
         )
     with reading(shown, "the adapter does not fit its base"):
         config = LoraConfig.from_pretrained(str(folder))
-        config.base_model_name_or_path = model.name_or_path  # peft would warn of another name
-        _check_rank(config, saved, shown)
+    config.base_model_name_or_path = model.name_or_path  # peft would warn of another name
+    _check_rank(config, saved, shown)
+    with reading(shown, "the adapter does not fit its base"):
         wrapped = get_peft_model(model, config)
         result = set_peft_model_state_dict(wrapped, saved)
     missing = [name for name in result.missing_keys if "lora_" in name or ".modules_to_save." in name]
@@ -146,27 +148,32 @@ def _check_rank(config: LoraConfig, saved: dict[str, torch.Tensor], shown: str) 
     """Refuse ranks that no saved matrix has, before matrices of that size are made."""
     # lora_A and lora_embedding_A have a row for each.
     found = {value.shape[0] for name, value in saved.items() if "lora_" in name and "_A" in name and value.dim() > 1}
-    if other := [rank for rank in (config.r, *(config.rank_pattern or {}).values()) if rank > max(found, default=0)]:
-        ranks = ", ".join(map(str, sorted(found))) or "none"
+    pattern = config.rank_pattern or {}
+    ranks = [config.r, *pattern.values()] if isinstance(pattern, dict) else [pattern]
+    if odd := [rank for rank in ranks if isinstance(rank, bool) or not isinstance(rank, int)]:
         raise InputError(
-            f"{shown}: expected the rank of its matrices ({ranks}) as r in its adapter_config.json, found "
+            f"{shown}: expected whole numbers as r and in rank_pattern in its adapter_config.json, "
+            f"found {brief(odd[0])}"
+        )
+    if other := [rank for rank in ranks if rank > max(found, default=0)]:
+        known = ", ".join(map(str, sorted(found))) or "none"
+        raise InputError(
+            f"{shown}: expected the rank of its matrices ({known}) as r in its adapter_config.json, found "
             f"{brief(other[0])}"
         )
 
 
 def _read(folder: Path, *, flag: str) -> dict[str, torch.Tensor]:
     """The weights of an adapter folder."""
-    check_folder(folder, flag=flag)
-    files = ("adapter_model.safetensors", "adapter_model.bin")
-    if not any((folder / name).is_file() for name in files):
-        raise InputError(f"{flag} {folder}: expected {' or '.join(files)} in it, found none")
+    if not check_folder(folder, flag=flag, weights=ADAPTER):
+        raise InputError(f"{flag} {folder}: expected {' or '.join(ADAPTER)} in it, found none")
     with reading(f"{flag} {folder}", "the adapter does not load"):
         found: dict[str, torch.Tensor] = load_peft_weights(str(folder), device="cpu")
     named = isinstance(found, dict) and all(isinstance(name, str) for name in found)
     if not named or not all(isinstance(value, torch.Tensor) for value in found.values()):
         raise InputError(f"{flag} {folder}: expected named matrices in its adapter_model.bin, found something else")
-    names = [unwrapped(name) for name in found]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    names = Counter(unwrapped(name) for name in found)
+    if twice := sorted(name for name, count in names.items() if count > 1):
         raise InputError(f"{flag} {folder}: expected every weight once, found two of {listed(twice)}")
     return dict(zip(names, found.values(), strict=True))
 

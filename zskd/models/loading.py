@@ -112,7 +112,6 @@ def load_adapted(folder: Path, cache: Path, *, flag: str) -> tuple[PreTrainedMod
     from zskd.models.adapters import base_of, merge_adapter
 
     shown = f"{flag} {folder}"
-    check_folder(folder, flag=flag)
     content = read_model_config(folder, flag=flag)
     check_saved_head(content, shown)
     names = dict(enumerate(label_names(content, shown)))

@@ -52,15 +52,19 @@ def fit_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, s
     ids = [tokenizer(text)["input_ids"] for text in _TEXTS]
     if min(len(row) for row in ids) == max(len(row) for row in ids):
         raise InputError(f"{shown}: its tokenizer gives every text {len(ids[0])} tokens; use one that pads nothing")
-    with reading(shown, "the model does not answer"):
-        alone = torch.cat([_logits(model, tokenizer, [text]) for text in _TEXTS])
+    alone = torch.cat([_logits(model, tokenizer, [text], shown) for text in _TEXTS])
     for token, index, at in _choices(tokenizer, named, side):
         tokenizer.pad_token, tokenizer.padding_side, model.config.pad_token_id = token, at, index
-        if _fits(model, tokenizer, alone):
+        if _fits(model, tokenizer, alone, shown):
             break
     else:
         tokenizer.pad_token, tokenizer.padding_side, model.config.pad_token_id = own, side, named
-        if not (masked and model.config.model_type in _MIXING and own is not None and _fits_unpadded(model, tokenizer)):
+        if not (
+            masked
+            and model.config.model_type in _MIXING
+            and own is not None
+            and _fits_unpadded(model, tokenizer, shown)
+        ):
             raise InputError(_refusal(model, tokenizer, shown))
         remember(tokenizer, UNPADDED)
         logger.info("%s: its family (%s) reads padding; it is asked in batches of one length, without any, and trained "
@@ -82,8 +86,7 @@ def check_answers(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *,
     Raises:
         InputError: it does not; the message says what is raised, or how many answers are no numbers.
     """
-    with reading(shown, "the model does not answer"):
-        found = _logits(model, tokenizer, list(_TEXTS)).isfinite().all(dim=-1)
+    found = _logits(model, tokenizer, list(_TEXTS), shown).isfinite().all(dim=-1)
     if wrong := int((~found).sum()):
         raise InputError(
             f"{shown}: expected finite answers, found NaN or infinity for {wrong} of {len(_TEXTS)} texts; are its "
@@ -106,35 +109,37 @@ def _choices(tokenizer: PreTrainedTokenizerBase, named: int | None, side: str) -
             yield token, index, at
 
 
-def _fits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, alone: torch.Tensor) -> bool:
+def _fits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, alone: torch.Tensor, shown: str) -> bool:
     """Whether texts have these logits alone and in a batch."""
     try:
-        again = torch.cat([_logits(model, tokenizer, [text]) for text in _TEXTS])
-        return _equal(again, alone) and _equal(_logits(model, tokenizer, list(_TEXTS)), alone)
+        again = torch.cat([_logits(model, tokenizer, [text], shown) for text in _TEXTS])
+        together = _logits(model, tokenizer, list(_TEXTS), shown)
     # BART and T5 count the end tokens of every text, and padding with it adds some; an id may have no row.
-    except (ValueError, IndexError, RuntimeError):
+    except InputError:
         return False
+    return _equal(again, alone) and _equal(together, alone)
 
 
-def _fits_unpadded(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> bool:
+def _fits_unpadded(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, shown: str) -> bool:
     """Whether a text has the same logits every time, alone and beside one of its length."""
-    alone = _logits(model, tokenizer, [_TEXTS[1]])
-    return _equal(_logits(model, tokenizer, [_TEXTS[1]] * 2), torch.cat([alone] * 2))
+    alone = _logits(model, tokenizer, [_TEXTS[1]], shown)
+    return _equal(_logits(model, tokenizer, [_TEXTS[1]] * 2, shown), torch.cat([alone] * 2))
 
 
-def _logits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> torch.Tensor:
+def _logits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: list[str], shown: str) -> torch.Tensor:
+    """The model's logits (number of texts, classes); whatever it raises is the folder's fault."""
     length = reading_length(model.config.to_dict(), tokenizer.model_max_length)
-    batch = tokenizer(texts, padding=len(texts) > 1, truncation=True, max_length=length, return_tensors="pt")
-    batch = batch.to(model.device)
     training = model.training
-    with torch.inference_mode():
-        found: torch.Tensor = model.eval()(**batch).logits.float()
+    with reading(shown, "the model does not answer"), torch.inference_mode():
+        batch = tokenizer(texts, padding=len(texts) > 1, truncation=True, max_length=length, return_tensors="pt")
+        found: torch.Tensor = model.eval()(**batch.to(model.device)).logits.float()
     model.train(training)
     return found
 
 
 def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
-    return torch.allclose(one, other, rtol=1e-4, atol=2e-5 * max(1.0, float(other.abs().max())))
+    tolerance = 2e-5 * max(1.0, float(other.abs().max()))
+    return one.shape == other.shape and torch.allclose(one, other, rtol=1e-4, atol=tolerance)
 
 
 def _refusal(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, shown: str) -> str:

@@ -10,10 +10,18 @@ from typing import Any
 from zskd.errors import InputError
 from zskd.system.yaml_text import brief
 
-LARGEST_SIZE = 10**12  # of any whole number: more than any model has of anything
+LARGEST_SIZE = 10**12  # more than any model has of anything
 MOST_LAYERS = 1000  # every layer is built one by one; the deepest published model has as many
 MOST_CLASSES = 10**5  # each gets a name
+MOST_EXPERTS = 10**5  # of one layer; Switch has 2048
 _LAYERS = re.compile(r"(^|_)(layers?|blocks?|groups|experts|stages|depths?|block_sizes)$|^inner_group_num$")
+_EXPERTS = re.compile(r"(^|_)experts$")
+# Names of sizes. Other numbers (a timestamp, a seed, the tokens seen in training) build nothing.
+_SIZE = re.compile(
+    r"(^|_)(sizes?|layers?|heads?|dims?|positions?|embeddings?|embd?|experts|groups|blocks?|stages|depths?|buckets|"
+    r"channels?|filters?|kernels?|width|height|window|stride|ratio|rank|labels|ctx|inner|model|ff|ffn|kv)$|"
+    r"^(d|r|n|q|k|v)$"
+)
 # Numbers that count something the model must have: none of them may be 0 or less, or anything but a whole number.
 _COUNTS = (
     "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
@@ -44,9 +52,16 @@ def check_sizes(config: dict[str, Any], shown: str) -> None:
             f"{shown}: expected at most {MOST_CLASSES:,} classes as num_labels in config.json, found {brief(count)}"
         )
     for name, value in _numbers(config):
-        most = MOST_LAYERS if _LAYERS.search(name) else LARGEST_SIZE
-        if abs(value) > most:
+        if abs(value) > (most := _most(name)):
             raise InputError(f"{shown}: expected at most {most:,} as {name} in config.json, found {brief(value)}")
+
+
+def _most(name: str) -> float:
+    if _EXPERTS.search(name):
+        return MOST_EXPERTS
+    if _LAYERS.search(name):
+        return MOST_LAYERS
+    return LARGEST_SIZE if _SIZE.search(name) else math.inf
 
 
 def most_parameters(config: dict[str, Any]) -> int:

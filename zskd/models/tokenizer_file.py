@@ -6,12 +6,17 @@ normaliser, pre-tokenizer, template or added tokens are not the class's own, the
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from transformers.utils import cached_file
+
+from zskd.models.reading import first_line
 
 # Words, digits, punctuation, accents, capitals, other scripts, symbols, and a word that is too long for some models.
 # Nothing here has two spaces in a row: texts are cleaned of them, and classes differ there without harm.
@@ -21,6 +26,7 @@ TEXTS = (
     "привет мир", "東京は大きい", "नमस्ते दुनिया", "مرحبا بالعالم", "a_b@example.com/x?y=1&z=#2", "x ½ ² № € 😀",
     "antidisestablishmentarianism" * 5,
 )  # fmt: skip
+Reads = Callable[[], AbstractContextManager[None]]  # around calls in which a faulty file makes the libraries raise
 MOST_ADDED = 40  # added tokens that are looked at; some vocabularies have thousands
 
 
@@ -38,13 +44,14 @@ def find_file(name: str, arguments: dict[str, Any]) -> str | None:
 
 
 def as_filed(
-    tokenizer: PreTrainedTokenizerBase, path: str | None, *, segments: bool
+    tokenizer: PreTrainedTokenizerBase, path: str | None, *, segments: bool, reads: Reads = nullcontext
 ) -> tuple[PreTrainedTokenizerBase, str]:
     """A tokenizer that gives the ids of its ``tokenizer.json``: itself if it does, else one made of the file.
 
     Args:
         path: of the file; None where there is none.
         segments: whether segments are part of the comparison; a model that never sees them does not mind.
+        reads: makes a context for calls of the libraries, as `zskd.models.reading.reading` does; default: none.
 
     Returns:
         The tokenizer, and what differs: empty where nothing does, or where there is no file.
@@ -56,24 +63,28 @@ def as_filed(
         or type(tokenizer).__name__ == "RoFormerTokenizer"
     ):
         return tokenizer, ""
-    filed = Tokenizer.from_file(path)
-    filed.no_truncation()
-    filed.no_padding()
-    found = difference(tokenizer, filed, segments=segments)
-    return (_made_of(filed, tokenizer), found) if found else (tokenizer, "")
+    with reads():
+        filed = Tokenizer.from_file(path)
+        filed.no_truncation()
+        filed.no_padding()
+    found = difference(tokenizer, filed, segments=segments, reads=reads)
+    return (_made_of(filed, tokenizer, reads), found) if found else (tokenizer, "")
 
 
-def difference(tokenizer: PreTrainedTokenizerBase, filed: Tokenizer, *, segments: bool) -> str:
+def difference(
+    tokenizer: PreTrainedTokenizerBase, filed: Tokenizer, *, segments: bool, reads: Reads = nullcontext
+) -> str:
     """The first difference between a tokenizer and a file's, in words; empty if the ids of all texts are equal."""
     for text in (*TEXTS, *_with_added(tokenizer, filed)):
         for given in ((text,), (text, TEXTS[0]), (TEXTS[0], text)):
-            plain = tokenizer(*given, add_special_tokens=False, verbose=False)["input_ids"]
-            (plainly,) = filed.encode_batch([given if len(given) == 2 else text], add_special_tokens=False)
+            with reads():
+                plain = tokenizer(*given, add_special_tokens=False, verbose=False)["input_ids"]
+                (plainly,) = filed.encode_batch([given if len(given) == 2 else text], add_special_tokens=False)
+                whole = tokenizer(*given, return_token_type_ids=True, verbose=False)
+                wanted = filed.encode(*given)
             if plain != plainly.ids:
                 part, tokens = _part(tokenizer, filed, text), tokenizer.convert_ids_to_tokens(plain)
                 return f"{part}: {text!r} gives {_few(tokens)}, in the file {_few(plainly.tokens)}"
-            whole = tokenizer(*given, return_token_type_ids=True, verbose=False)
-            wanted = filed.encode(*given)
             if whole["input_ids"] != wanted.ids:
                 tokens = tokenizer.convert_ids_to_tokens(whole["input_ids"])
                 return f"post-processor: {text!r} gives {_few(tokens)}, in the file {_few(wanted.tokens)}"
@@ -118,23 +129,49 @@ def _few(items: list[Any]) -> str:
     return " ".join(str(item) for item in items[:12]) + (" ..." if len(items) > 12 else "")
 
 
-def _made_of(filed: Tokenizer, tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerFast:
+def _made_of(filed: Tokenizer, tokenizer: PreTrainedTokenizerBase, reads: Reads) -> PreTrainedTokenizerFast:
     """A tokenizer of the general class, which is saved and loaded as the file says, with the special tokens of another.
 
     A class that builds its tokenizer anew would lose the file again when what was saved is loaded.
     """
     known = filed.get_vocab()
-    made = PreTrainedTokenizerFast(
-        tokenizer_object=filed,
-        model_max_length=tokenizer.model_max_length,
-        padding_side=tokenizer.padding_side,
-        truncation_side=tokenizer.truncation_side,
-        model_input_names=list(tokenizer.model_input_names),
-        pad_token_type_id=tokenizer.pad_token_type_id,
-        clean_up_tokenization_spaces=tokenizer.clean_up_tokenization_spaces,
-        extra_special_tokens=[token for token in tokenizer.extra_special_tokens if str(token) in known],
-        # A class may name tokens that the file lacks; the model has no rows for these.
-        **{name: token for name, token in _named(tokenizer).items() if token in known},
-    )
+    # A class may name tokens that the file lacks; the model has no rows for these.
+    named = {name: token for name, token in _named(tokenizer).items() if token in known}
+    extra = [token for token in tokenizer.extra_special_tokens if str(token) in known]
+    with reads():
+        made = PreTrainedTokenizerFast(
+            tokenizer_object=filed,
+            model_max_length=tokenizer.model_max_length,
+            padding_side=tokenizer.padding_side,
+            truncation_side=tokenizer.truncation_side,
+            model_input_names=list(tokenizer.model_input_names),
+            pad_token_type_id=tokenizer.pad_token_type_id,
+            clean_up_tokenization_spaces=tokenizer.clean_up_tokenization_spaces,
+            extra_special_tokens=extra,
+            **named,
+        )
     made.name_or_path = tokenizer.name_or_path
     return made
+
+
+def tokenizer_problem(error: BaseException, *, folder: Path) -> str:
+    """What a message says of an error while a tokenizer was loaded: the file at fault, or the package that it takes."""
+    line = first_line(error)
+    if (path := folder / "tokenizer.json").is_file() and not _opens(path):
+        return f"tokenizer.json: {line}"
+    if any(word in line for word in (".model", "tiktoken", "SentencePiece", "protobuf")):
+        # transformers hides the reason, takes the file for one of tiktoken's and asks for that package.
+        return (
+            "a `.model` file takes the packages sentencepiece and protobuf, in versions that fit "
+            "(pip install 'zskd[sentencepiece]'); where these are installed, the file is damaged"
+        )
+    return line
+
+
+def _opens(path: Path) -> bool:
+    """Whether a ``tokenizer.json`` is one in itself."""
+    try:
+        Tokenizer.from_file(str(path))
+    except Exception:  # the Rust library raises plain exceptions
+        return False
+    return True

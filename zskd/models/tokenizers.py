@@ -6,6 +6,7 @@ is put right here, or refused, and said; what changes ids is remembered for the 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
 import itertools
@@ -15,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import transformers
-from tokenizers import Tokenizer
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -29,8 +29,8 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from zskd.errors import InputError
 from zskd.models.folder_files import check_folder
 from zskd.models.labels import read_folder_json
-from zskd.models.reading import first_line, reading
-from zskd.models.tokenizer_file import as_filed, find_file
+from zskd.models.reading import reading
+from zskd.models.tokenizer_file import Reads, as_filed, find_file, tokenizer_problem
 from zskd.system.yaml_text import brief
 
 if TYPE_CHECKING:  # it imports this module
@@ -72,27 +72,24 @@ def load_tokenizer(origin: Origin, *, flag: str) -> PreTrainedTokenizerBase:
     """
     shown, folder = f"{flag} {origin.name}", Path(origin.name)
     if folder.is_dir():
-        check_folder(folder, flag=flag)
+        check_folder(folder, flag=flag, weights=())
         for name in _JSON:
             if (folder / name).exists():
                 read_folder_json(folder, name, flag=flag)
-    with reading(shown, "the tokenizer does not load", lambda error: _tokenizer_problem(error, folder)):
-        return _load(origin, shown)
-
-
-def _load(origin: Origin, shown: str) -> PreTrainedTokenizerBase:
-    """`load_tokenizer`, with what the libraries raise."""
-    tokenizer = AutoTokenizer.from_pretrained(origin.name, trust_remote_code=False, **origin.arguments)
-    config = AutoConfig.from_pretrained(origin.name, trust_remote_code=False, **origin.arguments)
-    saved = get_tokenizer_config(origin.name, **origin.arguments)
-    if "input_ids" not in tokenizer.model_input_names:
+    problem = functools.partial(tokenizer_problem, folder=folder)
+    reads = functools.partial(reading, shown, "the tokenizer does not load", problem)
+    with reads():
+        tokenizer = AutoTokenizer.from_pretrained(origin.name, trust_remote_code=False, **origin.arguments)
+        config = AutoConfig.from_pretrained(origin.name, trust_remote_code=False, **origin.arguments)
+        saved = get_tokenizer_config(origin.name, **origin.arguments)
+        path = find_file(origin.name, origin.arguments)
+    given = tokenizer.model_input_names
+    if not isinstance(given, list | tuple) or "input_ids" not in given or not all(isinstance(x, str) for x in given):
         raise InputError(
-            f"{shown}: expected input_ids among model_input_names in tokenizer_config.json, found "
-            f"{brief(tokenizer.model_input_names)}"
+            f"{shown}: expected input_ids among model_input_names in tokenizer_config.json, found {brief(given)}"
         )
-    names = _inputs(tokenizer, config, saved)
-    path = find_file(origin.name, origin.arguments)
-    filed, found = as_filed(tokenizer, path, segments=SEGMENTS in names)
+    names = _inputs(tokenizer, config, saved, reads)
+    filed, found = as_filed(tokenizer, path, segments=SEGMENTS in names, reads=reads)
     if found:
         logger.warning(
             "%s: transformers %s builds %s in another way than its tokenizer.json says (%s); the file is used",
@@ -102,29 +99,34 @@ def _load(origin: Origin, shown: str) -> PreTrainedTokenizerBase:
     if len(filed) < 8:
         # Some tokenizer classes load without a vocabulary and then map every word to [UNK].
         raise InputError(f"{shown}: its tokenizer knows {len(filed)} tokens; the vocabulary is missing")
-    if not _knows_words(filed):
+    if not _knows_words(filed, reads):
         raise InputError(f"{shown}: its tokenizer answers {filed.unk_token} to ordinary words")
-    around = {filed.cls_token_id, filed.sep_token_id}
-    if path is None and None not in around and not around & set(filed(_PAIR[0])["input_ids"]):
+    with reads():
+        around, ids = {filed.cls_token_id, filed.sep_token_id}, set(filed(_PAIR[0])["input_ids"])
+    if path is None and None not in around and not around & ids:
         raise InputError(
             f"{shown}: expected {filed.cls_token} and {filed.sep_token} around a text, found neither: transformers "
             f"{transformers.__version__} builds {type(filed).__name__} without its template from the files of this "
             "folder; add the tokenizer.json that transformers 4 saves"
         )
-    _name_inputs(filed, names, config, like_albert=_was_right(tokenizer, config, saved), shown=shown)
+    _name_inputs(filed, names, config, like_albert=_was_right(tokenizer, config, saved), shown=shown, reads=reads)
     return filed
 
 
-def _knows_words(tokenizer: PreTrainedTokenizerBase) -> bool:
+def _knows_words(tokenizer: PreTrainedTokenizerBase, reads: Reads) -> bool:
     """Whether a tokenizer has a token for any of a few English words, or for words of its own vocabulary."""
 
     def known(words: str) -> bool:
-        return not set(tokenizer(words, add_special_tokens=False)["input_ids"]) <= {tokenizer.unk_token_id}
+        with reads():
+            ids, unknown = tokenizer(words, add_special_tokens=False)["input_ids"], tokenizer.unk_token_id
+        return not set(ids) <= {unknown}
 
     if known("one of them"):
         return True
     # A vocabulary of Greek or German words may have none of these.
-    own = (token.lstrip("▁Ġ") for token in sorted(tokenizer.get_vocab()))
+    with reads():
+        vocabulary = sorted(tokenizer.get_vocab())
+    own = (token.lstrip("▁Ġ") for token in vocabulary)
     return known(" ".join(itertools.islice((word for word in own if word.isalpha()), 50)))
 
 
@@ -161,7 +163,7 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
 def drop_untaken(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Let a tokenizer give no segments to a model in memory that takes none, or has a single one."""
     taken = inspect.signature(model.forward).parameters
-    single = getattr(model.config, "type_vocab_size", None) == 1
+    single = _rows(model.config) == 1
     if SEGMENTS in tokenizer.model_input_names and (SEGMENTS not in taken or single):
         names = [name for name in tokenizer.model_input_names if name != SEGMENTS]
         tokenizer.model_input_names = tokenizer.init_kwargs["model_input_names"] = names
@@ -176,7 +178,7 @@ def omits_segments(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -
     """
     if SEGMENTS in tokenizer.model_input_names or "model_input_names" in tokenizer.init_kwargs:
         return False
-    if getattr(model.config, "type_vocab_size", 0) <= 1 or SEGMENTS not in inspect.signature(model.forward).parameters:
+    if (_rows(model.config) or 0) <= 1 or SEGMENTS not in inspect.signature(model.forward).parameters:
         return False
     return any(tokenizer(*_PAIR, return_token_type_ids=True).get(SEGMENTS, ()))
 
@@ -194,7 +196,15 @@ def _taken(config: PreTrainedConfig) -> frozenset[str] | None:
     return None if kind is None else frozenset(inspect.signature(kind.forward).parameters)
 
 
-def _inputs(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, saved: dict[str, Any]) -> list[str]:
+def _rows(config: PreTrainedConfig) -> int | None:
+    """Number of segments that a model tells apart; None where its configuration says none, or no number."""
+    rows = getattr(config, "type_vocab_size", None)
+    return rows if isinstance(rows, int) else None
+
+
+def _inputs(
+    tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, saved: dict[str, Any], reads: Reads
+) -> list[str]:
     """Names of the inputs that a tokenizer is to give.
 
     Args:
@@ -204,16 +214,18 @@ def _inputs(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, saved:
     names.sort(key=lambda name: name != "input_ids")  # padding goes by the first one
     if taken is None:
         return names
-    if SEGMENTS in names and (SEGMENTS not in taken or getattr(config, "type_vocab_size", None) == 1):
+    if SEGMENTS in names and (SEGMENTS not in taken or _rows(config) == 1):
         names.remove(SEGMENTS)  # a TypeError, or an index beyond the only row
-    elif SEGMENTS not in names and SEGMENTS in taken and _lost_segments(tokenizer, config, saved):
+    elif SEGMENTS not in names and SEGMENTS in taken and _lost_segments(tokenizer, config, saved, reads):
         names.insert(1, SEGMENTS)
     if "attention_mask" in taken and "attention_mask" not in names:
         names.append("attention_mask")  # without it a model reads the padding
     return names
 
 
-def _lost_segments(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, saved: dict[str, Any]) -> bool:
+def _lost_segments(
+    tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, saved: dict[str, Any], reads: Reads
+) -> bool:
     """True for a tokenizer that gave ``token_type_ids`` when its model was trained, and no longer does.
 
     transformers 4 gave them; transformers 5 leaves them out without a warning (its issue 48128), and a teacher of pairs
@@ -222,14 +234,15 @@ def _lost_segments(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig,
     """
     if "model_input_names" in saved:
         return False
-    if getattr(config, "type_vocab_size", 0) <= 1 and config.model_type not in _WITHOUT_SIZE:
+    if (_rows(config) or 0) <= 1 and config.model_type not in _WITHOUT_SIZE:
         return False
     named = saved.get("tokenizer_class") or getattr(config, "tokenizer_class", None) or type(tokenizer).__name__
-    name = named.removesuffix("Fast")
+    name = str(named).removesuffix("Fast")
     # A class that transformers does not have was derived from the general one. For some families (Nystromformer) it
     # builds the general one whatever class is named.
-    own = getattr(transformers, name, tokenizer)
-    if name not in _GAVE_SEGMENTS and own is not tokenizer and SEGMENTS not in own.model_input_names:
+    with reads():
+        listed = getattr(getattr(transformers, name, None), "model_input_names", (SEGMENTS,))
+    if name not in _GAVE_SEGMENTS and SEGMENTS not in listed:
         return False
     # transformers 5 writes how the tokenizer was built, and another name for the general class; a folder may join its
     # weights with an older tokenizer.
@@ -241,13 +254,19 @@ def _was_right(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, sav
     """True where segments were put right before `guards` were counted, so that cached labels are right."""
     return (
         type(tokenizer).__name__ == "AlbertTokenizer"
-        and getattr(config, "type_vocab_size", 0) > 1
+        and (_rows(config) or 0) > 1
         and not str(config.transformers_version).startswith("5.")
     )
 
 
 def _name_inputs(
-    tokenizer: PreTrainedTokenizerBase, names: list[str], config: PreTrainedConfig, *, like_albert: bool, shown: str
+    tokenizer: PreTrainedTokenizerBase,
+    names: list[str],
+    config: PreTrainedConfig,
+    *,
+    like_albert: bool,
+    shown: str,
+    reads: Reads,
 ) -> None:
     """Let a tokenizer give these inputs, and write them when it is saved.
 
@@ -262,8 +281,9 @@ def _name_inputs(
         if SEGMENTS not in before and getattr(tokenizer, "token_type_ids_pattern", None) == "all_zeros":
             # Tokenizers written in Python count by this pattern; version 4 knew one way only.
             tokenizer.token_type_ids_pattern = tokenizer.init_kwargs["token_type_ids_pattern"] = "bert_style"
-        alone, pair = tokenizer(_PAIR[0])[SEGMENTS], tokenizer(*_PAIR)[SEGMENTS]
-        rows = getattr(config, "type_vocab_size", None)
+        with reads():
+            alone, pair = tokenizer(_PAIR[0])[SEGMENTS], tokenizer(*_PAIR)[SEGMENTS]
+        rows = _rows(config)
         if rows and max(*alone, *pair) >= rows:
             raise InputError(
                 f"{shown}: its tokenizer gives segments up to {max(*alone, *pair)}, its model has {rows}; is it the "
@@ -281,25 +301,3 @@ def _name_inputs(
             logger.info("%s: its tokenizer gives segments again, with which the model was trained", shown)
     if "attention_mask" in names and "attention_mask" not in before:
         remember(tokenizer, PADDED)
-
-
-def _tokenizer_problem(error: BaseException, folder: Path) -> str:
-    line = first_line(error)
-    if (path := folder / "tokenizer.json").is_file() and not _opens(path):
-        return f"tokenizer.json: {line}"
-    if any(word in line for word in (".model", "tiktoken", "SentencePiece", "protobuf")):
-        # transformers hides the reason, takes the file for one of tiktoken's and asks for that package.
-        return (
-            "a `.model` file takes the packages sentencepiece and protobuf, in versions that fit "
-            "(pip install 'zskd[sentencepiece]'); where these are installed, the file is damaged"
-        )
-    return line
-
-
-def _opens(path: Path) -> bool:
-    """Whether a ``tokenizer.json`` is one in itself."""
-    try:
-        Tokenizer.from_file(str(path))
-    except Exception:  # the Rust library raises plain exceptions
-        return False
-    return True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.initialization import no_init_weights
 
 from zskd.errors import InputError
-from zskd.models.folder_files import check_folder
-from zskd.models.labels import read_folder_json, read_model_config
+from zskd.models.folder_files import WHOLE, check_folder
+from zskd.models.labels import read_model_config
 from zskd.models.reading import reading
 from zskd.models.sizes import check_sizes, most_parameters
 from zskd.system.yaml_text import brief
@@ -84,15 +85,16 @@ def load_checked(
         read_config(origin_name, flag=flag, **options)
         options["config"] = load_config(origin_name, flag=flag, **options)
     if folder.is_dir():
-        _check_readable(folder, shown)
-        _check_indices(folder, flag)
-        _check_scale(kind, options["config"], folder, shown)
+        files = check_folder(folder, flag=flag, weights=_weights_of(options["config"], shown))
+        _check_readable(files, shown)
+        _check_scale(kind, options["config"], files, shown)
     options |= {"dtype": torch.float32, "weights_only": True}
     options |= {"ignore_mismatched_sizes": True, "output_loading_info": True}
     with reading(shown):
         model, info = kind.from_pretrained(origin_name, trust_remote_code=False, **options)
-        if wrapped := [name for name in info["unexpected_keys"] if _WRAPPED.search(name)]:
-            _check_twice(model, info, wrapped, shown)
+    if wrapped := [name for name in info["unexpected_keys"] if _WRAPPED.search(name)]:
+        _check_twice(model, info, wrapped, shown)
+        with reading(shown):
             model, info = kind.from_pretrained(origin_name, key_mapping=_UNWRAP, trust_remote_code=False, **options)
     if getattr(model, "_hf_peft_config_loaded", False):
         raise InputError(adapter)
@@ -125,7 +127,6 @@ def read_config(name: str, *, flag: str, **arguments: Any) -> dict[str, Any]:
         InputError: it cannot be read, or its sizes fit no model.
     """
     if Path(name).is_dir():
-        check_folder(Path(name), flag=flag)
         return read_model_config(Path(name), flag=flag)
     with reading(f"{flag} {name}"):
         found, _ = PreTrainedConfig.get_config_dict(name, **arguments)
@@ -133,9 +134,19 @@ def read_config(name: str, *, flag: str, **arguments: Any) -> dict[str, Any]:
     return dict(found)
 
 
-def _check_readable(folder: Path, shown: str) -> None:
+def _weights_of(config: PreTrainedConfig, shown: str) -> tuple[str, ...]:
+    """Names under which transformers looks for weights in a folder; a configuration may name another file."""
+    name = getattr(config, "transformers_weights", None)
+    if name is None:
+        return WHOLE
+    if not isinstance(name, str) or Path(name).name != name:
+        raise InputError(f"{shown}: expected a file in its folder as transformers_weights, found {brief(name)}")
+    return (name,)
+
+
+def _check_readable(files: list[Path], shown: str) -> None:
     """Refuse weights that may not be read; transformers says that they are not there."""
-    for path in sorted((*folder.glob("*.safetensors"), *folder.glob("*.bin"))):
+    for path in files:
         if not os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
             raise InputError(f"{shown}: expected files that can be read, found no permission to read {path.name}")
 
@@ -151,12 +162,12 @@ def load_config(name: str, *, flag: str, **arguments: Any) -> PreTrainedConfig:
     return found
 
 
-def _check_scale(kind: Any, config: PreTrainedConfig, folder: Path, shown: str) -> None:
+def _check_scale(kind: Any, config: PreTrainedConfig, paths: list[Path], shown: str) -> None:
     """Refuse a configuration of a model that is much larger than its files, before it takes memory.
 
     What is missing or has another shape is made by transformers at the size that the configuration says.
     """
-    files = sum(path.stat().st_size for path in folder.iterdir() if path.suffix in (".safetensors", ".bin"))
+    files = sum(path.stat().st_size for path in paths)
     room = 2 * files + SPARE  # parameters; a file has a byte for each at least, but for 4 bits
     if most_parameters(config.to_dict()) <= room:
         return
@@ -168,19 +179,6 @@ def _check_scale(kind: Any, config: PreTrainedConfig, folder: Path, shown: str) 
             f"{shown}: expected a config.json that describes its weights, found one of {count:,} parameters beside "
             f"files of {files:,} bytes; correct the sizes in config.json"
         )
-
-
-def _check_indices(folder: Path, flag: str) -> None:
-    """Check the indices of weights: names of files in the folder; transformers would follow any path."""
-    there = {path.name for path in folder.iterdir()}
-    for name in sorted(name for name in there if name.endswith(".index.json")):
-        shown, index = f"{flag} {folder}: {name}", read_folder_json(folder, name, flag=flag)
-        parts = index.get("weight_map")
-        if not isinstance(parts, dict) or not parts or not isinstance(index.get("metadata"), dict):
-            raise InputError(f"{shown}: expected metadata, and under weight_map the file of each weight, found others")
-        for part in parts.values():
-            if not isinstance(part, str) or part not in there:
-                raise InputError(f"{shown}: expected names of files in its folder, found {brief(part)}")
 
 
 def listed(names: Iterable[str]) -> str:
@@ -207,9 +205,9 @@ def _may_be_new(model: PreTrainedModel, name: str) -> bool:
 
 def _check_twice(model: PreTrainedModel, info: dict[str, Any], wrapped: list[str], shown: str) -> None:
     """Refuse files that hold a weight under two names, of which one could be an average or an older one."""
-    names = [unwrapped(name) for name in wrapped]
+    names = Counter(unwrapped(name) for name in wrapped)
     found = {name for name, _ in model.named_parameters()} - {*info["missing_keys"]}
-    if twice := sorted({name for name in names if name in found or names.count(name) > 1}):
+    if twice := sorted(name for name, count in names.items() if name in found or count > 1):
         raise InputError(f"{shown}: expected every weight once, found two of {listed(twice)}; keep one in the files")
 
 
