@@ -7,6 +7,7 @@ import functools
 import logging
 import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -36,6 +37,12 @@ from zskd.config.limits import flag
 from zskd.tasks.labelled import Labelled, read_labelled
 from zskd.tasks.task import TASKS, Task, find_task
 from zskd.teacher.classifier import Classifier, load_classifier
+
+# A shell ignores SIGHUP for what it starts with `nohup`, and SIGINT for what it starts with `&`. Commands that tests
+# start would inherit that.
+for ignored, usual in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
+    if signal.getsignal(ignored) is signal.SIG_IGN:
+        signal.signal(ignored, usual)
 
 
 def tiny_bert(
