@@ -13,7 +13,7 @@ help:
 	@echo "make distill     the main job: an SST-2 student from the embedded default, in $(RUN)"
 	@echo "make test        the tests (no download beyond packages)"
 	@echo "make test-report  the report in headless Chromium (Debian: apt-get install chromium); screenshots in runs/"
-	@echo "make test-faults  kills, damage, full disks, bad input, hostile folders: a drawn third (25 minutes); FAULTS=all: all"
+	@echo "make test-faults  kills, damage, full disks, bad input, hostile folders: a drawn third (6 minutes); FAULTS=all: all"
 	@echo "make smoke       the main job on 5 % of the text with the real backbone"
 	@echo "make quality     format, lint and types"
 	@echo "make style       mend format and lint"
