@@ -43,20 +43,19 @@ def draw(kind: Kind, seed: int, *, everything: bool, each: int | None, only: str
     return random.Random(f"{seed} {kind.name} drawn").sample(cases, min(count, each or count))
 
 
-def _line(kind: Kind, found: list[Result]) -> str:
+def counts(found: list[Result]) -> tuple[int, int]:
+    """How many cases were tried, and how many of them are clean."""
     tried = [result for result in found if result.not_tried is None]
-    return f"{kind.title}: {len(tried)} tried, {sum(not result.complaints for result in tried)} clean"
+    return len(tried), sum(not result.complaints for result in tried)
 
 
 def table(kinds: list[Kind], results: dict[str, list[Result]], drawn: dict[str, int]) -> str:
     """A line for each kind: cases, drawn, tried, clean."""
     rows: list[tuple[str, ...]] = [("kind", "cases", "drawn", "tried", "clean", "seconds")]
     for kind in kinds:
-        found = results[kind.name]
-        tried = [result for result in found if result.not_tried is None]
-        clean = sum(not result.complaints for result in tried)
-        seconds = sum(result.seconds for result in found)
-        rows.append((kind.title, *map(str, (kind.count, drawn[kind.name], len(tried), clean)), f"{seconds:.0f}"))
+        seconds = sum(result.seconds for result in results[kind.name])
+        numbers = (kind.count, drawn[kind.name], *counts(results[kind.name]))
+        rows.append((kind.title, *map(str, numbers), f"{seconds:.0f}"))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join(
         "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
@@ -91,7 +90,7 @@ def main() -> int:
                     print(f"NOT CLEAN {kind.name}: {result.name}: {text}", flush=True)
                 if result.not_tried is not None:
                     print(f"not tried {kind.name}: {result.name}: {result.not_tried}", flush=True)
-            print(_line(kind, results[kind.name]), flush=True)
+            print("{}: {} tried, {} clean".format(kind.title, *counts(results[kind.name])), flush=True)
         drawn = {name: len(cases) for name, cases in chosen.items()}
         print(table(kinds, results, drawn))
         minutes = (time.monotonic() - started) / 60
@@ -108,19 +107,15 @@ def main() -> int:
             "seed": asked.seed,
             "minutes": round(minutes, 1),
             "kinds": {
-                kind.name: {
-                    "cases": kind.count,
-                    "drawn": drawn[kind.name],
-                    "tried": sum(result.not_tried is None for result in results[kind.name]),
-                    "clean": sum(result.not_tried is None and not result.complaints for result in results[kind.name]),
-                }
+                kind.name: {"cases": kind.count, "drawn": drawn[kind.name], "tried": tried, "clean": clean}
                 for kind in kinds
+                for tried, clean in [counts(results[kind.name])]
             },
         }
         asked.result.parent.mkdir(parents=True, exist_ok=True)
         asked.result.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    tried = [result for found in results.values() for result in found if result.not_tried is None]
-    return 1 if not tried or any(result.complaints for result in tried) else 0
+    tried, clean = counts([result for found in results.values() for result in found])
+    return 0 if 0 < tried == clean else 1
 
 
 if __name__ == "__main__":

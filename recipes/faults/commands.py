@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import io
 import os
 import signal
 import sys
@@ -19,7 +18,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import IO, Any, NoReturn
 
 from recipes.checkouts import descendants
 
@@ -165,9 +164,9 @@ def start_function(
     _become(function, folder or scratch, (given, out, err), (*closed, *((0,) if stdin is None else ())))
 
 
-def run(scratch: Path, *arguments: object, limit: float = LIMIT, **how: object) -> Done:
+def run(scratch: Path, *arguments: object, limit: float = LIMIT, **how: Any) -> Done:
     """Run ``zskd ARGUMENTS`` to its end; `how` as for `start`."""
-    return start(scratch, *arguments, **how).wait(limit)  # type: ignore[arg-type]
+    return start(scratch, *arguments, **how).wait(limit)
 
 
 def _become(
@@ -219,9 +218,8 @@ def _code_of(function: Callable[[], int]) -> int:
     return code
 
 
-def _stream(descriptor: int) -> io.TextIOWrapper:
+def _stream(descriptor: int) -> IO[Any]:
     """A standard stream on a descriptor, as Python makes it for a pipe or a file."""
-    mode = "rb" if descriptor == 0 else "wb"
-    raw = open(descriptor, mode, closefd=False)  # noqa: SIM115
+    mode, buffering = ("r" if descriptor == 0 else "w"), (1 if descriptor == 2 else -1)
     errors = "backslashreplace" if descriptor == 2 else "strict"
-    return io.TextIOWrapper(raw, encoding="utf-8", errors=errors, line_buffering=descriptor == 2, write_through=False)
+    return os.fdopen(descriptor, mode, buffering, encoding="utf-8", errors=errors, closefd=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import json
 import os
 import shutil
@@ -20,6 +21,12 @@ from recipes.faults.case import Case, NotTried
 from recipes.faults.commands import ENVIRONMENT, PAUSE, Running, start_function
 from recipes.faults.world import World
 
+# Of zskd the verbs, which import the rest.
+_LIBRARIES = (
+    "accelerate", "datasets", "evaluate", "peft", "sklearn.metrics", "transformers", "zskd.cli.parser",
+    "zskd.diagnosis.diagnose", "zskd.finetune", "zskd.inference.export", "zskd.inference.predict", "zskd.pipeline",
+    "zskd.publish", "zskd.report.page",
+)  # fmt: skip
 _ANSWER = "answer.json"
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of prctl(2)
 WORLD_LIMIT = 300.0  # seconds
@@ -47,22 +54,8 @@ class Result:
 def load_libraries() -> None:
     """Import what commands need, so that a forked process need not. Nothing may be computed here."""
     os.environ.update(ENVIRONMENT)
-    import accelerate  # noqa: F401
-    import datasets  # noqa: F401
-    import evaluate  # noqa: F401
-    import peft  # noqa: F401
-    import sklearn.metrics  # noqa: F401
-    import transformers  # noqa: F401
-
-    import zskd.cli.parser
-    import zskd.diagnosis.diagnose
-    import zskd.finetune
-    import zskd.inference.export
-    import zskd.inference.predict
-    import zskd.pipeline
-    import zskd.publish
-    import zskd.report.page  # noqa: F401
-
+    for name in _LIBRARIES:
+        importlib.import_module(name)
     torch.set_num_threads(1)  # the variable for it comes too late where torch was imported before
 
 
@@ -124,15 +117,16 @@ def _start(case: Case, world: World, scratch: Path) -> Running:
 
     def run() -> int:
         adopt_orphans()
-        answer: dict[str, object] = {}
+        complaints, not_tried = list[str](), None
         try:
-            answer["complaints"] = case.run(world, scratch)
+            complaints = case.run(world, scratch)
         except NotTried as reason:
-            answer["not_tried"] = str(reason)
+            not_tried = str(reason)
         except Exception:
-            answer["complaints"] = [f"the case itself failed: {traceback.format_exc()}"]
+            complaints = [f"the case itself failed: {traceback.format_exc()}"]
         if left := _still_running():
-            answer["complaints"] = [*answer.get("complaints", []), f"processes still running: {left}"]  # type: ignore[misc]
+            complaints = [*complaints, f"processes still running: {left}"]
+        answer = {"complaints": complaints, "not_tried": not_tried}
         (beside / _ANSWER).write_text(json.dumps(answer), encoding="utf-8")
         return 0
 
@@ -162,6 +156,6 @@ def _result(case: Case, process: Running, scratch: Path, *, late: bool) -> Resul
         result = Result(case.name, [f"the case ended without an answer: {process.err()[-600:]}"], seconds=seconds)
     else:
         found = json.loads(path.read_text(encoding="utf-8"))
-        result = Result(case.name, found.get("complaints", []), found.get("not_tried"), seconds)
+        result = Result(case.name, found["complaints"], found["not_tried"], seconds)
     shutil.rmtree(beside, ignore_errors=True)
     return result

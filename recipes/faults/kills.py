@@ -146,9 +146,9 @@ def _trial(run: str, kills: list[Kill], *, warm: bool, several: bool) -> Callabl
 
 def _kill(kill: Kill, scratch: Path, command: list[object], seconds: float) -> list[str]:
     """Kill a command of one process; complaints where it did not end by that."""
-    if kill.share is not None:
+    if (share := kill.share) is not None:
         running = start(scratch, *command)
-        running.until(lambda: running.seconds >= kill.share * seconds)  # type: ignore[operator]
+        running.until(lambda: running.seconds >= share * seconds)
         running.kill()
         return _unless_killed(running.wait())
     # The calls are counted in a copy of what there is, as their number depends on what was done before.
@@ -206,11 +206,11 @@ def _hook(kill: Kill, scratch: Path, die_at: int | None, trace: Path) -> Callabl
 def _kill_one_of_several(kill: Kill, scratch: Path, command: list[object]) -> list[str]:
     """Kill processes of a command with two, whose launcher must not leave any of them behind."""
     running = start(scratch, *command)
-    if kill.share is not None:
+    if (share := kill.share) is not None:
         # Most of the time goes into the start of the processes.
         running.until(lambda: bool(_workers(running)), LIMIT)
         begun = running.seconds
-        running.until(lambda: running.seconds - begun >= kill.share * 3 * max(begun, 3.0), LIMIT)  # type: ignore[operator]
+        running.until(lambda: running.seconds - begun >= share * 3 * max(begun, 3.0), LIMIT)
     else:
         running.until(lambda: len(list(scratch.glob(kill.paths))) >= kill.number or _one(kill, scratch), LIMIT)
     workers = _workers(running)

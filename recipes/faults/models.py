@@ -15,7 +15,8 @@ from pathlib import Path
 
 from recipes.faults.case import Case, complaints, errors
 from recipes.faults.commands import Done, run
-from recipes.faults.model_faults import Fault, change, draw
+from recipes.faults.model_faults import Fault, change, field, inner, more, nested, vocabulary, whole
+from recipes.faults.weight_faults import archive, index, tensors
 from recipes.faults.world import TASK, World
 
 LONGEST = 1_000  # characters of an error line besides the paths in it
@@ -46,6 +47,16 @@ def _case(number: int, rng: random.Random) -> Case:
         f"{number:03} {verb}, {place}: {fault.name}",
         lambda world, scratch: _try(world, scratch, verb, role, fault, below=below),
     )
+
+
+def draw(rng: random.Random, files: list[str]) -> Fault:
+    """Draw a fault of a folder that has these files."""
+    kinds = [field] * 4 + [whole] * 2 + [tensors] * 2 + [archive, nested, more]
+    if "model.safetensors" in files:
+        kinds += [index]
+    if "tokenizer.json" in files:
+        kinds += [vocabulary, inner]
+    return rng.choice(kinds)(rng, files)
 
 
 def _try(world: World, scratch: Path, verb: str, role: str, fault: Fault, *, below: bool) -> list[str]:

@@ -116,11 +116,13 @@ def _start(scratch: Path, command: list[object], *, real: bool, step: int | None
     def run() -> int:
         if real:
             os.execv(sys.executable, [sys.executable, "-P", "-m", "zskd", *words])
+        from transformers import TrainerState
+
         from zskd.__main__ import main
         from zskd.training.log import EvaluationLog
 
-        def signalled(self: object, args: object, state: object, control: object, **kwargs: object) -> None:
-            if state.global_step == step:  # type: ignore[attr-defined]
+        def signalled(self: object, args: object, state: TrainerState, control: object, **kwargs: object) -> None:
+            if state.global_step == step:
                 os.kill(os.getpid(), number)
 
         EvaluationLog.on_step_end = signalled

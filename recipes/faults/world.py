@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import yaml
 
 from recipes.faults.commands import Done, run, start_function
+from recipes.outcomes import sha256
 from recipes.tiny import about, make_student, make_teacher, prose, random_bert, save
 
 TASK = "sst2"
@@ -148,11 +148,7 @@ class World:
 
 def files_of(folder: Path) -> dict[str, str]:
     """Path -> SHA-256 of all files below a folder."""
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
+    return {path.relative_to(folder).as_posix(): sha256(path) for path in folder.rglob("*") if path.is_file()}
 
 
 def results_of(output: Path) -> dict[str, Any]:
