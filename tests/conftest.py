@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import json
 import logging
 import os
 import shutil
@@ -50,6 +51,15 @@ def tiny_bert(
 ) -> BertForSequenceClassification:
     """A random BERT classifier of two layers, in evaluation mode."""
     return random_bert(vocab_size, labels, hidden, seed).eval()
+
+
+def as_of_an_older_zskd(checkpoint: Path) -> None:
+    """Take from a checkpoint what it has had only since there are manifests."""
+    (checkpoint / "manifest.json").unlink()
+    file = checkpoint / "trainer_state.json"
+    state = json.loads(file.read_text(encoding="utf-8"))
+    del state["stateful_callbacks"]["zskd_manifest"]
+    file.write_text(json.dumps(state), encoding="utf-8")
 
 
 def save_model(folder: Path, model: torch.nn.Module, tokenizer: PreTrainedTokenizerFast) -> Path:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import as_of_an_older_zskd
 
 from zskd.config.distillation import DistillConfig
 from zskd.config.resolve import to_dict
@@ -116,15 +117,6 @@ DIFFERS = {
     r"metrics\.calls": "1 in a run of one call",
     r"metrics\.teacher_queries_live(_in_all_calls)?": "the cache, which one run fills for the other",
 }
-
-
-def as_of_an_older_zskd(checkpoint: Path) -> None:
-    """Take from a checkpoint what it has had only since there are manifests."""
-    (checkpoint / "manifest.json").unlink()
-    file = checkpoint / "trainer_state.json"
-    state = json.loads(file.read_text(encoding="utf-8"))
-    del state["stateful_callbacks"]["zskd_manifest"]
-    file.write_text(json.dumps(state), encoding="utf-8")
 
 
 def leaves(value: Any, name: str) -> dict[str, Any]:

@@ -251,6 +251,15 @@ def check_output(output: str | None) -> list[str]:
     return [f"--output {output}: expected a file that can be written, found: {problem}"] if problem else []
 
 
+def check_output_dir(folder: Path) -> list[str]:
+    """Problems of ``--output-dir``, a folder that is put into its place when it is whole."""
+    shown = f"--output-dir {folder}"
+    if blocked := blocking_file(folder):
+        return [f"{shown}: expected a folder, found {found_at(blocked)} at {blocked}"]
+    problem = target_problem(folder)
+    return [f"{shown}: expected a folder that can be written, found: {problem}"] if problem else []
+
+
 def check_cache_dir(cache_dir: str | None) -> list[str]:
     """Problems of ``--cache-dir``. One that cannot be written will do if it holds something already."""
     folder = cache_root(cache_dir)

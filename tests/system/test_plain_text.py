@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from zskd.system.plain_text import Repairs, found_instead
+from zskd.system.plain_text import Repairs, found_instead, one_line
 
 
 def test_lone_surrogates_and_nul_are_replaced_and_counted(caplog: pytest.LogCaptureFixture) -> None:
@@ -41,3 +41,8 @@ BEGINNINGS = {
 def test_what_is_no_utf8_text_is_named(content: bytes, expected: str) -> None:
     assert found_instead(content).startswith(expected)
     assert ("iconv" in found_instead(content)) == expected.startswith("UTF")
+
+
+def test_an_error_is_one_line() -> None:
+    assert one_line(ValueError("one\n  two\tthree")) == "one two three"
+    assert one_line(EOFError()) == "EOFError"

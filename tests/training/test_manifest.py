@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import as_of_an_older_zskd
 from test_trainer import rows, trainer
 from transformers.trainer_utils import IntervalStrategy
 
@@ -111,14 +112,6 @@ def folder_instead(name: str) -> Damage:
 
 def junk(name: str, text: str) -> Damage:
     return lambda checkpoint: (checkpoint / name).write_text(text, encoding="utf-8")
-
-
-def as_of_an_older_zskd(checkpoint: Path) -> None:
-    (checkpoint / "manifest.json").unlink()
-    file = checkpoint / "trainer_state.json"
-    state = json.loads(file.read_text(encoding="utf-8"))
-    del state["stateful_callbacks"]["zskd_manifest"]
-    file.write_text(json.dumps(state), encoding="utf-8")
 
 
 DAMAGE: dict[str, tuple[Damage, str]] = {

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_manifest import as_of_an_older_zskd
+from conftest import as_of_an_older_zskd
 from test_trainer import rows, trainer
 from transformers.trainer_utils import IntervalStrategy
 

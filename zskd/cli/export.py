@@ -7,13 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from zskd.checks import check_cache_dir
+from zskd.checks import check_cache_dir, check_output_dir
 from zskd.cli.parser import add_cache_dir, add_quiet, check_texts, set_up_logging
 from zskd.config import shared
 from zskd.errors import InputError
-from zskd.runs.folder import blocking_file
-from zskd.system.files import target_problem
-from zskd.system.paths import expanded, found_at, is_folder
+from zskd.system.paths import expanded, is_folder
 
 FORMATS = ("onnx",)
 QUANTIZATIONS = ("int8",)
@@ -59,10 +57,8 @@ def _target(arguments: argparse.Namespace) -> Path:
         folder = expanded(arguments.model) / "onnx"
     else:
         raise InputError(f"--output-dir: expected a folder for the export of {arguments.model}, found none")
-    if blocked := blocking_file(folder):
-        raise InputError(f"--output-dir {folder}: expected a folder, found {found_at(blocked)} at {blocked}")
-    if problem := target_problem(folder):
-        raise InputError(f"--output-dir {folder}: expected a folder that can be written, found: {problem}")
+    if problems := check_output_dir(folder):
+        raise InputError(problems)
     if folder.is_dir() and not (folder / "export.json").is_file() and any(folder.iterdir()):
         raise InputError(f"--output-dir {folder}: expected a new folder or an earlier export, found something else")
     return folder

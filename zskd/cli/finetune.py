@@ -6,14 +6,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from zskd.checks import check_cache_dir, check_options
+from zskd.checks import check_cache_dir, check_options, check_output_dir
 from zskd.cli.parser import add_options, add_quiet, build_config, set_up_logging
 from zskd.config.verbs import FinetuneConfig
 from zskd.hub.ask import is_local
 from zskd.models.folder_checks import check_local
-from zskd.runs.folder import blocking_file
-from zskd.system.files import target_problem
-from zskd.system.paths import exists, expanded, found_at, is_file
+from zskd.system.paths import exists, expanded, is_file
 from zskd.tasks.labelled import check_header
 from zskd.tasks.task import Task
 
@@ -70,10 +68,8 @@ def _problems(config: FinetuneConfig, task: Task) -> list[str]:
         if not all(is_file(expanded(config.adapter) / name) for name in needed):
             found.append(f"--adapter {config.adapter}: expected a folder with {' and '.join(needed)}, found none")
     output = Path(config.output_dir or f"runs/teacher-{task.name}")
-    if blocked := blocking_file(output):
-        found.append(f"--output-dir {output}: expected a folder, found {found_at(blocked)} at {blocked}")
-    elif problem := target_problem(output):
-        found.append(f"--output-dir {output}: expected a folder that can be written, found: {problem}")
+    if problems := check_output_dir(output):
+        found += problems
     elif exists(output) and any(output.iterdir()):
         found.append(f"--output-dir {output}: expected a new or empty folder, found files in it")
     return found + check_cache_dir(config.cache_dir)

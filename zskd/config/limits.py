@@ -16,6 +16,7 @@ Options = TypeVar("Options", bound=Any)
 
 # Upper limits that several options share: far beyond all use, and small enough that no product of them overflows.
 MOST_ROWS = 1_000_000_000  # texts, rows and tokens
+LENGTHS = (8, 512)  # tokens of an input in a training or a labelling
 MOST_STEPS = 100_000_000  # optimizer steps
 MOST_AT_ONCE = 1_000_000  # rows of a batch or step
 MOST_CHECKPOINTS = 10_000

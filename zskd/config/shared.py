@@ -75,7 +75,8 @@ def language(more: str = "") -> Any:
 
 def max_length(default: str, group: str = "data") -> Any:
     """``--max-length`` of a training or a labelling; `default` names where the default comes from."""
-    return option(None, f"tokens; longer inputs are cut; default: {default}", low=8, high=512, group=group)
+    least, most = limits.LENGTHS
+    return option(None, f"tokens; longer inputs are cut; default: {default}", low=least, high=most, group=group)
 
 
 def reading_length() -> Any:

@@ -16,6 +16,7 @@ from zskd.errors import InputError
 from zskd.runs.shapes import wrong_part
 from zskd.system.files import sha256_file
 from zskd.system.paths import exists, expanded, found_at, is_file, is_folder
+from zskd.system.plain_text import one_line
 from zskd.system.yaml_text import load_yaml
 from zskd.tasks.defaults import with_task_defaults
 
@@ -91,7 +92,7 @@ def read_part(folder: Path, name: str, kind: type[dict[str, Any]] | type[list[An
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:  # ValueError: no UTF-8 text, or no JSON
-        raise InputError(f"{path}: expected {language}, found: {' '.join(str(error).split())}") from error
+        raise InputError(f"{path}: expected {language}, found: {one_line(error)}") from error
     content = _CONTENT.get(name, "what zskd writes there")
     if not isinstance(found, kind):
         raise InputError(f"{path}: expected {content}, found a {type(found).__name__}")

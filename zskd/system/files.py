@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from zskd.errors import RunError
 from zskd.system.os_faults import find_fault, writing
-from zskd.system.paths import LONGEST_NAME
+from zskd.system.paths import LONGEST_NAME, found_at
 from zskd.system.unfinished import clear_unfinished, holder, mode_of_new_files, moved_aside
 
 
@@ -34,7 +33,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     if (found := _special(path)) is not None:
-        raise RunError(f"{path}: expected a file or folder of zskd's, or nothing, found a {found}")
+        raise RunError(f"{path}: expected a file or folder of zskd's, or nothing, found {found}")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         clear_unfinished(path.parent, path.name)
@@ -83,12 +82,8 @@ def output_file(path: str | Path) -> Iterator[Path]:
 
 def _special(path: Path) -> str | None:
     """What a path is that is neither file, folder, link nor nothing."""
-    try:
-        mode = path.lstat().st_mode
-    except OSError:  # nothing; whatever else it is, the caller's own call says so
-        return None
-    kinds = {stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket", stat.S_IFBLK: "device", stat.S_IFCHR: "device"}
-    return kinds.get(stat.S_IFMT(mode))
+    found = "a link" if os.path.islink(path) else found_at(path)  # noqa: PTH114 - Path raises where it may not look
+    return found if found in ("a pipe", "a socket", "a device") else None
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -128,8 +123,6 @@ def may_write(folder: Path) -> bool:
 
 def target_problem(path: Path) -> str | None:
     """`write_problem` of what `replacing` puts into place, which needs its folder; links and devices stay there."""
-    if os.path.islink(path) or (  # noqa: PTH114 - Path raises where it may not look
-        os.path.lexists(path) and _special(path) is not None
-    ):
+    if os.path.islink(path) or _special(path) is not None:  # noqa: PTH114 - as above
         return None
     return write_problem(path.absolute().parent / path.name) or write_problem(path.absolute().parent)

@@ -33,6 +33,11 @@ _ENOUGH = 8  # bytes to tell UTF-16 without a mark from other data
 _ZERO_SHARE = 0.3  # of the bytes at every second place that are zero where a text is UTF-16 without a mark
 
 
+def one_line(error: BaseException) -> str:
+    """The message of an error without its line breaks, or the error's name."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def found_instead(beginning: bytes) -> str:
     """What the beginning of a file or line is that is no UTF-8 text, for a message; with advice where there is one."""
     for mark, name in _BEGINNINGS:

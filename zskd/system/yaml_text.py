@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from zskd.errors import InputError, nearest
+from zskd.system.plain_text import one_line
 
 LARGEST_FILE = 1 << 19  # bytes
 DEEPEST = 20  # levels of lists and mappings
@@ -83,7 +84,7 @@ def _parsed(text: str) -> Any:
 
 
 def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split()).replace('"<unicode string>", ', "")
+    text = one_line(error).replace('"<unicode string>", ', "")
     return text if len(text) <= 300 else f"{text[:300]} ..."
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from zskd.config.limits import LENGTHS
 from zskd.system.paths import name_problem
 from zskd.system.plain_text import NOT_IN_A_LINE
 from zskd.system.yaml_text import brief, unknown_keys
 
 INPUT_KINDS = ("text", "question", "passage")
 METRICS = ("accuracy", "f1")
-LENGTHS = (8, 512)  # tokens of an input, as --max-length takes them
 LONGEST_TASK_NAME = 100  # bytes of a task's name, which is part of names of folders
 LONGEST_TEXT = 1_000  # characters of a label or column
 MOST_SHOWN = 10  # labels of a list

@@ -16,6 +16,7 @@ from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_N
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from zskd.system.files import sha256_file, write_text
+from zskd.system.plain_text import one_line
 from zskd.training.so_far import FILE as SO_FAR
 
 FILE = "manifest.json"
@@ -87,11 +88,11 @@ def find_trouble(checkpoint: Path, *, only: tuple[str, ...] = ("*",)) -> Trouble
     except FileNotFoundError:
         return _trouble_without(checkpoint, only)
     except _WRONG as error:
-        return Trouble(f"{FILE}: expected checksums, found: {_line(error)}")
+        return Trouble(f"{FILE}: expected checksums, found: {one_line(error)}")
     try:
         files = {name: (int(held["size"]), str(held["sha256"])) for name, held in json.loads(manifest)["files"].items()}
     except (*_WRONG, AttributeError, KeyError, TypeError) as error:
-        return Trouble(f"{FILE}: expected checksums, found: {_line(error)}")
+        return Trouble(f"{FILE}: expected checksums, found: {one_line(error)}")
     if TRAINER_STATE_NAME not in files or not any(_matches(name, WEIGHTS) for name in files):
         return Trouble(f"{FILE}: expected checksums of weights and {TRAINER_STATE_NAME}, found none")
     if added := sorted(path.name for path in checkpoint.glob("*") if path.suffix in _LOADED and path.name not in files):
@@ -104,7 +105,7 @@ def find_trouble(checkpoint: Path, *, only: tuple[str, ...] = ("*",)) -> Trouble
     try:
         read_state(checkpoint)
     except _WRONG as error:
-        return Trouble(f"{TRAINER_STATE_NAME}: {_line(error)}")
+        return Trouble(f"{TRAINER_STATE_NAME}: {one_line(error)}")
     if not any(fnmatch(name, "*optim*") for name in files):
         return Trouble("it has no optimizer's state (save_only_model)")
     return None
@@ -118,7 +119,7 @@ def _mismatch(path: Path, size: int, checksum: str) -> str | None:
             return f"expected {size:,} bytes, found {found:,}"
         return None if sha256_file(path) == checksum else "expected the checksum of what was written, found another"
     except OSError as error:
-        return f"expected a file, found: {_line(error)}"
+        return f"expected a file, found: {one_line(error)}"
 
 
 def _trouble_without(checkpoint: Path, only: tuple[str, ...]) -> Trouble | None:
@@ -128,7 +129,7 @@ def _trouble_without(checkpoint: Path, only: tuple[str, ...]) -> Trouble | None:
     except FileNotFoundError:
         return Trouble(f"its writing was cut short: it has no {TRAINER_STATE_NAME}", finished=False)
     except _WRONG as error:
-        return Trouble(f"its writing was cut short: {TRAINER_STATE_NAME}: {_line(error)}", finished=False)
+        return Trouble(f"its writing was cut short: {TRAINER_STATE_NAME}: {one_line(error)}", finished=False)
     callbacks = state.get("stateful_callbacks")
     if isinstance(callbacks, dict) and _ANNOUNCED in callbacks:
         return Trouble(f"its writing was cut short: it has no {FILE}", finished=False)
@@ -143,7 +144,7 @@ def _trouble_without(checkpoint: Path, only: tuple[str, ...]) -> Trouble | None:
             if _matches(name, only):
                 _open(checkpoint / name)
         except _WRONG as error:
-            return Trouble(f"{name}: {_line(error)}")
+            return Trouble(f"{name}: {one_line(error)}")
     return None
 
 
@@ -180,7 +181,3 @@ def _matches(name: str, patterns: tuple[str, ...]) -> bool:
     if patterns is WEIGHTS and name == TRAINING_ARGS_NAME:
         return False
     return any(fnmatch(name, pattern) for pattern in patterns)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
