@@ -19,7 +19,8 @@ from zskd.models import output_layer
 from zskd.models.batching import token_budget
 from zskd.models.bulk import Meter, first_states, infer
 from zskd.models.encoding import encode_texts
-from zskd.models.frozen import compiled, with_half_weights, with_short_attention
+from zskd.models.fast_layers import fast_copy
+from zskd.models.frozen import compiled, with_half_weights
 from zskd.models.labels import (
     align_labels,
     check_single_label,
@@ -123,12 +124,12 @@ class Classifier(Teacher):
         return pick_precision(asked, self.model.device)
 
     def for_inference(self, precision: str, compile: bool = False) -> Classifier:
-        """A faster copy that shares most weights. Its logits are equal bit for bit, unless it is compiled."""
+        """A faster copy that shares most weights. On a CPU, or compiled, its logits differ by rounding."""
         model = self.model
         if precision in HALVES:
             model = with_half_weights(model, HALVES[precision])
-            if model.device.type == "cpu":
-                model = with_short_attention(model)
+        if model.device.type == "cpu":
+            model = fast_copy(model, first_token=True)
         return replace(self, model=compiled(model) if compile else model, compiled=compile)
 
     def prepare(self, texts: Texts, max_length: int) -> BatchEncoding:

@@ -24,7 +24,8 @@ import torch
 
 from zskd.errors import InputError
 from zskd.models import entry
-from zskd.models.frozen import use_short_attention, with_half_weights
+from zskd.models.fast_layers import make_fast
+from zskd.models.frozen import with_half_weights
 from zskd.system.precision import HALVES, autocast, gradient_precision
 from zskd.teacher.base import Teacher
 from zskd.teacher.classifier import Classifier
@@ -99,7 +100,7 @@ class LiveTeacher:
         if half is not None:
             model = with_half_weights(model, half)
             if model.device.type == "cpu":
-                use_short_attention(model)
+                make_fast(model)
         self._model = model
         self._order = self._order.to(device)
         return self

@@ -14,7 +14,8 @@ from zskd.methods.adversarial.losses import imbalance, unsureness
 from zskd.methods.adversarial.writer import Inputs, Rewritten, Writer
 from zskd.methods.step import Step
 from zskd.metrics.divergence import kl_divergence
-from zskd.models.frozen import use_short_attention, with_half_weights
+from zskd.models.fast_layers import make_fast
+from zskd.models.frozen import with_half_weights
 from zskd.models.soft_tokens import Choice, forward_choice
 from zskd.system.precision import HALVES, autocast
 from zskd.teacher.base import Teacher
@@ -70,7 +71,7 @@ class GradientAdversary(Writer):
         half = HALVES.get(self.precision)
         self.teacher = with_half_weights(frozen, half) if half else frozen
         if half and frozen.device.type == "cpu":
-            use_short_attention(self.teacher)
+            make_fast(self.teacher)
         self.in_task_order = classifier.in_task_order
 
     def to(self, device: torch.device) -> None:

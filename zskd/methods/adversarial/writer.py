@@ -16,7 +16,7 @@ from zskd.methods.adversarial.generator import check_generator, masked_logits, u
 from zskd.methods.adversarial.losses import repetition
 from zskd.methods.adversarial.noise import gumbel_noise
 from zskd.methods.step import Step
-from zskd.models.frozen import use_short_attention
+from zskd.models.fast_layers import make_fast
 from zskd.models.soft_tokens import Choice
 from zskd.system.precision import HALVES, autocast, gradient_precision
 from zskd.system.seeds import Stream
@@ -97,7 +97,7 @@ class Writer:
         """Move the generator to a device."""
         self.generator.to(device)
         if self.precision in HALVES and device.type == "cpu":  # in float32 a row's bits should not depend on its batch
-            use_short_attention(self.generator)
+            make_fast(self.generator)
         self.special, self.usable = self.special.to(device), self.usable.to(device)
 
     def trainable(self) -> list[torch.nn.Parameter]:
