@@ -25,9 +25,10 @@ def project(hidden: torch.Tensor, linears: Sequence[torch.nn.Linear], heads: int
     Returns:
         One tensor ``(heads, batch, tokens, size)`` for each map.
     """
-    weight = torch.cat([linear.weight for linear in linears]) if len(linears) > 1 else linears[0].weight
-    biases = [linear.bias for linear in linears]
-    bias = None if biases[0] is None else torch.cat(biases) if len(biases) > 1 else biases[0]
+    weights: list[torch.Tensor] = [linear.weight for linear in linears]
+    weight = torch.cat(weights) if len(weights) > 1 else weights[0]
+    biases: list[torch.Tensor] = [linear.bias for linear in linears if linear.bias is not None]
+    bias = None if not biases else torch.cat(biases) if len(biases) > 1 else biases[0]
     batch, tokens, _ = hidden.shape
     mapped = functional.linear(hidden, weight, bias).view(batch, tokens, len(linears), heads, -1)
     return mapped.permute(2, 3, 0, 1, 4).contiguous().unbind()
@@ -74,14 +75,14 @@ def attend(
 class _ByDistance(torch.autograd.Function):
     """Turn scores for each distance into scores for each pair of tokens, and add those of queries and of keys.
 
-    ``content[n, i, r]`` is the score of query i for distance ``tokens - 1 - r``, ``position[n, j, r]`` that of key j for
-    distance ``r - (tokens - 1)``, where a distance is i - j. Both are views with other strides, so nothing is gathered.
+    ``content[n, i, r]`` is the score of query i for distance ``tokens - 1 - r``, ``position[n, j, r]`` that of key j
+    for distance ``r - (tokens - 1)``, where a distance is i - j. Both are read with other strides; nothing is gathered.
     """
 
     @staticmethod
     def forward(ctx: Any, content: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
         ctx.shape = content.shape
-        return _skewed(content) + _skewed(position).transpose(1, 2)
+        return skewed(content) + skewed(position).transpose(1, 2)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -89,13 +90,16 @@ class _ByDistance(torch.autograd.Function):
         found = []
         for part in (gradient, gradient.transpose(1, 2)):
             straight = gradient.new_zeros(ctx.shape)
-            _skewed(straight).copy_(part)
+            skewed(straight).copy_(part)
             found.append(straight)
         return found[0], found[1]
 
 
-def _skewed(scores: torch.Tensor) -> torch.Tensor:
-    """View ``(n, tokens, tokens)`` of contiguous scores ``(n, tokens, 2 tokens - 1)``: element i, j is at i, j - i + tokens - 1."""
+def skewed(scores: torch.Tensor) -> torch.Tensor:
+    """View contiguous scores ``(n, tokens, 2 tokens - 1)`` as ``(n, tokens, tokens)``.
+
+    Element i, j is element i, j - i + tokens - 1 of the scores.
+    """
     count, tokens, distances = scores.shape
     return scores.as_strided((count, tokens, tokens), (tokens * distances, distances - 1, 1), tokens - 1)
 

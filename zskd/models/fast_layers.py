@@ -7,14 +7,14 @@ gradients, checkpoints and hooks stay what they are.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from transformers import PreTrainedModel
+from transformers.activations import GELUActivation
 from transformers.models.albert import modeling_albert as albert
 from transformers.models.bert import modeling_bert as bert
 from transformers.models.camembert import modeling_camembert as camembert
@@ -26,213 +26,42 @@ from transformers.models.mpnet import modeling_mpnet as mpnet
 from transformers.models.roberta import modeling_roberta as roberta
 from transformers.models.xlm_roberta import modeling_xlm_roberta as xlm_roberta
 
-from zskd.models.fast_attention import attend, distance_bias, distance_rows, project
-
-# Self-attention. `first` is set in a last layer: queries are then those of the first token.
-
-
-class _Bert(torch.nn.Module):
-    first = False
-
-    def attended(self: Any, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
-        query, key, value = _split(self, (self.query, self.key, self.value), self.num_attention_heads, hidden_states)
-        return attend(query, key, value, self.scaling, _added(attention_mask))
-
-    def forward(self: Any, hidden_states: torch.Tensor, attention_mask: Any = None, *_: Any, **__: Any) -> Any:
-        return self.attended(hidden_states, attention_mask), None
-
-
-class _Albert(_Bert):
-    def forward(self: Any, hidden_states: torch.Tensor, attention_mask: Any = None, *_: Any, **__: Any) -> Any:
-        mapped = self.output_dropout(self.dense(self.attended(hidden_states, attention_mask)))
-        return self.LayerNorm(hidden_states + mapped), None
-
-
-class _DistilBert(torch.nn.Module):
-    first = False
-
-    def forward(self: Any, hidden_states: torch.Tensor, attention_mask: Any = None, **_: Any) -> Any:
-        query, key, value = _split(self, (self.q_lin, self.k_lin, self.v_lin), self.n_heads, hidden_states)
-        return self.out_lin(attend(query, key, value, self.scaling, _added(attention_mask))), None
-
-
-class _MPNet(torch.nn.Module):
-    first = False
-
-    def forward(
-        self: Any,
-        hidden_states: torch.Tensor,
-        attention_mask: Any = None,
-        position_bias: Any = None,
-        *_: Any,
-        **__: Any,
-    ) -> Any:
-        query, key, value = _split(self, (self.q, self.k, self.v), self.num_attention_heads, hidden_states)
-        bias = None
-        if position_bias is not None:  # (batch, heads, tokens, tokens), the same for every text
-            bias = position_bias[:1, :, : query.shape[2]].transpose(0, 1)
-        mixed = attend(query, key, value, self.attention_head_size**-0.5, _added(attention_mask), bias)
-        return (self.o(mixed),)
-
-
-class _Deberta(torch.nn.Module):
-    """DeBERTa's first version."""
-
-    first = False
-
-    def forward(
-        self: Any, hidden_states: torch.Tensor, attention_mask: Any, *_: Any, rel_embeddings: Any = None, **__: Any
-    ) -> Any:
-        heads = self.num_attention_heads
-        batch, tokens, _width = hidden_states.shape
-        mapped = self.in_proj(hidden_states).view(batch, tokens, heads, 3, -1)
-        query, key, value = mapped.permute(3, 2, 0, 1, 4).contiguous().unbind()
-        query = (query[:, :, :1] if self.first else query) + self.q_bias.view(heads, 1, 1, -1)
-        value = value + self.v_bias.view(heads, 1, 1, -1)
-        scale = (self.attention_head_size * (1 + len(self.pos_att_type))) ** -0.5
-        maps = {"c2p": getattr(self, "pos_proj", None), "p2c": getattr(self, "pos_q_proj", None)}
-        rows = distance_rows(tokens, 0, getattr(self, "max_relative_positions", 1))
-        return attend(
-            query, key, value, scale, attention_mask, _distances(self, query, key, rel_embeddings, rows, maps, scale)
-        ), None
-
-
-class _DebertaV2(torch.nn.Module):
-    """DeBERTa's second and third version."""
-
-    first = False
-
-    def forward(
-        self: Any, hidden_states: torch.Tensor, attention_mask: Any, *_: Any, rel_embeddings: Any = None, **__: Any
-    ) -> Any:
-        linears = (self.query_proj, self.key_proj, self.value_proj)
-        query, key, value = _split(self, linears, self.num_attention_heads, hidden_states)
-        scale = (self.attention_head_size * (1 + len({"c2p", "p2c"} & set(self.pos_att_type)))) ** -0.5
-        if self.share_att_key:
-            maps = {"c2p": self.key_proj, "p2c": self.query_proj}
-        else:
-            maps = {"c2p": getattr(self, "pos_key_proj", None), "p2c": getattr(self, "pos_query_proj", None)}
-        rows = None
-        if self.relative_attention:
-            rows = distance_rows(hidden_states.shape[1], self.position_buckets, self.max_relative_positions)
-        bias = _distances(self, query, key, rel_embeddings, rows, maps, scale)
-        return attend(query, key, value, scale, attention_mask, bias), None
-
-
-class _DebertaEncoder(torch.nn.Module):
-    """Of all versions; the fast attention needs no table of distances, and no mask where there is no padding."""
-
-    def get_attention_mask(self: Any, attention_mask: torch.Tensor) -> torch.Tensor | None:
-        return None if bool(attention_mask.all()) else _added(attention_mask[:, None, None].bool())
-
-    def get_rel_pos(self: Any, *_: Any, **__: Any) -> None:
-        return None
-
-
-def _split(
-    module: Any, linears: Sequence[torch.nn.Linear], heads: int, hidden: torch.Tensor
-) -> tuple[torch.Tensor, ...]:
-    """Queries, keys and values."""
-    if module.first:
-        return (*project(hidden[:, :1], linears[:1], heads), *project(hidden, linears[1:], heads))
-    return project(hidden, linears, heads)
-
-
-def _added(mask: torch.Tensor | None) -> torch.Tensor | None:
-    """What a mask ``(batch, 1, tokens or 1, tokens)`` adds to the scores, ``(batch, 1, 1, tokens)``.
-
-    Its rows are equal, because every token sees all tokens of its text.
-    """
-    if mask is None or mask.dtype != torch.bool:
-        return None if mask is None else mask[:, :, :1]
-    kept = mask[:, :, :1]
-    return torch.zeros_like(kept, dtype=torch.float32).masked_fill_(~kept, torch.finfo(torch.float32).min)
-
-
-def _distances(
-    module: Any,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    table: torch.Tensor | None,
-    rows: torch.Tensor | None,
-    maps: dict[str, Any],
-    scale: float,
-) -> torch.Tensor | None:
-    """`distance_bias` with those parts that the configuration names."""
-    kinds = [kind for kind in maps if kind in module.pos_att_type]
-    if not module.relative_attention or table is None or rows is None or not kinds:
-        return None
-    chosen = module.pos_dropout(table)[rows.to(table.device)].unsqueeze(0)
-    heads = query.shape[0]
-    found = {kind: project(chosen, (maps[kind],), heads)[0].squeeze(1) * scale for kind in kinds}
-    return distance_bias(query, key, found.get("c2p"), found.get("p2c"))
-
-
-# Last layers
-
-
-class _BertLast(torch.nn.Module):
-    def forward(self: Any, hidden_states: torch.Tensor, attention_mask: Any = None, *_: Any, **__: Any) -> Any:
-        mixed, _weights = self.attention.self(hidden_states, attention_mask)
-        return self.feed_forward_chunk(self.attention.output(mixed, hidden_states[:, :1]))
-
-
-class _DistilBertLast(torch.nn.Module):
-    def forward(self: Any, hidden_states: torch.Tensor, attention_mask: Any = None, **_: Any) -> Any:
-        mixed, _weights = self.attention(hidden_states, attention_mask)
-        attended = self.sa_layer_norm(mixed + hidden_states[:, :1])
-        return self.output_layer_norm(self.ffn(attended) + attended)
-
-
-class _MPNetLast(torch.nn.Module):
-    def forward(
-        self: Any,
-        hidden_states: torch.Tensor,
-        attention_mask: Any = None,
-        position_bias: Any = None,
-        *_: Any,
-        **__: Any,
-    ) -> Any:
-        (mixed,) = self.attention.attn(hidden_states, attention_mask, position_bias)
-        attended = self.attention.LayerNorm(self.attention.dropout(mixed) + hidden_states[:, :1])
-        return (self.output(self.intermediate(attended), attended),)
-
-
-class _DebertaLast(torch.nn.Module):
-    def forward(self: Any, hidden_states: torch.Tensor, attention_mask: Any, **others: Any) -> Any:
-        mixed, _weights = self.attention.self(
-            hidden_states, attention_mask, rel_embeddings=others.get("rel_embeddings")
-        )
-        attended = self.attention.output(mixed, hidden_states[:, :1])
-        return self.output(self.intermediate(attended), attended), None
-
+from zskd.models import fast_modules as fast
 
 _ATTENTION: dict[type, type] = {
-    albert.AlbertAttention: _Albert,
-    bert.BertSelfAttention: _Bert,
-    camembert.CamembertSelfAttention: _Bert,
-    deberta.DisentangledSelfAttention: _Deberta,
-    deberta_v2.DisentangledSelfAttention: _DebertaV2,
-    distilbert.DistilBertSelfAttention: _DistilBert,
-    electra.ElectraSelfAttention: _Bert,
-    mpnet.MPNetSelfAttention: _MPNet,
-    roberta.RobertaSelfAttention: _Bert,
-    xlm_roberta.XLMRobertaSelfAttention: _Bert,
+    albert.AlbertAttention: fast.Albert,
+    bert.BertSelfAttention: fast.Bert,
+    camembert.CamembertSelfAttention: fast.Bert,
+    deberta.DisentangledSelfAttention: fast.Deberta,
+    deberta_v2.DisentangledSelfAttention: fast.DebertaV2,
+    distilbert.DistilBertSelfAttention: fast.DistilBert,
+    electra.ElectraSelfAttention: fast.Bert,
+    mpnet.MPNetSelfAttention: fast.MPNet,
+    roberta.RobertaSelfAttention: fast.Bert,
+    xlm_roberta.XLMRobertaSelfAttention: fast.Bert,
 }
 _ENCODERS: dict[type, type] = {
-    deberta.DebertaEncoder: _DebertaEncoder,
-    deberta_v2.DebertaV2Encoder: _DebertaEncoder,
+    deberta.DebertaEncoder: fast.DebertaEncoder,
+    deberta_v2.DebertaV2Encoder: fast.DebertaEncoder,
 }
 _LAST: dict[type, type] = {
-    bert.BertLayer: _BertLast,
-    camembert.CamembertLayer: _BertLast,
-    deberta.DebertaLayer: _DebertaLast,
-    deberta_v2.DebertaV2Layer: _DebertaLast,
-    distilbert.TransformerBlock: _DistilBertLast,
-    electra.ElectraLayer: _BertLast,
-    mpnet.MPNetLayer: _MPNetLast,
-    roberta.RobertaLayer: _BertLast,
-    xlm_roberta.XLMRobertaLayer: _BertLast,
+    bert.BertLayer: fast.BertLast,
+    camembert.CamembertLayer: fast.BertLast,
+    deberta.DebertaLayer: fast.DebertaLast,
+    deberta_v2.DebertaV2Layer: fast.DebertaLast,
+    distilbert.TransformerBlock: fast.DistilBertLast,
+    electra.ElectraLayer: fast.BertLast,
+    mpnet.MPNetLayer: fast.MPNetLast,
+    roberta.RobertaLayer: fast.BertLast,
+    xlm_roberta.XLMRobertaLayer: fast.BertLast,
+}
+_FUSED: dict[type, type] = {
+    bert.BertLayer: fast.FusedBert,
+    camembert.CamembertLayer: fast.FusedBert,
+    deberta_v2.DebertaV2Layer: fast.FusedDeberta,
+    electra.ElectraLayer: fast.FusedBert,
+    roberta.RobertaLayer: fast.FusedBert,
+    xlm_roberta.XLMRobertaLayer: fast.FusedBert,
 }
 # Their heads read the first token of the last hidden state and nothing else.
 READ_FIRST = {
@@ -248,33 +77,67 @@ READ_FIRST = {
 }
 
 
-def make_fast(model: PreTrainedModel, *, first_token: bool = False) -> list[tuple[torch.nn.Module, type]]:
+def make_fast(
+    model: PreTrainedModel, *, first_token: bool = False, fused: bool = False
+) -> list[tuple[torch.nn.Module, type]]:
     """Change the classes of a model's modules, where its architecture is known, so that it computes faster on a CPU.
 
-    A model is left alone if it would apply dropout to its attention, which the fast one lacks, or is to return
-    attention weights.
+    A model is left alone if it would apply dropout to its attention, which the fast one lacks, is to return attention
+    weights, or has other modules than stock ones in its layers (as those of LoRA), which would be passed over.
 
     Args:
         first_token: let the last layer compute the first token only, if no other is read by the model's head. Its
             hidden states then have one token.
+        fused: compute each layer as one node of autograd, where that is known (`zskd.models.fused_layer`). It is for
+            float32, has no second derivative, and pays off where layers are narrow.
 
     Returns:
         The modules that were changed, with the classes that they had.
     """
     modules = list(model.modules())
     attentions = [module for module in modules if type(module) in _ATTENTION]
-    if model.config.output_attentions or any(_drops(one) or _differs(one) for one in attentions) or not attentions:
+    if model.config.output_attentions or not attentions or any(_drops(one) or _differs(one) for one in attentions):
         return []
-    changed = [(module, type(module)) for module in modules if type(module) in _ATTENTION | _ENCODERS]
+    if not all(
+        _is_stock(part) for module in modules if type(module) in _ATTENTION | _LAST for part in module.modules()
+    ):
+        return []
+    faster = {
+        module: table[type(module)] for table in (_ATTENTION, _ENCODERS) for module in modules if type(module) in table
+    }
     layers = [module for module in modules if type(module) in _LAST]
+    if fused:
+        faster |= {one: _FUSED[type(one)] for one in layers if type(one) in _FUSED and _fusible(one)}
     if first_token and type(model) in READ_FIRST and not _reads_more(model, len(layers)):
-        changed.append((layers[-1], type(layers[-1])))
+        faster.setdefault(layers[-1], _LAST[type(layers[-1])])
         for module in layers[-1].modules():
-            if module in attentions:
+            if hasattr(faster.get(module), "first"):
                 module.first = True
+    changed: list[tuple[torch.nn.Module, Any]] = [(module, type(module)) for module in faster]
     for module, stock in changed:
-        module.__class__ = _faster(stock)
+        module.__class__ = _mixed(faster[module], stock)
     return changed
+
+
+def _is_stock(module: torch.nn.Module) -> bool:
+    """Whether a module inside a layer is used as it is, so that its weights are all that has to be known."""
+    if isinstance(module, torch.nn.Linear) and type(module) is not torch.nn.Linear:
+        return False
+    hooked = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks
+    own = type(module).__module__.partition(".")[0] in ("torch", "transformers")
+    return own and not (hooked and not list(module.children()))
+
+
+def _fusible(layer: Any) -> bool:
+    """Whether a layer is what `zskd.models.fused_layer` computes."""
+    own, activation = layer.attention.self, layer.intermediate.intermediate_act_fn
+    exact = isinstance(activation, GELUActivation) and activation.act is torch.nn.functional.gelu
+    dropout = any(isinstance(module, torch.nn.Dropout) and module.p and module.training for module in layer.modules())
+    biases = all(module.bias is not None for module in layer.modules() if isinstance(module, torch.nn.Linear))
+    norms = {module.eps for module in layer.modules() if isinstance(module, torch.nn.LayerNorm)}
+    deberta = isinstance(own, deberta_v2.DisentangledSelfAttention)
+    usual = not deberta or (own.relative_attention and own.share_att_key and {"c2p", "p2c"} <= set(own.pos_att_type))
+    return exact and biases and usual and not dropout and len(norms) == 1
 
 
 def _drops(attention: Any) -> bool:
@@ -293,8 +156,8 @@ def _reads_more(model: PreTrainedModel, layers: int) -> bool:
 
 
 @functools.cache
-def _faster(stock: type) -> type:
-    return type(f"Fast{stock.__name__}", ((_ATTENTION | _ENCODERS | _LAST)[stock], stock), {})
+def _mixed(mixin: Any, stock: Any) -> Any:
+    return type("Fast" + stock.__name__, (mixin, stock), {})
 
 
 def make_stock(changed: Sequence[tuple[torch.nn.Module, type]]) -> None:
@@ -302,16 +165,6 @@ def make_stock(changed: Sequence[tuple[torch.nn.Module, type]]) -> None:
     for module, stock in changed:
         module.__class__ = stock
         vars(module).pop("first", None)
-
-
-@contextlib.contextmanager
-def fast(model: PreTrainedModel, *, first_token: bool = False) -> Iterator[None]:
-    """`make_fast` inside the block, if the model is on a CPU."""
-    changed = make_fast(model, first_token=first_token) if model.device.type == "cpu" else []
-    try:
-        yield
-    finally:
-        make_stock(changed)
 
 
 def fast_copy(model: PreTrainedModel, *, first_token: bool = False) -> PreTrainedModel:

@@ -25,6 +25,7 @@ from zskd.system.processes import on_main
 from zskd.teacher.base import Teacher
 from zskd.teacher.live import live_teacher
 from zskd.training.arguments import ZeroShotArguments
+from zskd.training.fast_student import FastStudent
 from zskd.training.finish import FinishFirst
 from zskd.training.forward import model_inputs, student_forward
 from zskd.training.objective import Objective
@@ -100,6 +101,9 @@ class ZeroShotTrainer(PrivateTrainer):
         self.seam = self._seam(methods, teacher)
         if self.seam:
             self.callback_handler.callbacks.insert(0, FinishFirst(self.seam))
+        usual = type(self).compute_loss is ZeroShotTrainer.compute_loss
+        self._fast = FastStudent(self, in_pieces=usual)
+        self.add_callback(self._fast)
 
     def _seam(self, methods: Sequence[Method], teacher: Teacher | None) -> Seam:
         live = None
@@ -143,8 +147,11 @@ class ZeroShotTrainer(PrivateTrainer):
         asked, best = resume_from_checkpoint, self.args.load_best_model_at_end
         if asked is None or asked != self.verified:
             asked = on_main(lambda: resume_point(asked, Path(self.args.output_dir), best=best))
-        with asked_once(), plain_values(asked):
-            return super().train(asked, *args, **kwargs)
+        try:
+            with asked_once(), plain_values(asked):
+                return super().train(asked, *args, **kwargs)
+        finally:
+            self._fast.end()
 
     def hyperparameter_search(self, *args: Any, **kwargs: Any) -> Any:
         """As `transformers.Trainer.hyperparameter_search`; every option of the objective can be searched.
@@ -185,7 +192,8 @@ class ZeroShotTrainer(PrivateTrainer):
     ) -> torch.Tensor:
         """Trainer's step on a micro-batch as the methods make it; they end their step before the optimizer does."""
         if not self.seam:
-            return super().training_step(model, inputs, num_items_in_batch)
+            loss = self._fast.step(model, inputs)
+            return super().training_step(model, inputs, num_items_in_batch) if loss is None else loss
         # A method calls the student without its gradients, so DDP has nothing to average here.
         student = self.accelerator.unwrap_model(model)
         batch = self._prepare_inputs(inputs)
