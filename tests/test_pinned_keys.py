@@ -163,7 +163,8 @@ def keys(value: Any, prefix: str = "") -> set[str]:
 def expected_keys(labels: tuple[str, ...], scored: tuple[str, ...], phases: set[str]) -> set[str]:
     """Keys of a run with these evaluation sets; on one that is a file the student's scores have an overlap."""
     return {
-        "task", "seed", "compression", "agreement", "agreement_majority", "agreement_above_chance", "agreement_rows",
+        "task", "seed", "pool_seed", "compression",
+        "agreement", "agreement_majority", "agreement_above_chance", "agreement_rows",
         "teacher_queries", "teacher_queries_live", "teacher_queries_live_in_all_calls", "calls", "max_length", "steps",
         "best_step", "resumed_from", "collapse", "teacher.name", "teacher.revision", "teacher.parameters",
         "student.parameters", "student.sha256", "transfer_set.texts", "transfer_set.rows",
@@ -204,8 +205,8 @@ def test_keys_of_the_metrics_of_a_run_of_two_texts(
 def test_keys_of_the_record(finished_run: Path) -> None:
     record = json.loads((finished_run / "record.json").read_text(encoding="utf-8"))
     assert set(record) == {
-        "task", "versions", "machine", "seed", "corpus", "pools", "teacher", "student", "transfer_set", "precision",
-        "gate", "processes",
+        "task", "versions", "machine", "seed", "pool_seed", "corpus", "pools", "teacher", "student", "transfer_set",
+        "precision", "gate", "processes",
     }  # fmt: skip
 
 
