@@ -128,8 +128,8 @@ def pool_seed() -> Any:
     """``--pool-seed``; None for that of the run."""
     return option(
         None,
-        "seed of the inputs made of the text, which the teacher labels; default: SEED. Runs with one POOL_SEED and "
-        "different SEEDs ask the teacher once and share its labels",
+        "seed of the inputs made of the text, which the teacher labels; default: that of the run. Runs with one pool "
+        "seed and other seeds ask the teacher once and share its labels",
         low=0,
         high=MAX_SEED,
         group="text",
