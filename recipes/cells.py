@@ -60,7 +60,8 @@ def _settings(config: DistillConfig, pools: Pools | None) -> dict[str, Any]:
     """All that the result depends on, without machine paths."""
     free, plain = {*_FREE}, to_dict(DistillConfig())
     # As before there were these options.
-    free |= {name for name in ("compile", "student_precision", "method") if getattr(config, name) == plain[name]}
+    later = ("compile", "student_precision", "method", "pool_seed")
+    free |= {name for name in later if getattr(config, name) == plain[name]}
     if config.objective == "kd" and config.gold_labels is None:  # as before there were others
         free |= {item.name for item in fields(config) if item.metadata["group"] == "objective"}
     if config.perturb != "adversarial":  # then no result depends on how an adversary would be set

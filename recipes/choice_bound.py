@@ -35,6 +35,7 @@ from zskd.cli.parser import set_up_logging
 from zskd.config.distillation import DistillConfig
 from zskd.config.resolve import cache_root, resolve
 from zskd.pipeline import distill
+from zskd.system.seeds import Stream, generator
 from zskd.tasks.defaults import POOL_SIZES, input_length, with_task_defaults
 from zskd.tasks.task import TASKS, Task
 from zskd.teacher.classifier import load_classifier
@@ -97,7 +98,7 @@ class Bound:
             seed=seed,
             cache=cache,
         )
-        order = np.random.default_rng([8, seed]).permutation(len(self.pools.transfer))
+        order = generator(Stream.RECIPES, "choice", "half", seed).permutation(len(self.pools.transfer))
         self.first, self.others = np.sort(order[: size // 2]), np.sort(order[size // 2 :])
 
     def part(self, name: str, rows: np.ndarray) -> Pools:
@@ -131,7 +132,8 @@ class Bound:
             return found
         rows = np.arange(len(self.pools.transfer))
         if choice != "everything":
-            chosen = choose(choice, *self.logits, self.size - len(self.first), np.random.default_rng([9, self.seed]))
+            rng = generator(Stream.RECIPES, "choice", "others", self.seed)
+            chosen = choose(choice, *self.logits, self.size - len(self.first), rng)
             rows = np.sort(np.concatenate([self.first, self.others[chosen]]))
         return measure(self.task, changes, self.seed, path, self.data, self.work, pools=self.part(choice, rows))
 

@@ -6,11 +6,11 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 
 from zskd.system.arrow import ROWS, open_arrow, write_arrow
 from zskd.system.files import sha256_file
+from zskd.system.seeds import Stream, generator
 from zskd.tasks.labelled import read_labelled
 from zskd.tasks.task import Task
 from zskd.text.shaping import TEXT_COLUMNS, Pools
@@ -29,7 +29,7 @@ def in_domain_pools(task: Task, glue_dir: Path, folder: Path, *, size: int, seed
         size: inputs in the transfer pool.
     """
     texts = read_labelled(task, task.train_file(glue_dir)).texts
-    order = np.random.default_rng(0).permutation(len(texts[0]))
+    order = generator(Stream.RECIPES, "in-domain", "held out").permutation(len(texts[0]))
     held = min(HELDOUT, len(order) // 10)
     parts = {"select": order[:held], "report": order[held : 2 * held], "transfer": order[2 * held :]}
     names = TEXT_COLUMNS[: len(texts)]
@@ -40,7 +40,7 @@ def in_domain_pools(task: Task, glue_dir: Path, folder: Path, *, size: int, seed
             yield *(text[i] for text in texts), "training input"
         if name != "transfer":
             return
-        rng = np.random.default_rng([1, seed])
+        rng = generator(Stream.RECIPES, "in-domain", seed)
         table = random_words(*word_table(text[i] for text in texts for i in parts[name]), rng)
         for i in rng.choice(parts[name], size=max(0, size - len(parts[name]))):
             yield *(" ".join(perturb_words(text[i].split() or ["-"], table, rng)) for text in texts), "perturbed"

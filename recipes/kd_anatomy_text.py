@@ -72,6 +72,8 @@ def run_cell(name: str, base: dict[str, Any], options: dict[str, Any], folder: P
         del settings["student_precision"]
     if not config.method:  # likewise
         del settings["method"]
+    if config.pool_seed is None:
+        del settings["pool_seed"]
     settings["corpus"] = [Path(source).name for source in config.corpus]
     adapter = Path(base["teacher"]) / "adapter_model.safetensors"
     wanted = {

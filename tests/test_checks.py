@@ -77,6 +77,7 @@ def test_number_that_is_not_finite_is_named(tiny_config: DistillConfig, name: st
 @pytest.mark.parametrize("seed", [2**32, 10**30])
 def test_seed_that_no_generator_takes_is_named(tiny_config: DistillConfig, seed: int) -> None:
     only(check(replace(tiny_config, seed=seed)), "--seed", seed)
+    only(check(replace(tiny_config, pool_seed=seed)), "--pool-seed", seed)
 
 
 @pytest.mark.parametrize("name", ["perturb", "precision"])

@@ -16,6 +16,7 @@ from conftest import as_of_an_older_zskd
 
 from zskd.config.distillation import DistillConfig
 from zskd.config.resolve import to_dict
+from zskd.errors import InputError
 from zskd.pipeline import distill
 from zskd.system.files import sha256_file
 from zskd.training.manifest import write_manifest
@@ -258,6 +259,20 @@ def test_another_seed_gives_another_student_and_its_cache_changes_nothing(
     assert found["alone"]["teacher_queries_live"] == found["alone"]["teacher_queries"]
     assert student(tmp_path / "first") == student(tmp_path / "alone")
     assert same_run(found["first"], found["alone"])
+
+
+def test_another_seed_with_the_same_pool_seed_asks_nothing_and_gives_another_student(whole, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    config = replace(whole[0], seed=1, pool_seed=0, epochs=0.5, output_dir=str(run))
+    metrics = distill(config).metrics
+    assert metrics["teacher_queries_live"] == 0 and metrics["teacher_queries"] == whole[1]["teacher_queries"]
+    assert (metrics["seed"], metrics["pool_seed"]) == (1, 0) and whole[1]["pool_seed"] == 0
+    record, first = (json.loads((Path(str(f)) / "record.json").read_text()) for f in (run, whole[0].output_dir))
+    assert (record["seed"], record["pool_seed"], record["pools"]) == (1, 0, first["pools"])
+    assert student(run) != student(whole[0].output_dir)
+    assert "1, and 0 for the inputs" in (run / "report.html").read_text(encoding="utf-8")
+    with pytest.raises(InputError, match=r"another run \(pool_seed 0 there, 2 here\)"):
+        distill(replace(config, pool_seed=2, resume=True))
 
 
 def resumable(whole: tuple[DistillConfig, dict], folder: Path) -> tuple[DistillConfig, list[Path]]:

@@ -46,6 +46,7 @@ from zskd.system.files import replacing, write_text
 from zskd.system.os_faults import keeping
 from zskd.system.paths import expanded
 from zskd.system.precision import pick_precision
+from zskd.system.seeds import Stream, seed_of
 from zskd.tasks.defaults import input_length, with_task_defaults
 from zskd.tasks.labelled import Labelled, check_classes, check_header, read_labelled
 from zskd.tasks.phrases import split_rows
@@ -186,7 +187,7 @@ def finetune(config: FinetuneConfig) -> Finetuned:
     for line in slow(shown, steps) + fast("--learning-rate", config.learning_rate):
         logger.warning(line)
 
-    set_seed(config.seed)
+    set_seed(seed_of(Stream.START, config.seed))
     origin = backbone_origin(config.base, cache, flag="--base")
     names = dict(enumerate(task.labels))
     head = {"num_labels": task.num_labels, "id2label": names, "label2id": {v: k for k, v in names.items()}}

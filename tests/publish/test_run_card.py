@@ -21,6 +21,7 @@ from zskd.config.resolve import DEFAULT_CONFIG, resolve
 from zskd.hub.cards import code
 from zskd.publish import Options, plan
 from zskd.publish.metadata import evaluation_entries
+from zskd.publish.origins import reproducing_command
 from zskd.publish.run_card import run_card
 from zskd.runs.read import FinishedRun, read_run
 from zskd.tasks.defaults import with_task_defaults
@@ -255,6 +256,10 @@ def test_how_it_was_made_is_told_with_what_had_an_effect(run: FinishedRun) -> No
     assert f"on {run.metrics['agreement_rows']} held-out inputs" in text
     hard = run_card(changed(run, config={"objective": "hard-label", "temperature": 4.0}), "me/small").text
     assert "objective hard-label, seed" in hard and "at temperature" not in hard
+    assert ", seed 0." in text and "for the inputs" not in text
+    apart = changed(run, config={"pool_seed": 5})
+    assert ", seed 0, and 5 for the inputs." in run_card(apart, "me/small").text
+    assert "--pool-seed 5" in reproducing_command(apart) and "--pool-seed" not in reproducing_command(run)
 
 
 @pytest.mark.parametrize(

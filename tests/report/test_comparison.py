@@ -15,6 +15,7 @@ from test_page import Page
 from zskd.errors import InputError
 from zskd.report.comparison import panels, score_rows, spread
 from zskd.report.data import group_runs, load_run, load_runs
+from zskd.report.facts import facts
 from zskd.report.page import render
 
 
@@ -44,6 +45,19 @@ def test_runs_that_differ_in_the_seed_share_a_line(finished_run: Path, tmp_path:
     assert "3 seeds" in text
     labels = [str(attributes["aria-label"]) for tag, attributes in page.tags if tag == "svg"]
     assert len(labels) == 2 and all("seed 2" in label for label in labels)
+
+
+def test_runs_on_the_inputs_of_one_seed_say_so(finished_run: Path, tmp_path: Path) -> None:
+    folders = [variant(finished_run, tmp_path / f"s{seed}", seed=seed, pool_seed=7) for seed in (0, 1, 7)]
+    (group,) = group_runs(runs := load_runs(folders))
+    assert {row["runs"] for row in score_rows(group)} == {"3 seeds on the inputs of seed 7"}
+    text = render(runs)
+    assert "<td>1, inputs 7</td>" in text and "<td>7</td>" in text
+    own = variant(finished_run, tmp_path / "own", seed=3)
+    groups = group_runs(load_runs([*folders, own]))
+    assert [group.differs for group in groups] == [("pool seed 7",), ("pool seed default",)]
+    assert dict(facts(runs[0]))["seed"] == "0, and 7 for the inputs"
+    assert dict(facts(runs[2]))["seed"] == "7"
 
 
 def test_a_seed_that_was_run_twice_counts_once_and_no_score_is_left_out(finished_run: Path, tmp_path: Path) -> None:

@@ -55,6 +55,26 @@ def test_an_option_that_an_older_run_lacks_counts_as_its_default(tmp_path: Path)
     assert "method [] there, ['adversarial'] here" in problem and "student_precision 'fp32' there" in problem
 
 
+def test_other_inputs_are_another_run_however_their_seed_is_named(tmp_path: Path) -> None:
+    config = DistillConfig(task="sst2", seed=3, output_dir=str(tmp_path / "run"), resume=True)
+    run = RunFolder(config)
+    run.start({}, {})
+    held = yaml.safe_load((run.path / "config.yaml").read_text(encoding="utf-8"))
+    assert (held["seed"], held["pool_seed"]) == (3, None)
+    assert check_run_folder(run.path, replace(config, pool_seed=3)) == [], "the default by its name"
+    (problem,) = check_run_folder(run.path, replace(config, pool_seed=0))
+    assert "(pool_seed None there, 0 here)" in problem
+    (problem,) = check_run_folder(run.path, replace(config, seed=4, pool_seed=3))
+    assert "(seed 3 there, 4 here)" in problem
+    (problem,) = check_run_folder(run.path, replace(config, seed=4))
+    assert "(seed 3 there, 4 here)" in problem
+    del held["pool_seed"]  # as an older zskd wrote it
+    (run.path / "config.yaml").write_text(yaml.safe_dump(held), encoding="utf-8")
+    assert check_run_folder(run.path, config) == []
+    (problem,) = check_run_folder(run.path, replace(config, pool_seed=0))
+    assert "(pool_seed None there, 0 here)" in problem
+
+
 def test_what_a_kill_before_the_first_file_left_is_no_other_run(tmp_path: Path) -> None:
     config = DistillConfig(task="sst2", output_dir=str(tmp_path / "run"))
     run = RunFolder(config)

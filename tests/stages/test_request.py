@@ -88,6 +88,13 @@ def test_text_as_a_list_beside_a_corpus_or_as_a_corpus(ask: Callable[..., Reques
     assert ask(texts=PAIRS).pools is not None
 
 
+def test_a_seed_of_inputs_that_are_handed_over_is_said_to_do_nothing(ask: Callable[..., Request], caplog: Any) -> None:
+    assert ask(texts=PAIRS, seed=4).pools is not None and ask(pool_seed=3).config.pool_seed == 3
+    assert "pool_seed" not in caplog.text
+    ask(texts=PAIRS, pool_seed=3)
+    assert "pool_seed 3: has no effect" in caplog.text
+
+
 def test_a_run_folder_is_made_where_none_is_named(ask: Callable[..., Request], tmp_path: Path, caplog: Any) -> None:
     with caplog.at_level("INFO", logger="zskd"):
         folder = ask().config.output_dir

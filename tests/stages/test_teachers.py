@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from zskd.methods.table import make_methods
 from zskd.stages.inputs import Setting, begin, read_corpus, shape
 from zskd.stages.teachers import label, meet_teacher, select
 from zskd.tasks.defaults import with_task_defaults
+from zskd.tasks.task import find_task
+from zskd.teacher.blackbox import load_black_box
 from zskd.text.shaping import Pools
 from zskd.transfer.selection import teacher_logits
 
@@ -57,6 +60,39 @@ def test_labelled_rows_of_the_user_are_a_part_of_their_own(
     found = label(setting, meet_teacher(setting)[0], pools)
     assert found.parts["gold"].dataset["gold_label"][:] == [1, 0]
     assert len(found.parts["transfer"].dataset) == len(pools.transfer)
+
+
+@pytest.mark.parametrize("task", ["sst2", "mnli"])
+def test_runs_of_one_pool_seed_ask_the_teacher_once_and_repeat_other_rows(
+    tiny_config: DistillConfig, task: str
+) -> None:
+    asked: list[object] = []
+
+    def count(texts: list[Any]) -> list[list[float]]:
+        asked.extend(texts)
+        wide = find_task(task).num_labels - 1
+        return [[1.0 if len(str(text)) % 4 else -1.0] + [0.0] * wide for text in texts]
+
+    count.fingerprint = "1"  # type: ignore[attr-defined]
+    teacher = load_black_box(find_task(task), count)
+
+    def run(**seeds: int) -> tuple[int, set[object], list[int]]:
+        setting = begin(with_task_defaults(replace(tiny_config, task=task, max_class_share=0.5, **seeds)))
+        asked.clear()
+        labelled = label(setting, teacher, shape(setting, read_corpus(setting)))
+        chosen, _ = select(setting, labelled, make_methods(setting.config))
+        return labelled.live, {*asked}, chosen.rows.tolist()
+
+    first, *others = (run(seed=seed, pool_seed=0) for seed in (0, 1, 2))
+    assert first[0] > 0 and first[1]
+    assert [(live, texts) for live, texts, _ in others] == [(0, set())] * 2
+    assert run(seed=0)[:2] == (0, set()), "which is the default for the first"
+    repeated = [rows for *_, rows in (first, *others)]
+    assert repeated[0] != repeated[1] != repeated[2] != repeated[0]
+    assert len({*map(len, repeated)}) == 1 < len(repeated[0]) / len({*repeated[0]})
+    live, texts, rows = run(seed=1)
+    assert live > 0 and texts and rows != repeated[1]
+    assert run(seed=0, pool_seed=1)[:2] == (0, set()), "and the inputs of seed 1 are those of its own pool"
 
 
 def test_selection_drops_the_unsure_and_methods_see_what_stays(shaped: tuple[Setting, Pools]) -> None:

@@ -1,27 +1,52 @@
-"""Random streams: the numbers they give today, and that no two give the same."""
+"""Random streams: the numbers they give today, and that no two draw alike, in tables of words and in what is made."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from datasets import Dataset
+from labelled_rows import prose
 
-from zskd.system import seeds
-from zskd.system.seeds import Stream, generator, repetition, row_order, word
+from zskd.config.methods.class_balance import ClassBalanceOptions
+from zskd.methods.class_balance import ClassBalance
+from zskd.methods.step import Step
+from zskd.system.seeds import Stream, generator, seed_of
+from zskd.tasks.labelled import Labelled
+from zskd.tasks.phrases import split_rows
+from zskd.text.corpus import build_corpus
+from zskd.text.shaping import build_pools
+from zskd.text.sources import find_sources
+from zskd.training.sampler import LengthGroupedSampler
+from zskd.transfer.transfer_set import TransferSet
 
-# The first numbers below 2^32 for the words 3, 5 and 7. Another number is another student for every seed.
-FIRST = {
-    "SHAPING": [166482770, 3448209426, 2234213205],
-    "WRITER": [3394915065, 3628090366, 1034822039],
-    "REPLAY": [1224839919, 1882201540, 3414805604],
-    "SOURCES": [2852473660, 1197459865, 2699673198],
-    "TURNS": [2852473660, 1197459865, 2699673198],
-    "METHOD": [76797712, 2779589174, 38554656],
-    "MODULES": [3268684586, 3943710409, 2481375443],
+# The first numbers below 2^32 and the seed for the words 3, 5 and "x". Another number is another student, other pools.
+FIRST: dict[str, tuple[list[int], int]] = {
+    "TRANSFER": ([3165254863, 2814235381, 365560420], 1783787423),
+    "HELDOUT": ([3272704233, 1428381589, 441426953], 1541161713),
+    "REPETITION": ([3958587964, 1550639853, 3488076968], 2175534416),
+    "ROWS": ([3118799881, 997102805, 3963464645], 4038064802),
+    "SPLIT": ([2256691425, 3499054027, 2916698343], 2145355459),
+    "START": ([2437358743, 3908861738, 3555628639], 1448331073),
+    "MODULES": ([1085315979, 3497626819, 157689597], 395701025),
+    "METHOD": ([3363859901, 3706851909, 691745530], 3385116608),
+    "GENERATOR": ([3354209390, 2013128958, 2363897786], 3143344123),
+    "WARM_UP": ([2383398973, 3397899056, 3845973748], 2790544227),
+    "WRITER": ([824723467, 279900994, 3884292728], 3338478311),
+    "REPLAY": ([1659988432, 3152307381, 990660722], 1316985247),
+    "SOURCES": ([2634792039, 2158153568, 1823144823], 4073803235),
+    "TURNS": ([850658439, 3578049750, 3668734405], 1571720390),
+    "RECIPES": ([3830903205, 918711508, 1306220126], 1092770473),
 }
-# Never in one run: the one has the rows of a Trainer that knows nothing of the other.
-SAME = {("SOURCES", "TURNS")}
+WORDS: list[tuple[int | str, ...]] = [
+    (), (0,), (0, 0), (0, 0, 0), (1,), (1, 0), (0, 1), (4, 1), (4, 1, 0), (2**32 - 1,), (2**32,), (2**64,), ("",),
+    ("0",), ("1",), ("select",), ("report",), ("one/noise",), ("one", "noise"), ("é",),
+    *itertools.product((2, 3), (5, 6), (7, 8)),
+]  # fmt: skip
 
 
 def numbers(rng: np.random.Generator, count: int = 3) -> list[int]:
@@ -30,37 +55,30 @@ def numbers(rng: np.random.Generator, count: int = 3) -> list[int]:
 
 @pytest.mark.parametrize("name", Stream.__members__)
 def test_todays_numbers_stay(name: str) -> None:
-    assert numbers(generator(Stream[name], 3, 5, 7)) == FIRST[name]
+    words = (3, 5, "x")
+    assert (numbers(generator(Stream[name], *words)), seed_of(Stream[name], *words)) == FIRST[name]
 
 
-def test_the_streams_without_a_number_keep_theirs() -> None:
-    assert numbers(row_order(3, 5)) == [102879343, 587007851, 243327257]
-    assert numbers(repetition(3)) == [3485385464, 367860371, 770692085]
-    assert word("adversarial") == 3584182051
+def test_no_two_streams_or_lists_of_words_draw_alike() -> None:
+    """NumPy fills lists of words up with zeros, and seeds that are small numbers met those of other streams."""
+    uses = list(itertools.product(Stream, WORDS))
+    drawn = [numbers(generator(stream, *words)) for stream, words in uses]
+    seeds = [seed_of(stream, *words) for stream, words in uses]
+    # What a run's seed gives without a stream, as Trainer's does.
+    drawn += [numbers(np.random.default_rng(seed)) for seed in range(50)]
+    drawn += [numbers(np.random.default_rng([seed, number])) for seed in range(10) for number in range(1, 10)]
+    assert len(set(map(tuple, drawn))) == len(drawn)
+    assert len(set(seeds)) == len(seeds) and min(seeds) > 50 and max(seeds) < 2**32
+    started = [torch.rand(3, generator=torch.Generator().manual_seed(seed)).tolist() for seed in [*seeds, *range(50)]]
+    assert len(set(map(tuple, started))) == len(started)
 
 
-@pytest.mark.parametrize("words", [(), (0,), (0, 0, 0), (3, 5, 7), (2**32 - 1, 1, 2)])
-def test_no_two_names_give_the_same_numbers(words: tuple[int, ...]) -> None:
-    drawn = {name: numbers(generator(stream, *words)) for name, stream in Stream.__members__.items()}
-    same = {pair for pair in itertools.combinations(sorted(drawn), 2) if drawn[pair[0]] == drawn[pair[1]]}
-    assert same == SAME
-
-
-def test_no_two_rows_steps_or_seeds_share_numbers() -> None:
-    drawn = [
-        tuple(numbers(generator(Stream.WRITER, seed, step, place)))
-        for seed, step, place in itertools.product(range(3), range(5), range(8))
-    ]
-    assert len(set(drawn)) == len(drawn)
-
-
-def test_rows_of_an_epoch_come_in_an_order_of_their_own() -> None:
-    drawn = [tuple(numbers(row_order(seed, epoch))) for seed in range(10) for epoch in range(10)]
-    assert len(set(drawn)) == 100
-    # Known, and kept for the sake of today's numbers: it has no number of its own, so that the order of rows for a
-    # seed that is a stream's number begins like that stream where all other words are 0.
-    assert numbers(row_order(int(Stream.WRITER), 1)) == numbers(generator(Stream.WRITER, 1, 0, 0))
-    assert numbers(row_order(int(Stream.WRITER), 1)) != numbers(generator(Stream.WRITER, 1, 0, 1))
+def test_words_are_whole_numbers_and_texts() -> None:
+    assert numbers(generator(Stream.ROWS, np.int64(3), 5)) == numbers(generator(Stream.ROWS, 3, np.uint8(5)))
+    assert seed_of(Stream.START, np.int64(3)) == seed_of(Stream.START, 3) != seed_of(Stream.START, "3")
+    for word in (1.0, None, b"x"):
+        with pytest.raises(TypeError):
+            generator(Stream.ROWS, word)  # type: ignore[arg-type]
 
 
 def test_what_was_drawn_before_changes_nothing() -> None:
@@ -71,7 +89,83 @@ def test_what_was_drawn_before_changes_nothing() -> None:
     assert numbers(generator(Stream.METHOD, 1, 2)) == before
 
 
-def test_words_are_numbers_of_any_machine() -> None:
-    assert len({word(text) for text in ("mine", "yours", "", "é")}) == 4
-    assert all(0 <= word(text) < 2**32 for text in ("mine", "é"))
-    assert seeds.word("mine") == word("mine")
+def test_nothing_in_the_package_is_seeded_beside_the_streams(package_sources: dict[str, str]) -> None:
+    stray = ("default_rng(", "manual_seed(", "set_seed(", "random.Random(", "np.random.seed(", "RandomState(")
+    found = [
+        f"{name}: {line.strip()}"
+        for name, source in package_sources.items()
+        for line in source.splitlines()
+        if name != "system/seeds.py" and any(call in line for call in stray) and "seed_of(Stream." not in line
+    ]
+    assert found == []
+
+
+@pytest.fixture
+def package_sources() -> dict[str, str]:
+    import zskd
+
+    folder = Path(zskd.__file__).parent
+    return {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in folder.rglob("*.py")}
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], list[tuple[int, ...]]]:
+    """What the NumPy generators that a function makes would draw first, whoever makes them."""
+    made: list[tuple[int, ...]] = []
+    original = np.random.default_rng
+
+    def record(seed: object = None) -> np.random.Generator:
+        made.append(tuple(numbers(original(seed))))  # type: ignore[arg-type]
+        return original(seed)  # type: ignore[arg-type]
+
+    def of(function: Callable[[], object]) -> list[tuple[int, ...]]:
+        made.clear()
+        with monkeypatch.context() as patched:
+            patched.setattr(np.random, "default_rng", record)
+            function()
+        return list(made)
+
+    return of
+
+
+@pytest.mark.parametrize("inputs", [("text",), ("text", "text")], ids=["one text", "two texts"])
+def test_pools_order_of_rows_repetition_and_split_of_several_seeds_share_no_stream(
+    inputs: tuple[str, ...], drawn: Callable[[Callable[[], object]], list[tuple[int, ...]]], tmp_path: Path
+) -> None:
+    """Seeds 1 and 2 of the transfer pool were the held-out pools' streams; the first epoch and repetition met too."""
+    path = tmp_path / "corpus.txt"
+    path.write_text("\n\n".join(prose(300)), encoding="utf-8")
+    corpus = build_corpus(find_sources([str(path)]), 1.0, tmp_path / "cache")
+    logits = np.array([[2.0, 0.0]] * 150 + [[0.0, 2.0]] * 50, dtype=np.float32)
+    texts = Dataset.from_dict({"text": [str(i) for i in range(200)], "family": ["sentence"] * 200})
+    lines = [f"line {i}" for i in range(40)]
+
+    def pools(seed: int) -> object:
+        return build_pools(
+            corpus, inputs=inputs, size=64, heldout=16, perturb="random", seed=seed, cache=tmp_path / str(seed)
+        )
+
+    def epoch(seed: int, number: int) -> object:
+        sampler = LengthGroupedSampler(np.ones(8), 4, seed)
+        sampler.set_epoch(number)
+        return list(sampler)
+
+    def rest(seed: int) -> None:
+        epoch(seed, 0)
+        epoch(seed, 1)
+        balance = ClassBalance(ClassBalanceOptions(max_class_share=0.5))
+        balance.transfer_set(TransferSet.of(texts, logits, ("no", "yes"), seed))
+        split_rows(Labelled((lines,), [0] * 40), 8, None, seed)
+        step = Step(number=0, total=1, seed=seed, places=np.arange(2), method="own")
+        for place in (0, 1):
+            for stream in (Stream.METHOD, Stream.WRITER, Stream.REPLAY, Stream.SOURCES):
+                step.rng(place, stream)
+
+    of_pools = [drawn(lambda seed=seed: pools(seed)) for seed in range(5)]  # type: ignore[misc]
+    assert all(len(made) == 3 for made in of_pools)
+    heldout = set(of_pools[0]) & set(of_pools[1])
+    assert len(heldout) == 2 and all(heldout < set(made) for made in of_pools), "held-out text is that of every seed"
+    transfer = {stream for made in of_pools for stream in made} - heldout
+    assert len(transfer) == 5
+    more = [stream for seed in range(5) for stream in drawn(lambda seed=seed: rest(seed))]  # type: ignore[misc]
+    assert len(set(more) | transfer | heldout) == len(more) + 5 + 2 == 5 * (2 + 1 + 1 + 8) + 7

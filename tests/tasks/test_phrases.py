@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from zskd.system.seeds import Stream, generator
 from zskd.tasks.labelled import Labelled
 from zskd.tasks.phrases import sort_phrases, split_rows
 
@@ -22,8 +23,7 @@ def parts_of(text: str) -> set[str]:
 
 def reference(texts: list[str], selection_rows: int, seed: int) -> tuple[list[int], list[int]]:
     """(training, selection) rows by definition, in quadratic time."""
-    order = list(range(len(texts)))
-    random.Random(seed).shuffle(order)
+    order = generator(Stream.SPLIT, seed).permutation(len(texts)).tolist()
     texts = [" ".join(text.split()) for text in texts]
     phrases = {part for text in texts for part in parts_of(text) if part != text}
     held = [i for i in order if texts[i] not in phrases][: min(selection_rows, len(texts) // 5)]

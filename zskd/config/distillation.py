@@ -88,6 +88,7 @@ class RunOptions:
         high=limits.MOST_ROWS,
         group="text",
     )
+    pool_seed: int | None = shared.pool_seed()
     max_length: int | None = shared.max_length("the task's (`zskd ls`); for teacher and student alike", "text")
     # Labelling and selection
     precision: str = shared.precision("the teacher", group="labels")
@@ -197,6 +198,11 @@ class DistillConfig(AdversarialOptions, ClassBalanceOptions, ObjectiveOptions, R
     def shaping(self) -> str:
         """How text is changed before training: ``none`` or ``random``. A generator works during training."""
         return "random" if self.perturb == "adversarial" else self.perturb
+
+    @property
+    def shaping_seed(self) -> int:
+        """Seed of the inputs that the teacher labels: ``pool_seed``, or else ``seed``, which all other draws follow."""
+        return self.seed if self.pool_seed is None else self.pool_seed
 
     def part(self, options: type[Part]) -> Part:
         """The values of one group of options, such as `AdversarialOptions`."""

@@ -124,6 +124,18 @@ def seed(of: str = "everything random") -> Any:
     return option(0, text, brief=text + " (default {default})", low=0, high=MAX_SEED, group="run")
 
 
+def pool_seed() -> Any:
+    """``--pool-seed``; None for that of the run."""
+    return option(
+        None,
+        "seed of the inputs made of the text, which the teacher labels; default: that of the run. Runs with one pool "
+        "seed and other seeds ask the teacher once and share its labels",
+        low=0,
+        high=MAX_SEED,
+        group="text",
+    )
+
+
 def as_json(text: str = "print one JSON object instead of a table") -> Any:
     """``--json``."""
     return option(False, text, group="run")

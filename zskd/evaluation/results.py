@@ -223,6 +223,7 @@ def metrics(config: DistillConfig, task: Task, outcome: Outcome, run: RunFolder,
     return {
         "task": task.name,
         "seed": config.seed,
+        "pool_seed": config.shaping_seed,
         "teacher": {
             "name": teacher.name,
             "revision": teacher.revision,

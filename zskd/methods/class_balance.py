@@ -13,7 +13,7 @@ import numpy as np
 from zskd.config.methods.class_balance import ClassBalanceOptions
 from zskd.errors import InputError
 from zskd.methods.method import Method
-from zskd.system import seeds
+from zskd.system.seeds import Stream, generator
 from zskd.transfer.transfer_set import MIN_ROWS, TransferSet
 
 
@@ -57,7 +57,7 @@ class ClassBalance(Method):
                 f"{enough} of {len(rows.logits)}; relax it or give other text"
             )
         weights = balanced / np.maximum(counts, 1)
-        return replace(rows, rows=_repeated(rows.rows, classes, weights, seeds.repetition(rows.seed)))
+        return replace(rows, rows=_repeated(rows.rows, classes, weights, generator(Stream.REPETITION, rows.seed)))
 
 
 def _repeated(rows: np.ndarray, classes: np.ndarray, weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:

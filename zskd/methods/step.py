@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from transformers import PreTrainedModel
 
 from zskd.system.processes import gather
-from zskd.system.seeds import Stream, generator, word
+from zskd.system.seeds import Stream, generator
 from zskd.teacher.live import LiveTeacher
 
 
@@ -92,7 +92,7 @@ class Step:
             use: what the numbers are for, where a method has several uses.
         """
         name = f"{self.method}/{use}" if stream == Stream.METHOD else use
-        return generator(stream, self.seed, self.number, int(place), *([word(name)] if name else []))
+        return generator(stream, self.seed, self.number, int(place), *([name] if name else []))
 
     def gather(self, values: list[Any]) -> list[Any]:
         """The values of all processes, one list after the other."""

@@ -63,9 +63,11 @@ def score_rows(group: Group) -> list[dict[str, Any]]:
 
 
 def _counted(runs: Sequence[Run]) -> str:
-    """How many runs a mean is of: their seeds, and the runs too where a seed was run more than once."""
+    """How many runs a mean is of: their seeds, the runs too where a seed was run more than once, and a shared pool."""
     seeds = len({run.metrics["seed"] for run in runs})
     words = f"{seeds} seed{'s' if seeds > 1 else ''}"
+    if seeds > 1 and len(pools := {run.config.get("pool_seed") for run in runs}) == 1 and None not in pools:
+        words += f" on the inputs of seed {pools.pop()}"
     return words if seeds == len(runs) else f"{len(runs)} runs of {words}"
 
 

@@ -122,7 +122,7 @@ class Group:
         return f"{self.task}: {shown}" if self.differs else self.task
 
 
-_SETTLED_LATER = ("learning_rate", "top_k")  # options whose default depends on the student or the task
+_SETTLED_LATER = ("learning_rate", "top_k", "pool_seed")  # options whose default depends on student, task or seed
 _UNUSED = "unused"  # an adversary's option in a run without one
 
 

@@ -32,10 +32,15 @@ def facts(run: Run) -> list[tuple[str, str]]:
         ("transfer set", _transfer_set(run)),
         ("teacher queries", _queries(run)),
         ("training", _training(run)),
-        ("seed", str(metrics["seed"])),
+        ("seed", _seed(run)),
         ("time", _time(metrics)),
         ("versions", ", ".join(f"{name} {version}" for name, version in metrics["versions"].items())),
     ]
+
+
+def _seed(run: Run) -> str:
+    seed, pool = run.metrics["seed"], run.config.get("pool_seed")
+    return str(seed) if pool in (None, seed) else f"{seed}, and {pool} for the inputs"
 
 
 def _answers(run: Run) -> str:

@@ -101,6 +101,11 @@ def _recorded_task(path: Path) -> dict[str, Any] | None:
         return None
 
 
+def _pool_seed(options: dict[str, Any]) -> Any:
+    """Seed of the inputs, whether it was named or left to its default."""
+    return options["seed"] if options["pool_seed"] is None else options["pool_seed"]
+
+
 def check_run_folder(path: Path, config: DistillConfig) -> list[str]:
     """Problems with writing (or continuing) this run in `path`."""
     shown = f"--output-dir {path}"
@@ -118,7 +123,8 @@ def check_run_folder(path: Path, config: DistillConfig) -> list[str]:
     if held is None:
         return [f"{shown}: expected an empty or new folder, found other files in it"]
     wanted, held = to_dict(config), to_dict(DistillConfig()) | held  # an older run lacks what was the only way then
-    different = [key for key in wanted if key not in FREE_OPTIONS and held[key] != wanted[key]]
+    free = (*FREE_OPTIONS, *(("pool_seed",) if _pool_seed(held) == _pool_seed(wanted) else ()))
+    different = [key for key in wanted if key not in free and held[key] != wanted[key]]
     if different:
         changes = ", ".join(f"{key} {held[key]!r} there, {wanted[key]!r} here" for key in different[:4])
         return [f"{shown}: holds another run ({changes}); choose another folder"]

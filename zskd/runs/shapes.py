@@ -24,6 +24,7 @@ _CLASS = {"share": float, "share_before?": float, "confidence": Maybe(float)}
 _METRICS = {
     "task": str,
     "seed": int,
+    "pool_seed?": int,
     "teacher": {"name": str, "revision?": Maybe(str), "parameters": Maybe(int), "scores": _SCORES},
     "student": {"parameters": int, "sha256?": Maybe(str), "scores": _SCORES},
     "compression": Maybe(float),
@@ -61,6 +62,7 @@ _TASK = {
     "hub_splits?": {...: str},
 }
 _RECORD = {
+    "pool_seed?": int,
     "task?": _TASK,
     "versions?": {"zskd": str, ...: str},
     "corpus?": {"sources": {...: str}, "sentences": int},

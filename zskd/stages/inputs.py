@@ -129,7 +129,7 @@ def shape(setting: Setting, corpus: Corpus) -> Pools:
             size=setting.pool_size - method_queries(config),
             heldout=config.heldout,
             perturb=config.shaping,
-            seed=config.seed,
+            seed=config.shaping_seed,
             cache=setting.cache,
             language=config.language,
         )

@@ -131,6 +131,10 @@ def make_request(
         made = replace(made, corpus=[str(keep_texts(columns, cache)), *([] if corpus is None else made.corpus)])
     if pairs is not None:
         made, pools = with_pairs(made, pairs, given=options.get("perturb"))
+    if pools is not None and made.pool_seed is not None:
+        logger.warning(
+            "pool_seed %d: has no effect, as the inputs are handed over and not made of text", made.pool_seed
+        )
     made = with_task_defaults(made)
     handed_over = None if isinstance(teacher, str) else teacher
     model = handed_over is not None and shows_weights(handed_over)

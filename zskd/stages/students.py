@@ -105,6 +105,7 @@ def record(
         "versions": versions(),
         "machine": machine(),
         "seed": config.seed,
+        "pool_seed": config.shaping_seed,
         "corpus": {
             "fingerprint": corpus.fingerprint if corpus else pools.fingerprint,
             "sources": corpus.sources if corpus else {},

@@ -27,6 +27,7 @@ from zskd.models.positions import UNLIMITED, length_problem
 from zskd.models.tokenizers import SEGMENTS, gives_segments, load_tokenizer
 from zskd.models.vocabulary import vocabulary_size
 from zskd.student.word_features import cached_word_features, match_tokens
+from zskd.system.seeds import Stream, seed_of
 from zskd.tasks.task import Task
 from zskd.teacher.base import Teacher
 from zskd.teacher.classifier import Classifier, check_fit
@@ -209,7 +210,7 @@ def initial_student(
         InputError: it does not load, does not fit the budget, cannot read `max_length` tokens, or cannot be built
             because the teacher is a callable.
     """
-    set_seed(seed)
+    set_seed(seed_of(Stream.START, seed))
     if name == "build":
         source = teacher.require_weights("--student build")
         model, tokenizer, asked = build_student(task, source, compression, precision, cache)

@@ -1,53 +1,68 @@
-"""The names of all random streams, so that no two modules draw the same numbers by accident.
+"""The names of all random streams, so that no two draw the same numbers by accident.
 
-A generator is seeded with the number of its stream and with words such as the run's seed, an optimizer step and a row's
-place in the whole batch. Random numbers depend on these only, not on what was drawn before or how a batch is split.
+Every seed is a hash of the stream's name and of words such as the run's seed, an optimizer step and a row's place in
+the whole batch. Random numbers depend on these only, not on what was drawn before or how a batch is split. Without the
+hash, two uses that take the same small number would draw alike, and so would [4, 1] and [4, 1, 0], as NumPy fills lists
+up with zeros.
 """
 
 from __future__ import annotations
 
-import zlib
-from enum import IntEnum
+import hashlib
+import json
+import operator
+from enum import Enum, unique
 
 import numpy as np
 
-
-class Stream(IntEnum):
-    """The number of a stream, which is the first word of a generator's seed."""
-
-    SHAPING = 1  # spans, perturbed words and pairs
-    WRITER = 4  # which places a generator rewrites, and its noise
-    REPLAY = 5  # which written row is shown again
-    SOURCES = 6  # which row is rewritten
-    TURNS = 6  # the order in which `AdversarialBatches` rewrites rows
-    METHOD = 7  # what a method draws for a row of a batch
-    MODULES = 8  # the weights that a method's own modules start from
+_SMALL = 4  # bytes of the seeds that `torch.manual_seed` and `transformers.set_seed` take alike
 
 
-def generator(stream: Stream, *words: int) -> np.random.Generator:
-    """The generator of a stream.
+@unique
+class Stream(Enum):
+    """What random numbers are for; the value is part of every seed, and another value means other numbers."""
+
+    TRANSFER = "transfer"  # spans, perturbed words and pairs of the transfer pool
+    HELDOUT = "heldout"  # the same of a held-out pool
+    REPETITION = "repetition"  # which inputs of rare classes are repeated
+    ROWS = "rows"  # the order of rows in an epoch
+    SPLIT = "split"  # which labelled rows are kept aside in `zskd finetune`
+    START = "start"  # weights that a student or a fine-tuned teacher starts from
+    MODULES = "modules"  # weights that a method's own modules start from
+    METHOD = "method"  # what a method draws for a row of a batch
+    GENERATOR = "generator"  # the head of a generator that is built from the teacher
+    WARM_UP = "warm-up"  # rows and masks of a generator's warm-up
+    WRITER = "writer"  # which places a generator rewrites, and its noise
+    REPLAY = "replay"  # which written row is shown again
+    SOURCES = "sources"  # which row is rewritten
+    TURNS = "turns"  # the order in which `AdversarialBatches` rewrites rows
+    RECIPES = "recipes"  # what a program in `recipes/` draws beside a run
+
+
+def _digest(stream: Stream, words: tuple[int | str, ...]) -> bytes:
+    plain = [word if isinstance(word, str) else operator.index(word) for word in words]
+    return hashlib.sha256(json.dumps([stream.value, *plain]).encode()).digest()
+
+
+def generator(stream: Stream, *words: int | str) -> np.random.Generator:
+    """The NumPy generator of a stream, from its beginning.
 
     Args:
-        words: further words of the seed, for example the run's seed, the optimizer step and a row's place.
+        words: further words of the seed, for example the run's seed, the optimizer step and a row's place; 1 and "1"
+            are two words.
+
+    Raises:
+        TypeError: a word is neither a whole number nor a text.
 
     Example:
         >>> from zskd.system.seeds import Stream, generator
-        >>> generator(Stream.REPLAY, 0, 12, 3).integers(100) == generator(Stream.REPLAY, 0, 12, 3).integers(100)
-        True
+        >>> first, again, other = (generator(Stream.REPLAY, 0, 12, place).random() for place in (3, 3, 4))
+        >>> first == again, first == other
+        (True, False)
     """
-    return np.random.default_rng([int(stream), *words])
+    return np.random.default_rng(int.from_bytes(_digest(stream, words), "little"))
 
 
-def row_order(seed: int, epoch: int) -> np.random.Generator:
-    """The generator for the order of rows in an epoch. It is older than the streams and has no stream number."""
-    return np.random.default_rng([seed, epoch])
-
-
-def repetition(seed: int) -> np.random.Generator:
-    """The generator that chooses which inputs of rare classes are repeated. It has no stream number either."""
-    return np.random.default_rng(seed)
-
-
-def word(text: str) -> int:
-    """Turn a text into a word of a seed, the same on every machine."""
-    return zlib.crc32(text.encode())
+def seed_of(stream: Stream, *words: int | str) -> int:
+    """The seed of a stream, below 2^32, for the global generators of libraries; words as in `generator`."""
+    return int.from_bytes(_digest(stream, words)[:_SMALL], "little")

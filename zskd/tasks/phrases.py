@@ -8,12 +8,12 @@ stands right before it. Time is n log n in the number of words, memory a few int
 from __future__ import annotations
 
 import logging
-import random
 from array import array
 from dataclasses import dataclass
 
 import numpy as np
 
+from zskd.system.seeds import Stream, generator
 from zskd.tasks.labelled import Labelled
 
 logger = logging.getLogger(__name__)
@@ -115,8 +115,7 @@ def split_rows(rows: Labelled, selection_rows: int, max_rows: int | None, seed: 
     rows that are not part of another row, and parts of a selection row are dropped from training. Pairs are split at
     random. How many rows are dropped is logged.
     """
-    order = list(range(len(rows.labels)))
-    random.Random(seed).shuffle(order)
+    order = generator(Stream.SPLIT, seed).permutation(len(rows.labels)).tolist()
     selection_rows = min(selection_rows, len(order) // 5)
     if len(rows.texts) == 1:
         texts = [" ".join(text.split()) for text in rows.texts[0]]

@@ -26,8 +26,8 @@ from zskd.text.pairs import PERTURBED_SHARE, pair_texts, perturbed_share
 from zskd.text.words import as_question, corpus_words, perturb_words, question_starter, sub_span
 
 # Increase it when the same corpus and seed would give other inputs.
-FORMAT = 3
-PAIR_FORMAT = 6
+FORMAT = 4
+PAIR_FORMAT = 7
 
 # With little text, more inputs would only be more excerpts of the same words. The largest pools measured have 16.
 INPUTS_PER_SENTENCE = 40
@@ -93,7 +93,7 @@ def _transfer_texts(
     for start in range(0, len(whole), ROWS):
         for text in corpus[whole[start : start + ROWS]]["text"]:
             yield text, "sentence"
-    rng = generator(Stream.SHAPING, seed)
+    rng = generator(Stream.TRANSFER, seed)
     table: Iterator[str] = iter(())
     if perturb == "random":
         table = corpus_words(corpus, rows, rng, rules)
@@ -109,10 +109,10 @@ def _transfer_texts(
 
 
 def _heldout_texts(
-    corpus: Dataset, rows: np.ndarray, size: int, kind: str, part: int, rules: Rules
+    corpus: Dataset, rows: np.ndarray, size: int, kind: str, part: str, rules: Rules
 ) -> Iterator[tuple[str, str]]:
     """Each sentence and one of its sub-spans, unperturbed, until there are `size` inputs."""
-    rng = generator(Stream.SHAPING, part)
+    rng = generator(Stream.HELDOUT, part)
     sentences = corpus[rows[: (size + 1) // 2]]["text"]
     for text in sentences:
         yield text, "sentence"
@@ -122,11 +122,11 @@ def _heldout_texts(
 
 
 def _heldout_pairs(
-    corpus: Dataset, rows: np.ndarray, size: int, kinds: tuple[str, str], part: int, rules: Rules
+    corpus: Dataset, rows: np.ndarray, size: int, kinds: tuple[str, str], part: str, rules: Rules
 ) -> Iterator[tuple[str, str, str]]:
     """Pairs of every family, including perturbed ones, since otherwise no text would be paired with its edited copy."""
     size = min(size, 2 * len(rows))
-    return pair_texts(corpus, rows, size, kinds, PERTURBED_SHARE, generator(Stream.SHAPING, part), rules)
+    return pair_texts(corpus, rows, size, kinds, PERTURBED_SHARE, generator(Stream.HELDOUT, part), rules)
 
 
 def _batches(rows: Iterator[tuple[str, ...]], schema: pa.Schema, progress: tqdm) -> Iterator[pa.RecordBatch]:
@@ -193,16 +193,16 @@ def build_pools(
             kinds = (inputs[0], inputs[1])
             perturbed = perturbed_share(kinds) if perturb == "random" else 0.0
             made = {
-                "select": _heldout_pairs(sentences, rows[1], heldout // 2, kinds, 1, rules),
-                "report": _heldout_pairs(sentences, rows[2], heldout // 2, kinds, 2, rules),
+                "select": _heldout_pairs(sentences, rows[1], heldout // 2, kinds, "select", rules),
+                "report": _heldout_pairs(sentences, rows[2], heldout // 2, kinds, "report", rules),
                 "transfer": pair_texts(
-                    sentences, rows[0], size, kinds, perturbed, generator(Stream.SHAPING, seed), rules
+                    sentences, rows[0], size, kinds, perturbed, generator(Stream.TRANSFER, seed), rules
                 ),
             }
         else:
             made = {
-                "select": _heldout_texts(sentences, rows[1], heldout // 2, inputs[0], 1, rules),
-                "report": _heldout_texts(sentences, rows[2], heldout // 2, inputs[0], 2, rules),
+                "select": _heldout_texts(sentences, rows[1], heldout // 2, inputs[0], "select", rules),
+                "report": _heldout_texts(sentences, rows[2], heldout // 2, inputs[0], "report", rules),
                 "transfer": _transfer_texts(sentences, rows[0], size, inputs[0], perturb, seed, rules),
             }
         for name in [name for name in made if digests[name] is None]:

@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 
 from zskd.methods.method import Method
-from zskd.system import seeds
+from zskd.system.seeds import Stream, seed_of
 
 MODULES = "modules.safetensors"  # of a method's folder in a checkpoint
 
@@ -31,8 +31,7 @@ class Modules:
     def make(self, method: Method) -> None:
         """Make a method's modules. Their random numbers depend on the run's seed and the method's name only."""
         with torch.random.fork_rng(devices=[]):
-            numbers = seeds.generator(seeds.Stream.MODULES, self.seed, seeds.word(method.name))
-            torch.manual_seed(int(numbers.integers(2**62)))
+            torch.manual_seed(seed_of(Stream.MODULES, self.seed, method.name))
             made = method.modules()
         self.of[method.name] = {name: module.to(self.accelerator.device) for name, module in made.items()}
         self._rates[method.name] = method.learning_rate

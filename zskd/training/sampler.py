@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from torch.utils.data import Sampler
 
-from zskd.system.seeds import row_order
+from zskd.system.seeds import Stream, generator
 
 EpochRows = Callable[[int, int], np.ndarray | None]
 
@@ -42,7 +42,7 @@ class LengthGroupedSampler(Sampler[int]):
         return len(self.lengths)
 
     def __iter__(self) -> Iterator[int]:
-        rng = row_order(self.seed, self.epoch)
+        rng = generator(Stream.ROWS, self.seed, self.epoch)
         order = rng.permutation(len(self.lengths))
         if self.rows is not None and (chosen := self.rows(self.epoch, len(order))) is not None:
             order = chosen[order]

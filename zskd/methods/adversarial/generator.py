@@ -19,6 +19,7 @@ from zskd.models.quiet import quiet_transformers
 from zskd.models.reading import reading
 from zskd.models.tokenizers import load_tokenizer
 from zskd.models.weights import load_checked
+from zskd.system.seeds import Stream, seed_of
 from zskd.teacher.base import Teacher
 
 LAYERS = 2  # of the teacher, for a built generator
@@ -79,7 +80,8 @@ def build_generator(teacher: Teacher, layers: int = LAYERS) -> PreTrainedModel:
     config = AutoConfig.for_model(**classifier.model.config.to_dict())
     config.num_hidden_layers = min(layers, config.num_hidden_layers)
     with quiet_transformers(), torch.random.fork_rng():
-        torch.manual_seed(0)  # the same head whatever the run's seed, so that its warm-up is found in the cache
+        # The same head whatever the run's seed, so that its warm-up is found in the cache.
+        torch.manual_seed(seed_of(Stream.GENERATOR))
         model: PreTrainedModel = AutoModelForMaskedLM.from_config(config, trust_remote_code=False)
     kept = model.base_model.state_dict()
     weights = classifier.model.base_model.state_dict()

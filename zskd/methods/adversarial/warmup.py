@@ -22,7 +22,6 @@ from transformers import (
     PreTrainedModel,
     Trainer,
     TrainingArguments,
-    set_seed,
 )
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
@@ -33,17 +32,17 @@ from zskd.system import progress
 from zskd.system.checksums import known_digest, write_checksum
 from zskd.system.files import replacing, sha256_file
 from zskd.system.processes import on_main
+from zskd.system.seeds import Stream, seed_of
 from zskd.text.corpus import Corpus
 
 logger = logging.getLogger(__name__)
 
 # Increase it when the same corpus and weights would give another generator.
-FORMAT = 1
+FORMAT = 2
 
 MASK_RATE = 0.3
 BATCH = 64
 LEARNING_RATE = 1.0e-3
-SEED = 0
 
 
 class MaskedTrainer(Trainer):
@@ -110,7 +109,6 @@ def warm_up(
         generator.tie_weights()
         logger.info("generator: warmed up before, from the cache")
         return
-    set_seed(SEED)
     table = generator.get_input_embeddings().weight.requires_grad_(False)
     rows = _rows(corpus, tokenizer, pairs=pairs, count=steps * BATCH, max_length=max_length)
     _start_from_frequencies(generator, rows)
@@ -134,7 +132,7 @@ def warm_up(
                 train_sampling_strategy="group_by_length",
                 length_column_name="length",
                 remove_unused_columns=False,
-                seed=SEED,
+                seed=seed_of(Stream.WARM_UP),  # Trainer seeds the global generators, from which masks are drawn
                 use_cpu=not torch.cuda.is_available(),
                 dataloader_pin_memory=torch.cuda.is_available(),
                 disable_tqdm=progress.hidden(),
