@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import gc
 import sys
 from pathlib import Path
 
@@ -168,3 +170,69 @@ def test_nothing_is_imported(machine: Path) -> None:
     assert list(embedded_documents())
     assert "zz_fake_package" not in sys.modules
     assert {name for name in set(sys.modules) - before if not name.startswith("zskd.")} == set()
+
+
+NESTED = '''
+"""Module."""
+if flag:
+    def late():
+        """Below `if`."""
+else:
+    def otherwise():
+        """Below `else`."""
+try:
+    class First:
+        """Below `try`."""
+except ValueError:
+    def caught():
+        """Below `except`."""
+else:
+    def fine():
+        """Below the `else` of `try`."""
+finally:
+    async def last():
+        """Below `finally`."""
+match flag:
+    case 1:
+        def matched():
+            """Below `case`."""
+for each in many:
+    with each:
+        def deep():
+            """Below `for` and `with`."""
+def early():
+    """Above all of them."""
+    return lambda: "no documentation"
+'''
+
+
+def test_documentation_strings_come_in_the_order_of_ast_walk() -> None:
+    """The corpus has their order, so that every cached pool depends on it."""
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    nodes = [node for node in ast.walk(ast.parse(NESTED)) if isinstance(node, kinds)]
+    expected = [text for node in nodes if (text := ast.get_docstring(node))]
+    assert len(expected) == 10
+    assert expected[1] == "Above all of them."
+    assert list(docstrings(NESTED)) == expected
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_garbage_collection_is_as_it_was(enabled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    during: list[bool] = []
+
+    def parse(source: str) -> ast.Module:
+        during.append(gc.isenabled())
+        return compile(source, "<test>", "exec", ast.PyCF_ONLY_AST)
+
+    monkeypatch.setattr(embedded.ast, "parse", parse)
+    before = gc.isenabled()
+    try:
+        (gc.enable if enabled else gc.disable)()
+        assert list(docstrings('"""Text."""')) == ["Text."]
+        with pytest.raises(SyntaxError):
+            list(docstrings("def"))
+        after = gc.isenabled()
+    finally:
+        (gc.enable if before else gc.disable)()
+    assert during == [False, False]
+    assert after is enabled

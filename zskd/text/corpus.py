@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ MOST_LOST = 0.5  # share of the characters; above, there is a warning
 DUPLICATES, LEFT_OUT = "repeated", "left out by --corpus-fraction"
 
 _SCHEMA = pa.schema({"text": pa.string(), "document": pa.uint64()})
+_NO_ALNUM = re.compile("[^a-z0-9]+")
 
 
 @dataclass(frozen=True)
@@ -248,6 +250,6 @@ def _distinct_sentences(sources: list[Source], fraction: float, counts: _Counts)
 def _letters_and_digits(sentence: str) -> str:
     """What two sentences have in common that count as one. Marks are kept: in Hindi, they are the vowels."""
     if sentence.isascii():
-        return "".join(c for c in sentence.lower() if c.isalnum())
+        return _NO_ALNUM.sub("", sentence.lower())
     lowered = unicodedata.normalize("NFC", sentence.lower())
     return "".join(c for c in lowered if c.isalnum() or unicodedata.category(c)[0] == "M")

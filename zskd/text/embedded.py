@@ -6,6 +6,7 @@ Source files are parsed with `ast` and never imported. zskd's own files are left
 from __future__ import annotations
 
 import ast
+import gc
 import importlib.metadata
 import importlib.util
 import inspect
@@ -13,7 +14,9 @@ import platform
 import re
 import sysconfig
 import warnings
+from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 # Run-time dependencies of zskd, direct and indirect, whose documentation contains much prose.
@@ -40,6 +43,7 @@ _SKIPPED_FOLDERS = {
     "lib2to3",
     "__pycache__",
 }
+_BLOCKS = frozenset({"body", "handlers", "orelse", "finalbody", "cases"})  # where statements hold others
 _ROLE = re.compile(r":[\w:+.-]+:`~?([^`<]*?)(?:\s*<[^`>]*>)?`")
 _LITERAL = re.compile(r"`{1,2}([^`]+)`{1,2}_?_?|\*{1,2}([^*]+)\*{1,2}")
 _CODE = re.compile(r"[_{}<>=|\\/@#$^~\[\]]|\w\.\w+\.\w|\w\(|::|\.\.")
@@ -75,16 +79,47 @@ def _files_below(root: Path) -> Iterator[Path]:
 
 def docstrings(source: str) -> Iterator[str]:
     """Documentation strings of a module, its classes and functions, without their indentation."""
+    with _no_collection():
+        found = _raw_docstrings(source)
+    yield from map(inspect.cleandoc, found)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """No search for cycles meanwhile: a syntax tree has none, but so many nodes that half the time would go into it."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _raw_docstrings(source: str) -> list[str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tree = ast.parse(source)
-    for node in ast.walk(tree):
+    found = []
+    for node in _statements(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
                 value = first.value.value
                 if isinstance(value, str):
-                    yield inspect.cleandoc(value)
+                    found.append(value)
+    return found
+
+
+def _statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """In the order of `ast.walk`, which visits expressions too, by far the most nodes."""
+    waiting: deque[ast.AST] = deque([tree])
+    while waiting:
+        node = waiting.popleft()
+        for name in node._fields:
+            if name in _BLOCKS:
+                waiting.extend(getattr(node, name))
+        yield node
 
 
 def prose(docstring: str) -> Iterator[str]:
