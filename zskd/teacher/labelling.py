@@ -193,7 +193,7 @@ def _for_each_row(paths: list[Path], places: np.ndarray | None, field: pa.Field)
     if places is None:
         return paths
     digest = hashlib.sha256(json.dumps([path.stem for path in paths]).encode())
-    digest.update(places.astype("<i8", copy=False))
+    digest.update(places.astype("<i8").tobytes())
     path, schema = paths[0].with_name(f"{digest.hexdigest()}.arrow"), pa.schema([field])
 
     def rows() -> Iterator[pa.RecordBatch]:
