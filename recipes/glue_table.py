@@ -1,6 +1,7 @@
 """GLUE at 30x: the zero-shot student of every task beside its controls.
 
-Conditions, at equal updates, teacher queries and checkpoint rule:
+Conditions, at equal updates, teacher queries and checkpoint rule (queries by inputs; the column "queries" has what the
+teacher was asked for, once for inputs of a pool that are the same):
     random      random perturbation of Wikipedia text: what zskd claims
     none        the same text unperturbed
     in-domain   the ceiling: the task's own training inputs and random perturbations of them (no zero-shot run)

@@ -23,7 +23,7 @@ def in_domain_pools(task: Task, glue_dir: Path, folder: Path, *, size: int, seed
     """Transfer and held-out pools from a task's training file; its labels are not used.
 
     The transfer pool holds every remaining training input once, then random perturbations of them (every text of
-    an input on its own) up to `size`, so that the number of teacher queries is that of the zero-shot runs.
+    an input on its own) up to `size`, so that there are as many inputs as in the zero-shot runs.
 
     Args:
         size: inputs in the transfer pool.

@@ -166,7 +166,8 @@ def expected_keys(labels: tuple[str, ...], scored: tuple[str, ...], phases: set[
         "task", "seed", "pool_seed", "compression",
         "agreement", "agreement_majority", "agreement_above_chance", "agreement_rows",
         "teacher_queries", "teacher_queries_live", "teacher_queries_live_in_all_calls", "calls", "max_length", "steps",
-        "best_step", "resumed_from", "collapse", "teacher.name", "teacher.revision", "teacher.parameters",
+        "teacher_queries_repeated", "best_step", "resumed_from", "collapse", "teacher.name", "teacher.revision",
+        "teacher.parameters",
         "student.parameters", "student.sha256", "transfer_set.texts", "transfer_set.rows",
         *(f"teacher_queries_by_use.{use}" for use in ("texts", "single_tokens", "generator")),
         *(

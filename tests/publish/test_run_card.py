@@ -248,7 +248,7 @@ def test_how_it_was_made_is_told_with_what_had_an_effect(run: FinishedRun) -> No
     split, whole = run.metrics["teacher_queries_for"], run.metrics["teacher_queries"]
     tokens = f"{split['single_tokens']:,} single tokens for the student's start"
     assert f"- Teacher queries: {whole:,}: {split['transfer_inputs']:,} inputs of the transfer set" in text
-    assert tokens in text and sum(split.values()) == whole
+    assert tokens in text and sum(split.values()) == whole + run.metrics["teacher_queries_repeated"]
     classes = run.metrics["transfer_set"]["classes"]["negative"]
     for words, key in (("as labelled", "share_before"), ("as trained on", "share")):
         assert f"{words} negative {percent(classes[key])} %" in text

@@ -61,6 +61,11 @@ def test_queries_are_split_by_what_they_were_for() -> None:
     assert query_words({"teacher_queries": 36892, "teacher_queries_for": split}) == (
         "36,892: 6,000 inputs of the transfer set, 370 held-out inputs, 30,522 single tokens for the student's start"
     )
+    repeating = {"teacher_queries": 35892, "teacher_queries_repeated": 1000, "teacher_queries_for": split}
+    assert query_words(repeating) == (
+        "35,892: 6,000 inputs of the transfer set, 370 held-out inputs, 30,522 single tokens for the student's start, "
+        "less 1,000 that repeat another of their pool"
+    )
     own = {"teacher_queries": 9, "teacher_queries_for": {"transfer_inputs": 5, "my-method": 4}}
     assert query_words(own) == "9: 5 inputs of the transfer set, 4 my-method"
     older = {"teacher_queries": 7, "teacher_queries_by_use": {"texts": 4, "single_tokens": 3, "generator": 0}}

@@ -44,7 +44,9 @@ def test_all_inputs_are_labelled_and_asked_for_once(shaped: tuple[Setting, Pools
     label(setting, teacher, pools)
     found = label(setting, teacher, pools)
     assert list(found.parts) == ["transfer", "select", "report"]
-    assert found.queries == len(pools.transfer) + len(pools.select) + len(pools.report) and found.live == 0
+    assert found.queries == sum(len(set(part["text"])) for part in (pools.transfer, pools.select, pools.report))
+    inputs = len(pools.transfer) + len(pools.select) + len(pools.report)
+    assert found.live == 0 and found.queries + found.repeated == inputs > found.queries
     texts = pools.report["text"][:8]
     expected = teacher.logits((texts,), max_length=setting.length, precision="fp32")
     np.testing.assert_allclose(teacher_logits(found.parts["report"].dataset)[:8], expected, atol=1e-5)

@@ -34,7 +34,7 @@ from zskd.teacher.classifier import Classifier
 from zskd.teacher.labelling import LabelledTexts, label_states, label_texts, shard_key
 
 SHARD = 32
-TEXTS = [" ".join(line.split()[: 2 + i % 12]) for i, line in enumerate(prose(140, seed=3))]
+TEXTS = list(dict.fromkeys(" ".join(line.split()[: 2 + i % 12]) for i, line in enumerate(prose(170, seed=3))))[:140]
 
 
 @pytest.fixture(autouse=True)
@@ -314,8 +314,11 @@ def test_missing_shards_are_dealt_out_evenly_whoever_left_them(
     teacher: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a kill, for example, all that is missing may be what one process had still to do."""
-    texts = [*TEXTS, *TEXTS[:SHARD]]  # five whole shards and a short one
-    alone = label(texts, teacher, tmp_path)
+    more = [f"{text} again" for text in TEXTS[:SHARD]]
+    texts = [*TEXTS, *more]  # five whole shards and a short one
+    pool = [*texts[:3], *texts, *texts[::-2]]
+    alone = label(pool, teacher, tmp_path)
+    (row_file,) = (path for path in tmp_path.rglob("*.arrow") if len(open_arrow(path)) == len(pool))
     together = Together()
     monkeypatch.setattr(labelling, "PartialState", lambda: together.own.state)
     monkeypatch.setattr(labelling, "gather", together.gather)
@@ -327,8 +330,9 @@ def test_missing_shards_are_dealt_out_evenly_whoever_left_them(
     for gone in ((1, 3), (0, 2, 4), range(6), ()):
         for number in gone:
             next(tmp_path.rglob(f"{keys[number]}.arrow")).unlink()
+        row_file.unlink()
         totals.clear()
-        found = together.run(lambda index: label(texts, teacher, tmp_path))
+        found = together.run(lambda index: label(pool, teacher, tmp_path))
         sizes = [len(texts[i * SHARD : (i + 1) * SHARD]) for i in gone]
         assert sorted(totals) == sorted((sum(sizes[::2]), sum(sizes[1::2])))
         for each in found:
@@ -336,10 +340,64 @@ def test_missing_shards_are_dealt_out_evenly_whoever_left_them(
             np.testing.assert_array_equal(logits(each), logits(alone))
 
 
-def test_a_shard_that_a_pool_holds_twice_is_asked_for_once(teacher: Classifier, tmp_path: Path) -> None:
-    found = label(TEXTS[:SHARD] * 2, teacher, tmp_path)
-    assert (found.queries, found.live) == (2 * SHARD, SHARD)
-    np.testing.assert_array_equal(logits(found)[:SHARD], logits(found)[SHARD:])
+def repeating() -> list[str]:
+    """The texts in their first order, with repetitions within a shard and beyond."""
+    return [*TEXTS[:5], TEXTS[0], *TEXTS[3:90], *TEXTS[:40], *TEXTS]
+
+
+def test_a_text_that_a_pool_holds_several_times_is_asked_for_once(teacher: Classifier, tmp_path: Path) -> None:
+    alone = label(TEXTS, teacher, tmp_path / "alone")
+    pool = repeating()
+    expected = logits(alone)[[TEXTS.index(text) for text in pool]]
+    for live in (len(TEXTS), 0):
+        found = label(pool, teacher, tmp_path / "pool")
+        assert (found.queries, found.live, found.repeated) == (len(TEXTS), live, len(pool) - len(TEXTS))
+        assert found.dataset["text"][:] == pool and found.dataset.features == alone.dataset.features
+        assert {Path(entry["filename"]).suffix for entry in found.dataset.cache_files} == {".arrow"}
+        np.testing.assert_array_equal(logits(found), expected)
+    assert label(pool, teacher, tmp_path / "alone").live == alone.repeated == 0, "the shards are those of the texts"
+    turned = label(pool, replace(teacher, order=teacher.order[::-1]), tmp_path / "pool")
+    np.testing.assert_array_equal(logits(turned), expected[:, ::-1])
+
+
+def test_of_a_pair_both_texts_and_their_order_count(tmp_path: Path) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def ask(rows: list[tuple[str, str]]) -> list[list[float]]:
+        asked.extend(rows)
+        return [[float(len(a)), float(len(b)) / 2] for a, b in rows]
+
+    pairs = [("ab", ""), ("a", "b"), ("b", "a"), ("ab", ""), ("a", "b"), ("a b", "c"), ("a", "b c"), ("", "ab")]
+    box = load_black_box(TASKS["rte"], ask)
+    asked.clear()  # the fixed texts by which a callable is known
+    pool = Dataset.from_dict({"text": [a for a, _ in pairs], "text_b": [b for _, b in pairs]})
+    found = label_texts(pool, box, tmp_path, max_length=8, precision="its own", description="")
+    assert sorted(asked) == sorted(set(pairs)) and (found.queries, found.live, found.repeated) == (6, 6, 2)
+    np.testing.assert_array_equal(logits(found), box.logits(tuple(map(list, zip(*pairs, strict=True))), max_length=8))
+    assert found.dataset["text_b"][:] == [b for _, b in pairs]
+
+
+def test_a_kill_loses_no_finished_shard_of_a_pool_that_repeats_texts(
+    teacher: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = label(repeating(), teacher, tmp_path / "whole")
+    answered, calls = Classifier.own_logits, []
+
+    def dies(*args: Any, **kwargs: Any) -> np.ndarray:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return answered(*args, **kwargs)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Classifier, "own_logits", dies)
+        label(repeating(), teacher, tmp_path / "killed")
+    again = label(repeating(), teacher, tmp_path / "killed")
+    assert again.live == len(TEXTS) - 2 * SHARD
+    np.testing.assert_array_equal(logits(again), logits(whole))
+    for path in (tmp_path / "killed").rglob("*.arrow"):  # whatever is damaged then, shard or answers of all rows
+        path.write_bytes(path.read_bytes()[:-200])
+    np.testing.assert_array_equal(logits(label(repeating(), teacher, tmp_path / "killed")), logits(whole))
 
 
 def test_long_texts_are_cut_to_max_length(teacher: Classifier, tmp_path: Path) -> None:
@@ -390,6 +448,15 @@ def test_states_have_shards_of_their_own(teacher: Classifier, tmp_path: Path) ->
     for start in range(0, len(TEXTS), SHARD):
         part = TEXTS[start : start + SHARD]
         np.testing.assert_array_equal(states(found)[start : start + SHARD], teacher.states((part,), max_length=32))
+
+
+def test_states_of_texts_that_a_pool_repeats_are_asked_for_once(teacher: Classifier, tmp_path: Path) -> None:
+    pool = repeating()
+    found = label_with_states(pool, teacher, tmp_path)
+    assert (found.queries, found.live, found.repeated) == (len(TEXTS), len(TEXTS), len(pool) - len(TEXTS))
+    assert str(found.dataset.features["teacher_states"].feature.dtype) == "float16" and found.dataset.cache_files
+    expected = states(label_with_states(TEXTS, teacher, tmp_path))[[TEXTS.index(text) for text in pool]]
+    np.testing.assert_array_equal(states(found), expected)
 
 
 def test_keys_of_states_differ_from_those_of_logits_and_with_the_options(teacher: Classifier) -> None:
@@ -445,9 +512,7 @@ def test_cut_rows_are_counted_whether_asked_now_or_cached(teacher: Classifier, t
     assert (asked.live, cached.live) == (len(TEXTS), 0)
     assert asked.cut == cached.cut == expected
     assert label(TEXTS, teacher, tmp_path).cut == 0
-    assert label(TEXTS[:SHARD] * 2, teacher, tmp_path, max_length=10).cut == 2 * sum(
-        len(ids) > 10 for ids in teacher.tokenizer(TEXTS[:SHARD])["input_ids"]
-    )
+    assert label(repeating(), teacher, tmp_path, max_length=10).cut == expected, "a repeated text counts once"
 
 
 def test_shards_of_an_earlier_version_do_not_say_what_was_cut(teacher: Classifier, tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def diagnose(config: DiagnoseConfig) -> dict[str, Any]:
         precision=precision,
         description="teacher labels texts",
     )
-    tell_cut("labelling", labelled.cut, labelled.queries, length)
+    tell_cut("labelling", labelled.cut, labelled.queries, length, "different texts")
     cuts = {"texts": labelled.cut}
     path = config.data or task.probe_path()
     rows = None if path is None else read_labelled(task, path, skip_bad_rows=config.skip_bad_rows)
@@ -106,7 +106,7 @@ def diagnose(config: DiagnoseConfig) -> dict[str, Any]:
         "teacher": teacher.name,
         "run": config.model if run else None,
         "language": language,
-        "texts": labelled.queries,
+        "texts": len(labelled.dataset),
         "queries_live": labelled.live,
         "max_length": length,
         "cut": cuts,

@@ -185,9 +185,10 @@ class Outcome:
         heldout: number of held-out inputs that `agreed` was measured on.
         queries: number of texts whose teacher answers were used, by what for: ``transfer_inputs``,
             ``held_out_inputs``, ``gold_rows`` and ``single_tokens`` (of the vocabulary, to build the student).
-        live: how many of both the teacher answered in this run; the rest came from the cache.
-        cut: number of inputs that were longer than the maximum length: ``labelling`` per part, ``scoring`` as in
-            `Scores.cut`.
+        repeated: how many of them repeat another of their pool, so that the teacher was not asked for them.
+        live: how many the teacher answered in this run; the rest came from the cache.
+        cut: number of inputs that were longer than the maximum length: ``labelling`` per part (repeated ones once),
+            ``scoring`` as in `Scores.cut`.
     """
 
     record: dict[str, Any]
@@ -198,6 +199,7 @@ class Outcome:
     fitted: Fit
     heldout: int
     queries: dict[str, int]
+    repeated: int
     live: int
     cut: dict[str, Any]
 
@@ -217,7 +219,7 @@ def metrics(config: DistillConfig, task: Task, outcome: Outcome, run: RunFolder,
         use = METHODS[method.name].use if method.name in METHODS else None
         if use is not None or method.queries:
             by_use[use or method.name] = method.queries
-    texts = sum(count for use, count in outcome.queries.items() if use != "single_tokens")
+    texts = sum(count for use, count in outcome.queries.items() if use != "single_tokens") - outcome.repeated
     asked, earlier = sum(method.queries for method in methods), run.earlier_calls()
     live = outcome.live + asked - fitted.asked_before
     return {
@@ -242,7 +244,8 @@ def metrics(config: DistillConfig, task: Task, outcome: Outcome, run: RunFolder,
         "agreement_majority": agreed["majority"],
         "agreement_above_chance": agreed["above_chance"],
         "agreement_rows": outcome.heldout,
-        "teacher_queries": sum(outcome.queries.values()) + asked,
+        "teacher_queries": texts + outcome.queries["single_tokens"] + asked,
+        "teacher_queries_repeated": outcome.repeated,
         "teacher_queries_live": live,
         "teacher_queries_live_in_all_calls": live
         + fitted.asked_before

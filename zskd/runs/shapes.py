@@ -35,6 +35,7 @@ _METRICS = {
     "agreement_above_chance": Maybe(float),
     "agreement_rows?": Maybe(int),
     "teacher_queries?": Maybe(int),
+    "teacher_queries_repeated?": int,
     "teacher_queries_live?": Maybe(int),
     "teacher_queries_live_in_all_calls?": Maybe(int),
     "teacher_queries_by_use?": {...: int},

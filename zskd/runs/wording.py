@@ -102,11 +102,16 @@ def used_given_pairs(transfer_set: dict[str, Any] | None) -> bool:
 
 
 def query_words(metrics: dict[str, Any]) -> str:
-    """How many texts the teacher answered, split by what for; the parts sum to the whole."""
+    """How many texts the teacher was asked for, split by what for.
+
+    The parts, less the repeated inputs, sum to the whole.
+    """
     split = metrics.get("teacher_queries_for") or metrics.get("teacher_queries_by_use") or {}
     names = [*(name for name in _USES if name in split), *(name for name in split if name not in _USES)]
     parts = [f"{split[name]:,} {_USES.get(name, name)}" for name in names if split[name]]
     whole = f"{metrics['teacher_queries']:,}"
+    if (repeated := metrics.get("teacher_queries_repeated")) and metrics.get("teacher_queries_for"):
+        parts.append(f"less {repeated:,} that repeat another of their pool")
     return f"{whole}: {', '.join(parts)}" if parts else whole
 
 

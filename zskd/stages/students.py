@@ -123,7 +123,7 @@ def record(
         "processes": setting.processes,
     }
     if config.gold_labels is not None:
-        rows = labelled.parts["gold"].queries
+        rows = len(labelled.parts["gold"].dataset)
         found["gold_labels"] = {"rows": rows, "sha256": sha256_file(Path(config.gold_labels))}
         if labelled.skipped:
             found["gold_labels"]["skipped_rows"] = labelled.skipped
@@ -228,11 +228,12 @@ def score(
         fitted=trained.fitted,
         heldout=len(predicted[0]),
         queries={
-            "transfer_inputs": labelled.parts["transfer"].queries,
-            "held_out_inputs": labelled.parts["select"].queries + labelled.parts["report"].queries,
-            "gold_rows": labelled.parts["gold"].queries if "gold" in labelled.parts else 0,
+            "transfer_inputs": len(labelled.parts["transfer"].dataset),
+            "held_out_inputs": len(labelled.parts["select"].dataset) + len(labelled.parts["report"].dataset),
+            "gold_rows": len(labelled.parts["gold"].dataset) if "gold" in labelled.parts else 0,
             "single_tokens": initial.tokens,
         },
+        repeated=labelled.repeated,
         live=labelled.live + initial.asked,
         cut={"labelling": labelled.cut, "scoring": found.cut},
     )

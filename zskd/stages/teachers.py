@@ -78,7 +78,7 @@ class Labelled:
 
     @property
     def queries(self) -> int:
-        """Number of inputs whose logits are used."""
+        """Number of texts that the teacher is asked for; each part counts an input that it repeats once."""
         return sum(part.queries for part in self.parts.values())
 
     @property
@@ -87,8 +87,13 @@ class Labelled:
         return sum(part.live for part in self.parts.values())
 
     @property
+    def repeated(self) -> int:
+        """Number of inputs that repeat another of their part and have its logits."""
+        return sum(part.repeated for part in self.parts.values())
+
+    @property
     def cut(self) -> dict[str, int | None]:
-        """Number of inputs of each part that were longer than the maximum length (see `LabelledTexts`)."""
+        """Number of different inputs of each part that were longer than the maximum length (see `LabelledTexts`)."""
         return {name: part.cut for name, part in self.parts.items()}
 
 
@@ -112,9 +117,12 @@ def label(setting: Setting, teacher: Teacher, pools: Pools) -> Labelled:
     found = Labelled(parts, precision, skipped)
     if PartialState().is_main_process:
         for name, part in parts.items():
-            tell_cut(f"labelling, {name}", part.cut, part.queries, setting.length)
-    whole, live, cached = (f"{n:,}" for n in (found.queries, found.live, found.queries - found.live))
-    logger.info("labelling: %s inputs, %s asked now (%s), %s cached", whole, live, precision, cached)
+            tell_cut(f"labelling, {name}", part.cut, part.queries, setting.length, "different inputs")
+    counts = (found.queries + found.repeated, found.live, found.queries - found.live, found.repeated)
+    whole, live, cached, repeated = (f"{n:,}" for n in counts)
+    logger.info(
+        "labelling: %s inputs, %s asked now (%s), %s cached, %s repeat others", whole, live, precision, cached, repeated
+    )
     return found
 
 

@@ -5,6 +5,9 @@ its tokenizer, precision, maximum length and the shard's ordered texts. Whole sh
 of a logit depends on the batch that a text is in; this way, logits never depend on what was labelled before. Shards
 hold raw logits in the teacher's own class order; `label_texts` returns them in the task's order.
 
+A text that a pool holds several times is asked for once: shards are made of the pool's different texts, in their first
+order. The answers of such a pool are then written once more, one for each row, so that they too are memory-mapped.
+
 Pooled states are stored in shards and a folder of their own.
 """
 
@@ -29,12 +32,13 @@ from zskd.errors import RunError
 from zskd.models.batching import ahead
 from zskd.models.bulk import Meter
 from zskd.models.encoding import Cuts
-from zskd.system.arrow import arrow_digest, keep_arrow, open_arrow, read_note
+from zskd.system.arrow import ROWS, arrow_digest, keep_arrow, open_arrow, read_note
 from zskd.system.files import write_problem
 from zskd.system.precision import check_finite
 from zskd.system.processes import gather, on_main
 from zskd.system.progress import bar
 from zskd.teacher.base import Teacher, Texts
+from zskd.text.repeats import distinct_rows
 from zskd.text.shaping import text_columns
 
 SHARD_ROWS = 4_096
@@ -51,18 +55,23 @@ class LabelledTexts:
     """Texts with the teacher's answers.
 
     Attributes:
-        dataset: the columns of the input and ``teacher_logits`` (float32, one per class, in the task's order), or
-            ``teacher_states`` (float16, one per hidden dimension).
-        queries: number of texts whose answers are used.
+        dataset: all rows, with the columns of the input and ``teacher_logits`` (float32, one per class, in the task's
+            order), or ``teacher_states`` (float16, one per hidden dimension).
+        queries: number of different texts, each of which the teacher is asked for once.
         live: how many of them the teacher answered in this run, over all processes; the rest came from the cache.
-        cut: how many were longer than the maximum length; None if a callable read them, or if shards in the cache do
-            not say, which an earlier version wrote.
+        cut: how many of them were longer than the maximum length; None if a callable read them, or if shards in the
+            cache do not say, which an earlier version wrote.
     """
 
     dataset: Dataset
     queries: int
     live: int
     cut: int | None = None
+
+    @property
+    def repeated(self) -> int:
+        """Number of rows that repeat an earlier one and have its answer."""
+        return len(self.dataset) - self.queries
 
 
 @contextmanager
@@ -113,8 +122,9 @@ def label_texts(
     """Add the teacher's logits to a pool of texts (columns ``text`` and, for pairs, ``text_b``).
 
     The teacher is not asked again for shards in the cache. A shard file that does not match its checksum is rewritten
-    (see `zskd.system.checksums`). Missing shards are distributed over the processes; afterwards every process opens all
-    shards. The texts of the next shard are tokenized while the teacher answers the current one.
+    (see `zskd.system.checksums`). A text that stands in several rows is asked for once; of a pair, both texts and their
+    order count. Missing shards are distributed over the processes; afterwards every process opens all shards. The texts
+    of the next shard are tokenized while the teacher answers the current one.
 
     Returns:
         The pool with a column ``teacher_logits``. It is memory-mapped, unless the teacher's class order differs from
@@ -129,13 +139,14 @@ def label_texts(
         check_finite(found, teacher.name, precision)
         return found
 
-    texts = pool.select_columns(text_columns(pool))
+    texts, places = _different(pool)
     folder = cache / "labels" / teacher.fingerprint[:16]
     paths = [folder / f"{shard_key(teacher, part, max_length, precision)}.arrow" for part in _parts(texts)]
     field = pa.field("teacher_logits", pa.list_(pa.float32(), teacher.num_labels))
     live = _fill(paths, texts, teacher, max_length, logits, field, description)
-    column = concatenate_datasets([_in_task_order(teacher, open_arrow(path), field) for path in paths])
-    return LabelledTexts(concatenate_datasets([pool, column], axis=1), len(pool), live, _cut_in(paths))
+    files = _for_each_row(paths, places, field)
+    column = concatenate_datasets([_in_task_order(teacher, open_arrow(path), field) for path in files])
+    return LabelledTexts(concatenate_datasets([pool, column], axis=1), len(texts), live, _cut_in(paths))
 
 
 def label_states(
@@ -150,7 +161,7 @@ def label_states(
         InputError: the teacher has no states, or some exceed the range of float16; that shard is not stored.
     """
     model = teacher.require_weights("states")
-    texts = pool.select_columns(text_columns(pool))
+    texts, places = _different(pool)
     folder = cache / "states" / teacher.fingerprint[:16]
     paths = [folder / f"{shard_key(teacher, part, max_length, precision, states=True)}.arrow" for part in _parts(texts)]
     field = pa.field("teacher_states", pa.list_(pa.float16(), model.model.config.hidden_size))
@@ -159,8 +170,51 @@ def label_states(
         return model.own_states(prepared, precision, meter)
 
     live = _fill(paths, texts, teacher, max_length, states, field, description)
-    column = concatenate_datasets([open_arrow(path) for path in paths])
-    return LabelledTexts(concatenate_datasets([pool, column], axis=1), len(pool), live, _cut_in(paths))
+    column = concatenate_datasets([open_arrow(path) for path in _for_each_row(paths, places, field)])
+    return LabelledTexts(concatenate_datasets([pool, column], axis=1), len(texts), live, _cut_in(paths))
+
+
+def _different(pool: Dataset) -> tuple[Dataset, np.ndarray | None]:
+    """The different texts of a pool, in their first order, and the place of each row's among them.
+
+    The places are None if no row repeats another; the texts are then the pool's own.
+    """
+    texts = pool.select_columns(text_columns(pool))
+    found = distinct_rows(texts)
+    return (texts, None) if found is None else (texts.select(found[0]), found[1])
+
+
+def _for_each_row(paths: list[Path], places: np.ndarray | None, field: pa.Field) -> list[Path]:
+    """Files with the answers of all rows: the shards, or one file if there are rows that repeat others.
+
+    Args:
+        places: see `_different`.
+    """
+    if places is None:
+        return paths
+    digest = hashlib.sha256(json.dumps([path.stem for path in paths]).encode())
+    digest.update(places.astype("<i8").tobytes())
+    path, schema = paths[0].with_name(f"{digest.hexdigest()}.arrow"), pa.schema([field])
+
+    def rows() -> Iterator[pa.RecordBatch]:
+        answers = concatenate_datasets([open_arrow(shard) for shard in paths]).with_format("arrow")
+        for start in range(0, len(places), ROWS):
+            column = answers[places[start : start + ROWS]][field.name].combine_chunks()
+            yield pa.record_batch([column], schema=schema)
+
+    def write() -> None:
+        if arrow_digest(path, schema, len(places)) is None:
+            _check_writable(path.parent)
+            keep_arrow(path, rows(), schema)
+
+    on_main(write)
+    return [path]
+
+
+def _check_writable(folder: Path) -> None:
+    """Raise `RunError` if answers could not be kept in a folder."""
+    if problem := write_problem(folder):
+        raise RunError(f"{folder}: the teacher's answers cannot be kept there: {problem}; name another --cache-dir")
 
 
 def _parts(texts: Dataset) -> Iterator[Texts]:
@@ -182,9 +236,8 @@ def _fill(
     state = PartialState()
     # Only one process looks for missing shards: with several, one could write before another has looked.
     own = on_main(lambda: missing_shards(paths, len(texts), schema))[state.process_index :: state.num_processes]
-    if own and (problem := write_problem(folder := paths[0].parent)):
-        # Before the teacher is asked for what could not be kept.
-        raise RunError(f"{folder}: the teacher's answers cannot be kept there: {problem}; name another --cache-dir")
+    if own:  # before the teacher is asked for what could not be kept
+        _check_writable(paths[0].parent)
     coming = ((paths[number], teacher.prepare(_texts(texts, number), max_length)) for number in own)
     live = 0
     to_ask = sum(_size(len(texts), number) for number in own)
