@@ -6,10 +6,12 @@ import os
 import sys
 
 from zskd.system import interrupts
+from zskd.system.waiting import wait_briefly
 
 
 def main() -> int:
     """Run the command line as a process of its own, which handles signals from its first moment on."""
+    wait_briefly()
     interrupts.install(resumable=(resumable := "distill" in sys.argv[1:2]))
     try:
         interrupts.die_with_launcher()
