@@ -51,6 +51,11 @@ def classifier(kind: str, attention: str | None = None, **changes: Any) -> PreTr
     return model
 
 
+def is_fast(model: PreTrainedModel) -> bool:
+    """Whether `zskd.models.fast_layers` changed a model's attention."""
+    return any(type(module).__name__.startswith("Fast") for module in model.modules())
+
+
 def batch(kind: str, lengths: list[int]) -> dict[str, torch.Tensor]:
     torch.manual_seed(1)
     ids = torch.full((len(lengths), max(lengths)), PAD)

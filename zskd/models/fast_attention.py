@@ -25,8 +25,9 @@ def project(hidden: torch.Tensor, linears: Sequence[torch.nn.Linear], heads: int
     Returns:
         One tensor ``(heads, batch, tokens, size)`` for each map.
     """
-    weight = torch.cat([linear.weight for linear in linears]) if len(linears) > 1 else linears[0].weight
-    biases = [linear.bias for linear in linears]
+    weights: list[torch.Tensor] = [linear.weight for linear in linears]
+    weight = torch.cat(weights) if len(weights) > 1 else weights[0]
+    biases: list[torch.Tensor] = [linear.bias for linear in linears]
     bias = None if biases[0] is None else torch.cat(biases) if len(biases) > 1 else biases[0]
     batch, tokens, _ = hidden.shape
     mapped = functional.linear(hidden, weight, bias).view(batch, tokens, len(linears), heads, -1)
@@ -74,8 +75,9 @@ def attend(
 class _ByDistance(torch.autograd.Function):
     """Turn scores for each distance into scores for each pair of tokens, and add those of queries and of keys.
 
-    ``content[n, i, r]`` is the score of query i for distance ``tokens - 1 - r``, ``position[n, j, r]`` that of key j for
-    distance ``r - (tokens - 1)``, where a distance is i - j. Both are views with other strides, so nothing is gathered.
+    ``content[n, i, r]`` is the score of query i for distance ``tokens - 1 - r``, ``position[n, j, r]`` that of key j
+    for distance ``r - (tokens - 1)``, where a distance is i - j. Both are views with other strides, so nothing is
+    gathered.
     """
 
     @staticmethod
@@ -95,7 +97,10 @@ class _ByDistance(torch.autograd.Function):
 
 
 def _skewed(scores: torch.Tensor) -> torch.Tensor:
-    """View ``(n, tokens, tokens)`` of contiguous scores ``(n, tokens, 2 tokens - 1)``: element i, j is at i, j - i + tokens - 1."""
+    """View ``(n, tokens, tokens)`` of contiguous scores ``(n, tokens, 2 tokens - 1)``.
+
+    Element i, j of the view is at i, j - i + tokens - 1.
+    """
     count, tokens, distances = scores.shape
     return scores.as_strided((count, tokens, tokens), (tokens * distances, distances - 1, 1), tokens - 1)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -28,9 +27,8 @@ from transformers.models.xlm_roberta import modeling_xlm_roberta as xlm_roberta
 
 from zskd.models.fast_attention import attend, distance_bias, distance_rows, project
 
+
 # Self-attention. `first` is set in a last layer: queries are then those of the first token.
-
-
 class _Bert(torch.nn.Module):
     first = False
 
@@ -169,8 +167,6 @@ def _distances(
 
 
 # Last layers
-
-
 class _BertLast(torch.nn.Module):
     def forward(self: Any, hidden_states: torch.Tensor, attention_mask: Any = None, *_: Any, **__: Any) -> Any:
         mixed, _weights = self.attention.self(hidden_states, attention_mask)
@@ -234,6 +230,10 @@ _LAST: dict[type, type] = {
     roberta.RobertaLayer: _BertLast,
     xlm_roberta.XLMRobertaLayer: _BertLast,
 }
+_FASTER = {
+    stock: type(f"Fast{stock.__name__}", (quick, stock), {})
+    for stock, quick in (_ATTENTION | _ENCODERS | _LAST).items()
+}
 # Their heads read the first token of the last hidden state and nothing else.
 READ_FIRST = {
     bert.BertForSequenceClassification,
@@ -251,8 +251,8 @@ READ_FIRST = {
 def make_fast(model: PreTrainedModel, *, first_token: bool = False) -> list[tuple[torch.nn.Module, type]]:
     """Change the classes of a model's modules, where its architecture is known, so that it computes faster on a CPU.
 
-    A model is left alone if it would apply dropout to its attention, which the fast one lacks, or is to return
-    attention weights.
+    A model is left alone if it would apply dropout to its attention, which the fast one lacks, if it is to return
+    attention weights, or if its attention is not that of the known class (a decoder's, an adapter's).
 
     Args:
         first_token: let the last layer compute the first token only, if no other is read by the model's head. Its
@@ -273,7 +273,7 @@ def make_fast(model: PreTrainedModel, *, first_token: bool = False) -> list[tupl
             if module in attentions:
                 module.first = True
     for module, stock in changed:
-        module.__class__ = _faster(stock)
+        module.__class__ = _FASTER[stock]
     return changed
 
 
@@ -283,18 +283,14 @@ def _drops(attention: Any) -> bool:
 
 
 def _differs(attention: Any) -> bool:
-    """Whether attention is more than `attend` computes: of a decoder, or with heads that are mixed."""
-    return bool(getattr(attention, "is_decoder", False) or getattr(attention, "talking_head", False))
+    """Whether attention is more than `attend` computes: of a decoder, with mixed heads, or with an adapter's maps."""
+    plain = {type(child) for child in attention.children()} <= {torch.nn.Linear, torch.nn.Dropout, torch.nn.LayerNorm}
+    return bool(not plain or getattr(attention, "is_decoder", False) or getattr(attention, "talking_head", False))
 
 
 def _reads_more(model: PreTrainedModel, layers: int) -> bool:
     """Whether something reads other tokens of the last layer: hidden states, or the convolution after the first."""
     return bool(model.config.output_hidden_states or (layers == 1 and getattr(model.config, "conv_kernel_size", 0)))
-
-
-@functools.cache
-def _faster(stock: type) -> type:
-    return type(f"Fast{stock.__name__}", ((_ATTENTION | _ENCODERS | _LAST)[stock], stock), {})
 
 
 def make_stock(changed: Sequence[tuple[torch.nn.Module, type]]) -> None:
