@@ -70,6 +70,7 @@ benchmarks: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check textbrewer==0.2.1.post1
 	$(BIN)/python -m recipes.benchmarks.labelling
 	$(BIN)/python -m recipes.benchmarks.labelling --processes
+	$(BIN)/python -m recipes.benchmarks.attention
 	$(BIN)/python -m recipes.benchmarks.trainer
 	$(BIN)/python -m recipes.benchmarks.memory
 	$(BIN)/python -m recipes.benchmarks.checksums

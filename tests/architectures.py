@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
+
+from zskd.models.fast_layers import make_fast, make_stock
 
 VOCABULARY = 60
 SHAPES = {
@@ -49,6 +53,21 @@ def classifier(kind: str, attention: str | None = None, **changes: Any) -> PreTr
         if "bias" in name or "position" in name:
             torch.nn.init.normal_(weight, std=0.1)  # zeros would hide what is left out
     return model
+
+
+def is_fast(model: PreTrainedModel) -> bool:
+    """Whether `zskd.models.fast_layers` changed a model's attention."""
+    return any(type(module).__name__.startswith("Fast") for module in model.modules())
+
+
+@contextlib.contextmanager
+def fast(model: PreTrainedModel, **options: bool) -> Iterator[None]:
+    """`make_fast` inside the block."""
+    changed = make_fast(model, **options)
+    try:
+        yield
+    finally:
+        make_stock(changed)
 
 
 def batch(kind: str, lengths: list[int]) -> dict[str, torch.Tensor]:

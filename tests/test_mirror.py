@@ -41,6 +41,7 @@ COVERED = {
     "methods/adversarial/batches.py": "test_callbacks.py",
     "methods/context.py": "methods/test_contract.py",
     "methods/table.py": "config/methods/test_table.py",
+    "models/fast_modules.py": "models/test_fast_layers.py",
     "publish/__init__.py": "publish/test_plan.py",
     "publish/metadata.py": "publish/test_run_card.py",
     "report/data.py": "report/test_comparison.py",

@@ -14,6 +14,7 @@ from transformers import set_seed
 from zskd.config.resolve import cache_root
 from zskd.student.initial import InitialStudent, initial_student
 from zskd.system.files import write_text
+from zskd.system.machine import machine as kind_of_machine
 from zskd.tasks.task import TASKS
 from zskd.teacher.base import Teacher
 from zskd.teacher.classifier import Classifier
@@ -31,8 +32,8 @@ RATE, WARMUP, DECAY, CLIP = 2.0e-3, 0.06, 0.01, 1.0
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers were measured on."""
-    found = {"python": platform.python_version(), "torch": torch.__version__, "threads": torch.get_num_threads()}
+    """What the numbers were measured on: versions, device, and the instructions that decide its speed."""
+    found = {"python": platform.python_version(), "torch": torch.__version__, **kind_of_machine()}
     if torch.cuda.is_available():
         found["device"] = torch.cuda.get_device_name()
     else:

@@ -32,8 +32,8 @@ from zskd.teacher.classifier import Classifier
 DTYPES = {"fp32": torch.float32, **HALVES}
 
 
-def peak(dtype: torch.dtype, device: torch.device) -> float:
-    """Operations per second that matrix products keep up for a second, at the best of several sizes.
+def peak(dtype: torch.dtype, device: torch.device, least: float = 1.0) -> float:
+    """Operations per second that matrix products keep up for `least` seconds, at the best of several sizes.
 
     For a second and not for one product, because labelling lasts too: a processor is faster for an instant.
     """
@@ -42,7 +42,7 @@ def peak(dtype: torch.dtype, device: torch.device) -> float:
         left, right = (torch.randn(*size, dtype=dtype, device=device) for size in ((rows, inner), (inner, columns)))
         left @ right
         done, started = 0, time.perf_counter()
-        while (seconds := time.perf_counter() - started) < 1.0 or not done:
+        while (seconds := time.perf_counter() - started) < least or not done:
             left @ right
             if device.type == "cuda":
                 torch.cuda.synchronize()

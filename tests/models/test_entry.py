@@ -6,12 +6,13 @@ import doctest
 
 import pytest
 import torch
-from architectures import ENTERED, PAD, batch, classifier
+from architectures import ENTERED, PAD, batch, classifier, is_fast
 from transformers import AutoModel, BertConfig, BertForSequenceClassification, GPT2Config, GPT2ForSequenceClassification
 
 from zskd.errors import InputError
 from zskd.models import entry
 from zskd.models.entry import SUPPORTED, count_layers, embeddings, forward
+from zskd.models.fast_layers import fast_copy
 
 LENGTHS = {"padded": [7, 4, 9], "one length": [6, 6], "one row": [5]}
 # Each family, as its layers' settings can differ in published models.
@@ -78,6 +79,28 @@ def test_every_entry_gives_what_the_model_gives_by_ids(kind: str, changes: dict,
             for one, other in zip(found.states, states[layer:], strict=True):
                 same(one, other)
         assert forward(model, ids=ids, **inputs).states is None
+
+
+@every_case
+@pytest.mark.parametrize("lengths", [[7, 4, 12], [6, 6], [1]], ids=str)
+def test_a_fast_model_is_entered_like_the_stock_one(kind: str, changes: dict, lengths: list[int]) -> None:
+    model = classifier(kind, **changes).requires_grad_(False)
+    quick = fast_copy(model)
+    assert is_fast(quick) and not is_fast(model)
+    inputs = inputs_of(kind, lengths, model.config.pad_token_id)
+    if changes.get("type_vocab_size") == 0:
+        inputs.pop("segments", None)
+    ids, real = inputs.pop("ids"), inputs["mask"].bool()
+    states = forward(model, ids=ids, **inputs, want_states=True).states
+    assert states is not None
+    entries = [{"ids": ids}, {"embeds": embeddings(model, ids)}]
+    entries += [{"states": state, "layer": layer} for layer, state in enumerate(states)]
+    for entered in entries:
+        found = forward(quick, **entered, **inputs, want_states=True)
+        same(found.logits, forward(model, **entered, **inputs).logits)
+        assert found.states is not None
+        for one, other in zip(found.states, states[entered.get("layer", 0) :], strict=True):
+            same(one[real], other[real])
 
 
 @every_kind

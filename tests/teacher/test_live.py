@@ -6,12 +6,11 @@ import doctest
 
 import pytest
 import torch
-from architectures import ENTERED, PAD, batch, classifier
+from architectures import ENTERED, PAD, batch, classifier, is_fast
 from transformers import GPT2Config, GPT2ForSequenceClassification, PreTrainedModel
 
 from zskd.errors import InputError
 from zskd.models import entry
-from zskd.models.frozen import SHORT
 from zskd.teacher import live
 from zskd.teacher.blackbox import BlackBox
 from zskd.teacher.classifier import Classifier
@@ -142,12 +141,12 @@ def test_it_moves_with_all_its_parts(precision: str) -> None:
     """To the device without values, which every machine has."""
     asked = LiveTeacher(teacher(classifier("bert")), precision)
     assert asked.device == torch.device("cpu")
-    assert asked._model.config._attn_implementation == ("sdpa" if precision == "fp32" else SHORT)
+    assert is_fast(asked._model) == (precision == "bf16")
     assert asked.to("meta") is asked and asked.device == torch.device("meta")
     parts = [asked._order, *asked._frozen.state_dict().values(), *asked._model.state_dict().values()]
     assert {part.device.type for part in parts} == {"meta"}
     assert asked.embeddings(torch.zeros(2, 7, dtype=torch.long, device="meta")).shape == (2, 7, 16)
-    assert asked._model.config._attn_implementation == "sdpa"
+    assert not is_fast(asked._model)
 
 
 def test_a_family_that_autocast_breaks_computes_in_float32() -> None:

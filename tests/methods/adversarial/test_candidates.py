@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from architectures import is_fast
 from conftest import tiny_bert, word_tokenizer
 from decided import LABELS, Judge, decided_teacher
 from test_gradient import inputs, place
@@ -16,7 +17,6 @@ from zskd.config.methods.adversarial import AdversarialOptions
 from zskd.methods.adversarial.candidates import CandidateAdversary
 from zskd.methods.adversarial.generator import build_generator
 from zskd.metrics.divergence import kl_divergence
-from zskd.models.frozen import SHORT
 from zskd.teacher.classifier import Classifier
 
 ONLY = {"anchor_weight": 0.0, "confidence_weight": 0.0, "balance_weight": 0.0, "diversity_weight": 0.0}
@@ -109,7 +109,7 @@ def test_in_bfloat16_the_generator_learns_with_finite_gradients(teacher: Classif
         build_generator(teacher), teacher.tokenizer, Judge(teacher), AdversarialOptions(), precision="bf16"
     )
     made.to(torch.device("cpu"))
-    assert made.generator.config._attn_implementation == SHORT
+    assert is_fast(made.generator)
     exact = candidate_adversary(teacher, Judge(teacher))
     batch = inputs(teacher)
     rounded, wanted = (each.fill(batch, place())[1] for each in (made, exact))
