@@ -313,6 +313,8 @@ def test_the_log_says_when_a_training_will_end(cli, config: FinetuneConfig, monk
         r"step 3 of 7: loss .* accuracy .* on the selection rows; \d s so far, about \d+ s left", steps[1]
     )
     assert re.fullmatch(r"step 7 of 7: loss .* on the selection rows; \d s so far", steps[-1])
+    assert sum(line.startswith("step 7 ") for line in steps) == 1, "candidates are no steps"
+    assert "training: 7 steps; chosen: mean of last 2, accuracy " in done.err
     assert "'loss'" not in done.out + done.err and "it/s" not in done.err, "neither Trainer's log nor a bar"
 
 

@@ -170,8 +170,14 @@ def train(config: FinetuneConfig, start: Start, folder: Path) -> Trained:
         done = trainer.train(resume_from_checkpoint=resumed)
     _check_finite(config, trainer, finite, folder)
     began = time.monotonic()
+    trainer.remove_callback(log)  # what follows are no steps
     with quiet_transformers():
         accuracies = choose_weights(trainer, snapshots)
+    best = max(accuracies, key=lambda name: accuracies[name])
+    logger.info(
+        "training: %d steps; chosen: %s, accuracy %.4f on the selection rows",
+        trainer.state.global_step, best, accuracies[best],
+    )  # fmt: skip
     seconds = float(done.metrics["train_runtime"]) + time.monotonic() - began
     _check_finite(config, trainer, finite, folder)
     return Trained(trainer.state.global_step, seconds, accuracies)
