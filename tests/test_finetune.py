@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from transformers import BertModel
 
 from zskd.config.verbs import FinetuneConfig
 from zskd.finetune import finetune
+from zskd.finetune.start import training_precision
 from zskd.models.loading import count_parameters
 from zskd.pipeline import distill
 from zskd.system.files import sha256_file
@@ -253,8 +255,8 @@ def test_three_way_adapter_starts_a_two_way_pair_task(config: FinetuneConfig, tm
 
 
 def test_float16_is_for_training_on_a_gpu(cli, config: FinetuneConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zskd.finetune.pick_device", lambda: torch.device("cpu"))
-    monkeypatch.delattr("zskd.finetune.load_head")  # it ends before there are any
+    monkeypatch.setattr("zskd.finetune.start.pick_device", lambda: torch.device("cpu"))
+    monkeypatch.delattr("zskd.finetune.start.load_head")  # it ends before there are any
     done = cli("finetune", *as_flags(replace(config, precision="fp16")))
     assert done.code == 2
     (error,) = done.errors
@@ -266,7 +268,7 @@ def test_float16_is_for_training_on_a_gpu(cli, config: FinetuneConfig, monkeypat
 def test_on_a_gpu_16_bits_are_those_it_has(
     native: bool, config: FinetuneConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zskd.finetune.pick_device", lambda: torch.device("cuda"))
+    monkeypatch.setattr("zskd.finetune.start.pick_device", lambda: torch.device("cuda"))
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native)
     given = {}
 
@@ -274,10 +276,46 @@ def test_on_a_gpu_16_bits_are_those_it_has(
         given.update(options)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("zskd.finetune.TrainingArguments", arguments)
+    monkeypatch.setattr("zskd.finetune.classifier_trainer.TrainingArguments", arguments)
     with pytest.raises(KeyboardInterrupt):
         finetune(replace(config, precision="auto"))
     assert (given["bf16"], given["fp16"]) == (native, not native)
+
+
+def test_16_bits_train_and_32_bits_score(config: FinetuneConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: set[tuple[str, torch.dtype]] = set()
+
+    def note(module: torch.nn.Module, _: object, output: object) -> None:
+        if isinstance(module, torch.nn.Linear) and isinstance(output, torch.Tensor):
+            found.add(("training" if torch.is_grad_enabled() else "scores", output.dtype))
+
+    hook = torch.nn.modules.module.register_module_forward_hook(note)
+    try:
+        for precision in ("bf16", "fp32"):
+            output = str(Path(str(config.output_dir)) / precision)
+            record = finetune(replace(config, precision=precision, epochs=1.0, output_dir=output)).record
+            dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+            assert found == {("training", dtype), ("scores", torch.float32)}
+            assert record["precision"] == record["options"]["precision"] == precision
+            found.clear()
+    finally:
+        hook.remove()
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True, raising=False)
+    assert training_precision("auto") == "bf16"
+
+
+def test_the_log_says_when_a_training_will_end(cli, config: FinetuneConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zskd.training.log.EvaluationLog.FIRST", 0.0)
+    done = cli("finetune", *as_flags(replace(config, epochs=1.0)))
+    steps = [line for line in done.err.splitlines() if line.startswith("step ")]
+    assert re.fullmatch(r"step 1 of 7: \d s so far, about \d+ s left", steps[0])
+    assert re.fullmatch(
+        r"step 3 of 7: loss .* accuracy .* on the selection rows; \d s so far, about \d+ s left", steps[1]
+    )
+    assert re.fullmatch(r"step 7 of 7: loss .* on the selection rows; \d s so far", steps[-1])
+    assert sum(line.startswith("step 7 ") for line in steps) == 1, "candidates are no steps"
+    assert "training: 7 steps; chosen: mean of last 2, accuracy " in done.err
+    assert "'loss'" not in done.out + done.err and "it/s" not in done.err, "neither Trainer's log nor a bar"
 
 
 def test_task_of_ones_own_gets_a_teacher(config: FinetuneConfig, own_tasks: dict[str, str], tmp_path: Path) -> None:
@@ -303,7 +341,8 @@ def test_rows_come_from_the_hub_where_no_folder_is_given(
         asked.append((task.name, split, (tmp_path / "teacher" / "adapter_config.json").is_file()))
         return rows_for(task, 90 if split == "train" else 24)
 
-    monkeypatch.setattr("zskd.finetune.hub_rows", rows)
+    for module in ("start", "teacher_scores"):
+        monkeypatch.setattr(f"zskd.finetune.{module}.hub_rows", rows)
     done = finetune(replace(config, task="mnli", glue_dir=None, epochs=1.0))
     assert asked == [
         ("mnli", "train", False), ("mnli", "validation_matched", True), ("mnli", "validation_mismatched", True),

@@ -44,7 +44,6 @@ MOST_LINES = 320
 TWINS = {
     "diagnose.py": ["cli/diagnose.py", "diagnosis/diagnose.py"],
     "export.py": ["cli/export.py", "inference/export.py"],
-    "finetune.py": ["cli/finetune.py", "finetune.py"],
     "predict.py": ["cli/predict.py", "inference/predict.py"],
     "class_balance.py": ["config/methods/class_balance.py", "methods/class_balance.py"],
     "table.py": ["config/methods/table.py", "methods/table.py"],

@@ -12,7 +12,7 @@ from zskd.system.waiting import wait_briefly
 def main() -> int:
     """Run the command line as a process of its own, which handles signals from its first moment on."""
     wait_briefly()
-    interrupts.install(resumable=(resumable := "distill" in sys.argv[1:2]))
+    interrupts.install(resumable=(resumable := interrupts.is_resumable(sys.argv[1:])))
     try:
         interrupts.die_with_launcher()
         with interrupts.told_apart():

@@ -151,11 +151,10 @@ def _full_teacher(rng: random.Random) -> Case:
         disk = _disk(scratch / "disk", size)
         cache = _copy(world.cache, scratch / "cache")
         arguments = world.finetune(disk / "teacher", cache, "--quiet")
-        found = _ended(run(scratch, *arguments), names=disk, resume=False)
+        found = _ended(run(scratch, *arguments), names=disk)
         _grow(disk)
-        if not (disk / "teacher").exists():  # else the message said that it is kept
-            found += complaints(run(scratch, *arguments), {0})
-        return found + leftovers(disk)
+        found += complaints(run(scratch, *arguments, "--resume"), {0})
+        return found + leftovers(disk) + [f"left behind: {path}" for path in disk.glob(".*.training")]
 
     return Case(f"finetune, a disk of {size} bytes", tried)
 
@@ -291,7 +290,7 @@ def _ended(done: Done, *, names: Path | None = None, resume: bool = True) -> lis
 
 
 def _advice(done: Done, *, resume: bool) -> list[str]:
-    """``--resume`` is distill's alone, and of its messages every one names it."""
+    """``--resume`` is of `distill` and `finetune` alone, and of their messages every one names it."""
     return [
         f"expected {'an' if resume else 'no'} advice to resume, found: {line}"
         for line in errors(done)

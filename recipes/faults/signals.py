@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 from recipes.checkouts import descendants
 from recipes.faults.case import Case, complaints, leftovers
@@ -65,8 +66,8 @@ def _trial(
         said = [line for line in done.err.splitlines() if line.startswith("zskd: ")]
         if done.code and (len(said) != 1 or words[number] not in said[0]):
             found.append(f"expected one message about the signal, found {said}")
-        if done.code and ("--resume" in "".join(said)) != verb.startswith("distill"):
-            found.append(f"expected advice to resume a distillation, and no other verb, found {said}")
+        if done.code and ("--resume" in "".join(said)) != verb.startswith(("distill", "finetune")):
+            found.append(f"expected advice to resume a training, and no other verb, found {said}")
         if done.code and "Error" in done.err:
             found.append(f"expected no word about an error, found {done.err[-300:]}")
         found += [f"still running: {pid}" for pid in started if Path(f"/proc/{pid}").exists()]
@@ -86,12 +87,16 @@ def _afterwards(verb: str, world: World, scratch: Path, code: int) -> list[str]:
         done = start(scratch, *_command(verb, world, scratch), "--resume").wait(LIMIT)
         found = complaints(done, {0})
         return found if "two" in verb or found else world.differences(name, scratch / "run")
-    if verb == "finetune" and code and (scratch / "teacher").exists():
-        return [f"expected a whole teacher or none, found no {name}" for name in ("adapter_model.safetensors",
-                "training.json") if not (scratch / "teacher" / name).is_file()]  # fmt: skip
+    if verb == "finetune":
+        whole = ("adapter_model.safetensors", "training.json")
+        lacking = [name for name in whole if not (scratch / "teacher" / name).is_file()]
+        if (scratch / "teacher").exists() and lacking:
+            return [f"expected a whole teacher or none, found no {name}" for name in lacking]
+        found = complaints(start(scratch, *_command(verb, world, scratch), "--resume").wait(LIMIT), {0})
+        return found + [f"left behind: {path}" for path in scratch.glob(".*.training")]
     if verb == "predict" and code and (scratch / "answers.tsv").exists():
         return ["expected no answers of a command that did not end"]
-    return [f"left behind: {path}" for path in scratch.glob(".*.training")]
+    return []
 
 
 def _command(verb: str, world: World, scratch: Path) -> list[object]:
@@ -125,7 +130,7 @@ def _start(scratch: Path, command: list[object], *, real: bool, step: int | None
             if state.global_step == step:
                 os.kill(os.getpid(), number)
 
-        EvaluationLog.on_step_end = signalled
+        mock.patch.object(EvaluationLog, "on_step_end", signalled).start()
         sys.argv = ["zskd", *words]
         return main()
 

@@ -206,7 +206,7 @@ def test_a_warm_cache_that_cannot_be_written_will_do(
     [
         ("distill", {}, "run/student", ("run/student: no space left", "checkpoints", "with --resume")),
         ("distill", {"cache_dir": "c"}, "c/labels/x", ("name another folder with --cache-dir", "with --resume")),
-        ("finetune", {}, "t", ("no teacher is kept",)),
+        ("finetune", {}, "t", ("up to the last checkpoint is kept", "with --resume")),
         ("predict", {"output": "o.tsv"}, "o.tsv", ("o.tsv is as it was",)),
         ("predict", {}, None, ("no space left", "what was answered before is kept")),
         ("evaluate", {}, None, ("nothing was written",)),
@@ -217,7 +217,7 @@ def test_a_warm_cache_that_cannot_be_written_will_do(
     ],
 )
 def test_advice_is_the_verb_s(verb: str, given: dict, path: str | None, parts: tuple[str, ...]) -> None:
-    """`--resume` is distill's alone."""
+    """`--resume` is of `distill` and `finetune` alone."""
     error = OSError(errno.ENOSPC, "x", path)
     if path is not None:
         error.add_note(f"while writing {path}")
@@ -225,7 +225,7 @@ def test_advice_is_the_verb_s(verb: str, given: dict, path: str | None, parts: t
     assert found is not None and found.exit_code == 1
     for part in parts:
         assert part in found.message
-    assert ("--resume" in found.message) is (verb == "distill")
+    assert ("--resume" in found.message) is (verb in ("distill", "finetune"))
     assert "free some space" in found.message.lower()
     lacking = failure_of(MemoryError(), argparse.Namespace(verb=verb, **given))
     assert lacking is not None and "no memory left" in lacking.message

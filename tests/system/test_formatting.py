@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from zskd.system.formatting import duration, in_percent
+from zskd.system.formatting import about, duration, in_percent
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,11 @@ def test_in_percent(share: float, digits: int, text: str) -> None:
 )  # fmt: skip
 def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "0 s"), (119.4, "119 s"), (121.0, "2 min"), (7_199.0, "2 h 0 min"), (9e4, "25 h 0 min")],
+)  # fmt: skip
+def test_about(seconds: float, text: str) -> None:
+    assert about(seconds) == text

@@ -76,8 +76,8 @@ def test_an_ignored_signal_stays_ignored() -> None:
 
 
 def test_a_step_may_end_first_if_it_takes_no_longer_than_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    def step(seconds: float) -> None:
-        with interrupts.put_off():
+    def step(seconds: float, grace: float | None) -> None:
+        with interrupts.put_off(grace):
             send(signal.SIGTERM)
             assert interrupts.came() == signal.SIGTERM
             time.sleep(seconds)
@@ -85,9 +85,9 @@ def test_a_step_may_end_first_if_it_takes_no_longer_than_it_is_given(monkeypatch
         os._exit(71)
 
     monkeypatch.setattr(interrupts, "GRACE", 0.3)
-    for seconds, said in ((0.0, b"ended"), (30.0, b"")):
+    for seconds, grace, said in ((0.0, None, b"ended"), (30.0, None, b""), (0.4, 30.0, b"ended")):
         read, report = os.pipe()
-        assert ended(lambda seconds=seconds: step(seconds)) == 143
+        assert ended(lambda seconds=seconds, grace=grace: step(seconds, grace)) == 143
         os.close(report)
         assert os.read(read, 100) == said
         os.close(read)
@@ -135,3 +135,10 @@ def test_a_command_that_is_still_importing_says_one_line(
     command = [sys.executable, "-m", "zskd", verb]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert (done.returncode, done.stderr, done.stdout) == (code, words, "")
+
+
+def test_advice_to_resume_is_of_the_verbs_that_can() -> None:
+    resumable = [
+        verb for verb in ("distill", "finetune", "predict", "publish") if interrupts.is_resumable([verb, "-x"])
+    ]
+    assert resumable == ["distill", "finetune"] and not interrupts.is_resumable([])

@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _say(getattr(error, "problems", [str(error)]), error.exit_code)
     except KeyboardInterrupt as error:
         ended = error if isinstance(error, interrupts.Interrupted) else interrupts.Interrupted()
-        interrupts.say(ended, resumable="distill" in words[:1])
+        interrupts.say(ended, resumable=interrupts.is_resumable(words))
         return ended.exit_code
     except Exception as error:
         return _failed(error, arguments)

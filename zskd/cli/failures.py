@@ -21,7 +21,11 @@ _VERBS = {
         "repeat the command with --resume",
         "lower --batch-size (--gradient-accumulation makes up for it) or --max-length",
     ),
-    "finetune": ("no teacher is kept", "repeat the command", "lower --batch-size or --max-length"),
+    "finetune": (
+        "what was trained up to the last checkpoint is kept",
+        "repeat the command with --resume",
+        "lower --max-length, or train from the beginning with a lower --batch-size",
+    ),
     "predict": ("what was answered before is kept", "repeat the command", "lower --batch-size or --max-length"),
     "evaluate": ("nothing was written", "repeat the command", "lower --max-length"),
     "diagnose": ("an earlier diagnosis is as it was", "repeat the command", "lower --texts or --max-length"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from zskd.checks import check_cache_dir, check_options, check_output_dir
@@ -11,6 +10,7 @@ from zskd.cli.parser import add_options, add_quiet, build_config, set_up_logging
 from zskd.config.verbs import FinetuneConfig
 from zskd.hub.ask import is_local
 from zskd.models.folder_checks import check_local
+from zskd.runs.training_folder import RECORD, output_path, training_problems
 from zskd.system.paths import exists, expanded, is_file
 from zskd.tasks.labelled import check_header
 from zskd.tasks.task import Task
@@ -23,7 +23,8 @@ EPILOG = """examples:
   zskd finetune --task rte --glue-dir glue_data --base embedded --adapter runs/teacher-mnli
       an adapter that starts from another task's
 
-The checkpoint is chosen on held-out rows of train.tsv; the dev file is scored once, at the end."""
+The checkpoint is chosen on held-out rows of train.tsv; the dev file is scored once, at the end.
+A training that was ended goes on with the same command and --resume, and gives the same teacher."""
 
 
 def add_parser(verbs: Any) -> None:
@@ -67,9 +68,12 @@ def _problems(config: FinetuneConfig, task: Task) -> list[str]:
         needed = ("adapter_config.json", "adapter_model.safetensors")
         if not all(is_file(expanded(config.adapter) / name) for name in needed):
             found.append(f"--adapter {config.adapter}: expected a folder with {' and '.join(needed)}, found none")
-    output = Path(config.output_dir or f"runs/teacher-{task.name}")
+    output = output_path(config, task)
     if problems := check_output_dir(output):
         found += problems
-    elif exists(output) and any(output.iterdir()):
-        found.append(f"--output-dir {output}: expected a new or empty folder, found files in it")
+    elif not config.resume and exists(output) and any(output.iterdir()):
+        advice = "; pass --resume if it is this teacher, not scored yet" if is_file(output / RECORD) else ""
+        found.append(f"--output-dir {output}: expected a new or empty folder, found files in it{advice}")
+    else:
+        found += training_problems(config, task)
     return found + check_cache_dir(config.cache_dir)

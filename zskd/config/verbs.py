@@ -47,9 +47,10 @@ class FinetuneConfig:
         high=limits.MOST_CHECKPOINTS,
         group="training",
     )
-    precision: str = shared.precision("training (fp16 on a GPU only)", group="training")
+    precision: str = shared.precision("training, not of scores (fp16 on a GPU only)", group="training")
     seed: int = shared.seed()
     output_dir: str | None = option(None, "folder of the trained teacher; default runs/teacher-TASK", group="run")
+    resume: bool = option(False, "continue the unfinished training of the output folder", group="run")
     cache_dir: str | None = shared.cache_dir()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import struct
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,10 +135,16 @@ def backbone_origin(name: str, cache: Path, *, flag: str) -> Origin:
     return find_model(name, None, flag=flag)
 
 
-def model_fingerprint(model: torch.nn.Module) -> str:
-    """Hex SHA-256 over the names, shapes and bytes of all weights."""
+def model_fingerprint(model: torch.nn.Module, *, without: Collection[str] = ()) -> str:
+    """Hex SHA-256 over the names, shapes and bytes of all weights.
+
+    Args:
+        without: names of weights that do not count.
+    """
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
+        if name in without:
+            continue
         digest.update(name.encode())
         digest.update(struct.pack(f"<{tensor.dim()}q", *tensor.shape))
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())

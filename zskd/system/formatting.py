@@ -24,6 +24,19 @@ def in_percent(share: float, digits: int = 1) -> str:
     return f"{percent:z.{digits}f}"
 
 
+def about(seconds: float) -> str:
+    """Seconds as an estimate is read: from two minutes on in whole minutes, from two hours on with hours.
+
+    Example:
+        >>> about(42.4), about(605), about(7_500), about(200_000)
+        ('42 s', '10 min', '2 h 5 min', '55 h 33 min')
+    """
+    minutes = round(seconds / 60)
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
 def duration(seconds: float) -> str:
     """Seconds with two significant digits where there are few of them, from two minutes on in minutes.
 

@@ -2,9 +2,9 @@
 
 Only the command line installs handlers (`zskd.__main__`); a program that uses zskd as a library keeps its own. A signal
 raises `Interrupted` in the main thread, and again every second while a library swallows it. Training puts that off
-until its step has ended, for at most `GRACE` seconds, so that it can write a checkpoint (`zskd.training.stop`). While
-modules are imported the process ends at once: an exception there aborts some compiled modules, and is swallowed by
-others.
+until its step has ended, for at most `GRACE` seconds (`LONG_GRACE` in `zskd finetune`), so that it can write a
+checkpoint (`zskd.training.stop`). While modules are imported the process ends at once: an exception there aborts some
+compiled modules, and is swallowed by others.
 
 This module is imported before all others, and imports nothing that takes time.
 """
@@ -16,13 +16,17 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
 GRACE = 5.0  # seconds that training has to end its step and write a checkpoint
+# For a model of base size: on two cores a step takes 8 seconds, and a checkpoint of all weights has 1.3 GB. Schedulers
+# wait 30 seconds before they kill.
+LONG_GRACE = 25.0
+_RESUMABLE = ("distill", "finetune")  # verbs with --resume
 LAUNCHED = (
     "ZSKD_LAUNCHED"  # variable in a process that `zskd.cli.launch` started: the launcher's process and its folder
 )
@@ -64,11 +68,17 @@ class _State:
     came: int | None = None
     at: float = 0.0
     put_off: bool = False  # until the end of a step
+    grace: float = GRACE
     insist: bool = True
     resumable: bool = False
 
 
 _state = _State()
+
+
+def is_resumable(words: Sequence[str]) -> bool:
+    """Whether a command, without the program's name, has ``--resume``."""
+    return bool(words) and words[0] in _RESUMABLE
 
 
 def install(*, resumable: bool) -> None:
@@ -138,7 +148,7 @@ def _handle(signum: int, frame: FrameType | None) -> None:
         return
     _state.came, _state.at = signum, time.monotonic()
     if _state.put_off or _state.insist:
-        signal.setitimer(signal.ITIMER_REAL, GRACE if _state.put_off else _AGAIN, _AGAIN)
+        signal.setitimer(signal.ITIMER_REAL, _state.grace if _state.put_off else _AGAIN, _AGAIN)
     if not _state.put_off:
         _raise(signum, frame)
 
@@ -155,9 +165,13 @@ def _raise(signum: int, frame: FrameType | None) -> None:
 
 
 @contextlib.contextmanager
-def put_off() -> Iterator[None]:
-    """In the block a signal is only noted (`came`); it is raised `GRACE` seconds later, or at the end of the block."""
-    _state.put_off = True
+def put_off(grace: float | None = None) -> Iterator[None]:
+    """In the block a signal is only noted (`came`); it is raised a while later, or at the end of the block.
+
+    Args:
+        grace: seconds; default `GRACE`.
+    """
+    _state.put_off, _state.grace = True, GRACE if grace is None else grace
     try:
         yield
     finally:

@@ -20,6 +20,7 @@ from zskd.models.quiet import keep_stdout_clean, quiet_transformers
 from zskd.system.processes import on_main
 from zskd.teacher.base import Teacher
 from zskd.training.arguments import training_arguments
+from zskd.training.autocast import remove_autocast
 from zskd.training.log import EvaluationLog, FiniteLoss
 from zskd.training.resume import checkpoints, last_checkpoint, step_of
 from zskd.training.so_far import read_so_far
@@ -64,12 +65,6 @@ class _AskedBefore(TrainerCallback):
         self.count = sum(method.queries for method in self.methods)
 
 
-def _without_autocast(model: PreTrainedModel) -> None:
-    """Remove the ``forward`` that accelerate wraps for ``bf16``, so that scoring computes in float32."""
-    if "_original_forward" in vars(model):
-        del model.forward, model._original_forward
-
-
 def fit(
     config: DistillConfig,
     student: PreTrainedModel,
@@ -100,7 +95,7 @@ def fit(
     Raises:
         RunError: the training or held-out loss is no number any more, or no checkpoint is as it was written.
     """
-    asked, finite = _AskedBefore(methods), FiniteLoss()
+    asked, finite, log = _AskedBefore(methods), FiniteLoss(), EvaluationLog()
     trainer = ZeroShotTrainer(
         student,
         training_arguments(config, folder, rows or len(train)),
@@ -111,7 +106,7 @@ def fit(
         eval_dataset=select.sort("length"),
         processing_class=tokenizer,
         callbacks=[
-            EvaluationLog(),
+            log,
             finite,
             asked,
             StopAtSignal(),
@@ -125,6 +120,7 @@ def fit(
         logger.info("training: going on from step %s", f"{step_of(checkpoint):,}")
     with quiet_transformers(), stopping():
         before = read_so_far(checkpoint) if checkpoint else None  # older checkpoints are removed while training
+        log.before = before.seconds if before else 0.0
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if finite.step is not None:
         kept = next(iter(checkpoints(folder)), None)
@@ -138,7 +134,7 @@ def fit(
             f"{folder}: expected the best checkpoint, of step {trainer.state.best_global_step:,}, found none; no "
             f"student was saved. Remove {folder} and repeat the command to train from the beginning"
         )
-    _without_autocast(student)
+    remove_autocast(student)  # scoring computes in float32
     return Fit(
         trainer=trainer,
         steps=trainer.state.global_step,

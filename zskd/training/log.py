@@ -1,9 +1,12 @@
-"""Callbacks of a distillation run."""
+"""Callbacks of a training: what the log says while it goes on, and its end where the loss is no number any more."""
 
 from __future__ import annotations
 
 import logging
 import math
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 from transformers import (
@@ -13,11 +16,45 @@ from transformers import (
     TrainingArguments,
 )
 
+from zskd.system.formatting import about
+
 logger = logging.getLogger(__name__)
 
 
 class EvaluationLog(TrainerCallback):
-    """One log line per evaluation: step, loss and agreement on the held-out half that selects checkpoints."""
+    """Log lines of a training: step, time, and when it will end; one for each evaluation, with its scores.
+
+    Between evaluations there are lines after 30 seconds, one minute, two, four and so on, so that a long training says
+    soon how long it will take. The estimate is the mean pace of this call, evaluations and checkpoints included.
+
+    Args:
+        scores: what a line says of an evaluation's metrics; default: loss and agreement on the held-out half that
+            selects checkpoints.
+
+    Attributes:
+        before: seconds of the training in earlier calls, which a resumed one adds.
+    """
+
+    FIRST = 30.0  # seconds
+
+    def __init__(self, scores: Callable[[dict[str, float]], str] | None = None) -> None:
+        self.scores = scores or _heldout
+        self.before = 0.0
+        self._began: tuple[int, float] | None = None  # step and time at which this call began to train
+        self._next = self.FIRST
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Start the clock; a checkpoint has been loaded by now."""
+        self._began, self._next = (state.global_step, time.monotonic()), self.FIRST
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Log the time, now and then."""
+        if self._began is None or control.should_evaluate:
+            return
+        if time.monotonic() - self._began[1] >= self._next:
+            logger.info("step %d of %d%s", state.global_step, state.max_steps, self._time(state, ": "))
 
     def on_evaluate(
         self,
@@ -28,13 +65,30 @@ class EvaluationLog(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Log the metrics of an evaluation."""
-        logger.info(
-            "step %d of %d: held-out loss %.4f, agreement with the teacher %.4f",
-            state.global_step,
-            state.max_steps,
-            metrics["eval_loss"],
-            metrics["eval_agreement"],
-        )
+        found, spent = self.scores(metrics), self._time(state, "; ")
+        logger.info("step %d of %d: %s%s", state.global_step, state.max_steps, found, spent)
+
+    def _time(self, state: TrainerState, before: str) -> str:
+        """Time so far and expected end in words; nothing where no step of this call has ended."""
+        if self._began is None or (done := state.global_step - self._began[0]) <= 0:
+            return ""
+        spent = time.monotonic() - self._began[1]
+        self._next = max(self._next, 2 * spent)
+        left = spent / done * (state.max_steps - state.global_step)
+        words = f"{before}{about(self.before + spent)} so far"
+        return f"{words}, about {about(left)} left{_clock(left, datetime.now().astimezone())}" if left > 0 else words
+
+
+def _clock(left: float, now: datetime) -> str:
+    """When that many seconds will have passed, on this machine's clock; nothing for less than two minutes."""
+    if left < 120:
+        return ""
+    end = now + timedelta(seconds=left)
+    return f" (until {end:%H:%M})" if end.date() == now.date() else f" (until {end:%Y-%m-%d %H:%M})"
+
+
+def _heldout(metrics: dict[str, float]) -> str:
+    return f"held-out loss {metrics['eval_loss']:.4f}, agreement with the teacher {metrics['eval_agreement']:.4f}"
 
 
 class FiniteLoss(TrainerCallback):

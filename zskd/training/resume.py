@@ -6,7 +6,7 @@ import logging
 import pickle
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -69,7 +69,13 @@ def resume_trouble(checkpoint: Path, *, best: bool) -> Trouble | None:
     return trouble and Trouble(f"the best checkpoint up to it, {chosen.name}, is damaged: {trouble.why}")
 
 
-def last_checkpoint(folder: Path, *, best: bool, own: bool) -> Path | None:
+def _no_trouble(checkpoint: Path) -> Trouble | None:
+    return None
+
+
+def last_checkpoint(
+    folder: Path, *, best: bool, own: bool, beside: Callable[[Path], Trouble | None] = _no_trouble
+) -> Path | None:
     """The newest checkpoint in `folder` that is as it was written; those passed over for it are moved aside.
 
     They would be overwritten in parts, or outlive the checkpoints that follow. The log says which they are, and why.
@@ -77,6 +83,7 @@ def last_checkpoint(folder: Path, *, best: bool, own: bool) -> Path | None:
     Args:
         best: whether the best checkpoint is needed at the end.
         own: whether a checkpoint whose writing was cut short may be removed instead.
+        beside: what is wrong with files that a whole checkpoint refers to and that are not in it.
 
     Returns:
         None if there is nothing to go on from: no checkpoint, or a first one whose writing was cut short.
@@ -88,7 +95,8 @@ def last_checkpoint(folder: Path, *, best: bool, own: bool) -> Path | None:
     chosen, later = None, 0
     for path in checkpoints(folder):
         # One whose own best was removed since, for a better one that came later, will come to the better one again.
-        if (trouble := resume_trouble(path, best=best and later <= step_of(path))) is None:
+        trouble = resume_trouble(path, best=best and later <= step_of(path))
+        if trouble is None and (trouble := beside(path)) is None:
             chosen = path
             break
         passed.append((path, trouble))

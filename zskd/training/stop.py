@@ -58,10 +58,14 @@ class StopAtSignal(TrainerCallback):
 
 
 @contextlib.contextmanager
-def stopping() -> Iterator[None]:
-    """For a training with `StopAtSignal`: signals wait for it, where the processes can agree on a step."""
+def stopping(grace: float | None = None) -> Iterator[None]:
+    """For a training with `StopAtSignal`: signals wait for it, where the processes can agree on a step.
+
+    Args:
+        grace: seconds that they wait at most; default `zskd.system.interrupts.GRACE`.
+    """
     alone = PartialState().num_processes == 1
-    with interrupts.put_off() if alone or _launcher_folder() is not None else contextlib.nullcontext():
+    with interrupts.put_off(grace) if alone or _launcher_folder() is not None else contextlib.nullcontext():
         yield
 
 
