@@ -105,7 +105,6 @@ def _skewed(scores: torch.Tensor) -> torch.Tensor:
     return scores.as_strided((count, tokens, tokens), (tokens * distances, distances - 1, 1), tokens - 1)
 
 
-@functools.lru_cache(maxsize=512)
 def distance_rows(tokens: int, buckets: int, longest: int) -> torch.Tensor:
     """DeBERTa-v2's row of the table of distances for the distances ``tokens - 1`` down to ``1 - tokens``, int64.
 
@@ -113,12 +112,19 @@ def distance_rows(tokens: int, buckets: int, longest: int) -> torch.Tensor:
         buckets: of the configuration; 0 or less: one row for each distance.
         longest: the configuration's largest distance.
     """
+    return (_rows if torch.compiler.is_compiling() else _kept_rows)(tokens, buckets, longest)
+
+
+def _rows(tokens: int, buckets: int, longest: int) -> torch.Tensor:
     with torch.inference_mode(False), torch.no_grad():
         distances = torch.arange(tokens - 1, -tokens, -1)
         span = longest
         if buckets > 0:
             distances, span = make_log_bucket_position(distances, buckets, longest), buckets
         return (distances.long() + span).clamp(0, 2 * span - 1)
+
+
+_kept_rows = functools.lru_cache(maxsize=512)(_rows)
 
 
 def distance_bias(

@@ -121,7 +121,9 @@ class _DebertaEncoder(torch.nn.Module):
     """Of all versions; the fast attention needs no table of distances, and no mask where there is no padding."""
 
     def get_attention_mask(self: Any, attention_mask: torch.Tensor) -> torch.Tensor | None:
-        return None if bool(attention_mask.all()) else _added(attention_mask[:, None, None].bool())
+        if not torch.compiler.is_compiling() and bool(attention_mask.all()):  # a compiled program does not branch
+            return None
+        return _added(attention_mask[:, None, None].bool())
 
     def get_rel_pos(self: Any, *_: Any, **__: Any) -> None:
         return None
