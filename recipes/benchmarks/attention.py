@@ -52,11 +52,11 @@ def variants(kind: str, layers: int, precision: str) -> dict[str, PreTrainedMode
     return {"stock": stock, "fast": fast_copy(stock), "fast, first token": fast_copy(stock, first_token=True)}
 
 
-def computed(model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> int:
+def computed(model: PreTrainedModel, inputs: dict[str, torch.Tensor], precision: str) -> int:
     """Operations of all matrix products of a forward pass."""
     stock = model.config._attn_implementation
     model.set_attn_implementation("eager")  # the fused kernel's products are not counted
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), autocast("cpu", precision), FlopCounterMode(display=False) as counter:
         model(**inputs)
     model.set_attn_implementation(stock)
     return int(counter.get_total_flops())
@@ -89,7 +89,7 @@ def measure(kind: str, tokens: int, layers: int, turns: int, precision: str) -> 
     ids = torch.randint(5, BASE["vocab_size"], (rows, tokens))
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     models = variants(kind, layers, precision)
-    operations = {name: computed(model, inputs) for name, model in models.items()}
+    operations = {name: computed(model, inputs, precision) for name, model in models.items()}
     times: dict[str, list[float]] = {name: [] for name in models}
     limits = []
     with torch.inference_mode(), autocast("cpu", precision):

@@ -227,19 +227,16 @@ def test_a_copy_shares_its_weights_and_leaves_the_model_alone() -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("name", ["bert", "albert", "distilbert", "mpnet", "deberta", "deberta-v2"])
-def test_a_fast_copy_can_be_compiled(name: str, precision: str) -> None:
+@pytest.mark.parametrize("name", ["mpnet", "deberta-v2"])  # tests/teacher/test_labelling.py compiles BERT
+def test_a_fast_copy_can_be_compiled(name: str) -> None:
     stock = build(name).requires_grad_(False)
-    made = compiled(
-        fast_copy(with_half_weights(stock, torch.bfloat16) if precision == "bf16" else stock, first_token=True)
-    )
-    for rows, length, side in ((4, 9, "right"), (7, 5, None), (3, 16, "right"), (2, 1, None)):
+    made = compiled(fast_copy(with_half_weights(stock, torch.bfloat16), first_token=True))
+    for rows, length, side in ((4, 9, "right"), (7, 5, None), (3, 16, "right")):
         inputs = batch(length, side, rows)
         with torch.inference_mode():
             expected = stock(**inputs).logits
-            with autocast("cpu", precision):
-                same(made(**inputs).logits.float(), expected, TOLERANCE[precision])
+            with autocast("cpu", "bf16"):
+                same(made(**inputs).logits.float(), expected, TOLERANCE["bf16"])
 
 
 def test_a_fast_model_is_not_pickled_whole_but_its_weights_are() -> None:
