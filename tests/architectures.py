@@ -55,11 +55,6 @@ def classifier(kind: str, attention: str | None = None, **changes: Any) -> PreTr
     return model
 
 
-def is_fast(model: PreTrainedModel) -> bool:
-    """Whether `zskd.models.fast_layers` changed a model's attention."""
-    return any(type(module).__name__.startswith("Fast") for module in model.modules())
-
-
 @contextlib.contextmanager
 def fast(model: PreTrainedModel, **options: bool) -> Iterator[None]:
     """`make_fast` inside the block."""

@@ -6,13 +6,13 @@ import doctest
 
 import pytest
 import torch
-from architectures import ENTERED, PAD, batch, classifier, is_fast
+from architectures import ENTERED, PAD, batch, classifier
 from transformers import AutoModel, BertConfig, BertForSequenceClassification, GPT2Config, GPT2ForSequenceClassification
 
 from zskd.errors import InputError
 from zskd.models import entry
 from zskd.models.entry import SUPPORTED, count_layers, embeddings, forward
-from zskd.models.fast_layers import fast_copy
+from zskd.models.fast_layers import fast_copy, is_fast
 
 LENGTHS = {"padded": [7, 4, 9], "one length": [6, 6], "one row": [5]}
 # Each family, as its layers' settings can differ in published models.

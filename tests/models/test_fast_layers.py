@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from architectures import VOCABULARY, fast, is_fast
+from architectures import VOCABULARY, fast
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -19,7 +19,7 @@ from transformers import (
 )
 from transformers.models.bert.modeling_bert import BertSelfAttention
 
-from zskd.models.fast_layers import READ_FIRST, fast_copy, make_fast, make_stock
+from zskd.models.fast_layers import READ_FIRST, fast_copy, is_fast, make_fast, make_stock
 from zskd.models.frozen import compiled, with_half_weights
 from zskd.models.loading import model_fingerprint
 from zskd.system.precision import HALVES, autocast

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from architectures import SHAPES, is_fast
+from architectures import SHAPES
 from architectures import classifier as random_classifier
 from conftest import prose, tiny_bert, word_tokenizer
 
 from zskd.errors import InputError
 from zskd.models.encoding import Cuts
+from zskd.models.fast_layers import is_fast
 from zskd.models.loading import model_fingerprint
 from zskd.models.tokenizers import tokenizer_fingerprint
 from zskd.system.precision import pick_precision

@@ -6,11 +6,12 @@ import doctest
 
 import pytest
 import torch
-from architectures import ENTERED, PAD, batch, classifier, is_fast
+from architectures import ENTERED, PAD, batch, classifier
 from transformers import GPT2Config, GPT2ForSequenceClassification, PreTrainedModel
 
 from zskd.errors import InputError
 from zskd.models import entry
+from zskd.models.fast_layers import is_fast
 from zskd.teacher import live
 from zskd.teacher.blackbox import BlackBox
 from zskd.teacher.classifier import Classifier

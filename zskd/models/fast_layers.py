@@ -63,6 +63,7 @@ _FUSED: dict[type, type] = {
     roberta.RobertaLayer: fast.FusedBert,
     xlm_roberta.XLMRobertaLayer: fast.FusedBert,
 }
+_MIXINS = tuple({mixin for table in (_ATTENTION, _ENCODERS, _LAST, _FUSED) for mixin in table.values()})
 # Their heads read the first token of the last hidden state and nothing else.
 READ_FIRST = {
     bert.BertForSequenceClassification,
@@ -165,6 +166,11 @@ def make_stock(changed: Sequence[tuple[torch.nn.Module, type]]) -> None:
     for module, stock in changed:
         module.__class__ = stock
         vars(module).pop("first", None)
+
+
+def is_fast(model: torch.nn.Module) -> bool:
+    """Whether some modules of a model are fast."""
+    return any(isinstance(module, _MIXINS) for module in model.modules())
 
 
 def fast_copy(model: PreTrainedModel, *, first_token: bool = False) -> PreTrainedModel:

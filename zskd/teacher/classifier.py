@@ -19,7 +19,7 @@ from zskd.models import output_layer
 from zskd.models.batching import token_budget
 from zskd.models.bulk import Meter, first_states, infer
 from zskd.models.encoding import encode_texts
-from zskd.models.fast_layers import fast_copy
+from zskd.models.fast_layers import fast_copy, is_fast
 from zskd.models.frozen import compiled, with_half_weights
 from zskd.models.labels import (
     align_labels,
@@ -99,7 +99,7 @@ class Classifier(Teacher):
         return min(max_length, self.tokenizer.model_max_length)
 
     def cache_key(self, precision: str, max_length: int) -> list[Any]:
-        """Weights, tokenizer, precision, maximum length, tokens per batch, whether the model is compiled, and guards.
+        """Weights, tokenizer, precision, maximum length, tokens per batch, how the model computes, and guards.
 
         What was labelled before a guard put the ids right is not served again; most teachers need none.
 
@@ -116,6 +116,7 @@ class Classifier(Teacher):
             self._longest(max_length),
             token_budget(self.device_type),
             *(["compiled"] if self.compiled else []),
+            *(["fast layers"] if is_fast(self.model) else []),
             *([{"guards": list(self.guards)}] if self.guards else []),
         ]
 

@@ -43,7 +43,7 @@ from zskd.text.shaping import text_columns
 
 SHARD_ROWS = 4_096
 # Increase it when the content of a shard would change for the same key (batching, order, storage).
-FORMAT = 3
+FORMAT = 2
 
 _CUT = "zskd_cut"  # note in a shard: number of its rows that were longer than the maximum length
 

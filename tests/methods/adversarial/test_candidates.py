@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from architectures import is_fast
 from conftest import tiny_bert, word_tokenizer
 from decided import LABELS, Judge, decided_teacher
 from test_gradient import inputs, place
@@ -17,6 +16,7 @@ from zskd.config.methods.adversarial import AdversarialOptions
 from zskd.methods.adversarial.candidates import CandidateAdversary
 from zskd.methods.adversarial.generator import build_generator
 from zskd.metrics.divergence import kl_divergence
+from zskd.models.fast_layers import is_fast
 from zskd.teacher.classifier import Classifier
 
 ONLY = {"anchor_weight": 0.0, "confidence_weight": 0.0, "balance_weight": 0.0, "diversity_weight": 0.0}

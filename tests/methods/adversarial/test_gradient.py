@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from architectures import is_fast
 from conftest import tiny_bert, word_tokenizer
 from decided import LABELS, TEXTS, decided_teacher
 
@@ -19,6 +18,7 @@ from zskd.methods.adversarial.gradient import GradientAdversary
 from zskd.methods.adversarial.writer import Rewritten
 from zskd.methods.step import Step
 from zskd.metrics.divergence import kl_divergence
+from zskd.models.fast_layers import is_fast
 from zskd.models.loading import model_fingerprint
 from zskd.teacher.classifier import Classifier
 from zskd.transfer.collator import TransferCollator
