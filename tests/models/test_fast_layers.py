@@ -19,6 +19,7 @@ from transformers import (
 )
 from transformers.models.bert.modeling_bert import BertSelfAttention
 
+from zskd.models import fast_layers, fast_modules
 from zskd.models.fast_layers import READ_FIRST, fast_copy, is_fast, make_fast, make_stock
 from zskd.models.frozen import compiled, with_half_weights
 from zskd.models.loading import model_fingerprint
@@ -309,6 +310,14 @@ def test_other_architectures_are_left_alone(kind: str, sizes: dict[str, Any]) ->
     config = AutoConfig.for_model(kind, vocab_size=VOCABULARY, pad_token_id=0, **sizes)
     model = AutoModelForSequenceClassification.from_config(config).eval()
     assert make_fast(model, first_token=True) == [] and not is_fast(model)
+
+
+def test_every_forward_pass_of_the_module_stands_in_for_one() -> None:
+    made = {
+        name for name, part in vars(fast_modules).items() if getattr(part, "__module__", "") == fast_modules.__name__
+    }
+    public = {name for name in made if not name.startswith("_")}
+    assert public and public == {mixin.__name__ for mixin in fast_layers._MIXINS}
 
 
 def test_only_on_a_cpu() -> None:

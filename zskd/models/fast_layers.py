@@ -83,8 +83,9 @@ def make_fast(
 ) -> list[tuple[torch.nn.Module, type]]:
     """Change the classes of a model's modules, where its architecture is known, so that it computes faster on a CPU.
 
-    A model is left alone if it would apply dropout to its attention, which the fast one lacks, is to return attention
-    weights, or has other modules than stock ones in its layers (as those of LoRA), which would be passed over.
+    A model is left alone if it is elsewhere, if it would apply dropout to its attention, which the fast one lacks, if it
+    is to return attention weights, or if its layers hold other modules than stock ones (as those of LoRA), which would
+    be passed over.
 
     Args:
         first_token: let the last layer compute the first token only, if no other is read by the model's head. Its
@@ -97,7 +98,9 @@ def make_fast(
     """
     modules = list(model.modules())
     attentions = [module for module in modules if type(module) in _ATTENTION]
-    if model.config.output_attentions or not attentions or any(_drops(one) or _differs(one) for one in attentions):
+    if model.device.type != "cpu" or model.config.output_attentions or not attentions:
+        return []
+    if any(_drops(one) or _differs(one) for one in attentions):
         return []
     if not all(
         _is_stock(part) for module in modules if type(module) in _ATTENTION | _LAST for part in module.modules()

@@ -129,8 +129,7 @@ class Classifier(Teacher):
         model = self.model
         if precision in HALVES:
             model = with_half_weights(model, HALVES[precision])
-        if model.device.type == "cpu":
-            model = fast_copy(model, first_token=True)
+        model = fast_copy(model, first_token=True)
         return replace(self, model=compiled(model) if compile else model, compiled=compile)
 
     def prepare(self, texts: Texts, max_length: int) -> BatchEncoding:

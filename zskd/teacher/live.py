@@ -99,8 +99,7 @@ class LiveTeacher:
         half = HALVES.get(self.precision)
         if half is not None:
             model = with_half_weights(model, half)
-            if model.device.type == "cpu":
-                make_fast(model)
+            make_fast(model)
         self._model = model
         self._order = self._order.to(device)
         return self

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 class FastStudent(TrainerCallback):
-    """Gives a student fast layers (`zskd.models.fast_layers`) when training begins; `end` takes them away.
+    """Gives a student fast layers (`zskd.models.fast_layers`) when training begins.
+
+    It is a context manager around the training, which takes them away at the end.
 
     Args:
         in_pieces: False if the trainer's loss may be something else than a mean over rows.
@@ -34,9 +36,9 @@ class FastStudent(TrainerCallback):
         self._changed: list[tuple[torch.nn.Module, type]] = []
 
     def on_train_begin(self, args: Any, state: Any, control: Any, *, model: Any = None, **_: Any) -> None:
-        """Change the student that is trained, if it is on a CPU."""
+        """Change the student that is trained."""
         student = self.trainer.accelerator.unwrap_model(model)
-        if not isinstance(student, PreTrainedModel) or student.device.type != "cpu":
+        if not isinstance(student, PreTrainedModel):
             return
         student.train()
         self._changed = make_fast(
@@ -81,8 +83,10 @@ class FastStudent(TrainerCallback):
                 weight.grad = gradient if weight.grad is None else weight.grad + gradient
         return value
 
-    def end(self) -> None:
-        """Give the student back as it was."""
+    def __enter__(self) -> FastStudent:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         make_stock(self._changed)
         self._changed = []
         if self.pieces is not None:

@@ -101,8 +101,7 @@ class ZeroShotTrainer(PrivateTrainer):
         self.seam = self._seam(methods, teacher)
         if self.seam:
             self.callback_handler.callbacks.insert(0, FinishFirst(self.seam))
-        usual = type(self).compute_loss is ZeroShotTrainer.compute_loss
-        self._fast = FastStudent(self, in_pieces=usual)
+        self._fast = FastStudent(self, in_pieces=type(self).compute_loss is ZeroShotTrainer.compute_loss)
         self.add_callback(self._fast)
 
     def _seam(self, methods: Sequence[Method], teacher: Teacher | None) -> Seam:
@@ -147,11 +146,8 @@ class ZeroShotTrainer(PrivateTrainer):
         asked, best = resume_from_checkpoint, self.args.load_best_model_at_end
         if asked is None or asked != self.verified:
             asked = on_main(lambda: resume_point(asked, Path(self.args.output_dir), best=best))
-        try:
-            with asked_once(), plain_values(asked):
-                return super().train(asked, *args, **kwargs)
-        finally:
-            self._fast.end()
+        with asked_once(), plain_values(asked), self._fast:
+            return super().train(asked, *args, **kwargs)
 
     def hyperparameter_search(self, *args: Any, **kwargs: Any) -> Any:
         """As `transformers.Trainer.hyperparameter_search`; every option of the objective can be searched.
@@ -192,8 +188,8 @@ class ZeroShotTrainer(PrivateTrainer):
     ) -> torch.Tensor:
         """Trainer's step on a micro-batch as the methods make it; they end their step before the optimizer does."""
         if not self.seam:
-            loss = self._fast.step(model, inputs)
-            return super().training_step(model, inputs, num_items_in_batch) if loss is None else loss
+            found = self._fast.step(model, inputs)
+            return super().training_step(model, inputs, num_items_in_batch) if found is None else found
         # A method calls the student without its gradients, so DDP has nothing to average here.
         student = self.accelerator.unwrap_model(model)
         batch = self._prepare_inputs(inputs)

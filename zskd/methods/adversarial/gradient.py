@@ -70,7 +70,7 @@ class GradientAdversary(Writer):
         frozen = classifier.model.requires_grad_(False).eval()
         half = HALVES.get(self.precision)
         self.teacher = with_half_weights(frozen, half) if half else frozen
-        if half and frozen.device.type == "cpu":
+        if half:
             make_fast(self.teacher)
         self.in_task_order = classifier.in_task_order
 

@@ -96,7 +96,7 @@ class Writer:
     def to(self, device: torch.device) -> None:
         """Move the generator to a device."""
         self.generator.to(device)
-        if self.precision in HALVES and device.type == "cpu":  # in float32 a row's bits should not depend on its batch
+        if self.precision in HALVES:  # in float32 a row's bits should not depend on its batch
             make_fast(self.generator)
         self.special, self.usable = self.special.to(device), self.usable.to(device)
 
