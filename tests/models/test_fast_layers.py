@@ -277,12 +277,68 @@ def _adapted(model: PreTrainedModel) -> None:
     inject_adapter_in_model(LoraConfig(target_modules=["query"], r=2), model)
 
 
-@pytest.mark.parametrize("change", [PreTrainedModel.train, _decoder, _subclass, _attentions, _adapted])
+def _patched(model: PreTrainedModel) -> None:
+    part = model.base_model.encoder.layer[1].output
+    part.forward = part.forward
+
+
+def _quantized(model: PreTrainedModel) -> None:
+    """As `torch.ao.quantization.quantize_dynamic` makes them, on machines that have an engine for it."""
+    kind = type("Linear", (torch.nn.Module,), {"__module__": "torch.ao.nn.quantized.dynamic.modules.linear"})
+    model.base_model.encoder.layer[0].attention.self.query = kind()
+
+
+@pytest.mark.parametrize(
+    "change", [PreTrainedModel.train, _decoder, _subclass, _attentions, _adapted, _patched, _quantized]
+)
 def test_what_the_fast_attention_lacks_is_left_alone(change: Any) -> None:
     model = build("bert")
     assert make_fast(copy.deepcopy(model))
     change(model)
     assert make_fast(model, first_token=True) == [] and not is_fast(model)
+
+
+@pytest.mark.parametrize("name", ["bert", "deberta-v2"])
+@pytest.mark.parametrize("where", ["attention", "attention.self", "intermediate", "output", ""])
+@pytest.mark.parametrize("backward", [False, True])
+def test_hooks_on_parts_of_layers_are_called(name: str, where: str, backward: bool) -> None:
+    model, calls = build(name), []
+    expected = answer(model, batch(9))[0]
+    part = model.base_model.encoder.layer[1].get_submodule(where)
+
+    def hook(_: Any, given: Any, found: Any) -> None:
+        calls.append((given if backward else found)[0].shape)
+
+    (part.register_full_backward_hook if backward else part.register_forward_hook)(hook)
+    with fast(model, first_token=True, fused=True):
+        assert is_fast(model)
+        found = answer(model, batch(9))[0]
+    same(found, expected, 1e-5)
+    assert len(calls) == 1 and 9 in calls[0]  # tokens
+
+
+class _Mean(torch.nn.Module):
+    """A head, or a pooler, that reads all tokens."""
+
+    def __init__(self, stock: Any) -> None:
+        super().__init__()
+        self.stock = stock
+
+    def forward(self, states: torch.Tensor, **_: Any) -> torch.Tensor:
+        return self.stock(states.mean(1, keepdim=True))
+
+
+@pytest.mark.parametrize("name", sorted({name for name in CASES if "," not in name} - {"albert", "distilbert"}))
+def test_a_head_of_ones_own_may_read_all_tokens(name: str) -> None:
+    model = build(name)
+    owner = next(one for one in (model, model.base_model) if getattr(one, "pooler", None)) if name in (
+        "bert", "deberta", "deberta-v2"
+    ) else model  # fmt: skip
+    attribute = "classifier" if getattr(owner, "pooler", None) is None else "pooler"
+    setattr(owner, attribute, _Mean(getattr(owner, attribute)))
+    expected = answer(model, batch(9))[0]
+    with fast(model, first_token=True):
+        same(answer(model, batch(9))[0], expected, 1e-5)
 
 
 def test_dropout_of_zero_is_no_dropout() -> None:

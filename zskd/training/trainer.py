@@ -101,7 +101,7 @@ class ZeroShotTrainer(PrivateTrainer):
         self.seam = self._seam(methods, teacher)
         if self.seam:
             self.callback_handler.callbacks.insert(0, FinishFirst(self.seam))
-        self._fast = FastStudent(self, in_pieces=type(self).compute_loss is ZeroShotTrainer.compute_loss)
+        self._fast = FastStudent(self, usual=ZeroShotTrainer)
         self.add_callback(self._fast)
 
     def _seam(self, methods: Sequence[Method], teacher: Teacher | None) -> Seam:
