@@ -341,6 +341,35 @@ def test_a_head_of_ones_own_may_read_all_tokens(name: str) -> None:
         same(answer(model, batch(9))[0], expected, 1e-5)
 
 
+def _one_layer_twice(model: Any) -> None:
+    model.bert.encoder.layer[1] = model.bert.encoder.layer[0]
+
+
+def _one_attention_twice(model: Any) -> None:
+    model.bert.encoder.layer[0].attention.self = model.bert.encoder.layer[1].attention.self
+
+
+def _another_encoder(model: Any) -> None:
+    model.beside = copy.deepcopy(model.bert)
+
+
+@pytest.mark.parametrize("change", [_one_layer_twice, _one_attention_twice, _another_encoder])
+@pytest.mark.parametrize("fused", [False, True])
+def test_modules_may_be_shared_or_stand_beside_the_encoder(change: Any, fused: bool) -> None:
+    model, inputs = build("bert"), batch(9, "right")
+    change(model)
+    expected, gradients = answer(model, inputs)
+    with fast(model, first_token=True, fused=fused):
+        assert is_fast(model)
+        found, others = answer(model, inputs)
+        if change is _another_encoder:
+            assert model.beside(**inputs).last_hidden_state.shape[1] == 9
+    same(found, expected, 1e-5)
+    largest = max(float(gradient.abs().max()) for gradient in gradients.values())
+    for key, gradient in gradients.items():
+        torch.testing.assert_close(others[key], gradient, rtol=0, atol=1e-4 * largest, msg=key)
+
+
 def test_dropout_of_zero_is_no_dropout() -> None:
     model = build("mpnet").train()
     for module in model.modules():

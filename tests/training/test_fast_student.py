@@ -223,6 +223,17 @@ class Reads(ZeroShotTrainer):
         return super().compute_loss(model, inputs, *args, **kwargs)
 
 
+class Smooth(ZeroShotTrainer):
+    """A trainer whose loss has the gradient's norm in it."""
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        loss = super().compute_loss(model, inputs, *args, **kwargs)
+        if isinstance(loss, tuple):
+            return loss
+        table = model.get_input_embeddings().weight
+        return loss + torch.autograd.grad(loss, table, create_graph=True)[0].square().sum()
+
+
 class Asks(Method):
     """A method that asks the student itself."""
 
@@ -242,9 +253,10 @@ def test_an_objective_of_a_trainers_own_sees_whole_micro_batches(tmp_path: Path)
     assert seen == {(True, False)}
 
 
-def test_a_loss_or_a_method_that_reads_hidden_states_finds_all_tokens(tmp_path: Path) -> None:
+def test_a_loss_or_a_method_of_ones_own_finds_all_tokens_and_second_derivatives(tmp_path: Path) -> None:
     Reads.widths = set()
     trained(tmp_path, student("bert"), Reads, max_steps=2)
+    trained(tmp_path, student("bert"), Smooth, max_steps=1)
     asks = Asks()
     trainer(
         tmp_path, rows(64), model=student("bert"), cls=partial(ZeroShotTrainer, methods=[asks]), max_steps=2

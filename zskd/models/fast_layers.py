@@ -113,9 +113,9 @@ def make_fast(
     layers = [module for module in modules if type(module) in _LAST]
     if fused:
         faster |= {one: _FUSED[type(one)] for one in layers if type(one) in _FUSED and _fusible(one)}
-    if first_token and type(model) in READ_FIRST and not _reads_more(model, layers):
-        faster.setdefault(layers[-1], _LAST[type(layers[-1])])
-        for module in layers[-1].modules():
+    if first_token and type(model) in READ_FIRST and not _reads_more(model, last := _places(model)[-1]):
+        faster.setdefault(last, _LAST[type(last)])
+        for module in last.modules():
             if hasattr(faster.get(module), "first"):
                 module.first = True
     changed: list[tuple[torch.nn.Module, Any]] = [(module, type(module)) for module in faster]
@@ -164,14 +164,25 @@ def _differs(attention: Any) -> bool:
     return bool(getattr(attention, "is_decoder", False) or getattr(attention, "talking_head", False))
 
 
-def _reads_more(model: Any, layers: list[torch.nn.Module]) -> bool:
+def _places(model: PreTrainedModel) -> list[Any]:
+    """A classifier's layers in their order; one that is run twice stands there twice."""
+    named = model.base_model.named_modules(remove_duplicate=False)
+    return [module for _, module in named if type(module) in _LAST]
+
+
+def _reads_more(model: Any, last: torch.nn.Module) -> bool:
     """Whether something may read other tokens of the last layer.
 
-    That are hidden states, the convolution after the first layer, hooks, or a head that is not its architecture's.
+    That are hidden states, the convolution after the first layer, an earlier layer that shares its attention, hooks, or
+    a head that is not its architecture's.
     """
-    if model.config.output_hidden_states or (len(layers) == 1 and getattr(model.config, "conv_kernel_size", 0)):
+    *earlier, _ = _places(model)
+    if model.config.output_hidden_states or (not earlier and getattr(model.config, "conv_kernel_size", 0)):
         return True
-    below = {model, *model.base_model.embeddings.modules()}.union(*(one.modules() for one in layers[:-1]))
+    before = {part for one in earlier for part in one.modules()}
+    if any(part in before for part in last.modules() if part is last or type(part) in _ATTENTION):
+        return True
+    below = {model, *model.base_model.embeddings.modules()} | before
     if any(_hooked(module) for module in model.modules() if module not in below):
         return True
     if type(model) is distilbert.DistilBertForSequenceClassification:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 class FastStudent(TrainerCallback):
     """Gives a student fast layers (`zskd.models.fast_layers`) when the first epoch begins.
 
-    It is a context manager around the training, which takes them away at the end. The last layer computes the first
-    token only where nothing but zskd's own loss and methods reads what the student computes, and none of these reads
-    hidden states. Hooks that are set on parts of layers later are not called.
+    It is a context manager around the training, which takes them away at the end. Layers are fused, and the last one
+    computes the first token only, where zskd's own loss and methods alone read what the student computes: others may
+    take a second derivative, or read hidden states. Hooks that are set on parts of layers later are not called.
 
     Args:
         usual: `ZeroShotTrainer`, to tell the loss of a trainer of another class from the usual one.
@@ -51,11 +51,13 @@ class FastStudent(TrainerCallback):
         self._begun = True
         student.train()
         seam = self.trainer.seam
-        own = all(type(method).__module__.partition(".")[0] == "zskd" for method in seam.methods)
+        own = self._is_usual("compute_loss", "distillation_loss") and all(
+            type(method).__module__.partition(".")[0] == "zskd" for method in seam.methods
+        )
         self._changed = make_fast(
             student,
-            first_token=own and not seam.wants_states and self._is_usual("compute_loss"),
-            fused=self.trainer.accelerator.mixed_precision == "no" and student.dtype == torch.float32,
+            first_token=own and not seam.wants_states,
+            fused=own and self.trainer.accelerator.mixed_precision == "no" and student.dtype == torch.float32,
         )
         if self._changed and self._splits(student):
             self.weights = list(student.parameters())
