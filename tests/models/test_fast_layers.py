@@ -17,7 +17,7 @@ from transformers import (
     AutoModelForTokenClassification,
     PreTrainedModel,
 )
-from transformers.models.bert.modeling_bert import BertSelfAttention
+from transformers.models.bert.modeling_bert import BertLayer, BertSelfAttention
 
 from zskd.models import fast_layers, fast_modules
 from zskd.models.fast_layers import READ_FIRST, fast_copy, is_fast, make_fast, make_stock
@@ -349,13 +349,29 @@ def _one_attention_twice(model: Any) -> None:
     model.bert.encoder.layer[0].attention.self = model.bert.encoder.layer[1].attention.self
 
 
+class _Turned(BertLayer):
+    def forward(self, hidden_states: torch.Tensor, *others: Any, **more: Any) -> torch.Tensor:
+        return super().forward(hidden_states, *others, **more).flip(1)
+
+
+def _another_last_layer(model: Any) -> None:
+    model.bert.encoder.layer[1].__class__ = _Turned
+
+
+def _other_layers(model: Any) -> None:
+    for one in model.bert.encoder.layer:
+        one.__class__ = _Turned
+
+
 def _another_encoder(model: Any) -> None:
     model.beside = copy.deepcopy(model.bert)
 
 
-@pytest.mark.parametrize("change", [_one_layer_twice, _one_attention_twice, _another_encoder])
+@pytest.mark.parametrize(
+    "change", [_one_layer_twice, _one_attention_twice, _another_last_layer, _other_layers, _another_encoder]
+)
 @pytest.mark.parametrize("fused", [False, True])
-def test_modules_may_be_shared_or_stand_beside_the_encoder(change: Any, fused: bool) -> None:
+def test_layers_may_be_shared_or_of_ones_own_and_stand_beside_the_encoder(change: Any, fused: bool) -> None:
     model, inputs = build("bert"), batch(9, "right")
     change(model)
     expected, gradients = answer(model, inputs)

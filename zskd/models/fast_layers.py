@@ -113,7 +113,8 @@ def make_fast(
     layers = [module for module in modules if type(module) in _LAST]
     if fused:
         faster |= {one: _FUSED[type(one)] for one in layers if type(one) in _FUSED and _fusible(one)}
-    if first_token and type(model) in READ_FIRST and not _reads_more(model, last := _places(model)[-1]):
+    if first_token and type(model) in READ_FIRST and not _reads_more(model):
+        last = _stack(model)[-1]
         faster.setdefault(last, _LAST[type(last)])
         for module in last.modules():
             if hasattr(faster.get(module), "first"):
@@ -164,19 +165,21 @@ def _differs(attention: Any) -> bool:
     return bool(getattr(attention, "is_decoder", False) or getattr(attention, "talking_head", False))
 
 
-def _places(model: PreTrainedModel) -> list[Any]:
+def _stack(model: Any) -> list[Any]:
     """A classifier's layers in their order; one that is run twice stands there twice."""
-    named = model.base_model.named_modules(remove_duplicate=False)
-    return [module for _, module in named if type(module) in _LAST]
+    base = model.base_model
+    return list((base.transformer if hasattr(base, "transformer") else base.encoder).layer)
 
 
-def _reads_more(model: Any, last: torch.nn.Module) -> bool:
+def _reads_more(model: Any) -> bool:
     """Whether something may read other tokens of the last layer.
 
     That are hidden states, the convolution after the first layer, an earlier layer that shares its attention, hooks, or
-    a head that is not its architecture's.
+    a layer or head that is not its architecture's.
     """
-    *earlier, _ = _places(model)
+    if not (stack := _stack(model)) or any(type(one) not in _LAST for one in stack):
+        return True
+    *earlier, last = stack
     if model.config.output_hidden_states or (not earlier and getattr(model.config, "conv_kernel_size", 0)):
         return True
     before = {part for one in earlier for part in one.modules()}
