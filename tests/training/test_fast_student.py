@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from conftest import tiny_bert
 from test_trainer import rows, trainer
 from transformers import DebertaV2Config, DebertaV2ForSequenceClassification, TrainerCallback
+from transformers.trainer_utils import SaveStrategy
 
 from zskd import Method, ZeroShotTrainer
 from zskd.models.fast_layers import is_fast
@@ -275,3 +277,17 @@ def test_hooks_that_a_callback_sets_when_training_begins_are_called(tmp_path: Pa
     made.add_callback(Watch())
     made.train()
     assert len(called) >= 2
+
+
+def test_a_checkpoint_says_the_threads_of_the_training_not_of_a_piece(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def make() -> Any:
+        made = trainer(tmp_path, rows(64), model=student("bert"), per_device_train_batch_size=32, max_steps=2)
+        made.args.save_strategy, made.args.save_steps = SaveStrategy.STEPS, 1
+        return made
+
+    make().train()
+    assert json.loads((tmp_path / "checkpoint-1" / "machine.json").read_text(encoding="utf-8"))["threads"] == 2
+    make().train(resume_from_checkpoint=str(tmp_path / "checkpoint-1"))
+    assert "another kind of machine" not in caplog.text

@@ -21,6 +21,7 @@ from zskd.methods.method import Method
 from zskd.models.labels import make_single_label
 from zskd.models.lengths import check_rows, set_reading_length
 from zskd.system.files import write_text
+from zskd.system.machine import machine
 from zskd.system.processes import on_main
 from zskd.teacher.base import Teacher
 from zskd.teacher.live import live_teacher
@@ -142,7 +143,7 @@ class ZeroShotTrainer(PrivateTrainer):
         Raises:
             RunError: the checkpoint, or each one there, is not as it was written (`zskd.training.manifest`).
         """
-        self._began, self._resumed_with = 0.0, None
+        self._began, self._resumed_with, self._machine = 0.0, None, machine()
         asked, best = resume_from_checkpoint, self.args.load_best_model_at_end
         if asked is None or asked != self.verified:
             asked = on_main(lambda: resume_point(asked, Path(self.args.output_dir), best=best))
