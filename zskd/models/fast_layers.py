@@ -83,9 +83,9 @@ def make_fast(
 ) -> list[tuple[torch.nn.Module, type]]:
     """Change the classes of a model's modules, where its architecture is known, so that it computes faster on a CPU.
 
-    A model is left alone if it is elsewhere, if it would apply dropout to its attention, which the fast one lacks, if it
-    is to return attention weights, or if its layers hold other modules than stock ones (as those of LoRA), which would
-    be passed over.
+    A model is left alone if it is elsewhere, if it would apply dropout to its attention, which the fast one lacks, if
+    it is to return attention weights, or if its layers hold other modules than stock ones (as those of LoRA), which
+    would be passed over.
 
     Args:
         first_token: let the last layer compute the first token only, if no other is read by the model's head. Its
