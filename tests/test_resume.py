@@ -202,8 +202,8 @@ def test_a_resumed_run_ends_with_the_sums_of_the_whole(whole, killed, tmp_path: 
 
 
 def test_run_that_was_moved_before_it_was_resumed_keeps_its_best_checkpoint(whole, tmp_path, monkeypatch) -> None:
-    # With these two the best checkpoint is not the last.
-    config = replace(whole[0], learning_rate=1e-3, max_class_share=1.0, output_dir=str(tmp_path / "here"))
+    # With these three the best checkpoint is not the last.
+    config = replace(whole[0], learning_rate=0.03, seed=1, max_class_share=1.0, output_dir=str(tmp_path / "here"))
     with monkeypatch.context() as patched:
         patched.setattr("zskd.evaluation.results.score", _interrupt)
         with pytest.raises(KeyboardInterrupt):
@@ -295,6 +295,17 @@ def test_a_damaged_checkpoint_is_passed_over_and_the_student_stays_the_same(
     assert f"{newest}: passed over: model.safetensors: expected the checksum of what was written" in caplog.text
     assert metrics["resumed_from"] == int(older.name.rpartition("-")[2]) < metrics["steps"]
     assert student(tmp_path / "run") == student(whole[0].output_dir) and same_run(metrics, whole[1])
+
+
+def test_a_run_is_not_resumed_on_other_inputs(whole, tmp_path: Path) -> None:
+    """As after an update that shapes text otherwise."""
+    run = shutil.copytree(str(whole[0].output_dir), tmp_path / "run")
+    (run / "metrics.json").unlink()
+    record = json.loads((run / "record.json").read_text(encoding="utf-8"))
+    record["pools"]["fingerprint"] = "0" * 64
+    (run / "record.json").write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(InputError, match="expected the inputs that the training in"):
+        distill(replace(whole[0], output_dir=str(run), resume=True))
 
 
 @pytest.mark.parametrize("held", ["another machine", "this one", "an older zskd"])

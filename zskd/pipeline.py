@@ -144,6 +144,7 @@ def distill(
         if asked.pools is None:
             setting = inputs.limit_pool(setting, corpus_read)
         pools = asked.pools or inputs.shape(setting, corpus_read)
+    on_main(lambda: run.check_inputs(pools.fingerprint))
     with run.phase("teacher"):
         known_teacher, gate = teachers.meet_teacher(setting, asked.teacher, asked.tokenizer)
     with run.phase("labelling"):

@@ -17,7 +17,7 @@ from transformers import (
     AutoModelForTokenClassification,
     PreTrainedModel,
 )
-from transformers.models.bert.modeling_bert import BertSelfAttention
+from transformers.models.bert.modeling_bert import BertLayer, BertSelfAttention
 
 from zskd.models import fast_layers, fast_modules
 from zskd.models.fast_layers import READ_FIRST, fast_copy, is_fast, make_fast, make_stock
@@ -277,12 +277,113 @@ def _adapted(model: PreTrainedModel) -> None:
     inject_adapter_in_model(LoraConfig(target_modules=["query"], r=2), model)
 
 
-@pytest.mark.parametrize("change", [PreTrainedModel.train, _decoder, _subclass, _attentions, _adapted])
+def _patched(model: PreTrainedModel) -> None:
+    part = model.base_model.encoder.layer[1].output
+    part.forward = part.forward
+
+
+def _quantized(model: PreTrainedModel) -> None:
+    """As `torch.ao.quantization.quantize_dynamic` makes them, on machines that have an engine for it."""
+    kind = type("Linear", (torch.nn.Module,), {"__module__": "torch.ao.nn.quantized.dynamic.modules.linear"})
+    model.base_model.encoder.layer[0].attention.self.query = kind()
+
+
+@pytest.mark.parametrize(
+    "change", [PreTrainedModel.train, _decoder, _subclass, _attentions, _adapted, _patched, _quantized]
+)
 def test_what_the_fast_attention_lacks_is_left_alone(change: Any) -> None:
     model = build("bert")
     assert make_fast(copy.deepcopy(model))
     change(model)
     assert make_fast(model, first_token=True) == [] and not is_fast(model)
+
+
+@pytest.mark.parametrize("name", ["bert", "deberta-v2"])
+@pytest.mark.parametrize("where", ["attention", "attention.self", "intermediate", "output", ""])
+@pytest.mark.parametrize("backward", [False, True])
+def test_hooks_on_parts_of_layers_are_called(name: str, where: str, backward: bool) -> None:
+    model, calls = build(name), []
+    expected = answer(model, batch(9))[0]
+    part = model.base_model.encoder.layer[1].get_submodule(where)
+
+    def hook(_: Any, given: Any, found: Any) -> None:
+        calls.append((given if backward else found)[0].shape)
+
+    (part.register_full_backward_hook if backward else part.register_forward_hook)(hook)
+    with fast(model, first_token=True, fused=True):
+        assert is_fast(model)
+        found = answer(model, batch(9))[0]
+    same(found, expected, 1e-5)
+    assert len(calls) == 1 and 9 in calls[0]  # tokens
+
+
+class _Mean(torch.nn.Module):
+    """A head, or a pooler, that reads all tokens."""
+
+    def __init__(self, stock: Any) -> None:
+        super().__init__()
+        self.stock = stock
+
+    def forward(self, states: torch.Tensor, **_: Any) -> torch.Tensor:
+        return self.stock(states.mean(1, keepdim=True))
+
+
+@pytest.mark.parametrize("name", sorted({name for name in CASES if "," not in name} - {"albert", "distilbert"}))
+def test_a_head_of_ones_own_may_read_all_tokens(name: str) -> None:
+    model = build(name)
+    owner = next(one for one in (model, model.base_model) if getattr(one, "pooler", None)) if name in (
+        "bert", "deberta", "deberta-v2"
+    ) else model  # fmt: skip
+    attribute = "classifier" if getattr(owner, "pooler", None) is None else "pooler"
+    setattr(owner, attribute, _Mean(getattr(owner, attribute)))
+    expected = answer(model, batch(9))[0]
+    with fast(model, first_token=True):
+        same(answer(model, batch(9))[0], expected, 1e-5)
+
+
+def _one_layer_twice(model: Any) -> None:
+    model.bert.encoder.layer[1] = model.bert.encoder.layer[0]
+
+
+def _one_attention_twice(model: Any) -> None:
+    model.bert.encoder.layer[0].attention.self = model.bert.encoder.layer[1].attention.self
+
+
+class _Turned(BertLayer):
+    def forward(self, hidden_states: torch.Tensor, *others: Any, **more: Any) -> torch.Tensor:
+        return super().forward(hidden_states, *others, **more).flip(1)
+
+
+def _another_last_layer(model: Any) -> None:
+    model.bert.encoder.layer[1].__class__ = _Turned
+
+
+def _other_layers(model: Any) -> None:
+    for one in model.bert.encoder.layer:
+        one.__class__ = _Turned
+
+
+def _another_encoder(model: Any) -> None:
+    model.beside = copy.deepcopy(model.bert)
+
+
+@pytest.mark.parametrize(
+    "change", [_one_layer_twice, _one_attention_twice, _another_last_layer, _other_layers, _another_encoder]
+)
+@pytest.mark.parametrize("fused", [False, True])
+def test_layers_may_be_shared_or_of_ones_own_and_stand_beside_the_encoder(change: Any, fused: bool) -> None:
+    model, inputs = build("bert"), batch(9, "right")
+    change(model)
+    expected, gradients = answer(model, inputs)
+    with fast(model, first_token=True, fused=fused):
+        assert is_fast(model)
+        found, others = answer(model, inputs)
+        if change is _another_encoder:
+            assert model.beside(**inputs).last_hidden_state.shape[1] == 9
+    same(found, expected, 1e-5)
+    largest = max(float(gradient.abs().max()) for gradient in gradients.values())
+    for key, gradient in gradients.items():
+        torch.testing.assert_close(others[key], gradient, rtol=0, atol=1e-4 * largest, msg=key)
 
 
 def test_dropout_of_zero_is_no_dropout() -> None:

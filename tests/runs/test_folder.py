@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import yaml
 
 from zskd.config.distillation import DistillConfig
+from zskd.errors import InputError
 from zskd.runs.folder import RunFolder, check_run_folder
 
 TASK = "text_columns: [text]\nlabel_column: label\nlabels: [{}]\n"
@@ -98,3 +100,16 @@ def test_a_run_folder_with_links_is_not_resumed(tmp_path: Path) -> None:
     (tmp_path / "run" / "checkpoints").symlink_to(tmp_path / "elsewhere")
     (problem,) = check_run_folder(tmp_path / "run", config)
     assert problem.endswith("found links, which are not followed: checkpoints")
+
+
+def test_checkpoints_of_a_training_on_other_inputs_are_not_gone_on_from(tmp_path: Path) -> None:
+    run = RunFolder(DistillConfig(task="sst2", output_dir=str(tmp_path / "run"), resume=True))
+    run.check_inputs("here")  # a new folder
+    run.start({"pools": {"fingerprint": "there"}}, {})
+    run.check_inputs("here")  # no checkpoint yet
+    (run.checkpoints / "checkpoint-5").mkdir(parents=True)
+    run.check_inputs("there")
+    with pytest.raises(InputError, match=r"--resume: .* found others: .*; .* remove .*checkpoints"):
+        run.check_inputs("here")
+    (run.path / "record.json").write_text("{", encoding="utf-8")  # is written anew
+    run.check_inputs("here")

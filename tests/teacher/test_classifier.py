@@ -118,6 +118,9 @@ def test_states_of_every_architecture_are_the_first_tokens_last(kind: str) -> No
         return
     moved = one.states((["a"],), max_length=16)
     np.testing.assert_allclose(moved, found[:1], atol=2e-3)
+    quick = one.for_inference("fp32")  # a last layer of first places would have padding
+    padded = one.states((texts,), max_length=16)
+    np.testing.assert_allclose(quick.states((texts,), max_length=16), padded, atol=2e-3)
 
 
 def test_states_that_float16_does_not_hold_are_refused(teacher: Classifier) -> None:

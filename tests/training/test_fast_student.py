@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,10 @@ import torch
 from conftest import tiny_bert
 from test_trainer import COLLATOR, rows, trainer
 from transformers import DebertaV2Config, DebertaV2ForSequenceClassification, TrainerCallback
+from transformers.trainer_utils import SaveStrategy
 
-from zskd import ZeroShotArguments, ZeroShotTrainer
+from zskd import Method, ZeroShotArguments, ZeroShotTrainer
+from zskd.models.fast_layers import is_fast
 from zskd.training import fast_student
 
 
@@ -120,7 +124,7 @@ class Other(ZeroShotTrainer):
         return super().compute_loss(*args, **kwargs)
 
 
-@pytest.mark.parametrize("why", ["dropout", "loss", "one thread", "hook", "few rows", "checkpointing", "bf16"])
+@pytest.mark.parametrize("why", ["dropout", "loss", "one thread", "hook", "few rows", "checkpointing", "model", "bf16"])
 def test_a_micro_batch_stays_whole_where_pieces_could_differ(why: str, tmp_path: Path) -> None:
     model, cls, arguments = student("bert", dropout=0.1 if why == "dropout" else 0.0), None, {}
     if why == "loss":
@@ -133,6 +137,9 @@ def test_a_micro_batch_stays_whole_where_pieces_could_differ(why: str, tmp_path:
         arguments["per_device_train_batch_size"] = 8
     elif why == "checkpointing":
         arguments["gradient_checkpointing"] = True
+    elif why == "model":  # whose owner has turned checkpointing on
+        enable = getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)
+        enable({"use_reentrant": True})
     elif why == "bf16":
         arguments["bf16"] = True
     _, seen = trained(tmp_path, model, cls, max_steps=2, **arguments)
@@ -166,3 +173,142 @@ def test_a_checkpoint_has_the_names_of_a_stock_student(tmp_path: Path) -> None:
     assert names == [list(student("deberta").state_dict())]
     loaded, info = DebertaV2ForSequenceClassification.from_pretrained(tmp_path / "kept", output_loading_info=True)
     assert not info["missing_keys"] and not info["unexpected_keys"] and type(loaded.config) is DebertaV2Config
+
+
+def test_an_attempt_that_ran_out_of_memory_is_undone_before_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = student("bert")
+    classes = [type(module) for module in model.modules()]
+    made = trainer(
+        tmp_path, rows(64), model=model, per_device_train_batch_size=64, max_steps=2, auto_find_batch_size=True
+    )
+    step, threads = made.training_step, []
+
+    def scarce(model: Any, inputs: dict[str, Any], *others: Any) -> torch.Tensor:
+        threads.append((len(inputs["input_ids"]), made._fast.pieces and made._fast.pieces.count, is_fast(model)))
+        if len(inputs["input_ids"]) == 64:
+            raise RuntimeError("CUDA out of memory.")
+        return step(model, inputs, *others)
+
+    monkeypatch.setattr(made, "training_step", scarce)
+    made.train()
+    assert threads[0] == (64, 2, True) and threads[-1][0] < 64 and threads[-1][1:] == (2, True)
+    assert [type(module) for module in model.modules()] == classes and torch.get_num_threads() == 2
+
+
+class Thaw(TrainerCallback):
+    """Thaws one weight and freezes another after the first step, and keeps both as they are after each step."""
+
+    def __init__(self, model: Any) -> None:
+        self.thawed, self.frozen = model.bert.encoder.layer[0].intermediate.dense.weight, model.classifier.weight
+        self.thawed.requires_grad_(False)
+        self.seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        self.seen.append((self.thawed.detach().clone(), self.frozen.detach().clone()))
+        if len(self.seen) == 1:
+            self.thawed.requires_grad_(True)
+            self.frozen.requires_grad_(False)
+
+
+def test_weights_may_be_frozen_and_thawed_while_a_student_trains(tmp_path: Path) -> None:
+    model = student("bert")
+    thaw = Thaw(model)
+    made = trainer(
+        tmp_path, rows(64), model=model, callbacks=[thaw], per_device_train_batch_size=32, max_steps=2,
+        learning_rate=1e-2, weight_decay=0.0, lr_scheduler_type="constant",
+    )  # fmt: skip
+    made.create_optimizer()
+    made.optimizer.add_param_group({"params": [thaw.thawed]})
+    made.train()
+    (first, _), (thawed, _) = thaw.seen
+    assert not torch.equal(first, thawed)
+    assert thaw.frozen.grad is None
+
+
+class Total(ZeroShotTrainer):
+    """A trainer whose objective gives the sum over the rows."""
+
+    def distillation_loss(self) -> Any:
+        objective = super().distillation_loss()
+        return lambda teacher, logits, gold=None: objective(teacher, logits, gold) * len(logits)
+
+
+class Reads(ZeroShotTrainer):
+    """A trainer whose loss reads the hidden states of all tokens."""
+
+    widths: set[int]
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        shown = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+        self.widths.add(model(**shown, output_hidden_states=True).hidden_states[-1].shape[1])
+        return super().compute_loss(model, inputs, *args, **kwargs)
+
+
+class Smooth(ZeroShotTrainer):
+    """A trainer whose loss has the gradient's norm in it."""
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        loss = super().compute_loss(model, inputs, *args, **kwargs)
+        if isinstance(loss, tuple):
+            return loss
+        table = model.get_input_embeddings().weight
+        return loss + torch.autograd.grad(loss, table, create_graph=True)[0].square().sum()
+
+
+class Asks(Method):
+    """A method that asks the student itself."""
+
+    name = "asks"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.widths: set[int] = set()
+
+    def batch(self, batch: Any, step: Any) -> Any:
+        self.widths.add(step.student.base_model(batch["input_ids"]).last_hidden_state.shape[1])
+        return batch
+
+
+def test_an_objective_of_a_trainers_own_sees_whole_micro_batches(tmp_path: Path) -> None:
+    _, seen = trained(tmp_path, student("bert"), Total, max_steps=2)
+    assert seen == {(True, False)}
+
+
+def test_a_loss_or_a_method_of_ones_own_finds_all_tokens_and_second_derivatives(tmp_path: Path) -> None:
+    Reads.widths = set()
+    trained(tmp_path, student("bert"), Reads, max_steps=2)
+    trained(tmp_path, student("bert"), Smooth, max_steps=1)
+    asks = Asks()
+    trainer(
+        tmp_path, rows(64), model=student("bert"), cls=partial(ZeroShotTrainer, methods=[asks]), max_steps=2
+    ).train()
+    assert min(Reads.widths) > 1 and min(asks.widths) > 1
+
+
+def test_hooks_that_a_callback_sets_when_training_begins_are_called(tmp_path: Path) -> None:
+    model, called = student("bert"), []
+
+    class Watch(TrainerCallback):
+        def on_train_begin(self, *_: Any, **__: Any) -> None:
+            model.bert.encoder.layer[1].attention.self.query.register_forward_hook(lambda *_: called.append(1))
+
+    made = trainer(tmp_path, rows(64), model=model, per_device_train_batch_size=32, max_steps=2)
+    made.add_callback(Watch())
+    made.train()
+    assert len(called) >= 2
+
+
+def test_a_checkpoint_says_the_threads_of_the_training_not_of_a_piece(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def make() -> Any:
+        made = trainer(tmp_path, rows(64), model=student("bert"), per_device_train_batch_size=32, max_steps=2)
+        made.args.save_strategy, made.args.save_steps = SaveStrategy.STEPS, 1
+        return made
+
+    make().train()
+    assert json.loads((tmp_path / "checkpoint-1" / "machine.json").read_text(encoding="utf-8"))["threads"] == 2
+    make().train(resume_from_checkpoint=str(tmp_path / "checkpoint-1"))
+    assert "another kind of machine" not in caplog.text

@@ -84,12 +84,13 @@ def make_fast(
     """Change the classes of a model's modules, where its architecture is known, so that it computes faster on a CPU.
 
     A model is left alone if it is elsewhere, if it would apply dropout to its attention, which the fast one lacks, if
-    it is to return attention weights, or if its layers hold other modules than stock ones (as those of LoRA), which
-    would be passed over.
+    it is to return attention weights, or if its layers hold what would be passed over: other modules than stock ones
+    (as those of LoRA), a ``forward`` of one module's own, or hooks of linear maps. A layer with hooks inside is not
+    fused.
 
     Args:
-        first_token: let the last layer compute the first token only, if no other is read by the model's head. Its
-            hidden states then have one token.
+        first_token: let the last layer compute the first token only, if no other is read by the model's head, and no
+            hook may read one. Its hidden states then have one token, also where they are asked for later.
         fused: compute each layer as one node of autograd, where that is known (`zskd.models.fused_layer`). It is for
             float32, has no second derivative, and pays off where layers are narrow.
 
@@ -112,9 +113,10 @@ def make_fast(
     layers = [module for module in modules if type(module) in _LAST]
     if fused:
         faster |= {one: _FUSED[type(one)] for one in layers if type(one) in _FUSED and _fusible(one)}
-    if first_token and type(model) in READ_FIRST and not _reads_more(model, len(layers)):
-        faster.setdefault(layers[-1], _LAST[type(layers[-1])])
-        for module in layers[-1].modules():
+    if first_token and type(model) in READ_FIRST and not _reads_more(model):
+        last = _stack(model)[-1]
+        faster.setdefault(last, _LAST[type(last)])
+        for module in last.modules():
             if hasattr(faster.get(module), "first"):
                 module.first = True
     changed: list[tuple[torch.nn.Module, Any]] = [(module, type(module)) for module in faster]
@@ -127,9 +129,17 @@ def _is_stock(module: torch.nn.Module) -> bool:
     """Whether a module inside a layer is used as it is, so that its weights are all that has to be known."""
     if isinstance(module, torch.nn.Linear) and type(module) is not torch.nn.Linear:
         return False
-    hooked = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks
-    own = type(module).__module__.partition(".")[0] in ("torch", "transformers")
-    return own and not (hooked and not list(module.children()))
+    own = type(module).__module__.startswith(("torch.nn.modules.", "transformers."))  # not torch's quantized ones
+    passed_over = "forward" in vars(module) or (_hooked(module) and not list(module.children()))
+    return own and not passed_over
+
+
+def _hooked(module: torch.nn.Module) -> bool:
+    """Whether a module has hooks, other than those that collect hidden states and attention weights on demand."""
+    hooks = module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
+    return any(
+        not str(getattr(hook, "__module__", "")).startswith("transformers.") for kind in hooks for hook in kind.values()
+    )
 
 
 def _fusible(layer: Any) -> bool:
@@ -141,7 +151,8 @@ def _fusible(layer: Any) -> bool:
     norms = {module.eps for module in layer.modules() if isinstance(module, torch.nn.LayerNorm)}
     deberta = isinstance(own, deberta_v2.DisentangledSelfAttention)
     usual = not deberta or (own.relative_attention and own.share_att_key and {"c2p", "p2c"} <= set(own.pos_att_type))
-    return exact and biases and usual and not dropout and len(norms) == 1
+    hooked = any(_hooked(part) for part in layer.modules() if part is not layer)
+    return exact and biases and usual and not dropout and not hooked and len(norms) == 1
 
 
 def _drops(attention: Any) -> bool:
@@ -154,9 +165,33 @@ def _differs(attention: Any) -> bool:
     return bool(getattr(attention, "is_decoder", False) or getattr(attention, "talking_head", False))
 
 
-def _reads_more(model: PreTrainedModel, layers: int) -> bool:
-    """Whether something reads other tokens of the last layer: hidden states, or the convolution after the first."""
-    return bool(model.config.output_hidden_states or (layers == 1 and getattr(model.config, "conv_kernel_size", 0)))
+def _stack(model: Any) -> list[Any]:
+    """A classifier's layers in their order; one that is run twice stands there twice."""
+    base = model.base_model
+    return list((base.transformer if hasattr(base, "transformer") else base.encoder).layer)
+
+
+def _reads_more(model: Any) -> bool:
+    """Whether something may read other tokens of the last layer.
+
+    That are hidden states, the convolution after the first layer, an earlier layer that shares its attention, hooks, or
+    a layer or head that is not its architecture's.
+    """
+    if not (stack := _stack(model)) or any(type(one) not in _LAST for one in stack):
+        return True
+    *earlier, last = stack
+    if model.config.output_hidden_states or (not earlier and getattr(model.config, "conv_kernel_size", 0)):
+        return True
+    before = {part for one in earlier for part in one.modules()}
+    if any(part in before for part in last.modules() if part is last or type(part) in _ATTENTION):
+        return True
+    below = {model, *model.base_model.embeddings.modules()} | before
+    if any(_hooked(module) for module in model.modules() if module not in below):
+        return True
+    if type(model) is distilbert.DistilBertForSequenceClassification:
+        return False  # takes the first token itself
+    reader = getattr(model, "pooler", None) or getattr(model.base_model, "pooler", None) or model.classifier
+    return type(reader).__module__ != type(model).__module__ or "forward" in vars(reader)
 
 
 @functools.cache

@@ -184,6 +184,28 @@ class RunFolder:
         found = {name: round(value, 2) for name, value in found.items()}
         return {**found, "total": round(sum(found.values()), 2)}
 
+    def check_inputs(self, fingerprint: str) -> None:
+        """Check that checkpoints, if there are any, are of a training on these inputs.
+
+        Args:
+            fingerprint: of the inputs (`zskd.text.shaping.Pools`).
+
+        Raises:
+            InputError: they are of one on others, which going on would mix with these.
+        """
+        try:
+            record = read_part(self.path, "record.json") or {}
+        except InputError:  # damaged; it is written anew
+            return
+        held = record.get("pools", {}).get("fingerprint")
+        if held in (None, fingerprint) or not any(self.checkpoints.glob("checkpoint-*")):
+            return
+        raise InputError(
+            f"--resume: expected the inputs that the training in {self.path} began with, found others: the text is "
+            f"another, or this version of zskd shapes it in another way; choose another folder, or remove "
+            f"{self.checkpoints} to train from the beginning"
+        )
+
     def start(self, record: dict[str, Any], transfer_set: dict[str, Any], live: int = 0) -> None:
         """Create the folder with configuration, record and transfer-set report. Nothing is written there before.
 

@@ -41,9 +41,13 @@ def machine() -> dict[str, Any]:
     }
 
 
-def write_machine(checkpoint: Path) -> None:
-    """Record in a checkpoint the kind of machine that made it."""
-    write_text(checkpoint / FILE, json.dumps(machine()) + "\n")
+def write_machine(checkpoint: Path, found: dict[str, Any] | None = None) -> None:
+    """Record in a checkpoint the kind of machine that made it.
+
+    Args:
+        found: what `machine` said when the training began, which may have divided the threads since; default: now.
+    """
+    write_text(checkpoint / FILE, json.dumps(found or machine()) + "\n")
 
 
 def warn_of_another_machine(checkpoint: Path) -> None:

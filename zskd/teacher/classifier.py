@@ -129,7 +129,8 @@ class Classifier(Teacher):
         model = self.model
         if precision in HALVES:
             model = with_half_weights(model, HALVES[precision])
-        model = fast_copy(model, first_token=True)
+        # Padded on the left, a text's first token, of which `own_states` has the states, is not the first of its row.
+        model = fast_copy(model, first_token=self.tokenizer.padding_side == "right")
         return replace(self, model=compiled(model) if compile else model, compiled=compile)
 
     def prepare(self, texts: Texts, max_length: int) -> BatchEncoding:

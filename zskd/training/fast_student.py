@@ -15,52 +15,73 @@ if TYPE_CHECKING:
 
 
 class FastStudent(TrainerCallback):
-    """Gives a student fast layers (`zskd.models.fast_layers`) when training begins.
+    """Gives a student fast layers (`zskd.models.fast_layers`) when the first epoch begins.
 
-    It is a context manager around the training, which takes them away at the end.
+    It is a context manager around the training, which takes them away at the end. Layers are fused, and the last one
+    computes the first token only, where zskd's own loss and methods alone read what the student computes: others may
+    take a second derivative, or read hidden states. Hooks that are set on parts of layers later are not called.
 
     Args:
-        in_pieces: False if the trainer's loss may be something else than a mean over rows.
+        usual: `ZeroShotTrainer`, to tell the loss of a trainer of another class from the usual one.
 
     Attributes:
         pieces: threads for the pieces of a micro-batch; None if it is computed as a whole. It is where rows could not
             be told apart (dropout draws from one generator, a method's hooks see a whole micro-batch), where gradients
-            take another way (several processes, 16 bits, hooks of weights), or where there is one thread.
-        weights: the weights that `pieces` compute gradients for.
+            take another way (several processes, 16 bits, hooks of weights), where the loss may be no mean over rows, or
+            where there is one thread.
+        weights: of the student; callbacks may freeze some and thaw others in the middle of a training.
     """
 
-    def __init__(self, trainer: ZeroShotTrainer, *, in_pieces: bool = True) -> None:
-        self.trainer, self.in_pieces = trainer, in_pieces
+    def __init__(self, trainer: ZeroShotTrainer, usual: type[ZeroShotTrainer]) -> None:
+        self.trainer, self.usual = trainer, usual
         self.pieces: Pieces | None = None
         self.weights: list[torch.nn.Parameter] = []
         self._changed: list[tuple[torch.nn.Module, type]] = []
+        self._begun = False
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, *, model: Any = None, **_: Any) -> None:
-        """Change the student that is trained."""
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Undo an attempt that ran out of memory, after which Trainer begins anew (``auto_find_batch_size``)."""
+        self.__exit__()
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, *, model: Any = None, **_: Any) -> None:
+        """Change the student that is trained, after all callbacks have seen its training begin."""
         student = self.trainer.accelerator.unwrap_model(model)
-        if not isinstance(student, PreTrainedModel):
+        if self._begun or not isinstance(student, PreTrainedModel):
             return
+        self._begun = True
         student.train()
+        seam = self.trainer.seam
+        own = self._is_usual("compute_loss", "distillation_loss") and all(
+            type(method).__module__.partition(".")[0] == "zskd" for method in seam.methods
+        )
         self._changed = make_fast(
             student,
-            first_token=not self.trainer.seam.wants_states,
-            fused=self.trainer.accelerator.mixed_precision == "no" and student.dtype == torch.float32,
+            first_token=own and not seam.wants_states,
+            fused=own and self.trainer.accelerator.mixed_precision == "no" and student.dtype == torch.float32,
         )
-        if self.in_pieces and self._changed and self._splits(student):
-            self.weights = [weight for weight in student.parameters() if weight.requires_grad]
-            pieces = Pieces(torch.get_num_threads(), args.per_device_train_batch_size)
+        if self._changed and self._splits(student):
+            self.weights = list(student.parameters())
+            pieces = Pieces(torch.get_num_threads(), self.trainer._train_batch_size)
             self.pieces = pieces.__enter__() if pieces.count > 1 else None
 
+    def _is_usual(self, *names: str) -> bool:
+        """Whether neither the trainer nor its class has other methods of these names."""
+        return all(
+            getattr(getattr(self.trainer, name), "__func__", None) is getattr(self.usual, name) for name in names
+        )
+
     def _splits(self, student: PreTrainedModel) -> bool:
-        trainer, args = self.trainer, self.trainer.args
-        return not (
+        trainer = self.trainer
+        return self._is_usual("compute_loss", "distillation_loss") and not (
             trainer.seam
             or trainer.accelerator.num_processes > 1
             or trainer.accelerator.mixed_precision != "no"
-            or args.gradient_checkpointing  # it knows no other way to a gradient than `backward`
             or trainer.is_deepspeed_enabled
             or any(isinstance(module, torch.nn.Dropout) and module.p for module in student.modules())
-            or any(weight._backward_hooks or weight._post_accumulate_grad_hooks for weight in student.parameters())
+            # Checkpointing knows no other way to a gradient than `backward`.
+            or any(getattr(module, "gradient_checkpointing", False) for module in student.modules())
+            or any(_hooked(weight) for weight in student.parameters())
+            or trainer.accelerator.has_lomo_optimizer  # it updates weights in `backward`
         )
 
     def step(self, model: torch.nn.Module, inputs: dict[str, Any]) -> torch.Tensor | None:
@@ -68,6 +89,9 @@ class FastStudent(TrainerCallback):
         trainer = self.trainer
         if self.pieces is None or not _in_rows(batch := trainer._prepare_inputs(inputs)):
             return None
+        if any(_hooked(weight) for weight in self.weights):
+            return None
+        weights = [weight for weight in self.weights if weight.requires_grad]
         model.train()
         if callable(getattr(trainer.optimizer, "train", None)):
             trainer.optimizer.train()
@@ -77,8 +101,8 @@ class FastStudent(TrainerCallback):
             found: torch.Tensor = trainer.compute_loss(model, rows)
             return found * share
 
-        value, found = self.pieces.gradients(loss, batch, self.weights)
-        for weight, gradient in zip(self.weights, found, strict=True):
+        value, found = self.pieces.gradients(loss, batch, weights)
+        for weight, gradient in zip(weights, found, strict=True):
             if gradient is not None:
                 weight.grad = gradient if weight.grad is None else weight.grad + gradient
         return value
@@ -88,10 +112,14 @@ class FastStudent(TrainerCallback):
 
     def __exit__(self, *_: object) -> None:
         make_stock(self._changed)
-        self._changed = []
+        self._changed, self._begun = [], False
         if self.pieces is not None:
             self.pieces.__exit__()
         self.pieces = None
+
+
+def _hooked(weight: torch.nn.Parameter) -> bool:
+    return bool(weight._backward_hooks or weight._post_accumulate_grad_hooks)
 
 
 def _in_rows(batch: dict[str, Any]) -> bool:

@@ -60,6 +60,7 @@ class PrivateTrainer(Trainer):
     _sampler: LengthGroupedSampler | None = None
     _resumed_with: SoFar | None = None  # until it is taken up
     _began = 0.0  # `time.time()` of the training, earlier calls added before it
+    _machine: dict[str, Any] | None = None  # what `machine` said when the training began
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> torch.utils.data.Sampler | None:
         dataset = self.train_dataset if train_dataset is None else train_dataset
@@ -150,7 +151,7 @@ class PrivateTrainer(Trainer):
         so_far = self._so_far()
         if self.args.should_save:
             write_so_far(Path(output_dir), so_far)
-            write_machine(Path(output_dir))
+            write_machine(Path(output_dir), self._machine)
 
     # Every process writes its own random state. The trainer's state, which makes a checkpoint whole, comes after all.
     def _save_rng_state(self, output_dir: str) -> None:

@@ -21,6 +21,7 @@ from zskd.methods.method import Method
 from zskd.models.labels import make_single_label
 from zskd.models.lengths import check_rows, set_reading_length
 from zskd.system.files import write_text
+from zskd.system.machine import machine
 from zskd.system.processes import on_main
 from zskd.teacher.base import Teacher
 from zskd.teacher.live import live_teacher
@@ -101,7 +102,7 @@ class ZeroShotTrainer(PrivateTrainer):
         self.seam = self._seam(methods, teacher)
         if self.seam:
             self.callback_handler.callbacks.insert(0, FinishFirst(self.seam))
-        self._fast = FastStudent(self, in_pieces=type(self).compute_loss is ZeroShotTrainer.compute_loss)
+        self._fast = FastStudent(self, usual=ZeroShotTrainer)
         self.add_callback(self._fast)
 
     def _seam(self, methods: Sequence[Method], teacher: Teacher | None) -> Seam:
@@ -142,7 +143,7 @@ class ZeroShotTrainer(PrivateTrainer):
         Raises:
             RunError: the checkpoint, or each one there, is not as it was written (`zskd.training.manifest`).
         """
-        self._began, self._resumed_with = 0.0, None
+        self._began, self._resumed_with, self._machine = 0.0, None, machine()
         asked, best = resume_from_checkpoint, self.args.load_best_model_at_end
         if asked is None or asked != self.verified:
             asked = on_main(lambda: resume_point(asked, Path(self.args.output_dir), best=best))
