@@ -63,7 +63,7 @@ def _settings(config: DistillConfig, pools: Pools | None) -> dict[str, Any]:
     later = ("compile", "student_precision", "method", "pool_seed")
     free |= {name for name in later if getattr(config, name) == plain[name]}
     if config.objective == "kd" and config.gold_labels is None:  # as before there were others
-        free |= {item.name for item in fields(config) if item.metadata["group"] == "objective"}
+        free |= {item.name for item in fields(config) if item.metadata.get("group") == "objective"}
     if config.perturb != "adversarial":  # then no result depends on how an adversary would be set
         free |= {item.name for item in fields(AdversarialOptions)}
     settings = {key: value for key, value in to_dict(config).items() if key not in free}

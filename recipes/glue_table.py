@@ -11,7 +11,7 @@ teacher was asked for, once for inputs of a pool that are the same):
 Finished cells are kept as JSON in docs/results/glue; an interrupted table goes on where it stopped, and a cell is
 computed anew only when its options, its text or the shipped teacher changed. The table is written beside them as
 Markdown and CSV. With --quarter every run has a quarter of the text and of the updates, and more held-out text
-(docs/results/glue-quarter).
+(docs/results/glue-quarter). With --pool-seed all seeds have the inputs of one (docs/results/glue-one-pool).
 
     make glue-table ZSKD_DATA=DIR      DIR/glue/<TASK>/{train,dev}.tsv, DIR/ood/{wikitext-2,wikisplit}.txt
 """
@@ -40,6 +40,7 @@ from zskd.tasks.defaults import POOL_SIZES
 from zskd.tasks.task import TASKS
 
 RESULTS, QUARTER_RESULTS = Path("docs/results/glue"), Path("docs/results/glue-quarter")
+ONE_POOL_RESULTS = Path("docs/results/glue-one-pool")
 CONDITIONS = ("random", "none", "in-domain", "embedded", "adversarial")
 HELDOUT = 12_000  # texts of a run with a quarter of the text: one half chooses the checkpoint, one reports agreement
 
@@ -194,12 +195,15 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--compression", type=float, default=30.0)
     parser.add_argument("--quarter", action="store_true", help="runs with a quarter of the text and of the updates")
+    parser.add_argument("--pool-seed", type=int, help="one pool for all seeds, so that the teacher is asked once")
     parser.add_argument("--finished", action="store_true", help="only write the table of the cells that are there")
     parser.add_argument("--work", type=Path, default=Path("runs/glue-table"), help="folder of the runs")
     parser.add_argument("--keep", action="store_true", help="keep the run folders of cells that are measured now")
     arguments = parser.parse_args()
     set_up_logging()
     folder, parts = (QUARTER_RESULTS, QUARTER) if arguments.quarter else (RESULTS, 1)
+    if arguments.pool_seed is not None:
+        folder = ONE_POOL_RESULTS
     results: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for seed in arguments.seeds:
         for task in arguments.tasks:
@@ -212,6 +216,8 @@ def main() -> int:
                     found = json.loads(path.read_text(encoding="utf-8"))
                 else:
                     made = cell(task, condition, seed, arguments.compression, arguments.data, arguments.work, parts)
+                    if arguments.pool_seed is not None:
+                        made.options["pool_seed"] = arguments.pool_seed
                     found = run_cell(made, arguments.data, folder, arguments.work, keep=arguments.keep)
                 results.setdefault((task, condition), []).append(found)
                 print(f"{name}: {found['student']['scores']['glue']['accuracy']:.4f}", flush=True)

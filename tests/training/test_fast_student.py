@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 from conftest import tiny_bert
-from test_trainer import rows, trainer
+from test_trainer import COLLATOR, rows, trainer
 from transformers import DebertaV2Config, DebertaV2ForSequenceClassification, TrainerCallback
 from transformers.trainer_utils import SaveStrategy
 
-from zskd import Method, ZeroShotTrainer
+from zskd import Method, ZeroShotArguments, ZeroShotTrainer
 from zskd.models.fast_layers import is_fast
 from zskd.training import fast_student
 
@@ -90,10 +90,31 @@ def test_fast_layers_in_pieces_train_like_stock_ones(
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
-class Plain(Method):
-    """A method that changes nothing."""
+def test_a_resumed_training_in_pieces_gives_the_same_bits(tmp_path: Path) -> None:
+    arguments: dict[str, Any] = {
+        "per_device_train_batch_size": 32,
+        "max_steps": 6,
+        "save_steps": 3,
+        "report_to": "none",
+    }
 
-    name = "plain"
+    def train(folder: str, steps: int, resume: bool) -> dict[str, torch.Tensor]:
+        settings = ZeroShotArguments(str(tmp_path / folder), use_cpu=True, disable_tqdm=True, **arguments)
+
+        class Stop(TrainerCallback):
+            def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+                control.should_training_stop = state.global_step == steps
+
+        made = ZeroShotTrainer(
+            student("deberta"), settings, train_dataset=rows(100), data_collator=COLLATOR, callbacks=[Stop()]
+        )
+        made.train(resume_from_checkpoint=resume or None)
+        return {name: weight.clone() for name, weight in made.model.state_dict().items()}
+
+    expected = train("whole", 6, False)
+    train("killed", 4, False)
+    found = train("killed", 6, True)
+    assert all(torch.equal(found[name], weight) for name, weight in expected.items())
 
 
 class Other(ZeroShotTrainer):
