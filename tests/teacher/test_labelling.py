@@ -274,9 +274,15 @@ def test_a_compiled_teacher_labels_alike_in_shards_of_its_own(teacher: Classifie
 
 
 @pytest.mark.parametrize("precision", HALVES)
-def test_a_copy_for_inference_shares_the_shards(precision: str, teacher: Classifier, tmp_path: Path) -> None:
-    label(TEXTS, teacher, tmp_path, precision=precision)
-    assert label(TEXTS, teacher.for_inference(precision), tmp_path, precision=precision).live == 0
+def test_copies_for_inference_share_shards_that_the_stock_model_does_not(
+    precision: str, teacher: Classifier, tmp_path: Path
+) -> None:
+    """On a CPU, fast layers round in another way."""
+    stock = label(TEXTS, teacher, tmp_path, precision=precision)
+    for live in (len(TEXTS), 0):
+        made = label(TEXTS, teacher.for_inference(precision), tmp_path, precision=precision)
+        assert made.live == live
+    np.testing.assert_allclose(logits(made), logits(stock), rtol=0, atol=0.05)
 
 
 class Together:
