@@ -1,10 +1,10 @@
 """A step of `ZeroShotTrainer` beside one of a bare PyTorch loop, at the sizes of the embedded default.
 
 Both train the same student on the same batches with the same loss, optimizer, schedule and clipping. The loop has
-stock layers and lets PyTorch split its operations over threads; on a CPU the trainer has fast layers and pieces, so that
-its overhead may be negative. They take short turns, the first of a pair every other time, because a machine's speed may
-drift by more than the overhead: compared are the milliseconds a step of two neighbouring turns, over all steps after the
-first tenth. The overhead is the median of these ratios, with their quartiles.
+stock layers and lets PyTorch split its operations over threads; on a CPU the trainer has fast layers and pieces, so
+that its overhead may be negative. They take short turns, the first of a pair every other time, because a machine's
+speed may drift by more than the overhead: compared are the milliseconds a step of two neighbouring turns, over all
+steps after the first tenth. The overhead is the median of these ratios, with their quartiles.
 
     python -m recipes.benchmarks.trainer [--steps 200] [--batch 64] [--repeats 16]
 """
