@@ -162,12 +162,7 @@ class RunOptions:
     output_dir: str | None = option(
         None, "run folder; default runs/TASK-SEED", brief="run folder (default runs/TASK-SEED)", group="run"
     )
-    resume: bool = option(
-        False,
-        "continue the run that the run folder holds",
-        brief="continue the run that the run folder holds",
-        group="run",
-    )
+    resume: bool = shared.resume("the run that the run folder holds")
     num_processes: int | None = option(
         None,
         "number of processes: they are started on this machine, or, under torchrun or accelerate, expected",

@@ -124,6 +124,11 @@ def seed(of: str = "everything random") -> Any:
     return option(0, text, brief=text + " (default {default})", low=0, high=MAX_SEED, group="run")
 
 
+def resume(what: str) -> Any:
+    """``--resume``."""
+    return option(False, f"continue {what}", brief=f"continue {what}", group="run")
+
+
 def pool_seed() -> Any:
     """``--pool-seed``; None for that of the run."""
     return option(

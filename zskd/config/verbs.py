@@ -50,7 +50,7 @@ class FinetuneConfig:
     precision: str = shared.precision("training, not of scores (fp16 on a GPU only)", group="training")
     seed: int = shared.seed()
     output_dir: str | None = option(None, "folder of the trained teacher; default runs/teacher-TASK", group="run")
-    resume: bool = option(False, "continue the unfinished training of the output folder", group="run")
+    resume: bool = shared.resume("the unfinished training of the output folder")
     cache_dir: str | None = shared.cache_dir()
 
 
