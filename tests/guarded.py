@@ -183,7 +183,12 @@ _COMMANDS: dict[str, Callable[[str, Path, World, Path], _Command]] = {
 
 def _weights(path: Path) -> dict[str, Any]:
     """A few numbers of each weight, which differ as soon as training saw something else."""
-    return {name: [float(w.double().sum()), float(w.double().square().sum())] for name, w in load_file(path).items()}
+    # A softmax is the same whatever the bias of the keys, so its gradient is rounding alone, which Adam scales up.
+    return {
+        name: [float(w.double().sum()), float(w.double().square().sum())]
+        for name, w in load_file(path).items()
+        if not name.endswith("key.bias")
+    }
 
 
 def _probabilities(out: str) -> list[dict[str, float]]:
