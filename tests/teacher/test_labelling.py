@@ -8,7 +8,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -178,11 +178,10 @@ def test_a_shard_of_another_length_is_written_anew(teacher: Classifier, tmp_path
     np.testing.assert_array_equal(logits(label(TEXTS, teacher, tmp_path)), good)
 
 
-def test_a_run_that_dies_keeps_its_finished_shards(
-    teacher: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls: list[int] = []
-    answered = Classifier.own_logits
+@contextmanager
+def dying_in_the_third_shard(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What is labelled inside is interrupted when the teacher is asked for the third time."""
+    answered, calls = Classifier.own_logits, []
 
     def dies(*args: Any, **kwargs: Any) -> np.ndarray:
         calls.append(1)
@@ -192,6 +191,13 @@ def test_a_run_that_dies_keeps_its_finished_shards(
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Classifier, "own_logits", dies)
+        yield
+
+
+def test_a_run_that_dies_keeps_its_finished_shards(
+    teacher: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with dying_in_the_third_shard(monkeypatch):
         label(TEXTS, teacher, tmp_path)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert sorted(path.suffix for path in files) == [".arrow"] * 2 + [".sha256"] * 2
@@ -387,16 +393,7 @@ def test_a_kill_loses_no_finished_shard_of_a_pool_that_repeats_texts(
     teacher: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = label(repeating(), teacher, tmp_path / "whole")
-    answered, calls = Classifier.own_logits, []
-
-    def dies(*args: Any, **kwargs: Any) -> np.ndarray:
-        calls.append(1)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return answered(*args, **kwargs)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Classifier, "own_logits", dies)
+    with dying_in_the_third_shard(monkeypatch):
         label(repeating(), teacher, tmp_path / "killed")
     again = label(repeating(), teacher, tmp_path / "killed")
     assert again.live == len(TEXTS) - 2 * SHARD
