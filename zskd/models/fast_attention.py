@@ -29,9 +29,20 @@ def project(hidden: torch.Tensor, linears: Sequence[torch.nn.Linear], heads: int
     weight = torch.cat(weights) if len(weights) > 1 else weights[0]
     biases: list[torch.Tensor] = [linear.bias for linear in linears if linear.bias is not None]
     bias = None if not biases else torch.cat(biases) if len(biases) > 1 else biases[0]
-    batch, tokens, _ = hidden.shape
-    mapped = functional.linear(hidden, weight, bias).view(batch, tokens, len(linears), heads, -1)
-    return mapped.permute(2, 3, 0, 1, 4).contiguous().unbind()
+    return split_heads(functional.linear(hidden, weight, bias), len(hidden), len(linears), heads)
+
+
+def split_heads(mapped: torch.Tensor, batch: int, count: int, heads: int) -> tuple[torch.Tensor, ...]:
+    """Split `count` maps beside each other into heads.
+
+    Args:
+        mapped: ``(batch, tokens, count * width)``, or the same as rows ``(batch * tokens, count * width)``.
+
+    Returns:
+        One tensor ``(heads, batch, tokens, size)`` for each map.
+    """
+    tokens = mapped.shape[:-1].numel() // batch
+    return mapped.view(batch, tokens, count, heads, -1).permute(2, 3, 0, 1, 4).contiguous().unbind()
 
 
 def attend(
@@ -81,18 +92,11 @@ class _ByDistance(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, content: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
-        ctx.shape = content.shape
         return skewed(content) + skewed(position).transpose(1, 2)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        (gradient,) = gradients
-        found = []
-        for part in (gradient, gradient.transpose(1, 2)):
-            straight = gradient.new_zeros(ctx.shape)
-            skewed(straight).copy_(part)
-            found.append(straight)
-        return found[0], found[1]
+        return by_distance(gradients[0])
 
 
 def skewed(scores: torch.Tensor) -> torch.Tensor:
@@ -102,6 +106,22 @@ def skewed(scores: torch.Tensor) -> torch.Tensor:
     """
     count, tokens, distances = scores.shape
     return scores.as_strided((count, tokens, tokens), (tokens * distances, distances - 1, 1), tokens - 1)
+
+
+def by_distance(pairs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Turn the gradient of scores for pairs of tokens into those of the queries' and the keys' scores for distances.
+
+    Args:
+        pairs: ``(n, tokens, tokens)``.
+
+    Returns:
+        Two tensors ``(n, tokens, 2 tokens - 1)``, whose views by `skewed` are the pairs and the pairs transposed.
+    """
+    count, tokens, _ = pairs.shape
+    content, position = (pairs.new_zeros(count, tokens, 2 * tokens - 1) for _ in range(2))
+    skewed(content).copy_(pairs)
+    skewed(position).copy_(pairs.transpose(1, 2))
+    return content, position
 
 
 def distance_rows(tokens: int, buckets: int, longest: int) -> torch.Tensor:

@@ -7,7 +7,6 @@ gradients, checkpoints and hooks stay what they are.
 
 from __future__ import annotations
 
-import copy
 import functools
 from collections.abc import Sequence
 from typing import Any
@@ -27,6 +26,7 @@ from transformers.models.roberta import modeling_roberta as roberta
 from transformers.models.xlm_roberta import modeling_xlm_roberta as xlm_roberta
 
 from zskd.models import fast_modules as fast
+from zskd.models.frozen import sharing_copy
 
 _ATTENTION: dict[type, type] = {
     albert.AlbertAttention: fast.Albert,
@@ -99,18 +99,16 @@ def make_fast(
     """
     modules = list(model.modules())
     attentions = [module for module in modules if type(module) in _ATTENTION]
+    layers = [module for module in modules if type(module) in _LAST]
     if model.device.type != "cpu" or model.config.output_attentions or not attentions:
         return []
     if any(_drops(one) or _differs(one) for one in attentions):
         return []
-    if not all(
-        _is_stock(part) for module in modules if type(module) in _ATTENTION | _LAST for part in module.modules()
-    ):
+    if not all(_is_stock(part) for module in (*attentions, *layers) for part in module.modules()):
         return []
     faster = {
         module: table[type(module)] for table in (_ATTENTION, _ENCODERS) for module in modules if type(module) in table
     }
-    layers = [module for module in modules if type(module) in _LAST]
     if fused:
         faster |= {one: _FUSED[type(one)] for one in layers if type(one) in _FUSED and _fusible(one)}
     if first_token and type(model) in READ_FIRST and not _reads_more(model):
@@ -213,6 +211,6 @@ def is_fast(model: torch.nn.Module) -> bool:
 
 def fast_copy(model: PreTrainedModel, *, first_token: bool = False) -> PreTrainedModel:
     """A copy of a frozen model after `make_fast`; its weights are shared."""
-    made: PreTrainedModel = copy.deepcopy(model, {id(weight): weight for weight in model.parameters()})
+    made = sharing_copy(model)
     make_fast(made, first_token=first_token)
     return made

@@ -9,10 +9,10 @@ import torch
 from transformers import PreTrainedModel
 
 
-def _copy(model: PreTrainedModel, replaced: dict[int, torch.nn.Parameter]) -> PreTrainedModel:
+def sharing_copy(model: PreTrainedModel, replaced: dict[int, torch.nn.Parameter] | None = None) -> PreTrainedModel:
     """A copy that shares the model's parameters, except those that `replaced` names by their id."""
     known: dict[int, Any] = {id(weight): weight for weight in model.parameters()}
-    made: PreTrainedModel = copy.deepcopy(model, known | replaced)
+    made: PreTrainedModel = copy.deepcopy(model, known | (replaced or {}))
     return made
 
 
@@ -28,7 +28,7 @@ def with_half_weights(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedM
         for module in linear
         for weight in module.parameters()
     }
-    return _copy(model, halves)
+    return sharing_copy(model, halves)
 
 
 def compiled(model: PreTrainedModel) -> PreTrainedModel:
@@ -37,7 +37,7 @@ def compiled(model: PreTrainedModel) -> PreTrainedModel:
     One program serves batches of all shapes. On a CPU the weights become part of it, in the layout that its matrix
     products need. Its logits differ from the model's by rounding.
     """
-    made = _copy(model, {})
+    made = sharing_copy(model)
     on_cpu = model.device.type == "cpu"
     # One thread per batch (`zskd.models.batching.each_in_a_thread`).
     made.compile(dynamic=True, options={"freezing": True, "cpp.threads": 1} if on_cpu else None)

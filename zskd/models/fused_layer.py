@@ -15,7 +15,7 @@ import torch
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from zskd.models.fast_attention import distance_bias, skewed
+from zskd.models.fast_attention import by_distance, distance_bias, split_heads
 
 aten = torch.ops.aten
 
@@ -131,14 +131,8 @@ def _after_backward(gradient: Any, kept: Any, weights: Any) -> tuple[torch.Tenso
 # Attention of all tokens
 
 
-def _heads(mapped: torch.Tensor, batch: int, count: int, heads: int) -> tuple[torch.Tensor, ...]:
-    """Split rows ``(batch * tokens, count * width)`` into `count` tensors ``(heads, batch, tokens, size)``."""
-    found = mapped.view(batch, mapped.shape[0] // batch, count, heads, -1).permute(2, 3, 0, 1, 4)
-    return found.contiguous().unbind()
-
-
 def _rows(parts: list[torch.Tensor], target: torch.Tensor) -> None:
-    """Write tensors of heads into rows: the reverse of `_heads`."""
+    """Write tensors of heads into rows: the reverse of `split_heads`."""
     heads, batch, tokens, size = parts[0].shape
     view = target.view(batch, tokens, len(parts), heads, size)
     for i, part in enumerate(parts):
@@ -164,7 +158,7 @@ def _attend(hidden: Any, mask: Any, distances: Any, weights: Any, shape: Shape) 
     states = states if distances is None else torch.cat([states, distances])
     joined = torch.cat(weights[::2])
     mapped = torch.addmm(torch.cat(weights[1::2]), states, joined.t())
-    query, key, value = _heads(mapped[:count], batch, 3, shape.heads)
+    query, key, value = split_heads(mapped[:count], batch, 3, shape.heads)
     query *= shape.scale
     pairs = (shape.heads * batch, tokens, -1)
     scores = torch.bmm(query.view(pairs), key.view(pairs).transpose(1, 2)).view(shape.heads, batch, tokens, tokens)
@@ -188,7 +182,7 @@ def _attend_backward(
     count, heads = batch * tokens, shape.heads
     states, joined, query, key, value, probabilities, *tables = kept
     pairs, whole = (heads * batch, tokens, -1), (heads, count, -1)
-    (mixed,) = _heads(gradient, batch, 1, heads)
+    (mixed,) = split_heads(gradient, batch, 1, heads)
     given = torch.bmm(mixed.view(pairs), value.view(pairs).transpose(1, 2)).view(probabilities.shape)
     scores = aten._softmax_backward_data(given, probabilities, -1, probabilities.dtype).view(pairs)
     values = torch.bmm(probabilities.view(pairs).transpose(1, 2), mixed.view(pairs))
@@ -197,10 +191,7 @@ def _attend_backward(
     rows = gradient.new_zeros(len(states), 3 * width) if positions else gradient.new_empty(count, 3 * width)
     if positions:
         pos_query, pos_key = tables
-        content, position = (gradient.new_zeros(heads * batch, tokens, 2 * tokens - 1) for _ in range(2))
-        skewed(content).copy_(scores)
-        skewed(position).copy_(scores.transpose(1, 2))
-        content, position = content.view(whole), position.view(whole)
+        content, position = (part.view(whole) for part in by_distance(scores))
         queries, keys = queries.view(whole), keys.view(whole)
         queries = torch.baddbmm(queries, content, pos_key)
         keys = torch.baddbmm(keys, position, pos_query.flip(1))
@@ -234,7 +225,7 @@ def _attend_first(
     joined = torch.cat(weights[2::2])
     mapped = torch.addmm(torch.cat(weights[3::2]), states, joined.t())
     asking = torch.addmm(bias_query, firsts, map_query.t()).mul_(shape.scale).view(-1, heads, width // heads)
-    key, value = _heads(mapped[:count], batch, 2, heads)
+    key, value = split_heads(mapped[:count], batch, 2, heads)
     query = asking[:batch].transpose(0, 1).unsqueeze(2)  # (heads, batch, 1, size)
     if distances is None:
         scores = (key * query).sum(-1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -36,7 +37,7 @@ class FastStudent(TrainerCallback):
         self.trainer, self.usual = trainer, usual
         self.pieces: Pieces | None = None
         self.weights: list[torch.nn.Parameter] = []
-        self._changed: list[tuple[torch.nn.Module, type]] = []
+        self._at_end = ExitStack()
         self._begun = False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -50,29 +51,29 @@ class FastStudent(TrainerCallback):
             return
         self._begun = True
         student.train()
-        seam = self.trainer.seam
-        own = self._is_usual("compute_loss", "distillation_loss") and all(
-            type(method).__module__.partition(".")[0] == "zskd" for method in seam.methods
-        )
-        self._changed = make_fast(
+        seam, usual = self.trainer.seam, self._has_usual_loss()
+        own = usual and all(type(method).__module__.partition(".")[0] == "zskd" for method in seam.methods)
+        changed = make_fast(
             student,
             first_token=own and not seam.wants_states,
             fused=own and self.trainer.accelerator.mixed_precision == "no" and student.dtype == torch.float32,
         )
-        if self._changed and self._splits(student):
+        self._at_end.callback(make_stock, changed)
+        if usual and changed and self._splits(student):
             self.weights = list(student.parameters())
             pieces = Pieces(torch.get_num_threads(), self.trainer._train_batch_size)
-            self.pieces = pieces.__enter__() if pieces.count > 1 else None
+            self.pieces = self._at_end.enter_context(pieces) if pieces.count > 1 else None
 
-    def _is_usual(self, *names: str) -> bool:
-        """Whether neither the trainer nor its class has other methods of these names."""
+    def _has_usual_loss(self) -> bool:
+        """Whether neither the trainer nor its class has a loss of its own."""
         return all(
-            getattr(getattr(self.trainer, name), "__func__", None) is getattr(self.usual, name) for name in names
+            getattr(getattr(self.trainer, name), "__func__", None) is getattr(self.usual, name)
+            for name in ("compute_loss", "distillation_loss")
         )
 
     def _splits(self, student: PreTrainedModel) -> bool:
         trainer = self.trainer
-        return self._is_usual("compute_loss", "distillation_loss") and not (
+        return not (
             trainer.seam
             or trainer.accelerator.num_processes > 1
             or trainer.accelerator.mixed_precision != "no"
@@ -111,11 +112,8 @@ class FastStudent(TrainerCallback):
         return self
 
     def __exit__(self, *_: object) -> None:
-        make_stock(self._changed)
-        self._changed, self._begun = [], False
-        if self.pieces is not None:
-            self.pieces.__exit__()
-        self.pieces = None
+        self._begun, self.pieces = False, None
+        self._at_end.close()
 
 
 def _hooked(weight: torch.nn.Parameter) -> bool:
