@@ -45,6 +45,13 @@ class RunOptions:
         group="models",
     )
     student_revision: str | None = option(None, "commit or tag of a Hub student", group="models")
+    start: str = option(
+        "none",
+        "what a built student begins with: the folder of a start (`zskd pretrain`), or `none`: random layers, and the "
+        "teacher's reactions to single tokens",
+        brief="start of a built student: a folder (`zskd pretrain`) or `none`",
+        group="models",
+    )
     compression: float = option(
         30.0,
         "a built student has at most 1/COMPRESSION of the teacher's parameters",
@@ -55,7 +62,7 @@ class RunOptions:
     )
     # Text
     corpus: list[str] = shared.corpus([])
-    corpus_fraction: float = option(1.0, "share of the source documents to use", low=0.0001, high=1.0, group="text")
+    corpus_fraction: float = shared.corpus_fraction()
     language: str = shared.language()
     perturb: str = option(
         "random",
@@ -163,14 +170,7 @@ class RunOptions:
         None, "run folder; default runs/TASK-SEED", brief="run folder (default runs/TASK-SEED)", group="run"
     )
     resume: bool = shared.resume("the run that the run folder holds")
-    num_processes: int | None = option(
-        None,
-        "number of processes: they are started on this machine, or, under torchrun or accelerate, expected",
-        brief="processes on this machine",
-        low=1,
-        high=limits.MOST_PROCESSES,
-        group="run",
-    )
+    num_processes: int | None = shared.num_processes()
     cache_dir: str | None = shared.cache_dir()
 
 

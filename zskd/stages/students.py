@@ -55,6 +55,7 @@ def start_student(setting: Setting, teacher: Teacher, precision: str) -> Initial
             seed=config.seed,
             cache=setting.cache,
             max_length=setting.length,
+            start=config.start,
         )
     )
 
@@ -116,7 +117,7 @@ def record(
         },
         "pools": {"fingerprint": pools.fingerprint, "size": len(pools.transfer) + method_queries(config)},
         "teacher": {"name": teacher.name, "revision": teacher.revision, "fingerprint": teacher.fingerprint},
-        "student": {"name": config.student, "revision": initial.revision},
+        "student": {"name": config.student, "revision": initial.revision, "start": initial.start},
         "transfer_set": {"texts": chosen.distinct, "rows": len(chosen.rows), "classes": chosen.report()},
         "precision": labelled.precision,
         "gate": gate,
