@@ -17,6 +17,7 @@ from zskd.config.methods.adversarial import AdversarialOptions
 from zskd.config.resolve import resolve, to_dict
 from zskd.evaluation.scoring import predict_classes
 from zskd.pipeline import distill
+from zskd.runs.start_record import read_start
 from zskd.student.initial import label_config
 from zskd.student.shape import student_config
 from zskd.system.files import write_text
@@ -78,6 +79,10 @@ def _settings(config: DistillConfig, pools: Pools | None) -> dict[str, Any]:
         task = find_task(config.task)
         shape = student_config(1_000, 100_000, two=task.is_pair, labels=label_config(task)).to_dict()
         settings["architecture"] = {name: shape[name] for name in _ARCHITECTURE if name in shape}
+    if settings["start"] == "none":  # the only way before there were starts
+        del settings["start"]
+    else:
+        settings["start"] = read_start(Path(settings["start"]))["fingerprint"]
     settings["corpus"] = [Path(source).name for source in config.corpus]
     if pools is not None:
         settings["pools"] = pools.fingerprint

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 from datasets import Dataset
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
@@ -50,11 +51,13 @@ class Inputs:
     """The inputs of a pretraining.
 
     Attributes:
-        pools: of each kind.
+        pools: of each kind, in the order of `kinds_of`; all of them hold out the same documents.
+        heldout: how many held-out inputs of each kind are read.
         steps: optimizer steps.
     """
 
     pools: list[Pools]
+    heldout: list[int]
     steps: int
 
     @property
@@ -90,12 +93,18 @@ def make_inputs(
     shares, seed = kinds_of(config.inputs), seed_of(Stream.PRETRAINING, config.seed)
 
     def pools(kind: Kind, size: int) -> Pools:
-        heldout = max(2, 2 * round(config.heldout * shares[kind]))
         return build_pools(
-            corpus, inputs=kind, size=size, heldout=heldout, perturb="random", seed=seed, cache=cache, language=language
+            corpus,
+            inputs=kind,
+            size=size,
+            heldout=2 * config.heldout,  # half of which are there to select, and half to report
+            perturb="random",
+            seed=seed,
+            cache=cache,
+            language=language,
         )
 
-    def made() -> Inputs:
+    def shape() -> Inputs:
         steps = config.steps
         if steps is None:
             samples = {kind: pools(kind, SAMPLE).transfer for kind in shares}
@@ -107,9 +116,10 @@ def make_inputs(
         passes = max(1.0, max(wanted.values()) / most)
         if passes > 1:
             logger.info("shaping: the inputs are read %.1f times, as the text holds %s of a kind", passes, f"{most:,}")
-        return Inputs([pools(kind, max(1, int(size / passes))) for kind, size in wanted.items()], steps)
+        made = [pools(kind, max(1, int(size / passes))) for kind, size in wanted.items()]
+        return Inputs(made, [max(1, round(config.heldout * share)) for share in shares.values()], steps)
 
-    return on_main(made)
+    return on_main(shape)
 
 
 def _tokens(pool: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int) -> float:
@@ -125,11 +135,17 @@ def encode_inputs(inputs: Inputs, tokenizer: PreTrainedTokenizerBase, max_length
     def write() -> None:
         cuts = Cuts(max_length)
         _write([pools.transfer for pools in inputs.pools], tokenizer, cuts, paths["train"])
-        _write([pools.select for pools in inputs.pools], tokenizer, cuts, paths["heldout"])
+        heldout = [_some(pools.select, size) for pools, size in zip(inputs.pools, inputs.heldout, strict=True)]
+        _write(heldout, tokenizer, cuts, paths["heldout"])
         cuts.tell("pretraining")
 
     on_main(write)
     return Rows(**{name: open_arrow(path) for name, path in paths.items()})
+
+
+def _some(pool: Dataset, size: int) -> Dataset:
+    """As many rows, evenly spaced."""
+    return pool.select(np.linspace(0, len(pool), min(len(pool), size), endpoint=False, dtype=np.int64))
 
 
 def _write(parts: list[Dataset], tokenizer: PreTrainedTokenizerBase, cuts: Cuts, path: Path) -> None:
