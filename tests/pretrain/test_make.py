@@ -22,6 +22,10 @@ from zskd.models.loading import count_parameters, model_fingerprint
 from zskd.pipeline import distill
 from zskd.pretrain import make, pretrain
 from zskd.pretrain.learner import EMPTY
+from zskd.publish.origins import reproducing_command
+from zskd.publish.run_card import run_card
+from zskd.report.data import load_run
+from zskd.report.facts import facts
 from zskd.runs.start_record import RECORD
 from zskd.student.initial import started_student
 from zskd.tasks.task import TASKS
@@ -186,12 +190,27 @@ def test_a_student_begins_with_the_start_and_the_response_to_tokens(
     assert student.config.id2label == {0: "negative", 1: "positive"}
 
 
-def test_a_run_with_a_start(tiny_config: DistillConfig, start: make.Start) -> None:
-    result = distill(replace(tiny_config, start=str(start.folder), compression=1.9))
+def test_a_run_with_a_start(
+    tiny_config: DistillConfig, options: PretrainConfig, start: make.Start, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(start.folder, tmp_path / "start")
+    config = replace(tiny_config, start=str(folder), compression=1.9)
+    result = distill(config)
     record = json.loads((result.run_dir / "record.json").read_text(encoding="utf-8"))
     assert record["student"]["start"]["made_of"] == start.record["made_of"]
     assert type(result.student).__name__ == "ElectraForSequenceClassification"
     assert result.metrics["student"]["parameters"] <= result.metrics["teacher"]["parameters"] / 1.9
+    run = load_run(result.run_dir)
+    assert dict(facts(run))["student"].endswith(f"from the start start, distilled from {Path(options.backbone).name}")
+    card = str(run_card(run, "me/small"))
+    assert "learned the token states of `teacher0`" in card and "in 20 steps" in card
+    assert f"--start {folder.name}" in reproducing_command(run) and str(tmp_path) not in card
+    # A run that goes on has to find what it began with.
+    (result.run_dir / "metrics.json").unlink()
+    shutil.rmtree(folder)
+    shutil.copytree(pretrain(replace(options, steps=2, output_dir=str(tmp_path / "other"))).folder, folder)
+    with pytest.raises(InputError, match=r"--start .*: expected the start that the training in .* began with"):
+        distill(replace(config, resume=True))
 
 
 def test_starts_that_do_not_fit_are_refused(
