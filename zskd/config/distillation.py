@@ -49,7 +49,6 @@ class RunOptions:
         "none",
         "what a built student begins with: the folder of a start (`zskd pretrain`), or `none`: random layers, and the "
         "teacher's reactions to single tokens",
-        brief="start of a built student: a folder (`zskd pretrain`) or `none`",
         group="models",
     )
     compression: float = option(
