@@ -118,7 +118,7 @@ def start_arguments(config: PretrainConfig, folder: Path, steps: int) -> Trainin
         report_to="none",
         seed=config.seed,
         use_cpu=not torch.cuda.is_available(),
-        ddp_find_unused_parameters=True,  # a pooler has no part in the loss
+        ddp_find_unused_parameters=False,
         dataloader_pin_memory=torch.cuda.is_available(),
         disable_tqdm=progress.hidden(),
     )
