@@ -20,7 +20,7 @@ from zskd.errors import InputError
 from zskd.models.lengths import record_length, save_tokenizer
 from zskd.models.loading import count_parameters, model_fingerprint
 from zskd.models.quiet import quiet_transformers
-from zskd.models.vocabulary import vocabulary_size
+from zskd.models.vocabulary import vocabulary_fingerprint, vocabulary_size
 from zskd.pretrain.backbone import LoadedBackbone, load_backbone
 from zskd.pretrain.learner import EMPTY, StateLearner, make_body, moments
 from zskd.pretrain.rows import Inputs, Rows, encode_inputs, make_inputs
@@ -202,6 +202,7 @@ def _keep(
         record = {
             "inputs": made_of["options"]["inputs"],
             EMPTY_COLUMNS: EMPTY,
+            "vocabulary": vocabulary_fingerprint(backbone.tokenizer),
             "fingerprint": model_fingerprint(body),
             "parameters": count_parameters(body),
             "made_of": made_of,

@@ -21,7 +21,14 @@ from zskd.system.paths import is_file, is_folder
 RECORD = "pretraining.json"
 WEIGHTS = "model.safetensors"
 EMPTY_COLUMNS = "empty_columns"  # leading columns of the table that a task fills
-_KINDS: dict[str, type] = {"inputs": str, EMPTY_COLUMNS: int, "fingerprint": str, "made_of": dict, "sha256": str}
+_KINDS: dict[str, type] = {
+    "inputs": str,
+    EMPTY_COLUMNS: int,
+    "vocabulary": str,
+    "fingerprint": str,
+    "made_of": dict,
+    "sha256": str,
+}
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ from zskd.models.lengths import record_length, set_reading_length
 from zskd.models.loading import Origin, count_parameters, find_model, load_weights
 from zskd.models.positions import length_problem
 from zskd.models.tokenizers import load_tokenizer
-from zskd.models.vocabulary import vocabulary_size
+from zskd.models.vocabulary import vocabulary_fingerprint, vocabulary_size
 from zskd.runs.start_record import EMPTY_COLUMNS, read_start
 from zskd.student.shape import special_values, student_config
 from zskd.student.word_features import cached_response, cached_word_features, match_tokens
@@ -126,12 +126,13 @@ def started_student(
     """
     shown, origin = f"--start {name}", Origin(str(expanded(name)))
     record = read_start(expanded(name))
-    tokenizer, own = padded_right(teacher.tokenizer), load_tokenizer(origin, flag="--start")
-    if own.get_vocab() != tokenizer.get_vocab():
+    tokenizer = padded_right(teacher.tokenizer)
+    if record["vocabulary"] != vocabulary_fingerprint(tokenizer):
+        size, own = vocabulary_size(tokenizer), record["made_of"]["shape"]["vocab_size"]
         raise InputError(
-            f"{shown}: expected a start of the teacher's vocabulary ({vocabulary_size(tokenizer):,} tokens), found "
-            f"another ({vocabulary_size(own):,} tokens); make one with `zskd pretrain --backbone` and a model of the "
-            "teacher's vocabulary, or use --start none"
+            f"{shown}: expected a start of the teacher's vocabulary ({size:,} tokens), found one of another ({own:,} "
+            "tokens); make one with `zskd pretrain --backbone` and a model of the teacher's vocabulary, or use --start "
+            "none"
         )
     if not task.is_pair and record["inputs"] == "two":
         logger.warning("%s: it has read pairs of texts only, and %s has one text", shown, task.name)
