@@ -21,6 +21,7 @@ from transformers.training_args import OptimizerNames
 from zskd.config.limits import limit_problems
 from zskd.config.optimizer_options import OptimizerOptions, optimizer_problems
 from zskd.errors import InputError
+from zskd.system.machine import cpu_flags
 from zskd.training.private import PrivateTrainer
 
 logger = logging.getLogger(__name__)
@@ -150,6 +151,11 @@ def _with_muon(optimizer: torch.optim.Optimizer, body: torch.nn.Module) -> MuonW
             f"{type(body).__name__}; use adamw"
         )
     made = MuonWithAdamW(optimizer, matrices.values())
+    if not any(cpu_flags().values()) and all(weight.device.type == "cpu" for weight in matrices.values()):
+        logger.warning(
+            "--optimizer muon: this processor has no instructions for bfloat16, in which Muon computes; each step "
+            "takes much longer than with adamw"
+        )
     inside = sum(weight.numel() for weight in matrices.values())
     others = sum(weight.numel() for group in made.param_groups if not group["muon"] for weight in group["params"])
     logger.info(
