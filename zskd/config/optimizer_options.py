@@ -24,8 +24,8 @@ class OptimizerOptions:
 
     optimizer: str = option(
         "adamw",
-        "what updates the matrices of the layers: adamw, which updates everything else as well, or muon, at the same "
-        "learning rate and weight decay",
+        "adamw for all weights, or muon for the matrices of the layers and adamw for the others, at one learning rate "
+        "and weight decay",
         choices=OPTIMIZERS,
         group="training",
     )
