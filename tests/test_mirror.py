@@ -33,6 +33,7 @@ COVERED = {
     "config/methods/class_balance.py": "methods/test_class_balance.py",
     "config/methods/spec.py": "config/methods/test_table.py",
     "config/objective_options.py": "config/test_option.py",
+    "config/optimizer_options.py": "config/test_option.py",
     "config/pretraining.py": "pretrain/test_make.py",
     "config/shared.py": "config/test_option.py",
     "config/verbs.py": "cli/test_problems.py",

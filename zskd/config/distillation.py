@@ -13,6 +13,7 @@ from zskd.config import limits, shared
 from zskd.config.methods.adversarial import AdversarialOptions
 from zskd.config.methods.class_balance import ClassBalanceOptions
 from zskd.config.objective_options import ObjectiveOptions
+from zskd.config.optimizer_options import OptimizerOptions
 from zskd.config.option import option
 
 PERTURBATIONS = ("none", "random", "adversarial")
@@ -174,7 +175,7 @@ class RunOptions:
 
 
 @dataclass
-class DistillConfig(AdversarialOptions, ClassBalanceOptions, ObjectiveOptions, RunOptions):
+class DistillConfig(AdversarialOptions, ClassBalanceOptions, ObjectiveOptions, OptimizerOptions, RunOptions):
     """Everything a distillation run depends on. Each field's help text says what it means.
 
     The options of every method are among them, so that a run's ``config.yaml`` is flat and complete. Limits are

@@ -8,13 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from zskd.config import limits, shared
+from zskd.config.optimizer_options import OptimizerOptions
 from zskd.config.option import option
 
 INPUTS = ("one", "two", "both")
 
 
 @dataclass
-class PretrainConfig:
+class PretrainConfig(OptimizerOptions):
     """Options of `zskd pretrain`: distil a start for students from a backbone, with plain text and no task."""
 
     backbone: str = option(

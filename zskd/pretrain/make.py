@@ -167,10 +167,15 @@ def _made_of(
         "shape": {name: getattr(shape, name) for name in _SHAPE},
         "text": {"corpus": corpus.fingerprint, "inputs": inputs.fingerprint, "language": language},
         "objective": "token states",
-        "options": {name: getattr(config, name) for name in _OPTIONS},
+        "options": {name: getattr(config, name) for name in _OPTIONS} | _other_than_usual(config),
         "steps": inputs.steps,
         "precision": backbone.precision,
     }
+
+
+def _other_than_usual(config: PretrainConfig) -> dict[str, Any]:
+    """Options that name what is not the usual; starts that were made before there was a choice keep their key."""
+    return {} if config.optimizer == PretrainConfig.optimizer else {"optimizer": config.optimizer}
 
 
 @torch.no_grad()

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from transformers import TrainingArguments
 
 from zskd.config.pretraining import PretrainConfig
 from zskd.errors import RunError
@@ -22,8 +21,9 @@ from zskd.pretrain.rows import Rows
 from zskd.system import progress
 from zskd.system.processes import on_main
 from zskd.training.log import EvaluationLog, FiniteLoss
+from zskd.training.optimizer import OptimizedTrainer, OptimizerArguments
 from zskd.training.pieces import Pieces
-from zskd.training.private import PrivateTrainer, asked_once
+from zskd.training.private import asked_once
 from zskd.training.resume import last_checkpoint, plain_values, step_of
 from zskd.training.seam import no_methods
 from zskd.training.so_far import read_so_far
@@ -33,7 +33,7 @@ from zskd.transfer.collator import TransferCollator
 logger = logging.getLogger(__name__)
 
 
-class StartTrainer(PrivateTrainer):
+class StartTrainer(OptimizedTrainer):
     """Trains a `StateLearner` on rows of token ids; on a CPU with fast layers, and in one process in pieces.
 
     Args:
@@ -45,6 +45,10 @@ class StartTrainer(PrivateTrainer):
         self.backbone = backbone
         self.seam = no_methods(self)
         self._pieces: Pieces | None = None
+
+    def _body(self, model: Any) -> torch.nn.Module:
+        body: torch.nn.Module = model.body  # without the map, which is dropped
+        return body
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """As `transformers.Trainer.train`."""
@@ -90,18 +94,19 @@ class StartTrainer(PrivateTrainer):
             return self.compute_loss(model, self._prepare_inputs(inputs)), None, None
 
 
-def start_arguments(config: PretrainConfig, folder: Path, steps: int) -> TrainingArguments:
+def start_arguments(config: PretrainConfig, folder: Path, steps: int) -> OptimizerArguments:
     """Trainer's arguments.
 
     Args:
         folder: where checkpoints go.
     """
     every = max(1, steps // config.checkpoints)
-    return TrainingArguments(
+    return OptimizerArguments(
         output_dir=str(folder),
         max_steps=steps,
         per_device_train_batch_size=config.batch_size // PartialState().num_processes,
         per_device_eval_batch_size=64,
+        optimizer=config.optimizer,
         learning_rate=config.learning_rate,
         warmup_steps=config.warmup,
         weight_decay=config.weight_decay,
