@@ -26,7 +26,7 @@ from zskd.config.resolve import resolve, to_dict
 from zskd.training.arguments import ZeroShotArguments
 
 # Written in `distill` and in another verb because they mean something else there.
-OTHER_MEANING = {"batch_size", "checkpoints", "glue_dir", "output_dir", "model"}
+OTHER_MEANING = {"batch_size", "checkpoints", "glue_dir", "heldout", "learning_rate", "model", "output_dir"}
 
 
 def verb(name: str) -> argparse.ArgumentParser:

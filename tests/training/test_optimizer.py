@@ -18,7 +18,7 @@ from transformers.trainer_utils import IntervalStrategy
 from zskd import ZeroShotArguments, ZeroShotTrainer
 from zskd.errors import InputError, RunError
 from zskd.pretrain.learner import StateLearner
-from zskd.pretrain.trainer import StartTrainer
+from zskd.pretrain.start_trainer import StartTrainer
 from zskd.training import optimizer as module
 from zskd.training.optimizer import MuonWithAdamW, OptimizerArguments, layer_matrices
 

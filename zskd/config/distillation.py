@@ -52,14 +52,7 @@ class RunOptions:
         "teacher's reactions to single tokens",
         group="models",
     )
-    compression: float = option(
-        30.0,
-        "a built student has at most 1/COMPRESSION of the teacher's parameters",
-        brief="at most 1/X of the teacher's parameters (default {default:g})",
-        low=1.5,
-        high=100_000.0,
-        group="models",
-    )
+    compression: float = shared.compression("a built student", "the teacher's")
     # Text
     corpus: list[str] = shared.corpus([])
     corpus_fraction: float = shared.corpus_fraction()
@@ -114,14 +107,7 @@ class RunOptions:
     )
     # Training
     epochs: float = shared.epochs(2.0, "labelled inputs")
-    batch_size: int = option(
-        64,
-        "inputs per step, over all processes",
-        brief="inputs per step, over all processes (default {default})",
-        low=1,
-        high=limits.MOST_AT_ONCE,
-        group="training",
-    )
+    batch_size: int = shared.batch_size()
     gradient_accumulation: int = option(
         1, "steps whose gradients are added up", low=1, high=limits.MOST_AT_ONCE, group="training"
     )

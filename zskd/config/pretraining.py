@@ -22,13 +22,7 @@ class PretrainConfig(OptimizerOptions):
         "embedded", "model whose token states the start learns: `embedded`, a Hub id or a folder", group="models"
     )
     backbone_revision: str | None = option(None, "commit or tag of a Hub backbone", group="models")
-    compression: float = option(
-        30.0,
-        "the start has at most 1/COMPRESSION of the backbone's parameters",
-        low=1.5,
-        high=100_000.0,
-        group="models",
-    )
+    compression: float = shared.compression("the start", "the backbone's")
     parameters: int | None = option(
         None, "the most parameters of the start, in place of --compression", low=1_000, high=10**9, group="models"
     )
@@ -52,9 +46,7 @@ class PretrainConfig(OptimizerOptions):
     steps: int | None = option(
         None, "optimizer steps, in place of --tokens", low=1, high=limits.MOST_STEPS, group="training"
     )
-    batch_size: int = option(
-        64, "inputs per step, over all processes", low=1, high=limits.MOST_AT_ONCE, group="training"
-    )
+    batch_size: int = shared.batch_size()
     learning_rate: float = option(2.0e-3, "peak learning rate", low=0.0, group="training")
     warmup: float = shared.warmup()
     weight_decay: float = shared.weight_decay()

@@ -146,6 +146,30 @@ def num_processes() -> Any:
     )
 
 
+def compression(small: str, large: str) -> Any:
+    """``--compression`` of what is made `small` from something `large`."""
+    return option(
+        30.0,
+        f"{small} has at most 1/COMPRESSION of {large} parameters",
+        brief="at most 1/X of " + large + " parameters (default {default:g})",
+        low=1.5,
+        high=100_000.0,
+        group="models",
+    )
+
+
+def batch_size() -> Any:
+    """``--batch-size`` of a distillation."""
+    return option(
+        64,
+        "inputs per step, over all processes",
+        brief="inputs per step, over all processes (default {default})",
+        low=1,
+        high=limits.MOST_AT_ONCE,
+        group="training",
+    )
+
+
 def pool_seed() -> Any:
     """``--pool-seed``; None for that of the run."""
     return option(

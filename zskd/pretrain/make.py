@@ -23,8 +23,8 @@ from zskd.models.quiet import quiet_transformers
 from zskd.models.vocabulary import vocabulary_fingerprint, vocabulary_size
 from zskd.pretrain.backbone import LoadedBackbone, load_backbone
 from zskd.pretrain.learner import EMPTY, StateLearner, make_body, moments
-from zskd.pretrain.rows import Inputs, Rows, encode_inputs, make_inputs
-from zskd.pretrain.trainer import Trained, train
+from zskd.pretrain.shaped import Inputs, Rows, encode_inputs, make_inputs
+from zskd.pretrain.start_trainer import Trained, train
 from zskd.runs.folder import versions
 from zskd.runs.start_record import EMPTY_COLUMNS, RECORD, read_start, start_path, write_record
 from zskd.runs.training_folder import steps_saved

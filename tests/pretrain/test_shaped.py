@@ -9,7 +9,7 @@ import pytest
 from conftest import prose, word_tokenizer
 
 from zskd.config.pretraining import INPUTS, PretrainConfig
-from zskd.pretrain.rows import encode_inputs, kinds_of, make_inputs
+from zskd.pretrain.shaped import encode_inputs, kinds_of, make_inputs
 from zskd.text.corpus import Corpus, build_corpus
 from zskd.text.language import ENGLISH
 from zskd.text.sources import find_sources

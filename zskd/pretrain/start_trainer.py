@@ -17,7 +17,7 @@ from zskd.models.fast_layers import make_fast, make_stock
 from zskd.models.quiet import keep_stdout_clean, quiet_transformers
 from zskd.pretrain.backbone import LoadedBackbone
 from zskd.pretrain.learner import EMPTY, StateLearner
-from zskd.pretrain.rows import Rows
+from zskd.pretrain.shaped import Rows
 from zskd.system import progress
 from zskd.system.processes import on_main
 from zskd.training.log import EvaluationLog, FiniteLoss
