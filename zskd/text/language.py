@@ -92,6 +92,16 @@ def rules_for(language: str) -> Rules:
     return ENGLISH_RULES if is_english(language) else OTHER_RULES
 
 
+def language_problems(pairs: str, language: str) -> list[str]:
+    """Problems of ``--pairs`` with the language of the text; none are known of ``auto``."""
+    if pairs == "plain" or language == AUTO or is_english(language):
+        return []
+    return [
+        f"--pairs {pairs}: expected English text, whose neighbouring words the encoder knows, found --language "
+        f"{language}; use --pairs plain, or --language en if the text is English"
+    ]
+
+
 def guess_language(sentences: Iterable[str]) -> Guess:
     """English or not, by the letters and by the share of the commonest English words; unsure means not.
 

@@ -220,6 +220,18 @@ class PairShaper:
         return question, self._passage(self._changed(passage, family), context)
 
 
+def with_following(corpus: Dataset, picked: np.ndarray) -> tuple[list[str], list[str | None]]:
+    """The sentences of some rows, and for each the next one of its document, or None."""
+    here, after = corpus[picked], corpus[np.minimum(picked + 1, len(corpus) - 1)]
+    following = [
+        text if document == same and text != own else None
+        for own, document, text, same in zip(
+            here["text"], here["document"], after["text"], after["document"], strict=True
+        )
+    ]
+    return here["text"], following
+
+
 def pair_texts(
     corpus: Dataset,
     rows: np.ndarray,
@@ -237,12 +249,5 @@ def pair_texts(
     made = 0
     while made < size:
         picked = rng.choice(rows, size=min(size - made, ROWS))
-        here, after = corpus[picked], corpus[np.minimum(picked + 1, len(corpus) - 1)]
-        following = [
-            text if document == same and text != own else None
-            for own, document, text, same in zip(
-                here["text"], here["document"], after["text"], after["document"], strict=True
-            )
-        ]
-        yield from shaper.block(here["text"], following)
+        yield from shaper.block(*with_following(corpus, picked))
         made += len(picked)
