@@ -10,10 +10,12 @@ import logging
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-
-from datasets import Dataset
+from typing import TYPE_CHECKING
 
 from zskd.text.scripts import join, units
+
+if TYPE_CHECKING:  # checks of options load no data sets
+    from datasets import Dataset
 
 AUTO, ENGLISH, OTHER = "auto", "en", "other"
 logger = logging.getLogger(__name__)
