@@ -127,7 +127,7 @@ def test_wide_pairs_of_a_text_that_is_guessed_not_to_be_english_are_an_error(
     setting = begin(ready(tiny_config, **wide))
     corpus = read_corpus(setting)
     for ask in (settle_language, shape):
-        with pytest.raises(InputError, match="--pairs wide: expected English text.*--pairs plain, or --language en"):
+        with pytest.raises(InputError, match=r"--pairs wide: expected English text.*--pairs plain, or --language en"):
             ask(setting, corpus)
     plain = begin(ready(tiny_config, **{**wide, "pairs": "plain", "output_dir": str(tmp_path / "plain")}))
     assert settle_language(plain, corpus).config.language == "other"
