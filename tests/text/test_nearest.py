@@ -68,30 +68,33 @@ def test_pairs_are_rows_of_those_that_were_given_at_most_so_many_and_evenly_spac
         return encode(self, asked, what)
 
     monkeypatch.setattr(SentenceEncoder, "texts", texts)
-    found = cached_nearest(made.sentences, made.fingerprint, given, small, tmp_path)
+    found = cached_nearest(made.sentences, made.fingerprint, given, 24, small, tmp_path)
     assert len(read) == 100 and len(found["nearest"]) > 30
     assert set(np.concatenate(list(found.values())).ravel().tolist()) <= set(given.tolist())
     monkeypatch.setattr(nearest, "MOST_SENTENCES", 25)
     read.clear()
-    fewer = cached_nearest(made.sentences, made.fingerprint, np.arange(0, 100), small, tmp_path)
-    assert read == made.sentences[range(0, 100, 4)]["text"]
+    fewer = cached_nearest(made.sentences, made.fingerprint, np.arange(0, 100), 3, small, tmp_path)
+    assert read == [" ".join(text.split()[:3]) for text in made.sentences[range(0, 100, 4)]["text"]]
     assert set(np.concatenate(list(fewer.values())).ravel().tolist()) <= set(range(0, 100, 4))
 
 
 def test_pairs_are_kept_by_content_and_made_anew_where_the_file_is_damaged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, rows = corpus(tmp_path, 240), np.arange(100)
+    made, rows, small = corpus(tmp_path, 240), np.arange(100), encoder()
 
-    def ask(encoder_: object = encoder(), fingerprint: str = made.fingerprint, given: np.ndarray = rows) -> dict:
-        return cached_nearest(made.sentences, fingerprint, given, encoder_, tmp_path)  # type: ignore[arg-type]
+    def ask(
+        encoder_: SentenceEncoder = small, fingerprint: str = made.fingerprint, given: np.ndarray = rows, most=24
+    ) -> dict[str, np.ndarray]:
+        return cached_nearest(made.sentences, fingerprint, given, most, encoder_, tmp_path)
 
     first = ask()
     for more in ({"encoder_": encoder(1)}, {"encoder_": replace(encoder(), precision="bf16")}, {"fingerprint": "f"}):
         ask(**more)  # type: ignore[arg-type]
     ask(given=rows[:90])
+    ask(most=10)
     paths = list((tmp_path / "neighbours").glob("*/sentences.arrow"))
-    assert len(paths) == 5
+    assert len(paths) == 6
     for path in paths:
         path.write_bytes(b"damaged")
     again = ask()

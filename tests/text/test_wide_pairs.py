@@ -32,7 +32,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Corpus, Neighbours]:
     folder = tmp_path_factory.mktemp("wide")
     found = corpus(folder)
     source = WideSource(found.sentences, found.fingerprint, encoder(), folder)
-    neighbours = source.neighbours(np.arange(found.count))
+    neighbours = source.neighbours(np.arange(found.count), KINDS[0])
     assert len(neighbours.words) > 30 and len(neighbours.sentences["nearest"]) > 200
     near = np.array([[i, i + 100] for i in range(0, 100)])
     return found, replace(neighbours, sentences={**neighbours.sentences, "near": near})

@@ -59,7 +59,7 @@ def pairs_in_bands(
 
 
 def cached_nearest(
-    sentences: Dataset, fingerprint: str, rows: np.ndarray, encoder: SentenceEncoder, cache: Path
+    sentences: Dataset, fingerprint: str, rows: np.ndarray, words: int, encoder: SentenceEncoder, cache: Path
 ) -> dict[str, np.ndarray]:
     """Pairs ``(pairs, 2)`` of rows of a corpus by family, from the cache; missing or damaged, they are mined anew.
 
@@ -69,13 +69,24 @@ def cached_nearest(
         sentences: of the corpus, column ``text``.
         fingerprint: of the corpus.
         rows: rows that pairs are made of, ascending.
+        words: how many of a sentence, from its beginning, are compared, because a pair has no more of it.
     """
     chosen = rows[np.linspace(0, len(rows), min(len(rows), MOST_SENTENCES), endpoint=False, dtype=np.int64)]
     given = hashlib.sha256(chosen.astype(np.int64).tobytes()).hexdigest()
-    identity = (FORMAT, fingerprint, given, encoder.fingerprint, encoder.precision, TOKENS, sorted(BANDS.items()))
+    identity = (
+        FORMAT,
+        fingerprint,
+        given,
+        words,
+        encoder.fingerprint,
+        encoder.precision,
+        TOKENS,
+        sorted(BANDS.items()),
+    )
     path = cache / "neighbours" / hashlib.sha256(repr(identity).encode()).hexdigest()[:32] / "sentences.arrow"
     if arrow_digest(path, _SCHEMA) is None:
-        directions = encoder.texts(sentences[chosen]["text"], "encoding sentences")
+        texts = [" ".join(text.split()[:words]) for text in sentences[chosen]["text"]]
+        directions = encoder.texts(texts, "encoding sentences")
         made = pairs_in_bands(directions, generator(Stream.NEIGHBOURS, fingerprint))
         batches = [
             pa.record_batch(

@@ -136,7 +136,7 @@ def _pairs(
     """Pairs of the plain families; with `wide`, also of those of `zskd.text.wide_pairs`."""
     if wide is None:
         return pair_texts(corpus, rows, size, kinds, perturbed, rng, rules)
-    return wide_pair_texts(corpus, rows, size, kinds, perturbed, rng, wide.neighbours(rows))
+    return wide_pair_texts(corpus, rows, size, kinds, perturbed, rng, wide.neighbours(rows, kinds))
 
 
 def _batches(rows: Iterator[tuple[str, ...]], schema: pa.Schema, progress: tqdm) -> Iterator[pa.RecordBatch]:

@@ -20,7 +20,7 @@ from zskd.system.arrow import ROWS
 from zskd.text import nearest, synonyms
 from zskd.text.language import ENGLISH_RULES
 from zskd.text.nearest import BANDS, cached_nearest
-from zskd.text.pairs import PART_WORDS, PairShaper, pair_texts, with_following
+from zskd.text.pairs import PART_WORDS, PairShaper, pair_texts, with_following, word_limits
 from zskd.text.synonyms import cached_neighbours, overlap_of, replace_words, words_in_use
 from zskd.text.words import SAMPLED_ROWS, corpus_words, sub_span, turn_meaning
 
@@ -35,6 +35,7 @@ USES = 2  # how often a pair of nearest sentences is used at most
 # that they spread over it. Of so many sentences the first such is taken, else that with the lowest overlap.
 OVERLAPS = (0.0, 0.7)
 TRIES = 8
+LEAST_SHARE = 0.4  # of the most words that a text may have: as few has a text whose words are replaced
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,10 @@ class WideSource:
         sampled = np.linspace(0, size, min(size, SAMPLED_ROWS), endpoint=False, dtype=np.int64)
         return words_in_use(cached_neighbours(self.encoder, self.cache), self.sentences[sampled]["text"])
 
-    def neighbours(self, rows: np.ndarray) -> Neighbours:
-        """Neighbouring words, and nearest sentences among the given rows (`cached_nearest`)."""
-        found = cached_nearest(self.sentences, self.fingerprint, rows, self.encoder, self.cache)
+    def neighbours(self, rows: np.ndarray, kinds: tuple[str, str]) -> Neighbours:
+        """Neighbouring words, and nearest sentences among the given rows for texts of some kinds (`cached_nearest`)."""
+        words = word_limits(kinds)[1]
+        found = cached_nearest(self.sentences, self.fingerprint, rows, words, self.encoder, self.cache)
         return Neighbours(self.words, found)
 
 
@@ -162,7 +164,7 @@ class WideShaper(PairShaper):
     ) -> tuple[list[str], list[str]]:
         if other is not None:  # as much of both as a text may have, so that they stay as similar as they are
             return row[: limits[1]], other[: limits[1]]
-        first = sub_span(row, self.rng, limits)
+        first = sub_span(row, self.rng, (max(limits[0], round(LEAST_SHARE * limits[1])), limits[1]))
         part = first
         if family.startswith("part") or "passage" in self.kinds:
             shorter = max(1, len(first) - 1)
