@@ -27,7 +27,7 @@ from zskd.text.words import SAMPLED_ROWS, corpus_words, sub_span, turn_meaning
 # Increase it when the same corpus, encoder and seed would give other pairs.
 FORMAT = 1
 
-# Share of each new family of all pairs (docs/measurements.md); the families of `zskd.text.pairs` share the rest.
+# Share of each new family of all pairs; the families of `zskd.text.pairs` share the rest.
 SYNONYMS = {"synonym": 0.16, "turn_synonym": 0.07, "part_synonym": 0.08}
 NEAREST = {"near": 0.07, "nearest": 0.07}
 USES = 2  # how often a pair of nearest sentences is used at most
