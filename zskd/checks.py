@@ -30,6 +30,7 @@ from zskd.system.paths import exists, expanded, found_at, is_folder
 from zskd.tasks.defaults import with_task_defaults
 from zskd.tasks.labelled import check_header
 from zskd.tasks.task import Task, find_task
+from zskd.text.language import language_problems
 from zskd.text.sources import check_source
 
 # Most processes that are started here, where there are few cores, and where there are many.
@@ -103,6 +104,7 @@ def _check_distill(config: DistillConfig, task: Task, black_box: bool, model: bo
     problems += _check_objective(config, task, callable_teacher)
     problems += _check_methods(config, callable_teacher)
     problems += check_corpus(config.corpus)
+    problems += _check_pairs(config, task)
     problems += _check_glue(task, config.glue_dir)
     problems += _check_tracker(config.report_to)
     problems += check_run_folder(run_path(config), config)
@@ -125,6 +127,12 @@ def _check_start(config: DistillConfig, task: Task) -> list[str]:
             "`zskd pretrain --inputs two`, or use --start none"
         ]
     return check_local(config.start, "--start", config.max_length)
+
+
+def _check_pairs(config: DistillConfig, task: Task) -> list[str]:
+    if config.pairs == "wide" and not task.is_pair:
+        return [f"--pairs wide: expected a task with two texts, found {task.name}, which has one; leave it out"]
+    return language_problems(config.pairs, config.language)
 
 
 def _check_revisions(config: DistillConfig, handed_over: bool) -> list[str]:

@@ -17,6 +17,7 @@ from zskd.config.optimizer_options import OptimizerOptions
 from zskd.config.option import option
 
 PERTURBATIONS = ("none", "random", "adversarial")
+PAIRS = ("plain", "wide")
 STUDENT_PRECISIONS = ("fp32", "bf16")
 
 Part = TypeVar("Part")
@@ -63,6 +64,14 @@ class RunOptions:
         "queries",
         choices=PERTURBATIONS,
         brief="how the text is changed: {choices}",
+        group="text",
+    )
+    pairs: str = option(
+        "plain",
+        "families that two texts are made in; wide: also English pairs that share few words and still mean nearly the "
+        "same, from words and sentences that the embedded sentence encoder finds near each other",
+        choices=PAIRS,
+        brief="families of two texts: {choices}",
         group="text",
     )
     method: list[str] = option(

@@ -19,6 +19,7 @@ from zskd.methods.method import Method
 from zskd.metrics.scores import agreement
 from zskd.models.lengths import save_tokenizer
 from zskd.models.quiet import quiet_transformers
+from zskd.models.sentence_encoder import embedded_encoder
 from zskd.runs.folder import RunFolder, versions
 from zskd.stages.inputs import Setting
 from zskd.stages.teachers import Labelled
@@ -123,6 +124,13 @@ def record(
         "gate": gate,
         "processes": setting.processes,
     }
+    if config.pairs == "wide":
+        encoder = embedded_encoder(setting.cache)
+        found["pools"]["encoder"] = {
+            "name": encoder.name,
+            "fingerprint": encoder.fingerprint,
+            "precision": encoder.precision,
+        }
     if config.gold_labels is not None:
         rows = len(labelled.parts["gold"].dataset)
         found["gold_labels"] = {"rows": rows, "sha256": sha256_file(Path(config.gold_labels))}
