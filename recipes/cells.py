@@ -62,7 +62,7 @@ def _settings(config: DistillConfig, pools: Pools | None) -> dict[str, Any]:
     """All that the result depends on, without machine paths."""
     free, plain = {*_FREE}, to_dict(DistillConfig())
     # As before there were these options.
-    later = ("compile", "student_precision", "method", "pool_seed", "start", "pairs")
+    later = ("compile", "student_precision", "method", "pool_seed", "start", "pairs", "optimizer")
     free |= {name for name in later if getattr(config, name) == plain[name]}
     if config.objective == "kd" and config.gold_labels is None:  # as before there were others
         free |= {item.name for item in fields(config) if item.metadata.get("group") == "objective"}
