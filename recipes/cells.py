@@ -17,7 +17,9 @@ from zskd.config.methods.adversarial import AdversarialOptions
 from zskd.config.resolve import resolve, to_dict
 from zskd.evaluation.scoring import predict_classes
 from zskd.pipeline import distill
-from zskd.student.initial import student_config
+from zskd.runs.start_record import read_start
+from zskd.student.initial import label_config
+from zskd.student.shape import student_config
 from zskd.system.files import write_text
 from zskd.tasks.defaults import input_length, with_task_defaults
 from zskd.tasks.labelled import read_labelled
@@ -60,7 +62,7 @@ def _settings(config: DistillConfig, pools: Pools | None) -> dict[str, Any]:
     """All that the result depends on, without machine paths."""
     free, plain = {*_FREE}, to_dict(DistillConfig())
     # As before there were these options.
-    later = ("compile", "student_precision", "method", "pool_seed")
+    later = ("compile", "student_precision", "method", "pool_seed", "start", "pairs", "optimizer")
     free |= {name for name in later if getattr(config, name) == plain[name]}
     if config.objective == "kd" and config.gold_labels is None:  # as before there were others
         free |= {item.name for item in fields(config) if item.metadata.get("group") == "objective"}
@@ -74,8 +76,11 @@ def _settings(config: DistillConfig, pools: Pools | None) -> dict[str, Any]:
     if pools is None and "mixed" in (shares := family_shares(inputs, share)):
         settings["mixed_pairs"] = shares["mixed"]
     if config.student == "build":  # one text: an ELECTRA before; two: with dropout and half the learning rate
-        shape = student_config(1_000, 100_000, find_task(config.task)).to_dict()
+        task = find_task(config.task)
+        shape = student_config(1_000, 100_000, two=task.is_pair, labels=label_config(task)).to_dict()
         settings["architecture"] = {name: shape[name] for name in _ARCHITECTURE if name in shape}
+    if "start" in settings:
+        settings["start"] = read_start(Path(settings["start"]))["fingerprint"]
     settings["corpus"] = [Path(source).name for source in config.corpus]
     if pools is not None:
         settings["pools"] = pools.fingerprint

@@ -277,3 +277,17 @@ def test_a_value_beyond_its_limit_is_one_problem(tiny_config: DistillConfig) -> 
     only(check(replace(tiny_config, epochs=1e300)), "--epochs: expected at most 100000.0, found 1e+300")
     only(check(replace(tiny_config, epochs=1e5, pool_size=10**9)), "--epochs 100000, --pool-size 1000000000", "batches")
     only(check(replace(tiny_config, corpus=["x" * 300])), "--corpus: expected names of at most 255 bytes")
+
+
+def test_wide_pairs_need_two_texts_and_english(tiny_config: DistillConfig, own_tasks: dict[str, str]) -> None:
+    def problems(**changes: object) -> list[str]:
+        return [one for one in check(replace(tiny_config, **changes)) if one.startswith("--pairs")]
+
+    only(problems(pairs="wide"), "--pairs wide", "expected a task with two texts", "sst2, which has one")
+    pairs = {"task": own_tasks["answers"], "pairs": "wide"}
+    for language in ("auto", "en", "en-GB"):
+        assert problems(**pairs, language=language) == []
+    for language in ("de", "other"):
+        only(problems(**pairs, language=language), "--pairs wide", f"found --language {language}", "--pairs plain")
+        assert problems(task=own_tasks["answers"], language=language) == []
+    only(problems(**{**pairs, "pairs": "narrow"}), "--pairs", "'narrow'", "plain", "wide")

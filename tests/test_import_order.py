@@ -31,7 +31,7 @@ ORDER = (
     "diagnosis",
     "report",
     "publish",
-    ("finetune", "callbacks", "checks"),
+    ("finetune", "pretrain", "callbacks", "checks"),
     "stages",
     "pipeline",
     "cli",

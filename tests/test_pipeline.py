@@ -18,6 +18,8 @@ from conftest import as_flags
 from datasets import Dataset
 from faulty_lengths import few_positions
 from labelled_rows import TOPIC_WORDS, glue_folder, prose, task_file
+from small_encoder import corpus as corpus_of_words
+from small_encoder import encoder
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import zskd
@@ -25,6 +27,7 @@ from zskd.config.distillation import DistillConfig
 from zskd.errors import InputError
 from zskd.pipeline import distill
 from zskd.runs.folder import run_path
+from zskd.runs.read import read_part
 from zskd.system.files import sha256_file
 from zskd.tasks.task import find_task
 from zskd.text.pairs import family_shares, perturbed_share
@@ -462,3 +465,31 @@ def test_a_model_object_that_cannot_read_the_inputs_is_refused(tiny_config: Dist
     with pytest.raises(InputError, match=r"max_length 64: expected at most the 16 positions of teacher"):
         distill(replace(tiny_config, max_length=64), teacher=model, tokenizer=tokenizer)
     assert not run_path(tiny_config).exists()
+
+
+@pytest.mark.slow
+def test_wide_pairs_are_distilled_and_their_grid_and_encoder_are_recorded(
+    config_for, own_tasks: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog
+) -> None:
+    for stage in ("inputs", "teachers", "students"):
+        monkeypatch.setattr(f"zskd.stages.{stage}.embedded_encoder", lambda cache: encoder())
+    text = corpus_of_words(tmp_path)
+    runs = {}
+    for pairs in ("plain", "wide"):
+        config = config_for(own_tasks["answers"], corpus=list(text.sources), pairs=pairs, language="en")
+        with caplog.at_level("INFO", logger="zskd"):
+            made = distill(replace(config, output_dir=str(tmp_path / pairs)))
+        runs[pairs] = {
+            name: json.loads((made.run_dir / f"{name}.json").read_text()) for name in ("record", "transfer_set")
+        }
+        assert read_part(made.run_dir, "transfer_set.json") == runs[pairs]["transfer_set"]
+        assert (made.run_dir / "report.html").is_file()
+    assert "grid" not in runs["plain"]["transfer_set"] and "encoder" not in runs["plain"]["record"]["pools"]
+    grid = runs["wide"]["transfer_set"]["grid"]
+    assert (grid["encoder"], grid["pairs"]) == ("small", 320)
+    assert sum(cell["share"] for cell in grid["cells"]) == pytest.approx(1.0, abs=1e-4)
+    assert {*grid["cells"][0]["classes"]} == {*find_task(own_tasks["answers"]).labels}
+    assert caplog.text.count("of the grid hold at least 2 %") == 1
+    assert runs["wide"]["record"]["pools"]["encoder"]["fingerprint"] == encoder().fingerprint
+    families = {group["family"] for group in runs["wide"]["transfer_set"]["groups"]}
+    assert families >= {"synonym", "turn_synonym", "part_synonym", "nearest"}

@@ -17,17 +17,20 @@ from zskd.config.cost import cost_problems
 from zskd.config.distillation import DistillConfig
 from zskd.config.limits import flag, flag_of, limit_problems, within_limits
 from zskd.config.methods.table import name_problems, used_methods
+from zskd.config.optimizer_options import optimizer_problems
 from zskd.config.option import default_of
-from zskd.config.resolve import Config, cache_root
+from zskd.config.resolve import TaskConfig, cache_root
 from zskd.errors import InputError, nearest
 from zskd.hub.ask import is_callable_name, is_local
 from zskd.models.folder_checks import check_classifier, check_length, check_local
 from zskd.runs.folder import blocking_file, check_run_folder, run_path
+from zskd.runs.start_record import read_start
 from zskd.system.files import target_problem, write_problem
 from zskd.system.paths import exists, expanded, found_at, is_folder
 from zskd.tasks.defaults import with_task_defaults
 from zskd.tasks.labelled import check_header
 from zskd.tasks.task import Task, find_task
+from zskd.text.language import language_problems
 from zskd.text.sources import check_source
 
 # Most processes that are started here, where there are few cores, and where there are many.
@@ -57,7 +60,7 @@ def check(config: DistillConfig, *, black_box: bool = False, model: bool = False
     return check_options(config, lambda config, task: _check_distill(config, task, black_box, model))
 
 
-def check_options(config: Config, rest: Callable[[Config, Task], list[str]]) -> list[str]:
+def check_options(config: TaskConfig, rest: Callable[[TaskConfig, Task], list[str]]) -> list[str]:
     """Problems of any verb's options: limits, the task, and, if the task is known, the `rest`.
 
     Args:
@@ -92,17 +95,44 @@ def _check_distill(config: DistillConfig, task: Task, black_box: bool, model: bo
         problems.append(f"--teacher default: {task.name} names no teacher; give a folder, a Hub id or module:function")
     if config.student not in ("build", "default") and is_local(config.student):
         problems += check_local(config.student, "--student", config.max_length)
+    problems += _check_start(config, task)
     problems += _check_revisions(config, black_box or model)
     problems += _check_launcher(config)
+    problems += optimizer_problems(config.optimizer)
     problems += _check_compile(config, callable_teacher)
     problems += check_outputs(config.teacher_outputs, callable_teacher, config.temperature)
     problems += _check_objective(config, task, callable_teacher)
     problems += _check_methods(config, callable_teacher)
     problems += check_corpus(config.corpus)
+    problems += _check_pairs(config, task)
     problems += _check_glue(task, config.glue_dir)
     problems += _check_tracker(config.report_to)
     problems += check_run_folder(run_path(config), config)
     return problems + check_batch_size(config, config.num_processes or 1) + check_cache_dir(config.cache_dir)
+
+
+def _check_start(config: DistillConfig, task: Task) -> list[str]:
+    if config.start == "none":
+        return []
+    shown = f"--start {config.start}"
+    if config.student != "build":
+        return [f"{shown}: expected --student build with it, found --student {config.student}; leave one of them out"]
+    try:
+        record = read_start(expanded(config.start))
+    except InputError as error:
+        return error.problems
+    if task.is_pair and record["inputs"] == "one":
+        return [
+            f"{shown}: expected a start for two texts, as {task.name} has, found one for single texts; make one with "
+            "`zskd pretrain --inputs two`, or use --start none"
+        ]
+    return check_local(config.start, "--start", config.max_length)
+
+
+def _check_pairs(config: DistillConfig, task: Task) -> list[str]:
+    if config.pairs == "wide" and not task.is_pair:
+        return [f"--pairs wide: expected a task with two texts, found {task.name}, which has one; leave it out"]
+    return language_problems(config.pairs, config.language)
 
 
 def _check_revisions(config: DistillConfig, handed_over: bool) -> list[str]:
@@ -123,22 +153,32 @@ def _check_revisions(config: DistillConfig, handed_over: bool) -> list[str]:
     return problems
 
 
-def _check_launcher(config: DistillConfig) -> list[str]:
-    """More processes than this machine has cores for, or a launcher's precision that no record would name."""
-    if config.num_processes is not None and "RANK" not in os.environ:
-        most = max(PROCESSES, PROCESSES_PER_CORE * len(os.sched_getaffinity(0)))
-        if config.num_processes > most:
-            return [
-                f"--num-processes {config.num_processes}: expected at most {most} on this machine, which has "
-                f"{len(os.sched_getaffinity(0))} core(s)"
-            ]
-    asked = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
-    if asked in ("no", config.student_precision):
+def check_processes(asked: int | None) -> list[str]:
+    """``--num-processes``: more than this machine has cores for."""
+    most = max(PROCESSES, PROCESSES_PER_CORE * len(os.sched_getaffinity(0)))
+    if asked is None or "RANK" in os.environ or asked <= most:
         return []
     return [
-        f"--student-precision {config.student_precision}: the launcher asks for {asked} (accelerate launch "
-        "--mixed_precision, or ACCELERATE_MIXED_PRECISION); set it to `no`, or --student-precision to the same value"
+        f"--num-processes {asked}: expected at most {most} on this machine, which has "
+        f"{len(os.sched_getaffinity(0))} core(s)"
     ]
+
+
+def launchers_precision(precision: str) -> str | None:
+    """What a launcher asks for in place of a precision, which no record would name; None if it does not."""
+    asked = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    return None if asked in ("no", precision) else asked
+
+
+def _check_launcher(config: DistillConfig) -> list[str]:
+    found = check_processes(config.num_processes)
+    if not found and (asked := launchers_precision(config.student_precision)):
+        return [
+            f"--student-precision {config.student_precision}: the launcher asks for {asked} (accelerate launch "
+            "--mixed_precision, or ACCELERATE_MIXED_PRECISION); set it to `no`, or --student-precision to the same "
+            "value"
+        ]
+    return found
 
 
 def _check_compile(config: DistillConfig, black_box: bool) -> list[str]:

@@ -153,6 +153,7 @@ def distill(
         chosen, families = teachers.select(setting, labelled, methods)
     with run.phase("student"):
         initial = students.start_student(setting, known_teacher, labelled.precision)
+        on_main(lambda: run.check_start(initial.start))
     students.prepare(setting, methods, known_teacher, initial, corpus_read, labelled.precision)
     record = students.record(setting, corpus_read, pools, known_teacher, gate, labelled, chosen, initial)
     on_main(lambda: run.start(record, families, labelled.live + initial.asked))

@@ -14,6 +14,7 @@ from zskd.cli import VERBS
 from zskd.config.distillation import DistillConfig
 from zskd.config.limits import flag
 from zskd.config.methods.table import METHODS
+from zskd.config.pretraining import PretrainConfig
 from zskd.config.verbs import DiagnoseConfig, EvaluateConfig, FinetuneConfig, PredictConfig
 
 NAMES = [module.__name__.rpartition(".")[2] for module in VERBS]
@@ -23,6 +24,7 @@ OPTIONS = {
     "evaluate": EvaluateConfig,
     "diagnose": DiagnoseConfig,
     "finetune": FinetuneConfig,
+    "pretrain": PretrainConfig,
     "predict": PredictConfig,
 }
 TWO_HELPS = [verb for verb, options in OPTIONS.items() if options is DistillConfig]
@@ -98,7 +100,8 @@ def test_help_takes_less_than_half_a_second() -> None:
 
 def test_top_help_names_every_verb(capsys) -> None:
     text = shown(capsys)
-    known = {"distill", "report", "publish", "predict", "export", "diagnose", "evaluate", "finetune", "validate", "ls"}
+    known = {"distill", "report", "publish", "predict", "export", "diagnose", "evaluate", "pretrain", "finetune"}
+    known |= {"validate", "ls"}
     assert all(f"\n    {name} " in text for name in known)
     assert set(NAMES) == known
 

@@ -41,7 +41,7 @@ def test_processes_import_nothing_from_the_working_folder(
     monkeypatch.setattr(
         "torch.distributed.launcher.api.elastic_launch", lambda *_: lambda *words: started.append(words)
     )
-    assert launch(DistillConfig(task="sst2"), 2) == 0
+    assert launch("distill", DistillConfig(task="sst2"), 2) == 0
     ((*before, verb, _, _),) = started
     assert verb == "distill"
     command = [sys.executable, *(word for word in before if safe or word != "-P"), "validate", "--task", "sst2"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import importlib.metadata
 from dataclasses import fields
 from pathlib import Path
 
@@ -19,12 +20,13 @@ from zskd.config.distillation import DistillConfig, RunOptions
 from zskd.config.limits import flag, limit_problems
 from zskd.config.methods.table import METHODS
 from zskd.config.objective_options import ObjectiveOptions
+from zskd.config.optimizer_options import OptimizerOptions, optimizer_problems
 from zskd.config.option import default_of
 from zskd.config.resolve import resolve, to_dict
 from zskd.training.arguments import ZeroShotArguments
 
 # Written in `distill` and in another verb because they mean something else there.
-OTHER_MEANING = {"batch_size", "checkpoints", "glue_dir", "output_dir", "model"}
+OTHER_MEANING = {"batch_size", "checkpoints", "glue_dir", "heldout", "learning_rate", "model", "output_dir"}
 
 
 def verb(name: str) -> argparse.ArgumentParser:
@@ -57,17 +59,19 @@ def test_every_field_says_what_it_means_and_keeps_its_own_limits() -> None:
 
 
 def test_no_two_groups_of_options_share_a_name() -> None:
-    groups = [RunOptions, ObjectiveOptions, *(spec.options for spec in METHODS.values())]
+    groups = [RunOptions, ObjectiveOptions, OptimizerOptions, *(spec.options for spec in METHODS.values())]
     assert all(issubclass(DistillConfig, group) for group in groups)
     names = [item.name for group in groups for item in fields(group)]
     assert len(names) == len(set(names))
     assert set(names) == {item.name for item in fields(DistillConfig)}
 
 
-def test_trainer_arguments_are_those_of_transformers_and_the_objective_s() -> None:
+def test_trainer_arguments_are_those_of_transformers_the_objective_s_and_the_optimizer() -> None:
     own = {item.name: item for item in fields(ZeroShotArguments)}
-    assert set(own) - {item.name for item in fields(TrainingArguments)} == {i.name for i in fields(ObjectiveOptions)}
-    for item in fields(ObjectiveOptions):
+    ours = [*fields(ObjectiveOptions), *fields(OptimizerOptions)]
+    assert set(own) - {item.name for item in fields(TrainingArguments)} == {item.name for item in ours}
+    assert not {item.name for item in ours} & set(dir(TrainingArguments)), "none of them is a name of Trainer's"
+    for item in ours:
         assert own[item.name].default == item.default and own[item.name].metadata == item.metadata
     assert not set(RunOptions.__annotations__) & set(ObjectiveOptions.__annotations__)
     assert not ZeroShotArguments.__annotations__, "nothing is written beside the objective's options"
@@ -97,3 +101,14 @@ def test_a_seed_is_one_that_numpy_takes() -> None:
     assert limit_problems(DistillConfig(seed=shared.MAX_SEED)) == []
     (problem,) = limit_problems(DistillConfig(seed=shared.MAX_SEED + 1))
     assert problem.startswith("--seed: expected at most ")
+
+
+@pytest.mark.parametrize(("version", "found"), [("2.8.1+cu128", True), ("2.9.0", False), ("2.13.0+cpu", False)])
+def test_an_older_pytorch_has_no_muon(version: str, found: bool, cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: version if name == "torch" else real(name))
+    says = f"--optimizer muon: expected PyTorch 2.9 or later, found {version}; install a later one, or use adamw"
+    assert optimizer_problems("muon") == ([says] if found else []) and optimizer_problems("adamw") == []
+    for name in ("validate", "pretrain"):
+        done = cli(name, "--corpus", "nowhere.txt", "--optimizer", "muon", *(["--task", "sst2"] * (name == "validate")))
+        assert done.code == 2 and (says in done.err) == found

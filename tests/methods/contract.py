@@ -435,7 +435,8 @@ def in_both_processes(folder: Path) -> dict[str, Any]:
 
     Returns:
         By subject and split: the trace. ``alike``: whether both processes have the same student. ``resumed``: whether a
-        resumed run is the one that was never stopped. ``best``: the best step, which is the last.
+        resumed run is the one that was never stopped. ``best``: the best step, which is the last. ``muon``: the trace
+        with that optimizer and no method.
     """
     own = folder / f"process-{PartialState().process_index}"
     found: dict[str, Any] = {"alike": True}
@@ -455,6 +456,7 @@ def in_both_processes(folder: Path) -> dict[str, Any]:
     prints = [fingerprints(made, own / f"prints-{i}") for i, made in enumerate((whole, resumed))]
     found["resumed"] = prints[0] == prints[1] and resumed.seam.methods[0].epochs == [2]
     found["best"] = best_is_last(folder, own)
+    found["muon"] = vars(trained(made_for(None, own / "muon", per_device_train_batch_size=8, optimizer="muon")))
     return found
 
 

@@ -108,6 +108,9 @@ def test_two_processes_train_like_one_and_resume_and_end_alike(tmp_path: Path) -
         for split in splits(subject):
             print(f"{name}, two processes, {split}")  # noqa: T201, for a failure
             assert_alike(one, Trace(**found[f"{name} {split}"]), subject.of_micro)
+    muon = trained(made_for(None, tmp_path / "muon", optimizer="muon"))
+    assert_alike(muon, Trace(**found["muon"]))
+    assert muon.logits != trained(made_for(None, tmp_path / "adamw")).logits
 
 
 # 2. to 5.

@@ -7,14 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from small_encoder import corpus as corpus_of_words
+from small_encoder import encoder
 
 from zskd.config.distillation import DistillConfig
 from zskd.config.methods.table import method_queries
 from zskd.errors import InputError
+from zskd.models.sentence_encoder import SentenceEncoder
+from zskd.stages import inputs
 from zskd.stages.inputs import begin, limit_pool, read_corpus, settle_language, shape
 from zskd.stages.request import make_request
 from zskd.tasks.defaults import with_task_defaults
 from zskd.text.shaping import INPUTS_PER_SENTENCE
+from zskd.text.wide_pairs import SYNONYMS
 
 
 def ready(config: DistillConfig, **changes: object) -> DistillConfig:
@@ -111,3 +116,38 @@ def test_a_corpus_of_which_much_is_dropped_is_said(
         read_corpus(begin(ready(tiny_config, corpus=[str(path)])))
     assert "corpus: 300 sentences; dropped: 300 too few letters (19,800 characters), 300 too short" in caplog.text
     assert "of the characters were dropped" in caplog.text
+
+
+def test_wide_pairs_of_a_text_that_is_guessed_not_to_be_english_are_an_error(
+    tiny_config: DistillConfig, own_tasks: dict[str, str], tmp_path: Path
+) -> None:
+    german = tmp_path / "german.txt"
+    german.write_text("\n".join(f"Über {i} Äcker führt der Weg zum Fluss." for i in range(400)), encoding="utf-8")
+    wide = {"task": own_tasks["answers"], "corpus": [str(german)], "pairs": "wide"}
+    setting = begin(ready(tiny_config, **wide))
+    corpus = read_corpus(setting)
+    for ask in (settle_language, shape):
+        with pytest.raises(InputError, match=r"--pairs wide: expected English text.*--pairs plain, or --language en"):
+            ask(setting, corpus)
+    plain = begin(ready(tiny_config, **{**wide, "pairs": "plain", "output_dir": str(tmp_path / "plain")}))
+    assert settle_language(plain, corpus).config.language == "other"
+
+
+def test_wide_pairs_are_made_with_the_embedded_encoder(
+    tiny_config: DistillConfig, own_tasks: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+
+    def small(cache: Path) -> SentenceEncoder:
+        asked.append(cache)
+        return encoder()
+
+    monkeypatch.setattr(inputs, "embedded_encoder", small)
+    text = corpus_of_words(tmp_path)
+    found = {}
+    for pairs in ("plain", "wide"):
+        changes = {"corpus": list(text.sources), "pairs": pairs, "language": "en", "output_dir": str(tmp_path / pairs)}
+        setting = begin(ready(tiny_config, task=own_tasks["answers"], **changes))
+        found[pairs] = set(shape(setting, read_corpus(setting)).transfer["family"])
+    assert asked == [setting.cache]
+    assert not found["plain"] & SYNONYMS.keys() and found["wide"] >= SYNONYMS.keys()

@@ -95,6 +95,15 @@ def test_a_seed_of_inputs_that_are_handed_over_is_said_to_do_nothing(ask: Callab
     assert "pool_seed 3: has no effect" in caplog.text
 
 
+def test_families_of_pairs_that_are_handed_over_are_said_to_do_nothing(
+    ask: Callable[..., Request], caplog: Any
+) -> None:
+    ask(texts=PAIRS)
+    assert "pairs" not in caplog.text
+    assert ask(texts=PAIRS, pairs="wide").pools is not None
+    assert "pairs wide: has no effect" in caplog.text
+
+
 def test_a_run_folder_is_made_where_none_is_named(ask: Callable[..., Request], tmp_path: Path, caplog: Any) -> None:
     with caplog.at_level("INFO", logger="zskd"):
         folder = ask().config.output_dir

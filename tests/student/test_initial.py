@@ -21,7 +21,8 @@ from zskd.errors import InputError
 from zskd.models.labels import LENGTH_FIELD
 from zskd.models.loading import count_parameters, model_fingerprint
 from zskd.models.tokenizers import tokenizer_fingerprint
-from zskd.student.initial import POSITIONS, build_student, initial_student, load_student, student_config
+from zskd.student.initial import build_student, initial_student, label_config, load_student
+from zskd.student.shape import POSITIONS, student_config
 from zskd.student.word_features import word_features
 from zskd.tasks.task import TASKS, Task
 from zskd.teacher.classifier import Classifier, classifier_from
@@ -50,7 +51,9 @@ def classifier(task: Task, hidden: int = 32, layers: int = 2) -> Classifier:
     ],
 )  # fmt: skip
 def test_students_stay_within_the_budget_and_use_it(vocabulary: int, budget: int, task: Task) -> None:
-    config = student_config(vocabulary, budget, task, pad_token_id=0)
+    config = student_config(
+        vocabulary, budget, two=task.is_pair, labels=label_config(task), special={"pad_token_id": 0}
+    )
     with torch.device("meta"):
         parameters = count_parameters(AutoModelForSequenceClassification.from_config(config))
     assert parameters <= budget
@@ -65,7 +68,7 @@ def test_students_stay_within_the_budget_and_use_it(vocabulary: int, budget: int
 @pytest.mark.parametrize("vocabulary, budget", [(30_522, 1_000), (30_522, 100_000), (1_000, 5_000), (250_002, 757_000)])
 def test_too_small_a_budget_is_refused(vocabulary: int, budget: int) -> None:
     with pytest.raises(InputError, match="--compression") as caught:
-        student_config(vocabulary, budget, SST2)
+        student_config(vocabulary, budget, two=False, labels=label_config(SST2))
     assert f"{budget:,}" in str(caught.value) and f"{vocabulary:,}" in str(caught.value)
 
 

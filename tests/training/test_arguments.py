@@ -76,9 +76,10 @@ def test_updates_follow_the_rows_and_checkpoints_are_evenly_spaced(
 def test_every_option_of_training_reaches_trainer(tiny_config: DistillConfig, tmp_path: Path) -> None:
     config = replace(
         tiny_config, objective="kd-topk", top_k=2, temperature=4.0, learning_rate=0.03, warmup=0.2, weight_decay=0.3,
-        seed=11, logging_steps=7, student_precision="bf16", batch_size=16,
+        seed=11, logging_steps=7, student_precision="bf16", batch_size=16, optimizer="muon",
     )  # fmt: skip
     made = training_arguments(config, tmp_path, 640)
     assert (made.objective, made.top_k, made.temperature, made.learning_rate) == ("kd-topk", 2, 4.0, 0.03)
     assert (made.warmup_steps, made.weight_decay, made.seed, made.logging_steps) == (0.2, 0.3, 11, 7)
+    assert made.optimizer == "muon" and training_arguments(tiny_config, tmp_path, 640).optimizer == "adamw"
     assert made.bf16 and made.per_device_train_batch_size == 16 and made.output_dir == str(tmp_path)

@@ -56,9 +56,10 @@ def test_it_says_what_was_done_and_nothing_of_the_machine(tmp_path: Path) -> Non
         ({"objective": "logit-mse"}, ["| objective | logit-mse |"], ["temperature"]),
         ({"objective": "kd-pt"}, ["| objective | kd-pt at temperature 2 |", "| temperature | 2.0 |"], []),
         ({"max_steps": 20}, ["| max\\_steps | 20 |"], ["num\\_train\\_epochs"]),
-        ({"num_train_epochs": 2.0}, ["| num\\_train\\_epochs | 2.0 |"], ["max\\_steps"]),
+        ({"num_train_epochs": 2.0}, ["| num\\_train\\_epochs | 2.0 |"], ["max\\_steps", "| optimizer |"]),
+        ({"optimizer": "muon"}, ["| optimizer | muon |"], []),
     ],
-    ids=["no temperature", "a temperature", "steps", "epochs"],
+    ids=["no temperature", "a temperature", "steps", "epochs", "optimizer"],
 )
 def test_only_arguments_with_an_effect_are_shown(
     options: dict[str, Any], told: list[str], untold: list[str], tmp_path: Path

@@ -11,7 +11,14 @@ from typing import Any
 
 from zskd.checks import check
 from zskd.cli import publish
-from zskd.cli.launch import end_without_threads, is_main, launch, launched, started_by_launcher
+from zskd.cli.launch import (
+    end_without_threads,
+    is_main,
+    launch,
+    launched,
+    leave_the_other_processes,
+    started_by_launcher,
+)
 from zskd.cli.parser import add_method_options, add_quiet, add_run_options, brief_row, build_config, set_up_logging
 from zskd.config.distillation import DistillConfig
 from zskd.config.methods.table import unused_options
@@ -83,12 +90,12 @@ def run(arguments: argparse.Namespace) -> int:
     from zskd.pipeline import Result, distill
 
     if config.num_processes and config.num_processes > 1 and not started_by_launcher():
-        if code := launch(config, config.num_processes, quiet=arguments.quiet):
+        if code := launch("distill", config, config.num_processes, quiet=arguments.quiet):
             return code
         result = Result.read(run_path(config))
     else:
         result = distill(config)
-        several = _leave_the_other_processes()
+        several = leave_the_other_processes()
     if main and not launched():
         _show(result.metrics, result.run_dir, as_json=arguments.json)
     if then is not None:
@@ -96,17 +103,6 @@ def run(arguments: argparse.Namespace) -> int:
     if several:
         succeed()
     return 0
-
-
-def _leave_the_other_processes() -> bool:
-    """Close the connection to them, if there are any; returns whether there were."""
-    from accelerate import PartialState
-
-    state = PartialState()
-    several = state.num_processes > 1
-    state.wait_for_everyone()
-    state.destroy_process_group()
-    return several
 
 
 def _show(metrics: dict[str, Any], run_folder: Path, *, as_json: bool) -> None:

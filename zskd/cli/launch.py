@@ -16,11 +16,15 @@ from pathlib import Path
 import yaml
 
 from zskd.config.distillation import DistillConfig
+from zskd.config.pretraining import PretrainConfig
 from zskd.config.resolve import to_dict
 from zskd.errors import InputError, RunError, ZskdError
 from zskd.system import interrupts
 
-KEPT = "finished label shards and checkpoints are kept; repeat the command with --resume"
+KEPT = {
+    "distill": "finished label shards and checkpoints are kept; repeat the command with --resume",
+    "pretrain": "checkpoints are kept; repeat the command with --resume",
+}
 
 
 def started_by_launcher() -> bool:
@@ -82,8 +86,8 @@ def end_without_threads() -> Callable[[], None]:
     return lambda: succeeded.append(True)
 
 
-def launch(config: DistillConfig, processes: int, *, quiet: bool = False) -> int:
-    """Run a distillation in several processes.
+def launch(verb: str, config: DistillConfig | PretrainConfig, processes: int, *, quiet: bool = False) -> int:
+    """Run a verb in several processes.
 
     If one of them fails, the others are terminated too (killed after 30 seconds if they do not react).
 
@@ -122,7 +126,7 @@ def launch(config: DistillConfig, processes: int, *, quiet: bool = False) -> int
         try:
             flags = ["--config", str(options), *(["--quiet"] if quiet else [])]
             # -P: `-m` alone would look for every module, such as yaml, in the working folder first.
-            elastic_launch(group, sys.executable)("-P", "-m", "zskd", "distill", *flags)
+            elastic_launch(group, sys.executable)("-P", "-m", "zskd", verb, *flags)
         except ChildFailedError as error:
             first = min(error.failures.values(), key=lambda failure: failure.timestamp)
             if (said := _handed_over(Path(folder))) is not None:
@@ -134,9 +138,20 @@ def launch(config: DistillConfig, processes: int, *, quiet: bool = False) -> int
                 if first.exitcode < 0
                 else f"ended with exit code {first.exitcode}"
             )
-            raise RunError(f"process {first.local_rank} of {processes} {how}; {KEPT}") from error
+            raise RunError(f"process {first.local_rank} of {processes} {how}; {KEPT[verb]}") from error
         except SignalException as error:
             raise interrupts.Interrupted(error.sigval) from error
         finally:
             del os.environ[interrupts.LAUNCHED]
     return 0
+
+
+def leave_the_other_processes() -> bool:
+    """Close the connection to them, if there are any; returns whether there were."""
+    from accelerate import PartialState
+
+    state = PartialState()
+    several = state.num_processes > 1
+    state.wait_for_everyone()
+    state.destroy_process_group()
+    return several

@@ -13,9 +13,11 @@ from zskd.config import limits, shared
 from zskd.config.methods.adversarial import AdversarialOptions
 from zskd.config.methods.class_balance import ClassBalanceOptions
 from zskd.config.objective_options import ObjectiveOptions
+from zskd.config.optimizer_options import OptimizerOptions
 from zskd.config.option import option
 
 PERTURBATIONS = ("none", "random", "adversarial")
+PAIRS = ("plain", "wide")
 STUDENT_PRECISIONS = ("fp32", "bf16")
 
 Part = TypeVar("Part")
@@ -45,17 +47,16 @@ class RunOptions:
         group="models",
     )
     student_revision: str | None = option(None, "commit or tag of a Hub student", group="models")
-    compression: float = option(
-        30.0,
-        "a built student has at most 1/COMPRESSION of the teacher's parameters",
-        brief="at most 1/X of the teacher's parameters (default {default:g})",
-        low=1.5,
-        high=100_000.0,
+    start: str = option(
+        "none",
+        "what a built student begins with: the folder of a start (`zskd pretrain`), or `none`: random layers, and the "
+        "teacher's reactions to single tokens",
         group="models",
     )
+    compression: float = shared.compression("a built student", "the teacher's")
     # Text
     corpus: list[str] = shared.corpus([])
-    corpus_fraction: float = option(1.0, "share of the source documents to use", low=0.0001, high=1.0, group="text")
+    corpus_fraction: float = shared.corpus_fraction()
     language: str = shared.language()
     perturb: str = option(
         "random",
@@ -63,6 +64,14 @@ class RunOptions:
         "queries",
         choices=PERTURBATIONS,
         brief="how the text is changed: {choices}",
+        group="text",
+    )
+    pairs: str = option(
+        "plain",
+        "families that two texts are made in; wide: also English pairs that share few words and still mean nearly the "
+        "same, from words and sentences that the embedded sentence encoder finds near each other",
+        choices=PAIRS,
+        brief="families of two texts: {choices}",
         group="text",
     )
     method: list[str] = option(
@@ -107,14 +116,7 @@ class RunOptions:
     )
     # Training
     epochs: float = shared.epochs(2.0, "labelled inputs")
-    batch_size: int = option(
-        64,
-        "inputs per step, over all processes",
-        brief="inputs per step, over all processes (default {default})",
-        low=1,
-        high=limits.MOST_AT_ONCE,
-        group="training",
-    )
+    batch_size: int = shared.batch_size()
     gradient_accumulation: int = option(
         1, "steps whose gradients are added up", low=1, high=limits.MOST_AT_ONCE, group="training"
     )
@@ -163,19 +165,12 @@ class RunOptions:
         None, "run folder; default runs/TASK-SEED", brief="run folder (default runs/TASK-SEED)", group="run"
     )
     resume: bool = shared.resume("the run that the run folder holds")
-    num_processes: int | None = option(
-        None,
-        "number of processes: they are started on this machine, or, under torchrun or accelerate, expected",
-        brief="processes on this machine",
-        low=1,
-        high=limits.MOST_PROCESSES,
-        group="run",
-    )
+    num_processes: int | None = shared.num_processes()
     cache_dir: str | None = shared.cache_dir()
 
 
 @dataclass
-class DistillConfig(AdversarialOptions, ClassBalanceOptions, ObjectiveOptions, RunOptions):
+class DistillConfig(AdversarialOptions, ClassBalanceOptions, ObjectiveOptions, OptimizerOptions, RunOptions):
     """Everything a distillation run depends on. Each field's help text says what it means.
 
     The options of every method are among them, so that a run's ``config.yaml`` is flat and complete. Limits are

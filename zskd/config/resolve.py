@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 from zskd.config.distillation import DistillConfig
 from zskd.config.limits import flag, text_problem
+from zskd.config.pretraining import PretrainConfig
 from zskd.config.verbs import DiagnoseConfig, EvaluateConfig, FinetuneConfig, PredictConfig
 from zskd.errors import InputError, nearest
 from zskd.system.paths import expanded, found_at, is_file
@@ -26,7 +27,8 @@ from zskd.system.yaml_text import brief, load_yaml, unknown_keys
 
 DEFAULT_CONFIG = "glue"  # configuration of `zskd distill` without --config
 
-Config = TypeVar("Config", DistillConfig, FinetuneConfig, EvaluateConfig, PredictConfig, DiagnoseConfig)
+TaskConfig = TypeVar("TaskConfig", DistillConfig, FinetuneConfig, EvaluateConfig, PredictConfig, DiagnoseConfig)
+Config = TypeVar("Config", DistillConfig, FinetuneConfig, EvaluateConfig, PredictConfig, DiagnoseConfig, PretrainConfig)
 
 
 def cache_root(cache_dir: str | None) -> Path:
@@ -143,6 +145,8 @@ def resolve(cls: type[Config], config: str | None, flags: dict[str, Any]) -> tup
     return cls(**merged), problems
 
 
-def to_dict(config: DistillConfig | FinetuneConfig | EvaluateConfig | DiagnoseConfig) -> dict[str, Any]:
+def to_dict(
+    config: DistillConfig | FinetuneConfig | EvaluateConfig | DiagnoseConfig | PretrainConfig,
+) -> dict[str, Any]:
     """Plain values, in field order, ready for YAML."""
     return dataclasses.asdict(config)

@@ -61,6 +61,11 @@ def corpus(default: list[str], more: str = "") -> Any:
     )
 
 
+def corpus_fraction() -> Any:
+    """``--corpus-fraction``."""
+    return option(1.0, "share of the source documents to use", low=0.0001, high=1.0, group="text")
+
+
 def language(more: str = "") -> Any:
     """``--language``; the value is a code that `zskd.text.language.is_english` understands, or ``auto``."""
     return option(
@@ -127,6 +132,42 @@ def seed(of: str = "everything random") -> Any:
 def resume(what: str) -> Any:
     """``--resume``."""
     return option(False, f"continue {what}", brief=f"continue {what}", group="run")
+
+
+def num_processes() -> Any:
+    """``--num-processes``; None to take part with as many as a launcher has started."""
+    return option(
+        None,
+        "number of processes: they are started on this machine, or, under torchrun or accelerate, expected",
+        brief="processes on this machine",
+        low=1,
+        high=limits.MOST_PROCESSES,
+        group="run",
+    )
+
+
+def compression(small: str, large: str) -> Any:
+    """``--compression`` of what is made `small` from something `large`."""
+    return option(
+        30.0,
+        f"{small} has at most 1/COMPRESSION of {large} parameters",
+        brief="at most 1/X of " + large + " parameters (default {default:g})",
+        low=1.5,
+        high=100_000.0,
+        group="models",
+    )
+
+
+def batch_size() -> Any:
+    """``--batch-size`` of a distillation."""
+    return option(
+        64,
+        "inputs per step, over all processes",
+        brief="inputs per step, over all processes (default {default})",
+        low=1,
+        high=limits.MOST_AT_ONCE,
+        group="training",
+    )
 
 
 def pool_seed() -> Any:

@@ -18,7 +18,6 @@ from zskd.config.verbs import FinetuneConfig
 from zskd.errors import RunError
 from zskd.finetune.snapshots import Snapshots, check_names, choose_weights
 from zskd.finetune.start import Start
-from zskd.methods.context import Run, Training
 from zskd.models.quiet import keep_stdout_clean, quiet_transformers
 from zskd.system import interrupts, progress
 from zskd.training.autocast import without_autocast
@@ -26,7 +25,7 @@ from zskd.training.forward import model_inputs
 from zskd.training.log import EvaluationLog, FiniteLoss
 from zskd.training.private import PrivateTrainer, asked_once
 from zskd.training.resume import last_checkpoint, plain_values, step_of
-from zskd.training.seam import Seam
+from zskd.training.seam import no_methods
 from zskd.training.so_far import read_so_far
 from zskd.training.stop import StopAtSignal, stopping
 
@@ -51,11 +50,7 @@ class ClassifierTrainer(PrivateTrainer):
         # An adapter's own `forward` takes anything.
         inner = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
         self._shown = model_inputs(inner, self.processing_class)
-        # No method takes part in this training.
-        run = Run(seed=self.args.seed, student=self.model, tokenizer=self.processing_class)
-        size, accumulation = self.args.per_device_train_batch_size, self.args.gradient_accumulation_steps
-        training = Training(self.accelerator, self.args.seed, size, accumulation, 1.0, self.args.learning_rate)
-        self.seam = Seam((), run, training, None)
+        self.seam = no_methods(self)
 
     def compute_loss(
         self,

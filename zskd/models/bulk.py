@@ -72,6 +72,30 @@ def first_states(
     return _in_batches(states, model.config.hidden_size, model, tokenizer, encoded, precision, meter)
 
 
+def mean_states(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    encoded: BatchEncoding,
+    precision: str,
+    meter: Meter | None = None,
+) -> np.ndarray:
+    """Mean of the last hidden states ``(rows, hidden)`` float32 over each text's tokens.
+
+    Where `encoded` has a ``special_tokens_mask``, special tokens do not count.
+    """
+
+    def states(inputs: Inputs) -> torch.Tensor:
+        counted = inputs["attention_mask"]
+        if (special := inputs.pop("special_tokens_mask", None)) is not None:
+            counted = counted * (1 - special)
+        last = model.base_model(**inputs).last_hidden_state.float()
+        weights = counted[:, :, None].float()
+        found: torch.Tensor = (last * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
+        return found
+
+    return _in_batches(states, model.config.hidden_size, model, tokenizer, encoded, precision, meter)
+
+
 def _in_batches(
     asked: Callable[[Inputs], torch.Tensor],
     width: int,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+
 import torch
 from transformers import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
@@ -35,6 +38,11 @@ def require_one_vocabulary(
 def vocabulary_size(tokenizer: PreTrainedTokenizerBase) -> int:
     """Rows that an embedding table needs: the largest id plus one, which may exceed the number of tokens."""
     return 1 + max(tokenizer.get_vocab().values())
+
+
+def vocabulary_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Hex SHA-256 over all tokens with their ids."""
+    return hashlib.sha256(json.dumps(tokenizer.get_vocab(), sort_keys=True).encode()).hexdigest()
 
 
 def check_embeddings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, shown: str) -> None:

@@ -66,6 +66,7 @@ def card_values(run: FinishedRun, repo_id: str) -> dict[str, Any]:
         "corpus": [{"kind": kind, "name": name, "identity": i} for kind, name, i in corpus_parts(run)],
         "sentences": run.record["corpus"]["sentences"],
         "options": run.config,
+        "start": _start(run),
         "reads": student_length(run.student),
         "metrics": metrics,
         "rows": _score_rows(run),
@@ -88,6 +89,15 @@ def card_values(run: FinishedRun, repo_id: str) -> dict[str, Any]:
         "heldout_rows": run.analysis["heldout"]["rows"] if run.analysis else metrics.get("agreement_rows"),
         "command": reproducing_command(run),
     }
+
+
+def _start(run: FinishedRun) -> dict[str, Any] | None:
+    """Backbone, inputs and steps of the start that the student began with; None without one."""
+    found = run.record["student"].get("start")
+    if not found:
+        return None
+    made_of = found["made_of"]
+    return {**made_of["backbone"], "steps": made_of["steps"], "inputs": made_of["options"]["inputs"]}
 
 
 def _gold_rows(run: FinishedRun) -> int | None:

@@ -19,6 +19,8 @@ def facts(run: Run) -> list[tuple[str, str]]:
     size = f", {teacher['parameters']:,} parameters" if teacher["parameters"] else ", known by its outputs alone"
     start = options.get("student", "build")
     origin = "built from the teacher" if start == "build" else f"from {start}"
+    if begun := run.record.get("student", {}).get("start"):
+        origin = f"from the start {begun['name']}, distilled from {begun['made_of']['backbone']['name']}"
     corpus = run.record.get("corpus", {})
     sources = ", ".join(map(_source, map(str, options.get("corpus", [])))) or "not recorded"
     sentences = f" ({corpus['sentences']:,} sentences{_shortfall(run)})" if corpus else ""

@@ -193,18 +193,39 @@ class RunFolder:
         Raises:
             InputError: they are of one on others, which going on would mix with these.
         """
-        try:
-            record = read_part(self.path, "record.json") or {}
-        except InputError:  # damaged; it is written anew
-            return
-        held = record.get("pools", {}).get("fingerprint")
-        if held in (None, fingerprint) or not any(self.checkpoints.glob("checkpoint-*")):
+        held = self._began_with().get("pools", {}).get("fingerprint")
+        if held in (None, fingerprint):
             return
         raise InputError(
             f"--resume: expected the inputs that the training in {self.path} began with, found others: the text is "
             f"another, or this version of zskd shapes it in another way; choose another folder, or remove "
             f"{self.checkpoints} to train from the beginning"
         )
+
+    def check_start(self, start: dict[str, Any] | None) -> None:
+        """Check that checkpoints, if there are any, are of a training that began with this start.
+
+        Args:
+            start: as the record says it; None without one.
+
+        Raises:
+            InputError: they are of one that began with another.
+        """
+        held = self._began_with().get("student", {}).get("start")
+        if held is None or start is None or held["fingerprint"] == start["fingerprint"]:
+            return
+        raise InputError(
+            f"--start {self.config.start}: expected the start that the training in {self.path} began with, found "
+            f"another one there; put it back, or remove {self.checkpoints} to train from the beginning"
+        )
+
+    def _began_with(self) -> dict[str, Any]:
+        """The record of a run with checkpoints; empty where there are none, or where it is damaged and written anew."""
+        try:
+            record: dict[str, Any] = read_part(self.path, "record.json") or {}
+        except InputError:
+            return {}
+        return record if any(self.checkpoints.glob("checkpoint-*")) else {}
 
     def start(self, record: dict[str, Any], transfer_set: dict[str, Any], live: int = 0) -> None:
         """Create the folder with configuration, record and transfer-set report. Nothing is written there before.

@@ -91,10 +91,25 @@ _SPEED = {
     "device": str,
     "threads": int,
 }
+_CELL = {"overlap": int, "cosine": int, "share": float, "classes": {...: float}}
+_GRID = {
+    "encoder": str,
+    "pairs": int,
+    "apart_and_alike": float,
+    "overlaps": [float],
+    "cosines": [float],
+    "cells": [_CELL],
+}
 SHAPES: dict[str, Any] = {
     "metrics.json": _METRICS,
     "record.json": _RECORD,
-    "transfer_set.json": {"rows": int, "duplicates": int, "entropy_limit": float, "groups": [_GROUP]},
+    "transfer_set.json": {
+        "rows": int,
+        "duplicates": int,
+        "entropy_limit": float,
+        "groups": [_GROUP],
+        "grid?": _GRID,
+    },
     "analysis.json": {
         "labels": [str],
         "heldout": _COMPARED,

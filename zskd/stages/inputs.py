@@ -14,6 +14,7 @@ from zskd.config.distillation import DistillConfig
 from zskd.config.methods.table import method_queries
 from zskd.config.resolve import cache_root
 from zskd.errors import InputError
+from zskd.models.sentence_encoder import embedded_encoder
 from zskd.runs.folder import RunFolder
 from zskd.stages.texts import check_kept
 from zskd.system.processes import check_shared, join, on_main
@@ -21,7 +22,7 @@ from zskd.system.unfinished import clear_unfinished
 from zskd.tasks.defaults import input_length
 from zskd.tasks.task import Task, find_task
 from zskd.text.corpus import Corpus, build_corpus, log_corpus
-from zskd.text.language import AUTO, resolve_language
+from zskd.text.language import AUTO, language_problems, resolve_language
 from zskd.text.shaping import INPUTS_PER_SENTENCE, Pools, build_pools, limited_size
 from zskd.text.sources import find_sources
 from zskd.training.objective import coinciding
@@ -97,10 +98,16 @@ def read_corpus(setting: Setting, least: int | None = None) -> Corpus:
 
 
 def settle_language(setting: Setting, corpus: Corpus) -> Setting:
-    """Guess the language where it was not given. The run's ``config.yaml`` keeps what was asked for."""
+    """Guess the language where it was not given. The run's ``config.yaml`` keeps what was asked for.
+
+    Raises:
+        InputError: it is not English, and ``--pairs wide`` needs English text.
+    """
     if setting.config.language != AUTO:
         return setting
     language = resolve_language(setting.config.language, corpus.sentences)
+    if problems := language_problems(setting.config.pairs, language):
+        raise InputError(problems)
     return replace(setting, config=replace(setting.config, language=language))
 
 
@@ -132,6 +139,7 @@ def shape(setting: Setting, corpus: Corpus) -> Pools:
             seed=config.shaping_seed,
             cache=setting.cache,
             language=config.language,
+            encoder=embedded_encoder(setting.cache) if config.pairs == "wide" else None,
         )
     )
     logger.info("shaping: %s inputs for the transfer set, perturbation %s", f"{len(pools.transfer):,}", config.perturb)

@@ -19,6 +19,7 @@ from zskd.methods.method import Method
 from zskd.metrics.scores import agreement
 from zskd.models.lengths import save_tokenizer
 from zskd.models.quiet import quiet_transformers
+from zskd.models.sentence_encoder import embedded_encoder
 from zskd.runs.folder import RunFolder, versions
 from zskd.stages.inputs import Setting
 from zskd.stages.teachers import Labelled
@@ -55,6 +56,7 @@ def start_student(setting: Setting, teacher: Teacher, precision: str) -> Initial
             seed=config.seed,
             cache=setting.cache,
             max_length=setting.length,
+            start=config.start,
         )
     )
 
@@ -116,12 +118,19 @@ def record(
         },
         "pools": {"fingerprint": pools.fingerprint, "size": len(pools.transfer) + method_queries(config)},
         "teacher": {"name": teacher.name, "revision": teacher.revision, "fingerprint": teacher.fingerprint},
-        "student": {"name": config.student, "revision": initial.revision},
+        "student": {"name": config.student, "revision": initial.revision, "start": initial.start},
         "transfer_set": {"texts": chosen.distinct, "rows": len(chosen.rows), "classes": chosen.report()},
         "precision": labelled.precision,
         "gate": gate,
         "processes": setting.processes,
     }
+    if config.pairs == "wide":
+        encoder = embedded_encoder(setting.cache)
+        found["pools"]["encoder"] = {
+            "name": encoder.name,
+            "fingerprint": encoder.fingerprint,
+            "precision": encoder.precision,
+        }
     if config.gold_labels is not None:
         rows = len(labelled.parts["gold"].dataset)
         found["gold_labels"] = {"rows": rows, "sha256": sha256_file(Path(config.gold_labels))}

@@ -13,6 +13,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from zskd.evaluation.gate import check_teacher
 from zskd.methods.method import Method
 from zskd.models.encoding import tell_cut
+from zskd.models.sentence_encoder import embedded_encoder
 from zskd.runs.wording import class_shares
 from zskd.stages.inputs import Setting
 from zskd.system.processes import main_first, on_main
@@ -21,6 +22,7 @@ from zskd.teacher.labelling import LabelledTexts, label_texts
 from zskd.teacher.load import AnyTeacher, load_teacher
 from zskd.text.shaping import Pools
 from zskd.transfer.gold import label_gold
+from zskd.transfer.pair_grid import grid_line, pair_grid
 from zskd.transfer.selection import teacher_logits
 from zskd.transfer.transfer_report import report_table, transfer_report
 from zskd.transfer.transfer_set import TransferSet
@@ -130,7 +132,8 @@ def select(setting: Setting, labelled: Labelled, methods: Sequence[Method]) -> t
     """Select the transfer set.
 
     Returns:
-        The transfer set, and a report of the teacher's answers per family of inputs.
+        The transfer set, and a report of the teacher's answers per family of inputs; for ``--pairs wide`` also, as
+        ``grid``, `pair_grid`.
     """
     config, labels = setting.config, setting.task.labels
     inputs = labelled.parts["transfer"].dataset
@@ -141,6 +144,9 @@ def select(setting: Setting, labelled: Labelled, methods: Sequence[Method]) -> t
         report_table(report, labels),
         report["entropy_limit"],
     )
+    if config.pairs == "wide":
+        report["grid"] = on_main(lambda: pair_grid(inputs, logits, labels, embedded_encoder(setting.cache)))
+        logger.info(grid_line(report["grid"]))
     chosen = TransferSet.of(inputs, logits, labels, config.seed).confident(config.min_confidence)
     for method in methods:
         chosen = method.transfer_set(chosen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,7 @@ from typing import Any
 import torch
 from transformers import (
     AutoModelForSequenceClassification,
-    DebertaV2Config,
-    ElectraConfig,
     ElectraForSequenceClassification,
-    PreTrainedConfig,
     PreTrainedModel,
     set_seed,
 )
@@ -22,23 +20,20 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from zskd.errors import InputError
 from zskd.models.labels import make_single_label, record_texts
 from zskd.models.lengths import record_length, set_reading_length
-from zskd.models.loading import count_parameters, find_model, load_weights
-from zskd.models.positions import UNLIMITED, length_problem
-from zskd.models.tokenizers import SEGMENTS, gives_segments, load_tokenizer
-from zskd.models.vocabulary import vocabulary_size
-from zskd.student.word_features import cached_word_features, match_tokens
+from zskd.models.loading import Origin, count_parameters, find_model, load_weights
+from zskd.models.positions import length_problem
+from zskd.models.tokenizers import load_tokenizer
+from zskd.models.vocabulary import vocabulary_fingerprint, vocabulary_size
+from zskd.runs.start_record import EMPTY_COLUMNS, read_start
+from zskd.student.shape import special_values, student_config
+from zskd.student.word_features import cached_response, cached_word_features, match_tokens
+from zskd.system.paths import expanded
 from zskd.system.seeds import Stream, seed_of
 from zskd.tasks.task import Task
 from zskd.teacher.base import Teacher
 from zskd.teacher.classifier import Classifier, check_fit
 
-POSITIONS = UNLIMITED
-ENCODER_SHARE = 0.3  # of the budget; the embedding table gets the rest
-HEAD_WIDTH = 24
-DISTANCES = 16  # distance buckets between tokens in each direction: exact up to 9, then coarser, one from 27 on
-
-# (largest budget in parameters, number of layers)
-_DEPTHS = ((2.0e6, 2), (8.0e6, 3), (float("inf"), 4))
+logger = logging.getLogger(__name__)
 
 
 def label_config(task: Task) -> dict[str, Any]:
@@ -66,73 +61,6 @@ def load_student(
     return model, tokenizer, origin.revision
 
 
-def _architecture(task: Task, **shape: Any) -> PreTrainedConfig:
-    """A configuration whose embedding table may be narrower than the layers; at this size the table dominates."""
-    shape |= {
-        "max_position_embeddings": POSITIONS,
-        # The usual 0.02 is about 1/sqrt(768). In a layer of width 96, it would nearly block the signal at first.
-        "initializer_range": shape["hidden_size"] ** -0.5,
-        # A model this small underfits its inputs, so dropout only costs capacity (docs/measurements.md).
-        "hidden_dropout_prob": 0.0,
-        "attention_probs_dropout_prob": 0.0,
-        **label_config(task),
-    }
-    if task.is_pair:
-        # Two texts are compared by tokens that attend to similar tokens at any position (see `match_tokens`).
-        return ElectraConfig(classifier_dropout=0.0, **shape)
-    # How a word affects its neighbours ("not good") is learned sooner from the distance between tokens than from their
-    # absolute positions (docs/measurements.md).
-    return DebertaV2Config(
-        relative_attention=True,
-        pos_att_type=["c2p", "p2c"],
-        share_att_key=True,
-        position_buckets=DISTANCES,
-        max_relative_positions=2 * DISTANCES,
-        norm_rel_ebd="layer_norm",
-        position_biased_input=False,
-        **shape,
-    )
-
-
-def student_config(vocab_size: int, budget: int, task: Task, **special: int | None) -> PreTrainedConfig:
-    """Configuration of the largest student with at most `budget` parameters for a vocabulary.
-
-    The architecture is DeBERTa-v2 for one text and ELECTRA for two. About `ENCODER_SHARE` of the budget goes to layers.
-
-    Raises:
-        InputError: the vocabulary alone exceeds the budget.
-    """
-    depth = next(layers for limit, layers in _DEPTHS if budget <= limit)
-
-    def shape(embedding: int, width: int) -> PreTrainedConfig:
-        return _architecture(
-            task,
-            vocab_size=vocab_size,
-            embedding_size=embedding,
-            hidden_size=width,
-            num_hidden_layers=depth,
-            num_attention_heads=width // HEAD_WIDTH,
-            intermediate_size=3 * width,
-            **special,
-        )
-
-    def size(config: PreTrainedConfig) -> int:
-        with torch.device("meta"):
-            return count_parameters(AutoModelForSequenceClassification.from_config(config, trust_remote_code=False))
-
-    width = HEAD_WIDTH
-    while size(shape(1, width + HEAD_WIDTH)) - vocab_size <= ENCODER_SHARE * budget:
-        width += HEAD_WIDTH
-    base, slope = size(shape(1, width)), size(shape(2, width)) - size(shape(1, width))
-    embedding = min(width - 1, 1 + (budget - base) // slope)
-    if embedding < 4:
-        raise InputError(
-            f"--compression: a budget of {budget:,} parameters does not hold a vocabulary of {vocab_size:,} tokens; "
-            "lower it or name a --student"
-        )
-    return shape(int(embedding), width)
-
-
 def build_student(
     task: Task, teacher: Classifier, compression: float, precision: str, cache: Path
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, int]:
@@ -149,23 +77,81 @@ def build_student(
         The model (float32, evaluation mode), its tokenizer, and the number of single tokens that the teacher was asked
         for in this run.
     """
-    tokenizer = teacher.tokenizer
-    if tokenizer.padding_side == "left":  # as XLNet's; what is built counts positions from the left and reads the first
-        tokenizer = copy.deepcopy(tokenizer)
-        tokenizer.padding_side = tokenizer.init_kwargs["padding_side"] = "right"
-    special = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
-    if task.is_pair and gives_segments(tokenizer, 2):  # XLNet has three
-        special["type_vocab_size"] = max(2, 1 + max(tokenizer("one of them", "and another")[SEGMENTS]))
-    config = student_config(vocabulary_size(tokenizer), int(teacher.parameters / compression), task, **special)
+    tokenizer = padded_right(teacher.tokenizer)
+    config = student_config(
+        vocabulary_size(tokenizer),
+        int(teacher.parameters / compression),
+        two=task.is_pair,
+        labels=label_config(task),
+        special=special_values(tokenizer, two=task.is_pair),
+    )
     model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
     with torch.no_grad():
         table = model.get_input_embeddings().weight
         features, asked = cached_word_features(teacher, table.shape[1], precision, cache)
         table[:, : features.shape[1]] = features  # if the teacher is narrower, the other dimensions stay random
     if isinstance(model, ElectraForSequenceClassification):
-        match_tokens(model)
+        match_tokens(model.electra)
     set_reading_length(tokenizer, model.config)
     return model.eval(), tokenizer, asked
+
+
+def padded_right(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """The tokenizer of what is built, which counts positions from the left and reads the first, unlike XLNet."""
+    if tokenizer.padding_side == "left":
+        tokenizer = copy.deepcopy(tokenizer)
+        tokenizer.padding_side = tokenizer.init_kwargs["padding_side"] = "right"
+    return tokenizer
+
+
+def started_student(
+    task: Task, teacher: Classifier, name: str, compression: float, precision: str, cache: Path
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, int, dict[str, Any]]:
+    """A student whose body is a start of `zskd pretrain`, with a new head from the global generator.
+
+    The columns of its table that the start leaves empty take the teacher's response to every single token, as large as
+    the mean of the other columns.
+
+    Args:
+        name: folder of the start.
+        precision: in which the teacher reads the tokens.
+
+    Returns:
+        The model (float32, evaluation mode), its tokenizer, the number of single tokens that the teacher was asked for
+        in this run, and what a record says of the start.
+
+    Raises:
+        InputError: the folder holds no start, or one that is damaged, of another vocabulary, or larger than
+            1/compression of the teacher.
+    """
+    shown, origin = f"--start {name}", Origin(str(expanded(name)))
+    record = read_start(expanded(name))
+    tokenizer = padded_right(teacher.tokenizer)
+    if record["vocabulary"] != vocabulary_fingerprint(tokenizer):
+        size, own = vocabulary_size(tokenizer), record["made_of"]["shape"]["vocab_size"]
+        raise InputError(
+            f"{shown}: expected a start of the teacher's vocabulary ({size:,} tokens), found one of another ({own:,} "
+            "tokens); make one with `zskd pretrain --backbone` and a model of the teacher's vocabulary, or use --start "
+            "none"
+        )
+    if not task.is_pair and record["inputs"] == "two":
+        logger.warning("%s: it has read pairs of texts only, and %s has one text", shown, task.name)
+    model = load_weights(origin, flag="--start", new_head=label_config(task))
+    size, most = count_parameters(model), int(teacher.parameters / compression)
+    if size > most:
+        raise InputError(
+            f"{shown}: expected a student of at most {most:,} parameters (1/{compression:g} of the teacher's "
+            f"{teacher.parameters:,}), found one of {size:,}; lower --compression, or make a smaller start"
+        )
+    empty = min(record[EMPTY_COLUMNS], task.num_labels - 1)
+    response, asked = cached_response(teacher, empty, precision, cache)
+    with torch.no_grad():
+        table = model.get_input_embeddings().weight
+        scale = table[:, record[EMPTY_COLUMNS] :].std(dim=0).mean()
+        table[:, : response.shape[1]] = response * scale
+    set_reading_length(tokenizer, model.config)
+    said = {"name": expanded(name).name, "fingerprint": record["fingerprint"], "made_of": record["made_of"]}
+    return model.eval(), tokenizer, asked, said
 
 
 @dataclass(frozen=True)
@@ -178,6 +164,7 @@ class InitialStudent:
         revision: commit of a Hub model, else None.
         tokens: number of single tokens whose teacher answers it was built from.
         asked: how many of them the teacher answered in this run; the rest came from the cache.
+        start: what a record says of the start; None without one.
     """
 
     model: PreTrainedModel
@@ -185,6 +172,7 @@ class InitialStudent:
     revision: str | None = None
     tokens: int = 0
     asked: int = 0
+    start: dict[str, Any] | None = None
 
 
 def initial_student(
@@ -198,6 +186,7 @@ def initial_student(
     seed: int,
     cache: Path,
     max_length: int | None = None,
+    start: str = "none",
 ) -> InitialStudent:
     """The student that ``--student`` names: ``build``, ``default``, a folder or a Hub id.
 
@@ -205,6 +194,7 @@ def initial_student(
         seed: seed of random weights.
         max_length: tokens to which its inputs will be cut in training, which its configuration records; None if that
             is not known.
+        start: folder of the start of a built student, or ``none``.
 
     Raises:
         InputError: it does not load, does not fit the budget, cannot read `max_length` tokens, or cannot be built
@@ -213,8 +203,12 @@ def initial_student(
     set_seed(seed_of(Stream.START, seed))
     if name == "build":
         source = teacher.require_weights("--student build")
-        model, tokenizer, asked = build_student(task, source, compression, precision, cache)
-        student = InitialStudent(model, tokenizer, tokens=vocabulary_size(tokenizer), asked=asked)
+        size, said = vocabulary_size(source.tokenizer), None
+        if start == "none":
+            model, tokenizer, asked = build_student(task, source, compression, precision, cache)
+        else:
+            model, tokenizer, asked, said = started_student(task, source, start, compression, precision, cache)
+        student = InitialStudent(model, tokenizer, tokens=size, asked=asked, start=said)
     else:
         student = InitialStudent(*load_student(task, name, revision))
     record_texts(student.model.config, task)

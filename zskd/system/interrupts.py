@@ -26,7 +26,7 @@ GRACE = 5.0  # seconds that training has to end its step and write a checkpoint
 # For a model of base size: on two cores a step takes 8 seconds, and a checkpoint of all weights has 1.3 GB. Schedulers
 # wait 30 seconds before they kill.
 LONG_GRACE = 25.0
-_RESUMABLE = ("distill", "finetune")  # verbs with --resume
+_RESUMABLE = ("distill", "finetune", "pretrain")  # verbs with --resume
 LAUNCHED = (
     "ZSKD_LAUNCHED"  # variable in a process that `zskd.cli.launch` started: the launcher's process and its folder
 )

@@ -28,6 +28,8 @@ class Stream(Enum):
     ROWS = "rows"  # the order of rows in an epoch
     SPLIT = "split"  # which labelled rows are kept aside in `zskd finetune`
     START = "start"  # weights that a student or a fine-tuned teacher starts from
+    PRETRAINING = "pretraining"  # the inputs that a start reads
+    NEIGHBOURS = "neighbours"  # which sentence of a band of similarity is paired with another
     MODULES = "modules"  # weights that a method's own modules start from
     METHOD = "method"  # what a method draws for a row of a batch
     GENERATOR = "generator"  # the head of a generator that is built from the teacher

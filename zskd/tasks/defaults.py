@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from zskd.config.distillation import DistillConfig
+from zskd.config.pretraining import PretrainConfig
 from zskd.config.resolve import Config
 from zskd.config.verbs import DiagnoseConfig, EvaluateConfig, FinetuneConfig, PredictConfig
 from zskd.errors import InputError
@@ -37,6 +38,8 @@ def with_task_defaults(config: Config) -> Config:
 
     `zskd evaluate` and `zskd predict` keep a length that was not given open, because it is the model's own.
     """
+    if isinstance(config, PretrainConfig):
+        return config  # knows no task
     try:
         task = find_task(config.task or "")
     except InputError:

@@ -10,10 +10,12 @@ import logging
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-
-from datasets import Dataset
+from typing import TYPE_CHECKING
 
 from zskd.text.scripts import join, units
+
+if TYPE_CHECKING:  # checks of options load no data sets
+    from datasets import Dataset
 
 AUTO, ENGLISH, OTHER = "auto", "en", "other"
 logger = logging.getLogger(__name__)
@@ -90,6 +92,16 @@ def is_english(language: str) -> bool:
 def rules_for(language: str) -> Rules:
     """The rules of a language code (not ``auto``)."""
     return ENGLISH_RULES if is_english(language) else OTHER_RULES
+
+
+def language_problems(pairs: str, language: str) -> list[str]:
+    """Problems of ``--pairs`` with the language of the text; none are known of ``auto``."""
+    if pairs == "plain" or language == AUTO or is_english(language):
+        return []
+    return [
+        f"--pairs {pairs}: expected English text, whose neighbouring words the encoder knows, found --language "
+        f"{language}; use --pairs plain, or --language en if the text is English"
+    ]
 
 
 def guess_language(sentences: Iterable[str]) -> Guess:

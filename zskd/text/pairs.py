@@ -46,6 +46,7 @@ MIXED_RELATED = 0.6  # share of mixed pairs that take the other words from a sen
 SENTENCE_WORDS = (4, 24)  # a sentence of a pair is cut to a number of words drawn uniformly from this range
 QUESTION_WORDS = (2, 10)
 PART_WORDS = (3, 12)
+PASSAGE_LIMITS = (8, 32)  # a sentence of a passage
 PASSAGE_WORDS = 40  # following sentences are added to a passage up to this length
 BASE_SHARE = 25 / 31  # texts perturbed before a pair is made of them, per pair of perturbed families
 BASE_RATE = 0.4  # highest rate of that perturbation
@@ -69,6 +70,13 @@ def _unrelated(sentences: list[list[str]], at: int, start: int) -> list[str]:
     """The first different sentence from `start` on; the same sentence if the block has no other."""
     own = sentences[at]
     return next((row for row in [*sentences[start:], *sentences[:start]] if row != own), own)
+
+
+def word_limits(kinds: tuple[str, str]) -> tuple[int, int]:
+    """Fewest and most words that are taken of a sentence for a pair of these kinds."""
+    if kinds == ("question", "question"):
+        return QUESTION_WORDS
+    return PASSAGE_LIMITS if "passage" in kinds else SENTENCE_WORDS
 
 
 def perturbed_share(kinds: tuple[str, ...]) -> float:
@@ -159,11 +167,11 @@ class PairShaper:
             question, passage = self._question_and_passage(row, other, context, family)
             return (question, passage) if self.kinds[0] == "question" else (passage, question)
         if self.kinds == ("question", "question"):
-            first, second = self._swapped(*self._texts(row, other, family, QUESTION_WORDS))
+            first, second = self._swapped(*self._texts(row, other, family, word_limits(self.kinds)))
             starter = question_starter(self.rng, self.rules)
             again = starter if self.rng.random() < 0.6 else question_starter(self.rng, self.rules)
             return as_question(first, starter, self.rules), as_question(second, again, self.rules)
-        first, second = self._texts(row, other, family, (8, 32) if "passage" in self.kinds else SENTENCE_WORDS)
+        first, second = self._texts(row, other, family, word_limits(self.kinds))
         if self.kinds == ("passage", "passage"):
             return self._swapped(self._passage(first, context), self._passage(second, []))
         if self.kinds == ("text", "text"):
@@ -210,14 +218,26 @@ class PairShaper:
     def _question_and_passage(
         self, row: list[str], other: list[str] | None, context: list[str], family: str
     ) -> tuple[str, str]:
-        passage = self._base(row, (8, 32))
+        passage = self._base(row, PASSAGE_LIMITS)
         question, unanswered = ask_about(passage, self.rng, self.rules)
         if other is not None:
-            return question, self._passage(sub_span(other, self.rng, (8, 32)), [])
+            return question, self._passage(sub_span(other, self.rng, PASSAGE_LIMITS), [])
         if family.startswith("part_"):
             # The sentence without the words that the question asks for.
             passage = unanswered
         return question, self._passage(self._changed(passage, family), context)
+
+
+def with_following(corpus: Dataset, picked: np.ndarray) -> tuple[list[str], list[str | None]]:
+    """The sentences of some rows, and for each the next one of its document, or None."""
+    here, after = corpus[picked], corpus[np.minimum(picked + 1, len(corpus) - 1)]
+    following = [
+        text if document == same and text != own else None
+        for own, document, text, same in zip(
+            here["text"], here["document"], after["text"], after["document"], strict=True
+        )
+    ]
+    return here["text"], following
 
 
 def pair_texts(
@@ -237,12 +257,5 @@ def pair_texts(
     made = 0
     while made < size:
         picked = rng.choice(rows, size=min(size - made, ROWS))
-        here, after = corpus[picked], corpus[np.minimum(picked + 1, len(corpus) - 1)]
-        following = [
-            text if document == same and text != own else None
-            for own, document, text, same in zip(
-                here["text"], here["document"], after["text"], after["document"], strict=True
-            )
-        ]
-        yield from shaper.block(here["text"], following)
+        yield from shaper.block(*with_following(corpus, picked))
         made += len(picked)

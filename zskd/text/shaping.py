@@ -17,12 +17,14 @@ from datasets import Dataset
 from tqdm.auto import tqdm
 
 from zskd.errors import InputError
+from zskd.models.sentence_encoder import SentenceEncoder
 from zskd.system.arrow import ROWS, arrow_digest, keep_arrow, open_arrow
 from zskd.system.progress import bar
 from zskd.system.seeds import Stream, generator
 from zskd.text.corpus import Corpus, hash64
 from zskd.text.language import ENGLISH, OTHER, Rules, is_english, rules_for
 from zskd.text.pairs import PERTURBED_SHARE, pair_texts, perturbed_share
+from zskd.text.wide_pairs import WideSource, wide_identity, wide_pair_texts
 from zskd.text.words import as_question, corpus_words, perturb_words, question_starter, sub_span
 
 # Increase it when the same corpus and seed would give other inputs.
@@ -121,12 +123,20 @@ def _heldout_texts(
         yield _span_text(words, kind, rng, rules), "span"
 
 
-def _heldout_pairs(
-    corpus: Dataset, rows: np.ndarray, size: int, kinds: tuple[str, str], part: str, rules: Rules
+def _pairs(
+    corpus: Dataset,
+    rows: np.ndarray,
+    size: int,
+    kinds: tuple[str, str],
+    perturbed: float,
+    rng: np.random.Generator,
+    rules: Rules,
+    wide: WideSource | None,
 ) -> Iterator[tuple[str, str, str]]:
-    """Pairs of every family, including perturbed ones, since otherwise no text would be paired with its edited copy."""
-    size = min(size, 2 * len(rows))
-    return pair_texts(corpus, rows, size, kinds, PERTURBED_SHARE, generator(Stream.HELDOUT, part), rules)
+    """Pairs of the plain families; with `wide`, also of those of `zskd.text.wide_pairs`."""
+    if wide is None:
+        return pair_texts(corpus, rows, size, kinds, perturbed, rng, rules)
+    return wide_pair_texts(corpus, rows, size, kinds, perturbed, rng, wide.neighbours(rows, kinds))
 
 
 def _batches(rows: Iterator[tuple[str, ...]], schema: pa.Schema, progress: tqdm) -> Iterator[pa.RecordBatch]:
@@ -156,6 +166,7 @@ def build_pools(
     seed: int,
     cache: Path,
     language: str = ENGLISH,
+    encoder: SentenceEncoder | None = None,
 ) -> Pools:
     """Shape a corpus into the three pools, or open the copies in the cache; damaged ones are rewritten.
 
@@ -164,13 +175,18 @@ def build_pools(
         size: number of inputs in the transfer pool.
         heldout: number of held-out inputs; there are fewer if the corpus is small.
         language: code of the corpus's language; all but English are shaped alike.
+        encoder: for two English texts, gives pairs of more families (`zskd.text.wide_pairs`); None for plain ones.
 
     Raises:
-        InputError: the corpus has too few documents to hold any out.
+        InputError: an encoder with one text or another language; or the corpus has too few documents to hold any out.
     """
     form = PAIR_FORMAT if len(inputs) == 2 else FORMAT
+    if encoder is not None and (len(inputs) != 2 or not is_english(language)):
+        found = f"text in the language {language}" if len(inputs) == 2 else "inputs of one text"
+        raise InputError(f"--pairs wide: expected two English texts, found {found}; use --pairs plain")
     # Pools of English text have the keys that they had before there was a choice.
-    marked = () if is_english(language) else (OTHER,)
+    marked: tuple[object, ...] = () if is_english(language) else (OTHER,)
+    marked += () if encoder is None else (wide_identity(encoder),)
     identity = (form, corpus.fingerprint, inputs, size, heldout, perturb, seed, *marked)
     key, rules = hashlib.sha256(repr(identity).encode()).hexdigest(), rules_for(language)
     folder = cache / "pools" / key[:32]
@@ -192,12 +208,21 @@ def build_pools(
         if len(inputs) == 2:
             kinds = (inputs[0], inputs[1])
             perturbed = perturbed_share(kinds) if perturb == "random" else 0.0
+            # Held-out pairs are of every family, perturbed ones too: else no text would be paired with its edited copy.
+            wide = None if encoder is None else WideSource(sentences, corpus.fingerprint, encoder, cache)
             made = {
-                "select": _heldout_pairs(sentences, rows[1], heldout // 2, kinds, "select", rules),
-                "report": _heldout_pairs(sentences, rows[2], heldout // 2, kinds, "report", rules),
-                "transfer": pair_texts(
-                    sentences, rows[0], size, kinds, perturbed, generator(Stream.TRANSFER, seed), rules
-                ),
+                name: _pairs(
+                    sentences,
+                    rows[part],
+                    min(heldout // 2, 2 * len(rows[part])) if part else size,
+                    kinds,
+                    PERTURBED_SHARE if part else perturbed,
+                    generator(Stream.HELDOUT, name) if part else generator(Stream.TRANSFER, seed),
+                    rules,
+                    wide,
+                )
+                for part, name in ((1, "select"), (2, "report"), (0, "transfer"))
+                if digests[name] is None
             }
         else:
             made = {

@@ -49,6 +49,11 @@ _STARTERS = (
 )  # fmt: skip
 
 
+def opposite_words() -> set[tuple[str, str]]:
+    """Pairs of English words with opposite meanings, in both orders."""
+    return set(_OPPOSITES.items()) | {(right, left) for left, right in _OPPOSITES.items()}
+
+
 def word_table(texts: Iterator[str], rules: Rules = ENGLISH_RULES) -> tuple[list[str], np.ndarray]:
     """Distinct words of the texts and the probability ``(words,)`` of drawing each."""
     found = (_drawn(word, rules) for text in texts for word in rules.units(text))

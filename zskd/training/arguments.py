@@ -13,18 +13,22 @@ from transformers.trainer_utils import HubStrategy
 from zskd.config.distillation import DistillConfig, optimizer_steps
 from zskd.config.limits import limit_problems
 from zskd.config.objective_options import ObjectiveOptions
+from zskd.config.optimizer_options import OptimizerOptions
 from zskd.system import progress
+from zskd.training.optimizer import OptimizerArguments
 
 
 @dataclass
-class ZeroShotArguments(ObjectiveOptions, TrainingArguments):
-    """`transformers.TrainingArguments`, and the options of the objective (`zskd.config.objective_options`).
+class ZeroShotArguments(ObjectiveOptions, OptimizerArguments):
+    """`transformers.TrainingArguments`, the options of the objective (`zskd.config.objective_options`), and the
+    ``optimizer`` (`zskd.config.optimizer_options`).
 
     Without an ``objective`` the Trainer uses ``kd``. Models are pushed to the Hub at the end only; a new repository is
     private unless ``hub_private_repo`` is False. The options of a method are the method's own (`zskd.methods`).
 
     Raises:
-        ValueError: an option is beyond its limits, or ``hub_strategy`` would send checkpoints.
+        ValueError: an option is beyond its limits, ``optimizer`` contradicts ``optim``, or ``hub_strategy`` would send
+            checkpoints.
 
     Example:
         >>> from zskd import ZeroShotArguments
@@ -96,6 +100,7 @@ def training_arguments(config: DistillConfig, folder: Path, rows: int) -> ZeroSh
         output_dir=str(folder),
         max_steps=steps,
         **vars(config.part(ObjectiveOptions)),
+        **vars(config.part(OptimizerOptions)),
         per_device_train_batch_size=config.batch_size // PartialState().num_processes,
         per_device_eval_batch_size=256,
         gradient_accumulation_steps=config.gradient_accumulation,

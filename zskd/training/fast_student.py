@@ -102,11 +102,7 @@ class FastStudent(TrainerCallback):
             found: torch.Tensor = trainer.compute_loss(model, rows)
             return found * share
 
-        value, found = self.pieces.gradients(loss, batch, weights)
-        for weight, gradient in zip(weights, found, strict=True):
-            if gradient is not None:
-                weight.grad = gradient if weight.grad is None else weight.grad + gradient
-        return value
+        return self.pieces.accumulate(loss, batch, weights)
 
     def __enter__(self) -> FastStudent:
         return self

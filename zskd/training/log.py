@@ -25,7 +25,8 @@ class EvaluationLog(TrainerCallback):
     """Log lines of a training: step, time, and when it will end; one for each evaluation, with its scores.
 
     Between evaluations there are lines after 30 seconds, one minute, two, four and so on, so that a long training says
-    soon how long it will take. The estimate is the mean pace of this call, evaluations and checkpoints included.
+    soon how long it will take. The estimate is the mean pace of this call, evaluations and checkpoints included, and so
+    are the tokens per second, which are said where Trainer counts them (``include_num_input_tokens_seen``).
 
     Args:
         scores: what a line says of an evaluation's metrics; default: loss and agreement on the held-out half that
@@ -41,6 +42,7 @@ class EvaluationLog(TrainerCallback):
         self.scores = scores or _heldout
         self.before = 0.0
         self._began: tuple[int, float] | None = None  # step and time at which this call began to train
+        self._read = 0  # tokens before this call, where Trainer counts them
         self._next = self.FIRST
 
     def on_train_begin(
@@ -48,6 +50,7 @@ class EvaluationLog(TrainerCallback):
     ) -> None:
         """Start the clock; a checkpoint has been loaded by now."""
         self._began, self._next = (state.global_step, time.monotonic()), self.FIRST
+        self._read = state.num_input_tokens_seen
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Log the time, now and then."""
@@ -76,6 +79,8 @@ class EvaluationLog(TrainerCallback):
         self._next = max(self._next, 2 * spent)
         left = spent / done * (state.max_steps - state.global_step)
         words = f"{before}{about(self.before + spent)} so far"
+        if (read := state.num_input_tokens_seen - self._read) > 0:
+            words += f", {read / spent:,.0f} tokens/s"
         return f"{words}, about {about(left)} left{_clock(left, datetime.now().astimezone())}" if left > 0 else words
 
 

@@ -93,6 +93,18 @@ class Pieces:
             value, found = value + more, _sum(found, theirs)
         return value, found
 
+    def accumulate(self, loss: Loss, batch: Batch, weights: Sequence[torch.nn.Parameter]) -> torch.Tensor:
+        """Add the gradients to those of the weights, as ``backward`` does; returns the loss.
+
+        Args:
+            loss, batch: as for `gradients`.
+        """
+        value, found = self.gradients(loss, batch, weights)
+        for weight, gradient in zip(weights, found, strict=True):
+            if gradient is not None:
+                weight.grad = gradient if weight.grad is None else weight.grad + gradient
+        return value
+
 
 def _sum(found: list[torch.Tensor | None], more: Sequence[torch.Tensor | None]) -> list[torch.Tensor | None]:
     """Sums of gradients; None is zero. Not in place: autograd may give two weights the same tensor."""

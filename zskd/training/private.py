@@ -159,7 +159,13 @@ class PrivateTrainer(Trainer):
         self.accelerator.wait_for_everyone()
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)
+        try:
+            super()._load_optimizer_and_scheduler(checkpoint)
+        except ValueError as error:  # of `torch.optim.Optimizer.load_state_dict`
+            raise RunError(
+                f"{checkpoint}: expected the checkpoint of a training with the same optimizer and the same trained "
+                f"weights, found another ({error}); go on with the settings that it was begun with"
+            ) from error
         if checkpoint is not None:
             if (held := read_so_far(Path(checkpoint))) is None:
                 logger.warning("%s: has no %s, so train_loss is the mean of the steps after it", checkpoint, FILE)

@@ -265,3 +265,16 @@ class Seam:
                 for method in self.methods:
                     method.finish(student)
             self.finished, self._rows, self._asked = True, None, False
+
+
+def no_methods(trainer: Any) -> Seam:
+    """The seam of a trainer in whose training no method takes part.
+
+    Args:
+        trainer: a `transformers.Trainer`.
+    """
+    arguments = trainer.args
+    run = Run(seed=arguments.seed, student=trainer.model, tokenizer=trainer.processing_class)
+    size, accumulation = arguments.per_device_train_batch_size, arguments.gradient_accumulation_steps
+    training = Training(trainer.accelerator, arguments.seed, size, accumulation, 1.0, arguments.learning_rate)
+    return Seam((), run, training, None)

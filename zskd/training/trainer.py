@@ -30,7 +30,8 @@ from zskd.training.fast_student import FastStudent
 from zskd.training.finish import FinishFirst
 from zskd.training.forward import model_inputs, student_forward
 from zskd.training.objective import Objective
-from zskd.training.private import PrivateTrainer, asked_once
+from zskd.training.optimizer import OptimizedTrainer
+from zskd.training.private import asked_once
 from zskd.training.push import push_model
 from zskd.training.resume import plain_values, resume_point
 from zskd.training.seam import Seam
@@ -38,7 +39,7 @@ from zskd.training.trainer_card import trainer_card
 from zskd.transfer.collator import TransferCollator
 
 
-class ZeroShotTrainer(PrivateTrainer):
+class ZeroShotTrainer(OptimizedTrainer):
     """Trains a sequence classifier on rows that carry ``teacher_logits`` ``(num_labels,)`` beside their inputs.
 
     Everything of `transformers.Trainer` works: checkpoints, resuming, callbacks, trackers, hyperparameter search,
@@ -163,15 +164,6 @@ class ZeroShotTrainer(PrivateTrainer):
                 "make a trainer for each trial"
             )
         return super().hyperparameter_search(*args, **kwargs)
-
-    def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
-        """Trainer's optimizer, with a group of parameters for each method that trains modules."""
-        made = self.optimizer is None
-        optimizer = super().create_optimizer(model)
-        if made:
-            for group in self.seam.parameter_groups():
-                optimizer.add_param_group(group)
-        return optimizer
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> Any:
         """The micro-batches of a step, which methods may look at together first."""

@@ -32,6 +32,8 @@ def _arguments(args: TrainingArguments) -> dict[str, Any]:
     """Those that had an effect: a number of steps overrules that of the epochs, some objectives use no temperature."""
     unused = "num_train_epochs" if args.max_steps > 0 else "max_steps"
     found = {name: getattr(args, name) for name in _SHOWN if name != unused}
+    if (optimizer := vars(args).get("optimizer", "adamw")) != "adamw":
+        found["optimizer"] = optimizer
     loss = loss_of(vars(args))
     if loss.temperature is not None:
         found["temperature"] = loss.temperature
