@@ -99,8 +99,8 @@ def setting(task: Task, name: str) -> dict[str, Any]:
 def described(task: Task, changes: dict[str, Any], seed: int, fingerprint: str | None = None) -> dict[str, Any]:
     """What a kept result says it is: a run's options, and the fingerprint of pools that were handed in."""
     options = {"task": task.name, "seed": seed, **changes}
-    if "start" in changes:  # by what it is, not where
-        options["start"] = read_start(Path(changes["start"]))["fingerprint"]
+    if "start_from" in changes:  # by what it is, not where
+        options["start_from"] = read_start(Path(changes["start_from"]))["fingerprint"]
     return {"options": options if fingerprint is None else {**options, "pools": fingerprint}}
 
 
@@ -141,7 +141,7 @@ def measure(
         "majority": float(np.bincount(labels).max() / len(labels)),
         "agreement_there": float((predicted["student"] == predicted["teacher"]).mean()),
         **{key: metrics[key] for key in KEPT if key not in ("versions", "zero_shot", "transfer_set")},
-        **({"start": read_start(Path(changes["start"]))} if "start" in changes else {}),
+        **({"start": read_start(Path(changes["start_from"]))} if "start_from" in changes else {}),
         "rounds": [rounds[i] for i in sorted({0, len(rounds) // 2, len(rounds) - 1})] if rounds else [],
         "examples": json.loads((run / "adversarial.json").read_text())[-3:] if rounds else [],
     }

@@ -62,7 +62,7 @@ def _settings(config: DistillConfig, pools: Pools | None) -> dict[str, Any]:
     """All that the result depends on, without machine paths."""
     free, plain = {*_FREE}, to_dict(DistillConfig())
     # As before there were these options.
-    later = ("compile", "student_precision", "method", "pool_seed", "start", "pairs", "optimizer")
+    later = ("compile", "student_precision", "method", "pool_seed", "start_from", "pairs", "optimizer")
     free |= {name for name in later if getattr(config, name) == plain[name]}
     if config.objective == "kd" and config.gold_labels is None:  # as before there were others
         free |= {item.name for item in fields(config) if item.metadata.get("group") == "objective"}
@@ -79,8 +79,8 @@ def _settings(config: DistillConfig, pools: Pools | None) -> dict[str, Any]:
         task = find_task(config.task)
         shape = student_config(1_000, 100_000, two=task.is_pair, labels=label_config(task)).to_dict()
         settings["architecture"] = {name: shape[name] for name in _ARCHITECTURE if name in shape}
-    if "start" in settings:
-        settings["start"] = read_start(Path(settings["start"]))["fingerprint"]
+    if "start_from" in settings:
+        settings["start_from"] = read_start(Path(settings["start_from"]))["fingerprint"]
     settings["corpus"] = [Path(source).name for source in config.corpus]
     if pools is not None:
         settings["pools"] = pools.fingerprint

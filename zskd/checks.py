@@ -112,21 +112,21 @@ def _check_distill(config: DistillConfig, task: Task, black_box: bool, model: bo
 
 
 def _check_start(config: DistillConfig, task: Task) -> list[str]:
-    if config.start == "none":
+    if config.start_from == "none":
         return []
-    shown = f"--start {config.start}"
+    shown = f"--start-from {config.start_from}"
     if config.student != "build":
         return [f"{shown}: expected --student build with it, found --student {config.student}; leave one of them out"]
     try:
-        record = read_start(expanded(config.start))
+        record = read_start(expanded(config.start_from))
     except InputError as error:
         return error.problems
     if task.is_pair and record["inputs"] == "one":
         return [
             f"{shown}: expected a start for two texts, as {task.name} has, found one for single texts; make one with "
-            "`zskd pretrain --inputs two`, or use --start none"
+            "`zskd pretrain --inputs two`, or use --start-from none"
         ]
-    return check_local(config.start, "--start", config.max_length)
+    return check_local(config.start_from, "--start-from", config.max_length)
 
 
 def _check_pairs(config: DistillConfig, task: Task) -> list[str]:

@@ -194,7 +194,7 @@ def test_a_run_with_a_start(
     tiny_config: DistillConfig, options: PretrainConfig, start: make.Start, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(start.folder, tmp_path / "start")
-    config = replace(tiny_config, start=str(folder), compression=1.9)
+    config = replace(tiny_config, start_from=str(folder), compression=1.9)
     result = distill(config)
     record = json.loads((result.run_dir / "record.json").read_text(encoding="utf-8"))
     assert record["student"]["start"]["made_of"] == start.record["made_of"]
@@ -204,12 +204,12 @@ def test_a_run_with_a_start(
     assert dict(facts(run))["student"].endswith(f"from the start start, distilled from {Path(options.backbone).name}")
     card = str(run_card(run, "me/small"))
     assert "learned the token states of `teacher0`" in card and "in 20 steps" in card
-    assert f"--start {folder.name}" in reproducing_command(run) and str(tmp_path) not in card
+    assert f"--start-from {folder.name}" in reproducing_command(run) and str(tmp_path) not in card
     # A run that goes on has to find what it began with.
     (result.run_dir / "metrics.json").unlink()
     shutil.rmtree(folder)
     shutil.copytree(pretrain(replace(options, steps=2, output_dir=str(tmp_path / "other"))).folder, folder)
-    with pytest.raises(InputError, match=r"--start .*: expected the start that the training in .* began with"):
+    with pytest.raises(InputError, match=r"--start-from .*: expected the start that the training in .* began with"):
         distill(replace(config, resume=True))
 
 
@@ -221,24 +221,28 @@ def test_starts_that_do_not_fit_are_refused(
         assert done.code == 2 and len(done.errors) == 1, done.err
         assert expected in done.errors[0]
 
-    refused("expected the folder of a start, which `zskd pretrain` makes, found no such folder", start="nowhere")
-    refused(f"found no {RECORD} in it", start=options.backbone)
-    refused("expected --student build with it, found --student default", start=str(start.folder), student="default")
-    refused("expected a student of at most", start=str(start.folder), compression=30.0)
+    refused("expected the folder of a start, which `zskd pretrain` makes, found no such folder", start_from="nowhere")
+    refused(f"found no {RECORD} in it", start_from=options.backbone)
+    refused(
+        "expected --student build with it, found --student default", start_from=str(start.folder), student="default"
+    )
+    refused("expected a student of at most", start_from=str(start.folder), compression=30.0)
     one = pretrain(replace(options, inputs="one", steps=2, output_dir=str(tmp_path / "one")))
-    refused("expected a start for two texts, as mrpc has, found one for single texts", "mrpc", start=str(one.folder))
+    refused(
+        "expected a start for two texts, as mrpc has, found one for single texts", "mrpc", start_from=str(one.folder)
+    )
     words = word_tokenizer(prose(100))
     backbone = save_model(tmp_path / "other", tiny_bert(len(words), ("a", "b")), words)
     other = pretrain(
         replace(options, backbone=str(backbone), steps=2, compression=1.6, output_dir=str(tmp_path / "words"))
     )
-    refused("expected a start of the teacher's vocabulary", start=str(other.folder))
+    refused("expected a start of the teacher's vocabulary", start_from=str(other.folder))
     damaged = shutil.copytree(start.folder, tmp_path / "damaged")
     (damaged / "model.safetensors").write_bytes(b"")
-    refused("expected the weights that its record names, found others", start=str(damaged))
+    refused("expected the weights that its record names, found others", start_from=str(damaged))
     (damaged / RECORD).write_text("{}", encoding="utf-8")
     with pytest.raises(InputError, match="expected the record of a start"):
-        distill(config_for("sst2", start=str(damaged)))
+        distill(config_for("sst2", start_from=str(damaged)))
 
 
 def test_a_start_made_with_muon_goes_on_bit_for_bit_and_is_named(

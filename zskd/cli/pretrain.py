@@ -28,7 +28,7 @@ EPILOG = """examples:
       a start for students of the embedded backbone's vocabulary, for one and two texts
   zskd pretrain --corpus my-text.txt --inputs two --tokens 30000000
       for two texts, and longer
-  zskd distill --task qqp --config embedded --start runs/start
+  zskd distill --task qqp --config embedded --start-from runs/start
       a student that begins with it
 
 A start is kept in the cache by what it was made of, and made once. A training that was ended goes on with the same

@@ -47,7 +47,7 @@ class RunOptions:
         group="models",
     )
     student_revision: str | None = option(None, "commit or tag of a Hub student", group="models")
-    start: str = option(
+    start_from: str = option(
         "none",
         "what a built student begins with: the folder of a start (`zskd pretrain`), or `none`: random layers, and the "
         "teacher's reactions to single tokens",

@@ -119,8 +119,8 @@ def _public_options(run: FinishedRun) -> dict[str, Any]:
             options[f"{key}_revision"] = revision
         elif options[key] not in ("default", "build", "embedded") and not is_callable_name(options[key]):
             options[key] = _base_name(options[key])
-    if options.get("start", "none") != "none":
-        options["start"] = _base_name(options["start"])
+    if options.get("start_from", "none") != "none":
+        options["start_from"] = _base_name(options["start_from"])
     sources = run.record["corpus"]["sources"]
     options["corpus"] = [
         name if name in sources and not _SHA256.fullmatch(sources[name]) else _base_name(name)

@@ -215,8 +215,8 @@ class RunFolder:
         if held is None or start is None or held["fingerprint"] == start["fingerprint"]:
             return
         raise InputError(
-            f"--start {self.config.start}: expected the start that the training in {self.path} began with, found "
-            f"another one there; put it back, or remove {self.checkpoints} to train from the beginning"
+            f"--start-from {self.config.start_from}: expected the start that the training in {self.path} began with, "
+            f"found another one there; put it back, or remove {self.checkpoints} to train from the beginning"
         )
 
     def _began_with(self) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def write_record(folder: Path, record: dict[str, Any]) -> None:
     write_text(folder / RECORD, json.dumps(content, indent=2) + "\n")
 
 
-def read_start(folder: Path, *, flag: str = "--start") -> dict[str, Any]:
+def read_start(folder: Path, *, flag: str = "--start-from") -> dict[str, Any]:
     """The record of a start, whose weights are as they were written.
 
     Raises:

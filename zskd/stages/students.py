@@ -56,7 +56,7 @@ def start_student(setting: Setting, teacher: Teacher, precision: str) -> Initial
             seed=config.seed,
             cache=setting.cache,
             max_length=setting.length,
-            start=config.start,
+            start=config.start_from,
         )
     )
 

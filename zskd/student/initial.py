@@ -124,19 +124,19 @@ def started_student(
         InputError: the folder holds no start, or one that is damaged, of another vocabulary, or larger than
             1/compression of the teacher.
     """
-    shown, origin = f"--start {name}", Origin(str(expanded(name)))
+    shown, origin = f"--start-from {name}", Origin(str(expanded(name)))
     record = read_start(expanded(name))
     tokenizer = padded_right(teacher.tokenizer)
     if record["vocabulary"] != vocabulary_fingerprint(tokenizer):
         size, own = vocabulary_size(tokenizer), record["made_of"]["shape"]["vocab_size"]
         raise InputError(
             f"{shown}: expected a start of the teacher's vocabulary ({size:,} tokens), found one of another ({own:,} "
-            "tokens); make one with `zskd pretrain --backbone` and a model of the teacher's vocabulary, or use --start "
-            "none"
+            "tokens); make one with `zskd pretrain --backbone` and a model of the teacher's vocabulary, or use "
+            "--start-from none"
         )
     if not task.is_pair and record["inputs"] == "two":
         logger.warning("%s: it has read pairs of texts only, and %s has one text", shown, task.name)
-    model = load_weights(origin, flag="--start", new_head=label_config(task))
+    model = load_weights(origin, flag="--start-from", new_head=label_config(task))
     size, most = count_parameters(model), int(teacher.parameters / compression)
     if size > most:
         raise InputError(
