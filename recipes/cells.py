@@ -18,7 +18,7 @@ from zskd.config.resolve import resolve, to_dict
 from zskd.evaluation.scoring import predict_classes
 from zskd.pipeline import distill
 from zskd.runs.start_record import read_start
-from zskd.student.initial import label_config
+from zskd.student.built import label_config
 from zskd.student.shape import student_config
 from zskd.system.files import write_text
 from zskd.tasks.defaults import input_length, with_task_defaults

@@ -38,7 +38,7 @@ from zskd.methods.adversarial.gradient import GradientAdversary
 from zskd.methods.context import Training
 from zskd.methods.step import Step
 from zskd.metrics.divergence import kl_divergence
-from zskd.student.initial import build_student
+from zskd.student.built import build_student
 from zskd.system.files import write_text
 from zskd.tasks.task import TASKS
 from zskd.teacher.classifier import Classifier, load_classifier

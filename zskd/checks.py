@@ -24,7 +24,7 @@ from zskd.errors import InputError, nearest
 from zskd.hub.ask import is_callable_name, is_local
 from zskd.models.folder_checks import check_classifier, check_length, check_local
 from zskd.runs.folder import blocking_file, check_run_folder, run_path
-from zskd.runs.start_record import read_start
+from zskd.runs.start_record import open_start
 from zskd.system.files import target_problem, write_problem
 from zskd.system.paths import exists, expanded, found_at, is_folder
 from zskd.tasks.defaults import with_task_defaults
@@ -112,21 +112,21 @@ def _check_distill(config: DistillConfig, task: Task, black_box: bool, model: bo
 
 
 def _check_start(config: DistillConfig, task: Task) -> list[str]:
-    if config.start_from == "none":
+    if config.start_from in ("auto", "none"):
         return []
     shown = f"--start-from {config.start_from}"
     if config.student != "build":
         return [f"{shown}: expected --student build with it, found --student {config.student}; leave one of them out"]
     try:
-        record = read_start(expanded(config.start_from))
+        start = open_start(config.start_from, pair=task.is_pair)
     except InputError as error:
         return error.problems
-    if task.is_pair and record["inputs"] == "one":
+    if task.is_pair and start.record["inputs"] == "one":
         return [
             f"{shown}: expected a start for two texts, as {task.name} has, found one for single texts; make one with "
             "`zskd pretrain --inputs two`, or use --start-from none"
         ]
-    return check_local(config.start_from, "--start-from", config.max_length)
+    return check_local(str(start.folder), "--start-from", config.max_length)
 
 
 def _check_pairs(config: DistillConfig, task: Task) -> list[str]:

@@ -28,6 +28,7 @@ FAKE = Backbone(
     files={name: hashlib.sha256(content).hexdigest() for name, content in CONTENT.items()},
     wheel="zz-fake-carrier==0.1.0",
     wheel_folder="zz_fake_carrier/model",
+    trained_on="nothing",
 )
 WHEEL = "zz_fake_carrier-0.1.0-py3-none-any.whl"
 Download = Callable[[str, Path], None]

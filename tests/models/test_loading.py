@@ -27,7 +27,7 @@ from zskd.models.loading import (
     model_fingerprint,
 )
 from zskd.models.tokenizers import load_tokenizer, tokenizer_fingerprint
-from zskd.student.initial import label_config
+from zskd.student.built import label_config
 from zskd.tasks.task import TASKS
 from zskd.teacher.classifier import Classifier, load_classifier
 

@@ -27,7 +27,8 @@ from zskd.finetune import finetune
 from zskd.methods.adversarial.generator import load_generator
 from zskd.models.loading import Origin, load_weights
 from zskd.models.weights import load_checked
-from zskd.student.initial import label_config, load_student
+from zskd.student.built import label_config
+from zskd.student.initial import load_student
 from zskd.tasks.labelled import read_labelled
 from zskd.tasks.task import TASKS
 from zskd.teacher.classifier import Classifier, load_classifier

@@ -27,7 +27,7 @@ from zskd.publish.run_card import run_card
 from zskd.report.data import load_run
 from zskd.report.facts import facts
 from zskd.runs.start_record import RECORD
-from zskd.student.initial import started_student
+from zskd.student.started import started_student
 from zskd.tasks.task import TASKS
 from zskd.teacher.classifier import Classifier
 
@@ -176,7 +176,7 @@ def test_a_student_begins_with_the_start_and_the_response_to_tokens(
     options: PretrainConfig, start: make.Start, teacher: Classifier, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
-    student, tokenizer, asked, said = started_student(
+    student, tokenizer, asked, begun = started_student(
         TASKS["sst2"], teacher, str(start.folder), options.compression - 0.1, "fp32", tmp_path
     )
     body = AutoModel.from_pretrained(start.folder)
@@ -186,7 +186,7 @@ def test_a_student_begins_with_the_start_and_the_response_to_tokens(
     table, before = student.get_input_embeddings().weight, body.get_input_embeddings().weight
     assert torch.equal(table[:, 1:], before[:, 1:]), "two classes have one dimension of response"
     torch.testing.assert_close(table[:, 0].std(), before[:, EMPTY:].std(dim=0).mean(), rtol=1e-3, atol=0)
-    assert asked == len(tokenizer) and said["fingerprint"] == start.record["fingerprint"]
+    assert asked == len(tokenizer) and begun.record == start.record and begun.name == "start"
     assert student.config.id2label == {0: "negative", 1: "positive"}
 
 

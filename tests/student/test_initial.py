@@ -21,7 +21,8 @@ from zskd.errors import InputError
 from zskd.models.labels import LENGTH_FIELD
 from zskd.models.loading import count_parameters, model_fingerprint
 from zskd.models.tokenizers import tokenizer_fingerprint
-from zskd.student.initial import build_student, initial_student, label_config, load_student
+from zskd.student.built import build_student, label_config
+from zskd.student.initial import initial_student, load_student
 from zskd.student.shape import POSITIONS, student_config
 from zskd.student.word_features import word_features
 from zskd.tasks.task import TASKS, Task

@@ -19,6 +19,7 @@ from zskd.config.option import option
 PERTURBATIONS = ("none", "random", "adversarial")
 PAIRS = ("plain", "wide")
 STUDENT_PRECISIONS = ("fp32", "bf16")
+STARTS = ("auto", "packaged", "none")  # or a folder
 
 Part = TypeVar("Part")
 
@@ -48,9 +49,11 @@ class RunOptions:
     )
     student_revision: str | None = option(None, "commit or tag of a Hub student", group="models")
     start_from: str = option(
-        "none",
-        "what a built student begins with: the folder of a start (`zskd pretrain`), or `none`: random layers, and the "
-        "teacher's reactions to single tokens",
+        "auto",
+        "what a built student begins with: `packaged`: layers that have read Wikipedia; the folder of a start (`zskd "
+        "pretrain`); `none`: random layers; `auto`: `packaged` where two texts are compared and that start fits the "
+        "teacher's vocabulary and --compression, else `none`",
+        brief="what a built student begins with: `packaged`, `none`, `auto` or a folder",
         group="models",
     )
     compression: float = shared.compression("a built student", "the teacher's")

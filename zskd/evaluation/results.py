@@ -27,6 +27,7 @@ from zskd.tasks.labelled import Labelled, read_labelled
 from zskd.tasks.task import Task
 from zskd.teacher.base import Teacher
 from zskd.teacher.classifier import Classifier
+from zskd.text.sentence_hashes import rows_seen
 from zskd.text.shaping import text_columns
 from zskd.training.fit import Fit
 from zskd.transfer.transfer_report import overlap
@@ -65,7 +66,8 @@ class Scores:
 
     Attributes:
         by_model: model (``teacher``, ``student``) -> evaluation set -> scores. The student's scores also have
-            ``overlap``: the number of rows of which a text is also in the transfer set.
+            ``overlap``: the number of rows of which a text is also in the transfer set, and with a start
+            ``start_overlap``: those with a sentence that the start has read.
         details: evaluation set -> model -> `zskd.metrics.scores.compare` against the labels.
         cut: model -> evaluation set -> number of rows that were longer than the maximum length, None for a callable.
     """
@@ -83,8 +85,9 @@ def score(
     gate: dict[str, Any] | None,
     transfer: Dataset,
     run: RunFolder,
+    start: np.ndarray | None = None,
 ) -> Scores:
-    """Score both models on the probe and on the evaluation files.
+    """Score both models on the probe and on the evaluation files; `start` has the hashes of what a start has read.
 
     Raises:
         InputError: an evaluation file is not usable. The student is saved, and the message says how to score it.
@@ -123,9 +126,12 @@ def score(
             if rows.skipped:
                 scores[who][name]["skipped_rows"] = rows.skipped
             details[name][who] = compare(logits, np.asarray(rows.labels))
-        scores["student"][name]["overlap"] = overlap(rows.texts, transfer)
-        if scores["student"][name]["overlap"]:
-            logger.info("%s: %d rows share a text with the transfer set", name, scores["student"][name]["overlap"])
+        scores["student"][name]["overlap"] = shared = overlap(rows.texts, transfer)
+        if shared:
+            logger.info("%s: %d rows share a text with the transfer set", name, shared)
+        if start is not None:
+            scores["student"][name]["start_overlap"] = seen = rows_seen(rows.texts, start)
+            logger.info("%s: %d rows have a sentence that the start has read", name, seen)
     return Scores(scores, details, cut)
 
 

@@ -16,7 +16,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.errors import InputError
 from zskd.hub.ask import is_local, resolve_revision
-from zskd.models.backbones import BACKBONES, EMBEDDED, fetch_backbone
+from zskd.models.backbones import fetch_backbone, known_backbone
 from zskd.models.folder_files import check_folder
 from zskd.models.labels import (
     LENGTH_FIELD,
@@ -127,11 +127,8 @@ def load_adapted(folder: Path, cache: Path, *, flag: str) -> tuple[PreTrainedMod
 
 def backbone_origin(name: str, cache: Path, *, flag: str) -> Origin:
     """Origin of a backbone: ``embedded``, the Hub id of a known backbone, any other Hub id, or a folder."""
-    if name == "embedded":
-        return Origin(str(fetch_backbone(EMBEDDED, cache)))
-    for backbone in BACKBONES.values():
-        if name in (backbone.name, backbone.repo_id):
-            return Origin(str(fetch_backbone(backbone, cache)))
+    if (backbone := known_backbone(name)) is not None:
+        return Origin(str(fetch_backbone(backbone, cache)))
     return find_model(name, None, flag=flag)
 
 

@@ -1,5 +1,6 @@
 """General distillation: a start for students, from a backbone and plain text, without a task."""
 
-from zskd.pretrain.make import Start, pretrain
+from zskd.pretrain.make import pretrain
+from zskd.runs.start_record import Start
 
 __all__ = ["Start", "pretrain"]

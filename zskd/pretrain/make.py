@@ -6,7 +6,6 @@ import hashlib
 import json
 import logging
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from transformers import PreTrainedConfig, set_seed
 from zskd.config.pretraining import PretrainConfig
 from zskd.config.resolve import cache_root
 from zskd.errors import InputError
+from zskd.models.backbones import known_backbone
 from zskd.models.lengths import record_length, save_tokenizer
 from zskd.models.loading import count_parameters, model_fingerprint
 from zskd.models.quiet import quiet_transformers
@@ -26,7 +26,7 @@ from zskd.pretrain.learner import EMPTY, StateLearner, make_body, moments
 from zskd.pretrain.shaped import Inputs, Rows, encode_inputs, make_inputs
 from zskd.pretrain.start_trainer import Trained, train
 from zskd.runs.folder import versions
-from zskd.runs.start_record import EMPTY_COLUMNS, RECORD, read_start, start_path, write_record
+from zskd.runs.start_record import EMPTY_COLUMNS, RECORD, SENTENCES, Start, read_start, start_path, write_record
 from zskd.runs.training_folder import steps_saved
 from zskd.student.shape import special_values, student_config
 from zskd.student.word_features import single_tokens, state_components
@@ -39,6 +39,7 @@ from zskd.system.seeds import Stream, seed_of
 from zskd.system.unfinished import clear_unfinished
 from zskd.text.corpus import Corpus, build_corpus, log_corpus
 from zskd.text.language import resolve_language
+from zskd.text.sentence_hashes import sentence_hashes
 from zskd.text.sources import find_sources
 from zskd.transfer.collator import TransferCollator
 
@@ -52,14 +53,6 @@ _HEAD = {"num_labels": 3, "id2label": {0: "0", 1: "1", 2: "2"}, "label2id": {"0"
 _SHAPE = ("model_type", "hidden_size", "embedding_size", "num_hidden_layers", "intermediate_size", "vocab_size")
 # Options that a start depends on, beside text, shape, steps and precision, which are compared themselves.
 _OPTIONS = ("inputs", "batch_size", "learning_rate", "warmup", "weight_decay", "max_length", "seed")
-
-
-@dataclass(frozen=True)
-class Start:
-    """Result of `pretrain`: the folder, and the record that is also written to ``pretraining.json`` in it."""
-
-    folder: Path
-    record: dict[str, Any]
 
 
 def pretrain(config: PretrainConfig) -> Start:
@@ -100,7 +93,7 @@ def pretrain(config: PretrainConfig) -> Start:
             rows = encode_inputs(inputs, backbone.tokenizer, config.max_length, work)
             learner = _new_learner(config, backbone, shape, rows)
             trained = train(config, learner, backbone, rows, inputs.steps, work)
-        on_main(lambda: _keep(kept, learner, backbone, made_of, trained))
+        on_main(lambda: _keep(kept, learner, backbone, corpus, made_of, trained))
         on_main(lambda: shutil.rmtree(work, ignore_errors=True))
     on_main(lambda: _copy(kept, output))
     return Start(output, read_start(output, flag="--output-dir"))
@@ -159,7 +152,7 @@ def _made_of(
     """What a start depends on: its identity, and a part of its record."""
     return {
         "backbone": {
-            "name": Path(backbone.name).name if Path(backbone.name).is_absolute() else backbone.name,
+            "name": _public(backbone.name),
             "revision": backbone.revision,
             "fingerprint": backbone.fingerprint,
             "tokenizer": backbone.tokenizer_fingerprint,
@@ -171,6 +164,11 @@ def _made_of(
         "steps": inputs.steps,
         "precision": backbone.precision,
     }
+
+
+def _public(name: str) -> str:
+    """A name without a path of this machine."""
+    return Path(name).name if Path(name).is_absolute() else name
 
 
 def _other_than_usual(config: PretrainConfig) -> dict[str, Any]:
@@ -197,13 +195,19 @@ def _new_learner(config: PretrainConfig, backbone: LoadedBackbone, shape: PreTra
 
 
 def _keep(
-    kept: Path, learner: StateLearner, backbone: LoadedBackbone, made_of: dict[str, Any], trained: Trained
+    kept: Path,
+    learner: StateLearner,
+    backbone: LoadedBackbone,
+    corpus: Corpus,
+    made_of: dict[str, Any],
+    trained: Trained,
 ) -> None:
-    """Write the body, its tokenizer and its record; the map to the backbone's states is left out."""
-    body = learner.body.cpu()
+    """Write the body, its tokenizer, its record and hashes; the map to the backbone's states is left out."""
+    body, known = learner.body.cpu(), known_backbone(backbone.name)
     with replacing(kept) as temporary, quiet_transformers():
         body.save_pretrained(temporary)
         save_tokenizer(backbone.tokenizer, body.config, temporary)
+        sentence_hashes(corpus.sentences["text"]).tofile(temporary / SENTENCES)
         record = {
             "inputs": made_of["options"]["inputs"],
             EMPTY_COLUMNS: EMPTY,
@@ -211,6 +215,8 @@ def _keep(
             "fingerprint": model_fingerprint(body),
             "parameters": count_parameters(body),
             "made_of": made_of,
+            "sources": {_public(name): identity for name, identity in corpus.sources.items()},
+            "trained_on": known.trained_on if known else None,
             "tokens": trained.tokens,
             "seconds": round(trained.seconds, 1),
             "heldout_error": {str(step): round(error, 4) for step, error in trained.errors.items()},

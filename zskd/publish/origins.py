@@ -8,7 +8,7 @@ import shlex
 from pathlib import PurePath
 from typing import Any
 
-from zskd.config.distillation import DistillConfig
+from zskd.config.distillation import STARTS, DistillConfig
 from zskd.config.limits import flag
 from zskd.config.methods.adversarial import AdversarialOptions
 from zskd.config.resolve import DEFAULT_CONFIG, packaged_configs, resolve
@@ -119,7 +119,7 @@ def _public_options(run: FinishedRun) -> dict[str, Any]:
             options[f"{key}_revision"] = revision
         elif options[key] not in ("default", "build", "embedded") and not is_callable_name(options[key]):
             options[key] = _base_name(options[key])
-    if options.get("start_from", "none") != "none":
+    if options.get("start_from", STARTS[0]) not in STARTS:
         options["start_from"] = _base_name(options["start_from"])
     sources = run.record["corpus"]["sources"]
     options["corpus"] = [

@@ -92,12 +92,13 @@ def card_values(run: FinishedRun, repo_id: str) -> dict[str, Any]:
 
 
 def _start(run: FinishedRun) -> dict[str, Any] | None:
-    """Backbone, inputs and steps of the start that the student began with; None without one."""
+    """Backbone, inputs and steps of the start that the student began with, and what that brings in; None without."""
     found = run.record["student"].get("start")
     if not found:
         return None
     made_of = found["made_of"]
-    return {**made_of["backbone"], "steps": made_of["steps"], "inputs": made_of["options"]["inputs"]}
+    kept = {"steps": made_of["steps"], "inputs": made_of["options"]["inputs"], "trained_on": found.get("trained_on")}
+    return {**made_of["backbone"], **kept}
 
 
 def _gold_rows(run: FinishedRun) -> int | None:
@@ -120,11 +121,12 @@ def _score_rows(run: FinishedRun) -> list[dict[str, Any]]:
                 "kept": metrics["retention"][name],
                 "above_chance": metrics["retention_above_chance"][name],
                 "overlap": student.get("overlap", 0),
+                "start_overlap": student.get("start_overlap"),
             }
         )
         if "f1" in student:
             f1 = {"metric": "F1", "teacher": teacher["f1"], "student": student["f1"]}
-            rows.append(shown | f1 | {"kept": None, "above_chance": None, "overlap": 0})
+            rows.append(shown | f1 | {"kept": None, "above_chance": None, "overlap": 0, "start_overlap": None})
     return rows
 
 

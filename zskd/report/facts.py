@@ -21,6 +21,8 @@ def facts(run: Run) -> list[tuple[str, str]]:
     origin = "built from the teacher" if start == "build" else f"from {start}"
     if begun := run.record.get("student", {}).get("start"):
         origin = f"from the start {begun['name']}, distilled from {begun['made_of']['backbone']['name']}"
+        if begun.get("trained_on"):
+            origin += f", which was trained on {begun['trained_on']}"
     corpus = run.record.get("corpus", {})
     sources = ", ".join(map(_source, map(str, options.get("corpus", [])))) or "not recorded"
     sentences = f" ({corpus['sentences']:,} sentences{_shortfall(run)})" if corpus else ""

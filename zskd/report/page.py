@@ -132,11 +132,12 @@ def score_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
                 "kept": metrics["retention"][name],
                 "above": metrics["retention_above_chance"][name],
                 "overlap": student.get("overlap"),
+                "start_overlap": student.get("start_overlap"),
             }
         )
         if student.get("f1") is not None:
             first = rows[-1]
-            blank = dict.fromkeys(("majority", "kept", "above", "overlap"))
+            blank = dict.fromkeys(("majority", "kept", "above", "overlap", "start_overlap"))
             rows.append({**first, **blank, "metric": "F1", "teacher": teacher["f1"], "student": student["f1"]})
     return rows
 

@@ -32,6 +32,7 @@ from zskd.config.distillation import DistillConfig
 from zskd.config.resolve import to_dict
 from zskd.errors import InputError
 from zskd.runs.read import read_part
+from zskd.runs.start_record import Start
 from zskd.system.files import write_problem, write_text
 from zskd.system.os_faults import writing
 from zskd.system.paths import exists, found_at, is_folder
@@ -202,21 +203,21 @@ class RunFolder:
             f"{self.checkpoints} to train from the beginning"
         )
 
-    def check_start(self, start: dict[str, Any] | None) -> None:
-        """Check that checkpoints, if there are any, are of a training that began with this start.
-
-        Args:
-            start: as the record says it; None without one.
+    def check_start(self, start: Start | None) -> None:
+        """Check that checkpoints, if there are any, are of a training that began with this start, or without one.
 
         Raises:
             InputError: they are of one that began with another.
         """
-        held = self._began_with().get("student", {}).get("start")
-        if held is None or start is None or held["fingerprint"] == start["fingerprint"]:
+        student = self._began_with().get("student", {})
+        if "start" not in student:
+            return
+        held = student["start"]
+        if (held and held["fingerprint"]) == (start and start.record["fingerprint"]):
             return
         raise InputError(
             f"--start-from {self.config.start_from}: expected the start that the training in {self.path} began with, "
-            f"found another one there; put it back, or remove {self.checkpoints} to train from the beginning"
+            f"found another one now; put it back, or remove {self.checkpoints} to train from the beginning"
         )
 
     def _began_with(self) -> dict[str, Any]:

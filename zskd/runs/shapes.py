@@ -19,7 +19,16 @@ class Maybe:
 
 # A type means a value of that type (float: a finite number, complex: any number), a list means a list of its entry, a
 # dict means a dict with at least these keys. A key that ends in ? may be missing; the key `...` means any other key.
-_SCORES = {...: {"rows": int, "accuracy": float, "majority": float, "f1?": Maybe(float), "overlap?": Maybe(int)}}
+_SCORES = {
+    ...: {
+        "rows": int,
+        "accuracy": float,
+        "majority": float,
+        "f1?": Maybe(float),
+        "overlap?": Maybe(int),
+        "start_overlap?": Maybe(int),
+    }
+}
 _CLASS = {"share": float, "share_before?": float, "confidence": Maybe(float)}
 _METRICS = {
     "task": str,

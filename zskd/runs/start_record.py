@@ -2,6 +2,9 @@
 
 START/config.json, model.safetensors, tokenizer files    a stock model that ``AutoModel`` loads
 START/pretraining.json                                   the record
+START/sentences.u32                                      32-bit hashes of the sentences that were read, sorted
+
+A start is packaged with zskd, without a tokenizer: teachers that have the vocabulary of the embedded backbone bring it.
 
 Imports neither torch nor transformers.
 """
@@ -9,17 +12,22 @@ Imports neither torch nor transformers.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from zskd.config.pretraining import PretrainConfig
 from zskd.errors import InputError
 from zskd.runs.read import read_part
 from zskd.system.files import sha256_file, write_text
-from zskd.system.paths import is_file, is_folder
+from zskd.system.paths import expanded, is_file, is_folder
 
 RECORD = "pretraining.json"
 WEIGHTS = "model.safetensors"
+SENTENCES = "sentences.u32"
+PACKAGED = Path(__file__).parents[1] / "assets" / "starts"
 EMPTY_COLUMNS = "empty_columns"  # leading columns of the table that a task fills
 _KINDS: dict[str, type] = {
     "inputs": str,
@@ -29,6 +37,62 @@ _KINDS: dict[str, type] = {
     "made_of": dict,
     "sha256": str,
 }
+
+
+@dataclass(frozen=True)
+class Start:
+    """A start on disk.
+
+    Attributes:
+        folder: its files.
+        record: content of ``pretraining.json``.
+    """
+
+    folder: Path
+    record: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """``packaged``, or the name of its folder."""
+        return "packaged" if self.folder.parent == PACKAGED else self.folder.name
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """What the record of a run says of it."""
+        kept = ("fingerprint", "made_of", "tokens", "trained_on")
+        return {"name": self.name, **{name: self.record.get(name) for name in kept}}
+
+    @property
+    def hashes(self) -> np.ndarray | None:
+        """Hashes of the sentences that it has read, see `zskd.text.sentence_hashes`; None if it was made without."""
+        path = self.folder / SENTENCES
+        return np.fromfile(path, "<u4") if is_file(path) else None
+
+
+def open_start(name: str, *, pair: bool) -> Start:
+    """The start that ``--start-from`` names: ``packaged``, or a folder.
+
+    Args:
+        pair: whether the student compares two texts.
+
+    Raises:
+        InputError: the folder holds no start, or a damaged one, or no start is packaged for such a student.
+    """
+    folder = packaged_start(pair=pair) if name == "packaged" else expanded(name)
+    if folder is None:
+        raise InputError(f"--start-from packaged: {no_packaged(pair=pair)}; use --start-from none, or make a start")
+    return Start(folder, read_start(folder))
+
+
+def packaged_start(*, pair: bool) -> Path | None:
+    """Folder of the start that is packaged for students of two texts, or of one; None if there is none."""
+    kinds = ("two", "both") if pair else ("one", "both")
+    return next((PACKAGED / kind for kind in kinds if is_folder(PACKAGED / kind)), None)
+
+
+def no_packaged(*, pair: bool) -> str:
+    """That no start is packaged for students of two texts, or of one."""
+    return f"no start is packaged for {'two texts' if pair else 'single texts'}"
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:

@@ -118,7 +118,11 @@ def record(
         },
         "pools": {"fingerprint": pools.fingerprint, "size": len(pools.transfer) + method_queries(config)},
         "teacher": {"name": teacher.name, "revision": teacher.revision, "fingerprint": teacher.fingerprint},
-        "student": {"name": config.student, "revision": initial.revision, "start": initial.start},
+        "student": {
+            "name": config.student,
+            "revision": initial.revision,
+            "start": initial.start and initial.start.said,
+        },
         "transfer_set": {"texts": chosen.distinct, "rows": len(chosen.rows), "classes": chosen.report()},
         "precision": labelled.precision,
         "gate": gate,
@@ -218,7 +222,8 @@ def score(
     student = classifier_from(task, initial.model, initial.tokenizer, name=str(folder.student), frozen=False)
 
     def write() -> results.Scores:
-        scores = results.score(config, task, teacher, student, recorded["gate"], trained.rows, folder)
+        hashes = initial.start.hashes if initial.start else None
+        scores = results.score(config, task, teacher, student, recorded["gate"], trained.rows, folder, hashes)
         details = results.analysis(task, teacher, student, pools.report, predicted, scores, setting.length)
         files = {"analysis.json": details}
         for method in trained.fitted.trainer.seam.methods:

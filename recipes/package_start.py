@@ -1,0 +1,53 @@
+"""Package a start with zskd: its weights in float16, its record, and the hashes of the sentences that it has read.
+
+The tokenizer is left out: a teacher brings its own, which has to be the same one.
+
+    zskd pretrain --corpus wikitext-2.txt wikisplit.txt --inputs two --optimizer muon ... --output-dir runs/start
+    python -m recipes.package_start runs/start
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import torch
+from transformers import AutoModel
+
+from zskd.models.loading import model_fingerprint
+from zskd.runs.start_record import PACKAGED, SENTENCES, WEIGHTS, read_start, write_record
+from zskd.system.files import replacing
+
+MOST_WEIGHTS, MOST_HASHES = 1_600_000, 500_000  # bytes
+
+
+def package(source: Path, assets: Path = PACKAGED) -> Path:
+    """Write the packaged form of a start into `assets`, in a folder named by what it reads; returns the folder."""
+    record = read_start(source, flag="START")
+    model = AutoModel.from_pretrained(source, dtype=torch.float16)
+    target = assets / record["inputs"]
+    with replacing(target) as folder:
+        model.save_pretrained(folder)
+        (folder / SENTENCES).write_bytes((source / SENTENCES).read_bytes())
+        for name, most in ((WEIGHTS, MOST_WEIGHTS), (SENTENCES, MOST_HASHES)):
+            if (size := (folder / name).stat().st_size) > most:
+                raise SystemExit(f"{name}: expected at most {most:,} bytes, found {size:,}")
+        rounded = AutoModel.from_pretrained(folder, dtype=torch.float32)
+        write_record(folder, {**record, "fingerprint": model_fingerprint(rounded)})
+    return target
+
+
+def main() -> int:
+    """Package one and print what it is."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("start", type=Path, help="folder that `zskd pretrain` wrote")
+    folder = package(parser.parse_args().start)
+    record = json.loads((folder / "pretraining.json").read_text(encoding="utf-8"))
+    print(f"{folder}: {(folder / WEIGHTS).stat().st_size:,} bytes, fingerprint {record['fingerprint']}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

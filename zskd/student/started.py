@@ -1,0 +1,117 @@
+"""A student whose body is a start of `zskd pretrain`."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+
+from zskd.errors import InputError
+from zskd.models.lengths import set_reading_length
+from zskd.models.loading import Origin, count_parameters, load_head
+from zskd.models.vocabulary import vocabulary_fingerprint, vocabulary_size
+from zskd.runs.start_record import EMPTY_COLUMNS, Start, no_packaged, open_start, packaged_start, read_start
+from zskd.student.built import label_config, padded_right
+from zskd.student.word_features import cached_response
+from zskd.tasks.task import Task
+from zskd.teacher.classifier import Classifier
+
+logger = logging.getLogger(__name__)
+
+LEAST_USED = 0.9  # of the budget; a smaller packaged start is used where it is asked for alone
+
+
+def started_student(
+    task: Task, teacher: Classifier, name: str, compression: float, precision: str, cache: Path
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, int, Start]:
+    """A student whose body is a start of `zskd pretrain`, with a new head from the global generator.
+
+    The columns of its table that the start leaves empty take the teacher's response to every single token, as large as
+    the mean of the other columns.
+
+    Args:
+        name: folder of the start, or ``packaged``.
+        precision: in which the teacher reads the tokens.
+
+    Returns:
+        The model (float32, evaluation mode), its tokenizer, the number of single tokens that the teacher was asked for
+        in this run, and the start.
+
+    Raises:
+        InputError: the folder holds no start, or one that is damaged, of another vocabulary, or larger than
+            1/compression of the teacher; or no start is packaged for such a task.
+    """
+    shown, start = f"--start-from {name}", open_start(name, pair=task.is_pair)
+    record, tokenizer = start.record, padded_right(teacher.tokenizer)
+    if record["vocabulary"] != vocabulary_fingerprint(tokenizer):
+        raise InputError(
+            f"{shown}: expected a start of the teacher's vocabulary, found {_other_vocabulary(record, teacher)}; make "
+            "one with `zskd pretrain --backbone` and a model of the teacher's vocabulary, or use --start-from none"
+        )
+    if not task.is_pair and record["inputs"] == "two":
+        logger.warning("%s: it has read pairs of texts only, and %s has one text", shown, task.name)
+    # The head is always new, which is nothing to tell.
+    model, _ = load_head(
+        Origin(str(start.folder)), flag="--start-from", new_head=label_config(task), level=logging.DEBUG
+    )
+    size, most = count_parameters(model), int(teacher.parameters / compression)
+    if size > most:
+        raise InputError(
+            f"{shown}: expected a student of at most {most:,} parameters (1/{compression:g} of the teacher's "
+            f"{teacher.parameters:,}), found one of {size:,}; lower --compression, or make a smaller start"
+        )
+    empty = min(record[EMPTY_COLUMNS], task.num_labels - 1)
+    response, asked = cached_response(teacher, empty, precision, cache)
+    with torch.no_grad():
+        table = model.get_input_embeddings().weight
+        scale = table[:, record[EMPTY_COLUMNS] :].std(dim=0).mean()
+        table[:, : response.shape[1]] = response * scale
+    set_reading_length(tokenizer, model.config)
+    backbone = record["made_of"]["backbone"]["name"]
+    trained_on = f"; {backbone} was trained on {record['trained_on']}" if record.get("trained_on") else ""
+    logger.info("student: it begins with %s, which learned the states of %s%s", _named(start), backbone, trained_on)
+    return model.eval(), tokenizer, asked, start
+
+
+def chosen_start(task: Task, teacher: Classifier, compression: float) -> str:
+    """What ``--start-from auto`` stands for: ``packaged`` where that start fits the task and the teacher, or ``none``.
+
+    It fits where a start is packaged for such a task, it reads the teacher's vocabulary, and a student of it takes
+    between `LEAST_USED` of the budget and all of it. The log says why it does not.
+    """
+    if problem := _packaged_problem(task, teacher, compression):
+        logger.info("student: it begins with random layers (--start-from auto): %s", problem)
+        return "none"
+    return "packaged"
+
+
+def _packaged_problem(task: Task, teacher: Classifier, compression: float) -> str | None:
+    folder = packaged_start(pair=task.is_pair)
+    if folder is None:
+        return no_packaged(pair=task.is_pair)
+    record = read_start(folder)
+    if record["vocabulary"] != vocabulary_fingerprint(padded_right(teacher.tokenizer)):
+        return f"the packaged start has {_other_vocabulary(record, teacher)}"
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False, **label_config(task))
+    with torch.device("meta"):
+        size = count_parameters(AutoModelForSequenceClassification.from_config(config, trust_remote_code=False))
+    most = int(teacher.parameters / compression)
+    if not LEAST_USED * most <= size <= most:
+        return (
+            f"the packaged start makes a student of {size:,} parameters, and --compression {compression:g} allows "
+            f"{most:,}"
+        )
+    return None
+
+
+def _other_vocabulary(record: dict[str, Any], teacher: Classifier) -> str:
+    own, size = record["made_of"]["shape"]["vocab_size"], vocabulary_size(teacher.tokenizer)
+    return f"another vocabulary ({own:,} tokens) than the teacher ({size:,} tokens)"
+
+
+def _named(start: Start) -> str:
+    return "the packaged start" if start.name == "packaged" else f"the start {start.name}"
