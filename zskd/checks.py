@@ -17,7 +17,6 @@ from zskd.config.cost import cost_problems
 from zskd.config.distillation import DistillConfig
 from zskd.config.limits import flag, flag_of, limit_problems, within_limits
 from zskd.config.methods.table import name_problems, used_methods
-from zskd.config.optimizer_options import optimizer_problems
 from zskd.config.option import default_of
 from zskd.config.resolve import TaskConfig, cache_root
 from zskd.errors import InputError, nearest
@@ -98,7 +97,6 @@ def _check_distill(config: DistillConfig, task: Task, black_box: bool, model: bo
     problems += _check_start(config, task)
     problems += _check_revisions(config, black_box or model)
     problems += _check_launcher(config)
-    problems += optimizer_problems(config.optimizer)
     problems += _check_compile(config, callable_teacher)
     problems += check_outputs(config.teacher_outputs, callable_teacher, config.temperature)
     problems += _check_objective(config, task, callable_teacher)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import importlib.metadata
 from dataclasses import fields
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from zskd.config.distillation import DistillConfig, RunOptions
 from zskd.config.limits import flag, limit_problems
 from zskd.config.methods.table import METHODS
 from zskd.config.objective_options import ObjectiveOptions
-from zskd.config.optimizer_options import OptimizerOptions, optimizer_problems
+from zskd.config.optimizer_options import OptimizerOptions
 from zskd.config.option import default_of
 from zskd.config.resolve import resolve, to_dict
 from zskd.training.arguments import ZeroShotArguments
@@ -101,14 +100,3 @@ def test_a_seed_is_one_that_numpy_takes() -> None:
     assert limit_problems(DistillConfig(seed=shared.MAX_SEED)) == []
     (problem,) = limit_problems(DistillConfig(seed=shared.MAX_SEED + 1))
     assert problem.startswith("--seed: expected at most ")
-
-
-@pytest.mark.parametrize(("version", "found"), [("2.8.1+cu128", True), ("2.9.0", False), ("2.13.0+cpu", False)])
-def test_an_older_pytorch_has_no_muon(version: str, found: bool, cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = importlib.metadata.version
-    monkeypatch.setattr(importlib.metadata, "version", lambda name: version if name == "torch" else real(name))
-    says = f"--optimizer muon: expected PyTorch 2.9 or later, found {version}; install a later one, or use adamw"
-    assert optimizer_problems("muon") == ([says] if found else []) and optimizer_problems("adamw") == []
-    for name in ("validate", "pretrain"):
-        done = cli(name, "--corpus", "nowhere.txt", "--optimizer", "muon", *(["--task", "sst2"] * (name == "validate")))
-        assert done.code == 2 and (says in done.err) == found

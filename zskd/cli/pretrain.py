@@ -16,7 +16,6 @@ from zskd.cli.launch import (
 )
 from zskd.cli.parser import add_options, add_quiet, build_config, set_up_logging
 from zskd.config.limits import flag_of, limit_problems, within_limits
-from zskd.config.optimizer_options import optimizer_problems
 from zskd.config.pretraining import PretrainConfig
 from zskd.hub.ask import is_local
 from zskd.models.folder_checks import check_local
@@ -82,7 +81,6 @@ def _problems(config: PretrainConfig) -> list[str]:
             f"--backbone-revision {config.backbone_revision}: expected a Hub id as --backbone beside it, found "
             f"{config.backbone}; leave it out"
         )
-    found += optimizer_problems(config.optimizer)
     found += check_corpus(config.corpus)
     processes = config.num_processes or 1
     if config.batch_size % processes:

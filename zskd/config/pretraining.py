@@ -8,14 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from zskd.config import limits, shared
-from zskd.config.optimizer_options import OptimizerOptions
+from zskd.config.optimizer_options import OPTIMIZERS
 from zskd.config.option import option
 
 INPUTS = ("one", "two", "both")
 
 
 @dataclass
-class PretrainConfig(OptimizerOptions):
+class PretrainConfig:
     """Options of `zskd pretrain`: distil a start for students from a backbone, with plain text and no task."""
 
     backbone: str = option(
@@ -47,7 +47,11 @@ class PretrainConfig(OptimizerOptions):
         None, "optimizer steps, in place of --tokens", low=1, high=limits.MOST_STEPS, group="training"
     )
     batch_size: int = shared.batch_size()
-    learning_rate: float = option(2.0e-3, "peak learning rate", low=0.0, group="training")
+    optimizer: str = option(
+        "muon", "muon for the matrices of the layers and adamw for all else, or adamw for all weights",
+        choices=OPTIMIZERS, group="training",
+    )  # fmt: skip
+    learning_rate: float = option(8.0e-3, "peak learning rate", low=0.0, group="training")
     warmup: float = shared.warmup()
     weight_decay: float = shared.weight_decay()
     checkpoints: int = option(

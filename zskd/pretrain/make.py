@@ -46,13 +46,13 @@ from zskd.transfer.collator import TransferCollator
 logger = logging.getLogger(__name__)
 
 # Increase it when the same options would give another start.
-FORMAT = 1
+FORMAT = 2
 FOLDER = "starts"  # of the cache
 # Shapes leave room for the head of a task of three classes.
 _HEAD = {"num_labels": 3, "id2label": {0: "0", 1: "1", 2: "2"}, "label2id": {"0": 0, "1": 1, "2": 2}}
 _SHAPE = ("model_type", "hidden_size", "embedding_size", "num_hidden_layers", "intermediate_size", "vocab_size")
 # Options that a start depends on, beside text, shape, steps and precision, which are compared themselves.
-_OPTIONS = ("inputs", "batch_size", "learning_rate", "warmup", "weight_decay", "max_length", "seed")
+_OPTIONS = ("inputs", "batch_size", "learning_rate", "warmup", "weight_decay", "max_length", "seed", "optimizer")
 
 
 def pretrain(config: PretrainConfig) -> Start:
@@ -160,7 +160,7 @@ def _made_of(
         "shape": {name: getattr(shape, name) for name in _SHAPE},
         "text": {"corpus": corpus.fingerprint, "inputs": inputs.fingerprint, "language": language},
         "objective": "token states",
-        "options": {name: getattr(config, name) for name in _OPTIONS} | _other_than_usual(config),
+        "options": {name: getattr(config, name) for name in _OPTIONS},
         "steps": inputs.steps,
         "precision": backbone.precision,
     }
@@ -169,11 +169,6 @@ def _made_of(
 def _public(name: str) -> str:
     """A name without a path of this machine."""
     return Path(name).name if Path(name).is_absolute() else name
-
-
-def _other_than_usual(config: PretrainConfig) -> dict[str, Any]:
-    """Options that name what is not the usual; starts that were made before there was a choice keep their key."""
-    return {} if config.optimizer == PretrainConfig.optimizer else {"optimizer": config.optimizer}
 
 
 @torch.no_grad()

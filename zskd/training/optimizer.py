@@ -19,7 +19,7 @@ from transformers.pytorch_utils import Conv1D
 from transformers.training_args import OptimizerNames
 
 from zskd.config.limits import limit_problems
-from zskd.config.optimizer_options import OptimizerOptions, optimizer_problems
+from zskd.config.optimizer_options import OptimizerOptions
 from zskd.errors import InputError
 from zskd.system.machine import cpu_flags
 from zskd.training.private import PrivateTrainer
@@ -34,15 +34,13 @@ class OptimizerArguments(OptimizerOptions, TrainingArguments):
     """`transformers.TrainingArguments` and the ``optimizer``, which with ``muon`` wants Trainer's ``optim`` as it is.
 
     Raises:
-        ValueError: ``optimizer`` is none of its choices, cannot be used here, or contradicts ``optim``.
+        ValueError: ``optimizer`` is none of its choices, or contradicts ``optim``.
     """
 
     def __post_init__(self) -> None:
         if problems := limit_problems(self, of=OptimizerOptions, shown=str):
             raise ValueError("; ".join(problems))
         super().__post_init__()
-        if problems := optimizer_problems(self.optimizer, shown=str):
-            raise ValueError("; ".join(problems))
         if self.optimizer == "muon" and self.optim not in _BESIDE_MUON:
             raise ValueError(
                 f"optim: expected one of {', '.join(_BESIDE_MUON)} with optimizer='muon', where AdamW updates what "
