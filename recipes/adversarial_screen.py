@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from recipes.cells import KEPT, cell_config, finished, wikipedia
+from recipes.cells import KEPT, cell_config, finished, start_of, wikipedia
 from zskd.cli.parser import set_up_logging
+from zskd.config.distillation import DistillConfig
 from zskd.config.resolve import cache_root
 from zskd.evaluation.scoring import predict_classes
 from zskd.pipeline import distill
-from zskd.runs.start_record import read_start
 from zskd.system.files import write_text
 from zskd.tasks.defaults import POOL_SIZES, input_length
 from zskd.tasks.labelled import read_labelled
@@ -99,8 +99,9 @@ def setting(task: Task, name: str) -> dict[str, Any]:
 def described(task: Task, changes: dict[str, Any], seed: int, fingerprint: str | None = None) -> dict[str, Any]:
     """What a kept result says it is: a run's options, and the fingerprint of pools that were handed in."""
     options = {"task": task.name, "seed": seed, **changes}
-    if "start_from" in changes:  # by what it is, not where
-        options["start_from"] = read_start(Path(changes["start_from"]))["fingerprint"]
+    options.pop("start_from", None)
+    if begun := start_of(task, changes.get("start_from", DistillConfig.start_from)):
+        options["start_from"] = begun
     return {"options": options if fingerprint is None else {**options, "pools": fingerprint}}
 
 
@@ -134,6 +135,7 @@ def measure(
         for who, model in (("teacher", "embedded"), ("student", str(run / "student")))
     }
     history = json.loads((run / "history.json").read_text(encoding="utf-8"))
+    begun = json.loads((run / "record.json").read_text(encoding="utf-8"))["student"]["start"]
     rounds = [entry for entry in history if "adversarial/divergence" in entry]
     found = {
         **wanted,
@@ -141,7 +143,7 @@ def measure(
         "majority": float(np.bincount(labels).max() / len(labels)),
         "agreement_there": float((predicted["student"] == predicted["teacher"]).mean()),
         **{key: metrics[key] for key in KEPT if key not in ("versions", "zero_shot", "transfer_set")},
-        **({"start": read_start(Path(changes["start_from"]))} if "start_from" in changes else {}),
+        **({"start": begun} if begun else {}),
         "rounds": [rounds[i] for i in sorted({0, len(rounds) // 2, len(rounds) - 1})] if rounds else [],
         "examples": json.loads((run / "adversarial.json").read_text())[-3:] if rounds else [],
     }

@@ -17,7 +17,7 @@ from zskd.config.methods.adversarial import AdversarialOptions
 from zskd.config.resolve import resolve, to_dict
 from zskd.evaluation.scoring import predict_classes
 from zskd.pipeline import distill
-from zskd.runs.start_record import read_start
+from zskd.runs.start_record import open_start, packaged_start
 from zskd.student.built import label_config
 from zskd.student.shape import student_config
 from zskd.system.files import write_text
@@ -79,12 +79,21 @@ def _settings(config: DistillConfig, pools: Pools | None) -> dict[str, Any]:
         task = find_task(config.task)
         shape = student_config(1_000, 100_000, two=task.is_pair, labels=label_config(task)).to_dict()
         settings["architecture"] = {name: shape[name] for name in _ARCHITECTURE if name in shape}
-    if "start_from" in settings:
-        settings["start_from"] = read_start(Path(settings["start_from"]))["fingerprint"]
+    settings.pop("start_from", None)
+    if (begun := start_of(find_task(config.task), config.start_from)) is not None and config.student == "build":
+        settings["start_from"] = begun  # by what it is, not where
     settings["corpus"] = [Path(source).name for source in config.corpus]
     if pools is not None:
         settings["pools"] = pools.fingerprint
     return settings
+
+
+def start_of(task: Task, name: str) -> str | None:
+    """Fingerprint of the start that a student of the embedded teacher begins with; None if its layers are random."""
+    if name == "none" or (name == "auto" and packaged_start(pair=task.is_pair) is None):
+        return None
+    found: str = open_start("packaged" if name == "auto" else name, pair=task.is_pair).record["fingerprint"]
+    return found
 
 
 def wikipedia(data: Path) -> list[str]:

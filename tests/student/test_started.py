@@ -1,0 +1,155 @@
+"""Students that begin with a start: the packaged one where it fits, said and recorded, and nowhere else."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import as_flags
+from safetensors import safe_open
+from transformers import AutoModel
+
+from recipes.package_start import package
+from zskd.config.distillation import DistillConfig
+from zskd.config.pretraining import PretrainConfig
+from zskd.errors import InputError
+from zskd.models.loading import model_fingerprint
+from zskd.pipeline import distill
+from zskd.pretrain import Start, pretrain
+from zskd.publish.origins import reproducing_command
+from zskd.publish.run_card import run_card
+from zskd.report.data import load_run
+from zskd.report.facts import facts
+from zskd.runs import start_record
+from zskd.runs.start_record import SENTENCES, WEIGHTS, open_start, read_start
+from zskd.student.started import chosen_start
+from zskd.tasks.task import TASKS
+from zskd.teacher.classifier import Classifier, load_classifier
+from zskd.text.sentence_hashes import sentence_hashes
+
+SST2, MRPC = TASKS["sst2"], TASKS["mrpc"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, teacher_folder: Path, passages_file: Path) -> Start:
+    """A start that takes nearly all of half of the teacher."""
+    folder = tmp_path_factory.mktemp("made")
+    return pretrain(
+        PretrainConfig(
+            backbone=str(teacher_folder), compression=2.0, inputs="both", corpus=[str(passages_file)], heldout=48,
+            max_length=48, steps=4, batch_size=32, checkpoints=1, precision="fp32", output_dir=str(folder / "start"),
+            cache_dir=str(folder / "cache"),
+        )
+    )  # fmt: skip
+
+
+@pytest.fixture
+def packaged(made: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folder of the same start as if zskd came with it."""
+    assets = tmp_path / "starts"
+    monkeypatch.setattr(start_record, "PACKAGED", assets)
+    return package(made.folder, assets)
+
+
+def test_a_packaged_start_is_its_source_rounded_to_halves(made: Start, packaged: Path) -> None:
+    assert sorted(path.name for path in packaged.iterdir()) == sorted(
+        ["config.json", "pretraining.json", WEIGHTS, SENTENCES]
+    ), "no tokenizer"
+    with safe_open(packaged / WEIGHTS, "pt") as held:
+        assert {held.get_tensor(name).dtype for name in held.keys()} == {torch.float16}  # noqa: SIM118
+    before, after = (AutoModel.from_pretrained(path, dtype=torch.float32) for path in (made.folder, packaged))
+    for name, value in before.state_dict().items():
+        torch.testing.assert_close(after.state_dict()[name], value, rtol=2**-10, atol=1e-7, msg=name)
+    record = read_start(packaged)
+    assert record["fingerprint"] == model_fingerprint(after) != made.record["fingerprint"]
+    same = ("made_of", "vocabulary", "tokens", "heldout_error", "sources", "trained_on")
+    assert {name: record[name] for name in same} == {name: made.record[name] for name in same}
+
+
+def test_what_is_too_large_is_not_packaged(made: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recipes.package_start.MOST_WEIGHTS", 10)
+    with pytest.raises(SystemExit, match="expected at most 10 bytes"):
+        package(made.folder, tmp_path / "starts")
+    assert not (tmp_path / "starts" / "both").exists()
+
+
+def test_a_start_knows_what_it_has_read_and_keeps_no_text(made: Start, passages_file: Path) -> None:
+    hashes = made.hashes
+    assert hashes is not None and len(hashes) > 100
+    first = passages_file.read_text(encoding="utf-8").split(".")[0].strip() + "."
+    assert sentence_hashes([first])[0] in hashes
+    assert made.record["sources"] == {passages_file.name: next(iter(made.record["sources"].values()))}
+    (made.folder / SENTENCES).rename(made.folder / "away")
+    assert made.hashes is None
+    (made.folder / "away").rename(made.folder / SENTENCES)
+
+
+def test_auto_takes_the_packaged_start_where_it_fits(
+    packaged: Path,
+    teacher: Classifier,
+    teacher_for: Callable[[str], Path],
+    shared_cache: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pair_teacher = load_classifier(MRPC, str(teacher_for("mrpc")), shared_cache)
+    assert chosen_start(SST2, teacher, 1.9) == "packaged"
+    for task, asked, compression, expected in (
+        (SST2, teacher, 30.0, "the packaged start makes a student of"),
+        (SST2, teacher, 1.2, "and --compression 1.2 allows"),
+        (MRPC, pair_teacher, 1.9, "the packaged start has another vocabulary"),
+    ):
+        caplog.clear()
+        with caplog.at_level("INFO", "zskd"):
+            assert chosen_start(task, asked, compression) == "none"
+        assert "it begins with random layers (--start-from auto)" in caplog.text and expected in caplog.text
+    packaged.rename(packaged.with_name("one"))
+    with caplog.at_level("INFO", "zskd"):
+        assert chosen_start(MRPC, pair_teacher, 1.9) == "none"
+    assert "no start is packaged for two texts" in caplog.text
+    with pytest.raises(InputError, match="--start-from packaged: no start is packaged for two texts; use --start-from"):
+        open_start("packaged", pair=True)
+
+
+def test_a_run_takes_it_says_so_and_counts_what_it_has_read(
+    tiny_config: DistillConfig,
+    packaged: Path,
+    passages_file: Path,
+    glue_dir: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    config = replace(tiny_config, compression=1.9, glue_dir=str(glue_dir))
+    with caplog.at_level("INFO", "zskd"):
+        result = distill(config)
+    assert "student: it begins with the packaged start, which learned the states of" in caplog.text
+    assert "rows have a sentence that the start has read" in caplog.text
+    record = json.loads((result.run_dir / "record.json").read_text(encoding="utf-8"))
+    assert record["student"]["start"]["name"] == "packaged"
+    assert record["student"]["start"]["fingerprint"] == read_start(packaged)["fingerprint"]
+    assert isinstance(result.metrics["student"]["scores"]["glue"]["start_overlap"], int)
+    run = load_run(result.run_dir)
+    assert "from the start packaged" in dict(facts(run))["student"]
+    card = str(run_card(run, "me/small"))
+    assert "have a sentence that the start has read" in card
+    assert "--start-from" not in reproducing_command(run), "the default"
+    explicit = distill(replace(config, start_from="packaged", output_dir=str(tmp_path / "asked")))
+    for name, value in result.student.state_dict().items():
+        assert torch.equal(explicit.student.state_dict()[name], value), name
+    # Another start in its place is not gone on with.
+    (result.run_dir / "metrics.json").unlink()
+    shutil.rmtree(packaged)
+    with pytest.raises(InputError, match=r"--start-from auto: expected the start that the training in .* began with"):
+        distill(replace(config, resume=True))
+
+
+def test_packaged_is_refused_where_it_does_not_fit(
+    cli, config_for: Callable[..., DistillConfig], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(start_record, "PACKAGED", tmp_path / "none")
+    done = cli("distill", *as_flags(config_for("sst2", start_from="packaged")))
+    assert done.code == 2 and "--start-from packaged: no start is packaged for single texts" in done.err
