@@ -22,6 +22,7 @@ import numpy as np
 from recipes.cells import KEPT, cell_config, finished, start_of, wikipedia
 from zskd.cli.parser import set_up_logging
 from zskd.config.distillation import DistillConfig
+from zskd.config.optimizer_options import OptimizerOptions
 from zskd.config.resolve import cache_root
 from zskd.evaluation.scoring import predict_classes
 from zskd.pipeline import distill
@@ -100,6 +101,9 @@ def described(task: Task, changes: dict[str, Any], seed: int, fingerprint: str |
     """What a kept result says it is: a run's options, and the fingerprint of pools that were handed in."""
     options = {"task": task.name, "seed": seed, **changes}
     options.pop("start_from", None)
+    options.pop("optimizer", None)
+    if (used := cell_config({"task": task.name, "corpus": [], **changes}).optimizer) != OptimizerOptions.optimizer:
+        options["optimizer"] = used
     if begun := start_of(task, changes.get("start_from", DistillConfig.start_from)):
         options["start_from"] = begun
     return {"options": options if fingerprint is None else {**options, "pools": fingerprint}}

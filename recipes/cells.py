@@ -14,6 +14,7 @@ import numpy as np
 from recipes.news import news_agreement
 from zskd.config.distillation import DistillConfig
 from zskd.config.methods.adversarial import AdversarialOptions
+from zskd.config.optimizer_options import OptimizerOptions
 from zskd.config.resolve import resolve, to_dict
 from zskd.evaluation.scoring import predict_classes
 from zskd.pipeline import distill
@@ -60,7 +61,7 @@ class Cell:
 
 def _settings(config: DistillConfig, pools: Pools | None) -> dict[str, Any]:
     """All that the result depends on, without machine paths."""
-    free, plain = {*_FREE}, to_dict(DistillConfig())
+    free, plain = {*_FREE}, {**to_dict(DistillConfig()), "optimizer": OptimizerOptions.optimizer}
     # As before there were these options.
     later = ("compile", "student_precision", "method", "pool_seed", "start_from", "pairs", "optimizer")
     free |= {name for name in later if getattr(config, name) == plain[name]}

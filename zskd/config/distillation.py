@@ -13,7 +13,7 @@ from zskd.config import limits, shared
 from zskd.config.methods.adversarial import AdversarialOptions
 from zskd.config.methods.class_balance import ClassBalanceOptions
 from zskd.config.objective_options import ObjectiveOptions
-from zskd.config.optimizer_options import OptimizerOptions
+from zskd.config.optimizer_options import OPTIMIZERS
 from zskd.config.option import option
 
 PERTURBATIONS = ("none", "random", "adversarial")
@@ -138,6 +138,13 @@ class RunOptions:
         high=limits.MOST_CHECKPOINTS,
         group="training",
     )
+    optimizer: str | None = option(
+        None,
+        "adamw for all weights, or muon for the matrices of the layers and adamw for the others, at one learning rate "
+        "and weight decay; default: muon for a built student of two texts, else adamw",
+        choices=OPTIMIZERS,
+        group="training",
+    )
     student_precision: str = option(
         "fp32",
         "precision in which the student computes while it is trained; its weights stay float32",
@@ -173,7 +180,7 @@ class RunOptions:
 
 
 @dataclass
-class DistillConfig(AdversarialOptions, ClassBalanceOptions, ObjectiveOptions, OptimizerOptions, RunOptions):
+class DistillConfig(AdversarialOptions, ClassBalanceOptions, ObjectiveOptions, RunOptions):
     """Everything a distillation run depends on. Each field's help text says what it means.
 
     The options of every method are among them, so that a run's ``config.yaml`` is flat and complete. Limits are

@@ -150,9 +150,10 @@ def _made_of(
     language: str,
 ) -> dict[str, Any]:
     """What a start depends on: its identity, and a part of its record."""
+    known = known_backbone(backbone.name)
     return {
         "backbone": {
-            "name": _public(backbone.name),
+            "name": known.repo_id if known else _public(backbone.name),
             "revision": backbone.revision,
             "fingerprint": backbone.fingerprint,
             "tokenizer": backbone.tokenizer_fingerprint,

@@ -45,6 +45,9 @@ FREE_OPTIONS = (
     "resume", "output_dir", "cache_dir", "report_to", "glue_dir", "hub_eval", "skip_bad_rows", "num_processes",
 )  # fmt: skip
 
+# What runs did before there was the option, if it was not what is now the default.
+FORMERLY = {"start_from": "none", "optimizer": "adamw"}
+
 CALLS = "calls.json"
 CONFIG = "config.yaml"
 
@@ -123,8 +126,10 @@ def check_run_folder(path: Path, config: DistillConfig) -> list[str]:
     held = _held_options(path)
     if held is None:
         return [f"{shown}: expected an empty or new folder, found other files in it"]
-    wanted, held = to_dict(config), to_dict(DistillConfig()) | held  # an older run lacks what was the only way then
-    free = (*FREE_OPTIONS, *(("pool_seed",) if _pool_seed(held) == _pool_seed(wanted) else ()))
+    # An older run lacks what was the only way then.
+    wanted, held = to_dict(config), to_dict(DistillConfig()) | FORMERLY | held
+    # `RunFolder.check_start` compares starts, by what they are.
+    free = (*FREE_OPTIONS, "start_from", *(("pool_seed",) if _pool_seed(held) == _pool_seed(wanted) else ()))
     different = [key for key in wanted if key not in free and held[key] != wanted[key]]
     if different:
         changes = ", ".join(f"{key} {held[key]!r} there, {wanted[key]!r} here" for key in different[:4])
@@ -209,15 +214,19 @@ class RunFolder:
         Raises:
             InputError: they are of one that began with another.
         """
-        student = self._began_with().get("student", {})
-        if "start" not in student:
+        began = self._began_with()
+        held = began.get("student", {}).get("start")
+        if not began or (held and held["fingerprint"]) == (start and start.record["fingerprint"]):
             return
-        held = student["start"]
-        if (held and held["fingerprint"]) == (start and start.record["fingerprint"]):
-            return
+        if held is None:
+            raise InputError(
+                f"--start-from {self.config.start_from}: the training in {self.path} began with random layers; use "
+                "--start-from none to continue it"
+            )
+        named = f"{held['name']}, fingerprint {held['fingerprint'][:16]}"
         raise InputError(
-            f"--start-from {self.config.start_from}: expected the start that the training in {self.path} began with, "
-            f"found another one now; put it back, or remove {self.checkpoints} to train from the beginning"
+            f"--start-from {self.config.start_from}: expected the start that the training in {self.path} began with "
+            f"({named}), found {'another one' if start else 'none'}; name that start, or remove {self.checkpoints} to train from the beginning"
         )
 
     def _began_with(self) -> dict[str, Any]:

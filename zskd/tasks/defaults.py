@@ -1,4 +1,4 @@
-"""Defaults that depend on the task: maximum length, size of the pool, and objective."""
+"""Defaults that depend on the task: maximum length, size of the pool, objective and optimizer."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ def with_task_defaults(config: Config) -> Config:
         del defaults["max_length"]
     if isinstance(config, DistillConfig):
         defaults["objective"] = _objective(config, task)
+        defaults["optimizer"] = "muon" if config.student == "build" and task.is_pair else "adamw"
     filled = dataclasses.replace(config)
     for name, value in defaults.items():
         if getattr(config, name, value) is None:

@@ -100,7 +100,7 @@ def training_arguments(config: DistillConfig, folder: Path, rows: int) -> ZeroSh
         output_dir=str(folder),
         max_steps=steps,
         **vars(config.part(ObjectiveOptions)),
-        **vars(config.part(OptimizerOptions)),
+        optimizer=config.optimizer or OptimizerOptions.optimizer,
         per_device_train_batch_size=config.batch_size // PartialState().num_processes,
         per_device_eval_batch_size=256,
         gradient_accumulation_steps=config.gradient_accumulation,
