@@ -35,7 +35,13 @@ def package(source: Path, assets: Path = PACKAGED) -> Path:
             if (size := (folder / name).stat().st_size) > most:
                 raise SystemExit(f"{name}: expected at most {most:,} bytes, found {size:,}")
         rounded = AutoModel.from_pretrained(folder, dtype=torch.float32)
-        write_record(folder, {**record, "fingerprint": model_fingerprint(rounded)})
+        write_record(
+            folder,
+            {
+                **{key: value for key, value in record.items() if key != "files"},
+                "fingerprint": model_fingerprint(rounded),
+            },
+        )
     return target
 
 

@@ -52,6 +52,7 @@ COVERED = {
     "models/fast_modules.py": "models/test_fast_layers.py",
     "pretrain/__init__.py": "pretrain/test_make.py",
     "pretrain/backbone.py": "pretrain/test_make.py",
+    "pretrain/problems.py": "pretrain/test_make.py",
     "pretrain/start_trainer.py": "pretrain/test_make.py",
     "publish/__init__.py": "publish/test_plan.py",
     "publish/metadata.py": "publish/test_run_card.py",

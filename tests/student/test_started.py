@@ -140,11 +140,48 @@ def test_a_run_takes_it_says_so_and_counts_what_it_has_read(
     explicit = distill(replace(config, start_from="packaged", output_dir=str(tmp_path / "asked")))
     for name, value in result.student.state_dict().items():
         assert torch.equal(explicit.student.state_dict()[name], value), name
-    # Another start in its place is not gone on with.
+    # A run that goes on begins as it began: not without the start, and not with another.
+    (result.run_dir / "metrics.json").unlink()
+    again = distill(replace(config, start_from=str(packaged), resume=True))
+    assert again.metrics["student"]["sha256"] == result.metrics["student"]["sha256"], "the same start by its folder"
     (result.run_dir / "metrics.json").unlink()
     shutil.rmtree(packaged)
-    with pytest.raises(InputError, match=r"--start-from auto: expected the start that the training in .* began with"):
+    with pytest.raises(InputError, match=r"--start-from auto: expected the start that the training in .*, found none"):
         distill(replace(config, resume=True))
+
+
+def test_a_run_that_began_without_a_start_goes_on_without_one(
+    tiny_config: DistillConfig, packaged: Path, made: Start
+) -> None:
+    away = packaged.rename(packaged.with_name("away"))
+    config = replace(tiny_config, compression=1.9)
+    result = distill(config)
+    (result.run_dir / "metrics.json").unlink()
+    away.rename(packaged)  # a later version of zskd has one
+    with pytest.raises(InputError, match="began with random layers; use --start-from none to continue it"):
+        distill(replace(config, resume=True))
+    # A run of a version that knew no starts says nothing of them.
+    for name, remove in (("record.json", "start"), ("config.yaml", "start_from:"), ("config.yaml", "optimizer:")):
+        path = result.run_dir / name
+        if name == "record.json":
+            record = json.loads(path.read_text(encoding="utf-8"))
+            del record["student"][remove]
+            path.write_text(json.dumps(record), encoding="utf-8")
+        else:
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            path.write_text("".join(line for line in lines if not line.startswith(remove)), encoding="utf-8")
+    with pytest.raises(InputError, match="began with random layers; use --start-from none to continue it"):
+        distill(replace(config, resume=True))
+    done = distill(replace(config, resume=True, start_from="none"))
+    assert done.metrics["student"]["sha256"] == result.metrics["student"]["sha256"]
+
+
+@pytest.mark.parametrize("name", ["config.json", WEIGHTS, SENTENCES, "pretraining.json"])
+def test_a_damaged_packaged_start_is_one_line(cli, tiny_config: DistillConfig, packaged: Path, name: str) -> None:
+    (packaged / name).write_bytes(b"{")
+    done = cli("distill", *as_flags(replace(tiny_config, compression=1.9)))
+    assert done.code == 2 and len(done.errors) == 1, done.err
+    assert "install zskd again, or use --start-from none" in done.err
 
 
 def test_packaged_is_refused_where_it_does_not_fit(

@@ -53,6 +53,20 @@ def test_the_objective_is_the_one_that_was_measured_unless_given(
     assert found.objective == objective == with_task_defaults(found).objective
 
 
+@pytest.mark.parametrize(
+    "options, optimizer",
+    [
+        ({"task": "mnli"}, "muon"),
+        ({"task": "mnli", "optimizer": "adamw"}, "adamw"),
+        ({"task": "mnli", "student": "someone/student"}, "adamw"),
+        ({"task": "sst2"}, "adamw"),
+        ({"task": "sst2", "optimizer": "muon"}, "muon"),
+    ],
+)
+def test_muon_trains_built_students_of_two_texts_unless_told_otherwise(options: dict[str, str], optimizer: str) -> None:
+    assert with_task_defaults(DistillConfig(**options)).optimizer == optimizer
+
+
 def test_a_task_that_is_none_fills_in_nothing() -> None:
     config = DistillConfig(task="sst-2")
     assert with_task_defaults(config) == config and config.max_length is None

@@ -115,7 +115,7 @@ def epochs(default: float, over: str) -> Any:
 
 def warmup() -> Any:
     """``--warmup``."""
-    return option(0.06, "share of the steps in which the learning rate rises", low=0.0, high=1.0, group="training")
+    return option(0.06, "share of the steps in which the learning rate rises", low=0.0, high=0.99, group="training")
 
 
 def weight_decay() -> Any:

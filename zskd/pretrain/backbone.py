@@ -85,7 +85,7 @@ def load_backbone(name: str, revision: str | None, precision: str, max_length: i
     base: PreTrainedModel = classifier.base_model.requires_grad_(False).eval().to(device)
     chosen = pick_precision(precision, device)
     prefix = f"{classifier.base_model_prefix}."
-    return LoadedBackbone(
+    backbone = LoadedBackbone(
         name=name,
         revision=origin.revision,
         model=fast_copy(with_half_weights(base, HALVES[chosen]) if chosen in HALVES else base),
@@ -96,3 +96,19 @@ def load_backbone(name: str, revision: str | None, precision: str, max_length: i
         precision=chosen,
         reads=model_inputs(base, tokenizer),
     )
+    _check_states(backbone, shown)
+    return backbone
+
+
+def _check_states(backbone: LoadedBackbone, shown: str) -> None:
+    """Refuse a model that does not give one state for each token, by asking it."""
+    config = backbone.model.config
+    problem = "an encoder with a decoder" if getattr(config, "is_encoder_decoder", False) else None
+    if problem is None:
+        batch = backbone.tokenizer(["a text", "another text"], padding=True, return_tensors="pt")
+        ids = batch["input_ids"]
+        states = backbone.states({name: value.to(backbone.model.device) for name, value in batch.items()})
+        if states.shape[:2] != ids.shape:
+            problem = f"one that gives states {tuple(states.shape)} for tokens {tuple(ids.shape)}"
+    if problem is not None:
+        raise InputError(f"{shown}: expected a model with one state for each token, found {problem}; name another one")

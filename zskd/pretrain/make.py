@@ -23,6 +23,7 @@ from zskd.models.quiet import quiet_transformers
 from zskd.models.vocabulary import vocabulary_fingerprint, vocabulary_size
 from zskd.pretrain.backbone import LoadedBackbone, load_backbone
 from zskd.pretrain.learner import EMPTY, StateLearner, make_body, moments
+from zskd.pretrain.problems import problems
 from zskd.pretrain.shaped import Inputs, Rows, encode_inputs, make_inputs
 from zskd.pretrain.start_trainer import Trained, train
 from zskd.runs.folder import versions
@@ -63,13 +64,15 @@ def pretrain(config: PretrainConfig) -> Start:
     machine.
 
     Raises:
-        InputError: backbone or text are not usable, the budget does not hold the vocabulary, or the same training is
-            there, unfinished, and ``config.resume`` is not set.
+        InputError: an option, backbone or text are not usable, the budget does not hold the vocabulary, or the same
+            training is there, unfinished, and ``config.resume`` is not set.
         RunError: training ended in weights that are no numbers, or no checkpoint is as it was written.
     """
+    if found := problems(config):
+        raise InputError(found)
     output, cache = start_path(config), cache_root(config.cache_dir)
     processes = join(config.num_processes).num_processes
-    if config.batch_size % processes:
+    if config.batch_size % processes:  # of a launcher
         raise InputError(
             f"--batch-size {config.batch_size}: expected a multiple of the {processes} processes that share it"
         )
@@ -136,7 +139,7 @@ def _shape(config: PretrainConfig, backbone: LoadedBackbone) -> PreTrainedConfig
     budget, two = config.parameters or int(backbone.parameters / config.compression), config.inputs != "one"
     special = special_values(backbone.tokenizer, two=two)
     size = vocabulary_size(backbone.tokenizer)
-    shape = student_config(size, budget, two=two, labels=_HEAD, special=special, shown=shown)
+    shape = student_config(size, budget, two=two, labels=_HEAD, special=special, shown=shown, advice="allow more")
     record_length(shape, config.max_length)
     return shape
 
@@ -159,7 +162,12 @@ def _made_of(
             "tokenizer": backbone.tokenizer_fingerprint,
         },
         "shape": {name: getattr(shape, name) for name in _SHAPE},
-        "text": {"corpus": corpus.fingerprint, "inputs": inputs.fingerprint, "language": language},
+        "text": {
+            "corpus": corpus.fingerprint,
+            "inputs": inputs.fingerprint,
+            "heldout": inputs.heldout,
+            "language": language,
+        },
         "objective": "token states",
         "options": {name: getattr(config, name) for name in _OPTIONS},
         "steps": inputs.steps,

@@ -223,10 +223,10 @@ class RunFolder:
                 f"--start-from {self.config.start_from}: the training in {self.path} began with random layers; use "
                 "--start-from none to continue it"
             )
-        named = f"{held['name']}, fingerprint {held['fingerprint'][:16]}"
+        named, now = f"{held['name']}, fingerprint {held['fingerprint'][:16]}", "another one" if start else "none"
         raise InputError(
             f"--start-from {self.config.start_from}: expected the start that the training in {self.path} began with "
-            f"({named}), found {'another one' if start else 'none'}; name that start, or remove {self.checkpoints} to train from the beginning"
+            f"({named}), found {now}; name that start, or remove {self.checkpoints} to train from the beginning"
         )
 
     def _began_with(self) -> dict[str, Any]:

@@ -35,7 +35,7 @@ _KINDS: dict[str, type] = {
     "vocabulary": str,
     "fingerprint": str,
     "made_of": dict,
-    "sha256": str,
+    "files": dict,
 }
 
 
@@ -81,7 +81,15 @@ def open_start(name: str, *, pair: bool) -> Start:
     folder = packaged_start(pair=pair) if name == "packaged" else expanded(name)
     if folder is None:
         raise InputError(f"--start-from packaged: {no_packaged(pair=pair)}; use --start-from none, or make a start")
-    return Start(folder, read_start(folder))
+    if name != "packaged":
+        return Start(folder, read_start(folder))
+    try:
+        return Start(folder, read_start(folder))
+    except InputError as error:
+        raise InputError(
+            f"--start-from packaged: expected the files that zskd brings, found others ({error}); install zskd again, "
+            "or use --start-from none"
+        ) from error
 
 
 def packaged_start(*, pair: bool) -> Path | None:
@@ -96,13 +104,13 @@ def no_packaged(*, pair: bool) -> str:
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
-    """Write a start's record, with the checksum of its weights."""
-    content = {**record, "sha256": sha256_file(folder / WEIGHTS)}
+    """Write a start's record, with the checksums of all files beside it."""
+    content = {**record, "files": {path.name: sha256_file(path) for path in sorted(folder.iterdir())}}
     write_text(folder / RECORD, json.dumps(content, indent=2) + "\n")
 
 
 def read_start(folder: Path, *, flag: str = "--start-from") -> dict[str, Any]:
-    """The record of a start, whose weights are as they were written.
+    """The record of a start, whose files are as they were written.
 
     Raises:
         InputError: the folder holds no start, or a damaged one.
@@ -116,9 +124,14 @@ def read_start(folder: Path, *, flag: str = "--start-from") -> dict[str, Any]:
     record: dict[str, Any] = read_part(folder, RECORD) or {}
     if not all(isinstance(record.get(name), kind) for name, kind in _KINDS.items()) or not record[EMPTY_COLUMNS] >= 0:
         raise InputError(f"{folder / RECORD}: expected the record of a start, found something else; make it anew")
-    if not is_file(folder / WEIGHTS) or sha256_file(folder / WEIGHTS) != record["sha256"]:
-        raise InputError(f"{shown}: expected the weights that its record names, found others; make it anew")
+    for name, digest in record["files"].items():
+        if not is_file(folder / name) or sha256_file(folder / name) != digest:
+            raise InputError(f"{shown}: expected {name} as it was written, found {_found(folder / name)}; make it anew")
     return record
+
+
+def _found(path: Path) -> str:
+    return "another content" if is_file(path) else "no such file"
 
 
 def start_path(config: PretrainConfig) -> Path:

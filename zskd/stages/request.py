@@ -137,6 +137,7 @@ def make_request(
         )
     if pools is not None and made.pairs != "plain":
         logger.warning("pairs %s: has no effect, as the inputs are handed over and not made of text", made.pairs)
+        made = replace(made, pairs="plain")
     made = with_task_defaults(made)
     handed_over = None if isinstance(teacher, str) else teacher
     model = handed_over is not None and shows_weights(handed_over)

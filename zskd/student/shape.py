@@ -57,6 +57,7 @@ def student_config(
     labels: dict[str, Any],
     special: dict[str, int | None] | None = None,
     shown: str = "--compression",
+    advice: str = "allow more, or name a --student",
 ) -> PreTrainedConfig:
     """Configuration of the largest student with at most `budget` parameters for a vocabulary.
 
@@ -68,6 +69,7 @@ def student_config(
         labels: `label_config` of a task.
         special: further values of the configuration, such as `special_values`.
         shown: flag that the budget comes from, for messages.
+        advice: what to do where it is too small.
 
     Raises:
         InputError: the vocabulary alone exceeds the budget.
@@ -98,8 +100,7 @@ def student_config(
     embedding = min(width - 1, 1 + (budget - base) // slope)
     if embedding < 4:
         raise InputError(
-            f"{shown}: a budget of {budget:,} parameters does not hold a vocabulary of {vocab_size:,} tokens; allow "
-            "more, or name a --student"
+            f"{shown}: a budget of {budget:,} parameters does not hold a vocabulary of {vocab_size:,} tokens; {advice}"
         )
     return shape(int(embedding), width)
 

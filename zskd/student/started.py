@@ -13,8 +13,9 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from zskd.errors import InputError
 from zskd.models.lengths import set_reading_length
 from zskd.models.loading import Origin, count_parameters, load_head
+from zskd.models.quiet import quiet_transformers
 from zskd.models.vocabulary import vocabulary_fingerprint, vocabulary_size
-from zskd.runs.start_record import EMPTY_COLUMNS, Start, no_packaged, open_start, packaged_start, read_start
+from zskd.runs.start_record import EMPTY_COLUMNS, Start, no_packaged, open_start, packaged_start
 from zskd.student.built import label_config, padded_right
 from zskd.student.word_features import cached_response
 from zskd.tasks.task import Task
@@ -55,9 +56,10 @@ def started_student(
     if not task.is_pair and record["inputs"] == "two":
         logger.warning("%s: it has read pairs of texts only, and %s has one text", shown, task.name)
     # The head is always new, which is nothing to tell.
-    model, _ = load_head(
-        Origin(str(start.folder)), flag="--start-from", new_head=label_config(task), level=logging.DEBUG
-    )
+    with quiet_transformers():  # it would say that the start's own labels are others
+        model, _ = load_head(
+            Origin(str(start.folder)), flag="--start-from", new_head=label_config(task), level=logging.DEBUG
+        )
     size, most = count_parameters(model), int(teacher.parameters / compression)
     if size > most:
         raise InputError(
@@ -93,10 +95,11 @@ def _packaged_problem(task: Task, teacher: Classifier, compression: float) -> st
     folder = packaged_start(pair=task.is_pair)
     if folder is None:
         return no_packaged(pair=task.is_pair)
-    record = read_start(folder)
+    record = open_start("packaged", pair=task.is_pair).record
     if record["vocabulary"] != vocabulary_fingerprint(padded_right(teacher.tokenizer)):
         return f"the packaged start has {_other_vocabulary(record, teacher)}"
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False, **label_config(task))
+    with quiet_transformers():
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, **label_config(task))
     with torch.device("meta"):
         size = count_parameters(AutoModelForSequenceClassification.from_config(config, trust_remote_code=False))
     most = int(teacher.parameters / compression)
