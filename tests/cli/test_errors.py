@@ -181,7 +181,7 @@ def test_nothing_left_after_selection(refused) -> None:
 
 
 def test_number_out_of_range(refused) -> None:
-    refused("--warmup: expected at most 1.0, found 2.0", warmup=2.0)
+    refused("--warmup: expected at most 0.99, found 2.0", warmup=2.0)
     refused("--batch-size: expected at least 1, found 0", batch_size=0)
 
 

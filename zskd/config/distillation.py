@@ -53,7 +53,7 @@ class RunOptions:
         "what a built student begins with: `packaged`: layers that have read Wikipedia; the folder of a start (`zskd "
         "pretrain`); `none`: random layers; `auto`: `packaged` where two texts are compared and that start fits the "
         "teacher's vocabulary and --compression, else `none`",
-        brief="what a built student begins with: `packaged`, `none`, `auto` or a folder",
+        brief="its layers at first: `packaged`, `none` or a folder",
         group="models",
     )
     compression: float = shared.compression("a built student", "the teacher's")

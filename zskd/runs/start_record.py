@@ -14,15 +14,16 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from zskd.config.pretraining import PretrainConfig
 from zskd.errors import InputError
 from zskd.runs.read import read_part
 from zskd.system.files import sha256_file, write_text
 from zskd.system.paths import expanded, is_file, is_folder
+
+if TYPE_CHECKING:
+    import numpy as np
 
 RECORD = "pretraining.json"
 WEIGHTS = "model.safetensors"
@@ -65,6 +66,8 @@ class Start:
     @property
     def hashes(self) -> np.ndarray | None:
         """Hashes of the sentences that it has read, see `zskd.text.sentence_hashes`; None if it was made without."""
+        import numpy as np
+
         path = self.folder / SENTENCES
         return np.fromfile(path, "<u4") if is_file(path) else None
 
