@@ -22,10 +22,10 @@ import numpy as np
 from recipes.cells import KEPT, cell_config, finished, start_of, wikipedia
 from zskd.cli.parser import set_up_logging
 from zskd.config.distillation import DistillConfig
-from zskd.config.optimizer_options import OptimizerOptions
 from zskd.config.resolve import cache_root
 from zskd.evaluation.scoring import predict_classes
 from zskd.pipeline import distill
+from zskd.runs.folder import FORMERLY
 from zskd.system.files import write_text
 from zskd.tasks.defaults import POOL_SIZES, input_length
 from zskd.tasks.labelled import read_labelled
@@ -102,7 +102,7 @@ def described(task: Task, changes: dict[str, Any], seed: int, fingerprint: str |
     options = {"task": task.name, "seed": seed, **changes}
     options.pop("start_from", None)
     options.pop("optimizer", None)
-    if (used := cell_config({"task": task.name, "corpus": [], **changes}).optimizer) != OptimizerOptions.optimizer:
+    if (used := cell_config({"task": task.name, "corpus": [], **changes}).optimizer) != FORMERLY["optimizer"]:
         options["optimizer"] = used
     if begun := start_of(task, changes.get("start_from", DistillConfig.start_from)):
         options["start_from"] = begun

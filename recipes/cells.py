@@ -14,10 +14,10 @@ import numpy as np
 from recipes.news import news_agreement
 from zskd.config.distillation import DistillConfig
 from zskd.config.methods.adversarial import AdversarialOptions
-from zskd.config.optimizer_options import OptimizerOptions
 from zskd.config.resolve import resolve, to_dict
 from zskd.evaluation.scoring import predict_classes
 from zskd.pipeline import distill
+from zskd.runs.folder import FORMERLY
 from zskd.runs.start_record import open_start, packaged_start
 from zskd.student.built import label_config
 from zskd.student.shape import student_config
@@ -61,9 +61,9 @@ class Cell:
 
 def _settings(config: DistillConfig, pools: Pools | None) -> dict[str, Any]:
     """All that the result depends on, without machine paths."""
-    free, plain = {*_FREE}, {**to_dict(DistillConfig()), "optimizer": OptimizerOptions.optimizer}
+    free, plain = {*_FREE}, to_dict(DistillConfig()) | FORMERLY
     # As before there were these options.
-    later = ("compile", "student_precision", "method", "pool_seed", "start_from", "pairs", "optimizer")
+    later = ("compile", "student_precision", "method", "pool_seed", "pairs", "optimizer")
     free |= {name for name in later if getattr(config, name) == plain[name]}
     if config.objective == "kd" and config.gold_labels is None:  # as before there were others
         free |= {item.name for item in fields(config) if item.metadata.get("group") == "objective"}

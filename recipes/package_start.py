@@ -2,14 +2,13 @@
 
 The tokenizer is left out: a teacher brings its own, which has to be the same one.
 
-    zskd pretrain --corpus wikitext-2.txt wikisplit.txt --inputs two --optimizer muon ... --output-dir runs/start
+    zskd pretrain --corpus wikitext-2.txt wikisplit.txt --inputs two --tokens 16000000 --output-dir runs/start
     python -m recipes.package_start runs/start
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -35,13 +34,7 @@ def package(source: Path, assets: Path = PACKAGED) -> Path:
             if (size := (folder / name).stat().st_size) > most:
                 raise SystemExit(f"{name}: expected at most {most:,} bytes, found {size:,}")
         rounded = AutoModel.from_pretrained(folder, dtype=torch.float32)
-        write_record(
-            folder,
-            {
-                **{key: value for key, value in record.items() if key != "files"},
-                "fingerprint": model_fingerprint(rounded),
-            },
-        )
+        write_record(folder, {**record, "fingerprint": model_fingerprint(rounded)})
     return target
 
 
@@ -50,8 +43,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("start", type=Path, help="folder that `zskd pretrain` wrote")
     folder = package(parser.parse_args().start)
-    record = json.loads((folder / "pretraining.json").read_text(encoding="utf-8"))
-    print(f"{folder}: {(folder / WEIGHTS).stat().st_size:,} bytes, fingerprint {record['fingerprint']}")
+    fingerprint = read_start(folder, flag="START")["fingerprint"]
+    print(f"{folder}: {(folder / WEIGHTS).stat().st_size:,} bytes, fingerprint {fingerprint}")
     return 0
 
 

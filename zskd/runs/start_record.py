@@ -84,11 +84,11 @@ def open_start(name: str, *, pair: bool) -> Start:
     folder = packaged_start(pair=pair) if name == "packaged" else expanded(name)
     if folder is None:
         raise InputError(f"--start-from packaged: {no_packaged(pair=pair)}; use --start-from none, or make a start")
-    if name != "packaged":
-        return Start(folder, read_start(folder))
     try:
         return Start(folder, read_start(folder))
     except InputError as error:
+        if name != "packaged":
+            raise
         raise InputError(
             f"--start-from packaged: expected the files that zskd brings, found others ({error}); install zskd again, "
             "or use --start-from none"

@@ -92,14 +92,13 @@ def chosen_start(task: Task, teacher: Classifier, compression: float) -> str:
 
 
 def _packaged_problem(task: Task, teacher: Classifier, compression: float) -> str | None:
-    folder = packaged_start(pair=task.is_pair)
-    if folder is None:
+    if packaged_start(pair=task.is_pair) is None:
         return no_packaged(pair=task.is_pair)
-    record = open_start("packaged", pair=task.is_pair).record
-    if record["vocabulary"] != vocabulary_fingerprint(padded_right(teacher.tokenizer)):
-        return f"the packaged start has {_other_vocabulary(record, teacher)}"
+    start = open_start("packaged", pair=task.is_pair)
+    if start.record["vocabulary"] != vocabulary_fingerprint(padded_right(teacher.tokenizer)):
+        return f"the packaged start has {_other_vocabulary(start.record, teacher)}"
     with quiet_transformers():
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, **label_config(task))
+        config = AutoConfig.from_pretrained(start.folder, trust_remote_code=False, **label_config(task))
     with torch.device("meta"):
         size = count_parameters(AutoModelForSequenceClassification.from_config(config, trust_remote_code=False))
     most = int(teacher.parameters / compression)

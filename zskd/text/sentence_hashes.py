@@ -43,6 +43,15 @@ def _is_seen(text: str, known: set[int]) -> bool:
     return _hash(text) in known or any(_hash(sentence) in known for sentence in split_sentences(text))
 
 
+def plain(text: str) -> str:
+    """A text as it is compared: without case, and with single spaces.
+
+    Example:
+        >>> plain(" A  film.")
+        'a film.'
+    """
+    return " ".join(text.lower().split())
+
+
 def _hash(text: str) -> int:
-    plain = " ".join(text.lower().split())
-    return int.from_bytes(hashlib.blake2b(plain.encode(errors="surrogatepass"), digest_size=4).digest(), "little")
+    return int.from_bytes(hashlib.blake2b(plain(text).encode(errors="surrogatepass"), digest_size=4).digest(), "little")

@@ -13,6 +13,7 @@ from zskd.system.formatting import in_percent
 from zskd.text.corpus import hash64
 from zskd.text.scripts import lacks_spaces, units
 from zskd.text.seen import Seen
+from zskd.text.sentence_hashes import plain
 from zskd.text.shaping import text_columns
 from zskd.transfer.transfer_set import SHARE_DIGITS
 
@@ -84,17 +85,13 @@ def report_table(report: dict[str, Any], labels: tuple[str, ...]) -> str:
     return "\n".join(lines)
 
 
-def _plain(text: str) -> str:
-    return " ".join(text.lower().split())
-
-
 def overlap(evaluation: tuple[list[str], ...], labelled: Dataset) -> int:
     """Number of evaluation rows of which a text is also in the transfer set, ignoring case."""
     columns = text_columns(labelled)
-    wanted = {_plain(text) for texts in evaluation for text in texts}
+    wanted = {plain(text) for texts in evaluation for text in texts}
     found: set[str] = set()
     for start in range(0, len(labelled), ROWS):
         rows = labelled[start : start + ROWS]
         for name in columns:
-            found.update(wanted.intersection(map(_plain, rows[name])))
-    return sum(any(_plain(text) in found for text in row) for row in zip(*evaluation, strict=True))
+            found.update(wanted.intersection(map(plain, rows[name])))
+    return sum(any(plain(text) in found for text in row) for row in zip(*evaluation, strict=True))
