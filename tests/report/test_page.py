@@ -163,6 +163,30 @@ def test_text_of_a_corpus_is_shown_and_never_run(change: Callable[..., Path]) ->
     Page(text)
 
 
+def test_a_grid_of_pairs_shows_shares_and_the_most_frequent_class(change: Callable[..., Path]) -> None:
+    assert 'id="grid"' not in render([load_run(change("transfer_set.json", lambda content: None))])
+
+    def add(content: dict[str, Any]) -> None:
+        cells = [
+            {"overlap": 0, "cosine": 1, "share": 0.25, "classes": {EVIL: 0.75, "other": 0.25}},
+            {"overlap": 1, "cosine": 0, "share": 0.75, "classes": {EVIL: 0.0, "other": 1.0}},
+        ]
+        content["grid"] = {
+            "encoder": EVIL, "pairs": 400, "apart_and_alike": 0.125,
+            "overlaps": [0.5, 1.0], "cosines": [0.7, 1.0], "cells": cells,
+        }  # fmt: skip
+
+    text = render([load_run(change("transfer_set.json", add))])
+    table = text[text.index('<table id="grid">') : text.index('<table id="classes">')]
+    assert "<script" not in text
+    rows = [row.count("<td>") for row in table.split("<tr>")[2:]]
+    assert rows == [2, 2] and table.count("<td>0</td>") == 2
+    assert 'value="0.25">25.0</data><br><small>&lt;script' in table and 'value="0.75">75.0 %' in table
+    assert "cosine 0.7 to 1, %" in table and "up to 0.5</th>" in table
+    assert 'value="1.0">100.0 %' in table
+    Page(text)
+
+
 def test_an_evaluation_set_of_any_name_is_drawn(change: Callable[..., Path]) -> None:
     def rename(content: dict[str, Any]) -> None:
         content["evaluation"][EVIL] = content["evaluation"].pop("glue")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import json
 import math
 import shlex
@@ -102,6 +103,7 @@ def _run_content(run: Run) -> dict[str, Any]:
         "speed": speed_rows(run),
         "curves": [*training_figures(run), *adversary_figures(run)],
         "balance": balance(run),
+        "grid": grid(run),
         "diagnosis": diagnosis_section.content(run),
         "diagnose": diagnosis_section.command(run),
         "confusions": confusions(run),
@@ -178,6 +180,34 @@ def balance(run: Run) -> list[dict[str, Any]]:
         else:
             entry["shares"][group["label"]] = group["share"]
     return list(families.values())
+
+
+def grid(run: Run) -> dict[str, Any] | None:
+    """Where the pairs of ``--pairs wide`` stand (`zskd.transfer.pair_grid`), as rows of a table; None without a grid.
+
+    Of each cell the share of the pairs, and the teacher's most frequent class with its share of the cell.
+    """
+    found = (run.transfer_set or {}).get("grid")
+    if found is None:
+        return None
+    cells = {(cell["overlap"], cell["cosine"]): cell for cell in found["cells"]}
+    rows = []
+    for at, overlap in enumerate(_ranges(found["overlaps"])):
+        row: list[dict[str, Any] | None] = []
+        for column in range(len(found["cosines"])):
+            cell = cells.get((at, column))
+            if cell is None:
+                row.append(None)
+            else:
+                label = max(cell["classes"], key=cell["classes"].__getitem__)
+                row.append({"share": cell["share"], "label": label, "label_share": cell["classes"][label]})
+        rows.append({"overlap": overlap, "cells": row})
+    return {**found, "rows": rows, "columns": _ranges(found["cosines"])}
+
+
+def _ranges(ends: list[float]) -> list[str]:
+    """Names of cells by their upper ends."""
+    return [f"up to {ends[0]:g}", *(f"{low:g} to {high:g}" for low, high in itertools.pairwise(ends))]
 
 
 def confusions(run: Run) -> list[dict[str, Any]]:
