@@ -17,24 +17,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from recipes.cells import KEPT, cell_config, finished, start_of, wikipedia
+from recipes.training_rows import scores_there
 from zskd.cli.parser import set_up_logging
 from zskd.config.distillation import DistillConfig
-from zskd.config.resolve import cache_root
-from zskd.evaluation.scoring import predict_classes
 from zskd.pipeline import distill
 from zskd.runs.folder import FORMERLY
 from zskd.system.files import write_text
-from zskd.tasks.defaults import POOL_SIZES, input_length
-from zskd.tasks.labelled import read_labelled
+from zskd.tasks.defaults import POOL_SIZES
 from zskd.tasks.task import TASKS, Task
 from zskd.teacher.classifier import load_classifier
 from zskd.text.shaping import Pools
 
 RESULTS = Path("docs/results/adversarial")
-ROWS = 4_000
 QUARTER = 4
 
 # Name -> options on top of --perturb adversarial; `random` is the control.
@@ -75,20 +70,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "half-fresh": {"fresh_share": 0.5, "replay_share": 0.0},
     "more-replay": {"fresh_share": 0.25, "replay_share": 0.5},
 }
-
-
-def training_rows(task: Task, glue_dir: Path, size: int = ROWS) -> tuple[tuple[list[str], ...], np.ndarray]:
-    """Texts and labels of at most `size` rows of a task's training file, the same for every setting.
-
-    Of single texts only those that no other row contains: SST-2's file holds phrases beside their sentences.
-    """
-    rows = read_labelled(task, task.train_file(glue_dir))
-    order = np.random.default_rng(7).permutation(len(rows.labels)).tolist()
-    if not task.is_pair:
-        everything = "\n".join(rows.texts[0])
-        order = [i for i in order[: 4 * size] if everything.count(rows.texts[0][i]) == 1]
-    chosen = np.sort(np.asarray(order[:size]))
-    return tuple([text[i] for i in chosen] for text in rows.texts), np.array(rows.labels)[chosen]
 
 
 def setting(task: Task, name: str) -> dict[str, Any]:
@@ -132,20 +113,16 @@ def measure(
     config = cell_config(options)
     shutil.rmtree(run, ignore_errors=True)
     metrics = distill(config, pools=pools).metrics
-    texts, labels = training_rows(task, data / "glue")
-    cache = cache_root(None)
-    predicted = {
-        who: predict_classes(load_classifier(task, model, cache), texts, input_length(config), "fp32")
-        for who, model in (("teacher", "embedded"), ("student", str(run / "student")))
-    }
+    student = load_classifier(task, str(run / "student"), work)
+    there = scores_there(task, config, student, data)
     history = json.loads((run / "history.json").read_text(encoding="utf-8"))
     begun = json.loads((run / "record.json").read_text(encoding="utf-8"))["student"]["start"]
     rounds = [entry for entry in history if "adversarial/divergence" in entry]
     found = {
         **wanted,
-        "training_rows": float((predicted["student"] == labels).mean()),
-        "majority": float(np.bincount(labels).max() / len(labels)),
-        "agreement_there": float((predicted["student"] == predicted["teacher"]).mean()),
+        "training_rows": there["accuracy"],
+        "majority": there["majority"],
+        "agreement_there": there["agreement"],
         **{key: metrics[key] for key in KEPT if key not in ("versions", "zero_shot", "transfer_set")},
         **({"start": begun} if begun else {}),
         "rounds": [rounds[i] for i in sorted({0, len(rounds) // 2, len(rounds) - 1})] if rounds else [],

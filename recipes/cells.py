@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from recipes.news import news_agreement
+from recipes.training_rows import scores_there
 from zskd.config.distillation import DistillConfig
 from zskd.config.methods.adversarial import AdversarialOptions
 from zskd.config.resolve import resolve, to_dict
@@ -50,13 +51,15 @@ class Cell:
 
     Attributes:
         name: file name of the result, without its ending.
-        options: flags on top of ``--config embedded``.
+        options: flags on top of the configuration.
         pools: made by the recipe instead of the walk, for the in-domain ceiling; with what identifies them.
+        config: name of the packaged configuration.
     """
 
     name: str
     options: dict[str, Any]
     pools: Pools | None = None
+    config: str = "embedded"
 
 
 def _settings(config: DistillConfig, pools: Pools | None) -> dict[str, Any]:
@@ -126,10 +129,10 @@ def finished(path: Path, wanted: dict[str, Any]) -> dict[str, Any] | None:
     return kept if all(kept[key] == value for key, value in wanted.items()) else None
 
 
-def cell_config(options: dict[str, Any]) -> DistillConfig:
-    """``--config embedded`` with flags on top. An adversary starts as by default: measured runs need not be short."""
+def cell_config(options: dict[str, Any], name: str = "embedded") -> DistillConfig:
+    """``--config NAME`` with flags on top. An adversary starts as by default: measured runs need not be short."""
     start = {"adversarial_start": DistillConfig.adversarial_start}
-    config, problems = resolve(DistillConfig, "embedded", start | options)
+    config, problems = resolve(DistillConfig, name, start | options)
     assert not problems, problems
     return with_task_defaults(config)
 
@@ -137,14 +140,15 @@ def cell_config(options: dict[str, Any]) -> DistillConfig:
 def run_cell(cell: Cell, data: Path, folder: Path, work: Path, keep: bool = False) -> dict[str, Any]:
     """The result of a cell: from `folder` where it was measured with the same settings and teacher, else measured now.
 
-    Beside the metrics it holds which rows of the dev file the student has right, ``correct``, and on which texts made
-    of news it answers as the teacher does, ``news`` with ``texts``, ``agreement`` and ``same`` (see `pack`).
+    Beside the metrics it holds which rows of the dev file the student has right, ``correct``; on which texts made of
+    news it answers as the teacher does, ``news`` with ``texts``, ``agreement`` and ``same`` (see `pack`); and what it
+    gives on rows of the training file, ``training`` (`scores_there`), unless it learned from them.
 
     Args:
         data: folder with ``glue/`` and ``ood/``.
     """
     glue_dir = data / "glue"
-    config = cell_config({"glue_dir": str(glue_dir), **cell.options})
+    config = cell_config({"glue_dir": str(glue_dir), **cell.options}, cell.config)
     task = find_task(config.task)
     wanted = {"settings": _settings(config, cell.pools), "adapter": _adapter_hash(task)}
     path = folder / f"{cell.name}.json"
@@ -160,6 +164,8 @@ def run_cell(cell: Cell, data: Path, folder: Path, work: Path, keep: bool = Fals
     same = news_agreement(task, config, student, data)
     news = {"texts": len(same), "agreement": float(same.mean()), "same": pack(same)}
     kept = {**wanted, **{key: metrics[key] for key in KEPT}, "correct": pack(correct), "news": news}
+    if cell.pools is None:
+        kept["training"] = scores_there(task, config, student, data)
     write_text(path, json.dumps(kept, indent=1) + "\n")
     if not keep:
         shutil.rmtree(run)

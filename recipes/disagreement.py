@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recipes.adversarial_screen import training_rows
+from recipes.training_rows import training_rows
 from zskd.config.resolve import cache_root
 from zskd.evaluation.scoring import predict_classes
 from zskd.runs.read import read_run

@@ -11,7 +11,8 @@ teacher was asked for, once for inputs of a pool that are the same):
 Finished cells are kept as JSON in docs/results/glue; an interrupted table goes on where it stopped, and a cell is
 computed anew only when its options, its text or the shipped teacher changed. The table is written beside them as
 Markdown and CSV. With --quarter every run has a quarter of the text and of the updates, and more held-out text
-(docs/results/glue-quarter). With --pool-seed all seeds have the inputs of one (docs/results/glue-one-pool).
+(docs/results/glue-quarter). With --pool-seed all seeds have the inputs of one (docs/results/glue-one-pool). --config
+names another packaged configuration (docs/results/glue-CONFIG).
 
     make glue-table ZSKD_DATA=DIR      DIR/glue/<TASK>/{train,dev}.tsv, DIR/ood/{wikitext-2,wikisplit}.txt
 """
@@ -31,12 +32,11 @@ from typing import Any
 import numpy as np
 
 from recipes.adversarial_screen import QUARTER
-from recipes.cells import Cell, bootstrap_draws, interval, run_cell, unpack, wikipedia
+from recipes.cells import Cell, bootstrap_draws, cell_config, interval, run_cell, unpack, wikipedia
 from recipes.in_domain import in_domain_pools
 from zskd.cli.parser import set_up_logging
 from zskd.metrics.scores import above_chance
 from zskd.system.files import write_text
-from zskd.tasks.defaults import POOL_SIZES
 from zskd.tasks.task import TASKS
 
 RESULTS, QUARTER_RESULTS = Path("docs/results/glue"), Path("docs/results/glue-quarter")
@@ -50,10 +50,21 @@ def cell_name(task: str, condition: str, seed: int, compression: float) -> str:
     return f"{task}-{condition}-{seed}" + (f"-{compression:g}x" if compression != 30 else "")
 
 
-def cell(task: str, condition: str, seed: int, compression: float, data: Path, work: Path, parts: int = 1) -> Cell:
-    """The run behind one condition of one task, on the default's text divided by `parts`."""
+def cell(
+    task: str,
+    condition: str,
+    seed: int,
+    compression: float,
+    data: Path,
+    work: Path,
+    parts: int = 1,
+    config: str = "embedded",
+) -> Cell:
+    """The run behind one condition of one task, on the configuration's text divided by `parts`."""
     options: dict[str, Any] = {"task": task, "seed": seed, "corpus": wikipedia(data), "compression": compression}
-    size = POOL_SIZES[len(TASKS[task].text_columns)] // parts
+    size = cell_config({"task": task}, config).pool_size
+    assert size is not None
+    size //= parts
     if parts > 1:
         options |= {"pool_size": size, "heldout": HELDOUT}
     pools = None
@@ -65,7 +76,7 @@ def cell(task: str, condition: str, seed: int, compression: float, data: Path, w
         options["perturb"] = "adversarial"
     elif condition == "in-domain":
         pools = in_domain_pools(TASKS[task], data / "glue", work / "pools" / f"{task}-{seed}", size=size, seed=seed)
-    return Cell(cell_name(task, condition, seed, compression), options, pools)
+    return Cell(cell_name(task, condition, seed, compression), options, pools, config)
 
 
 def spread(values: list[float | None]) -> str:
@@ -91,6 +102,7 @@ def table_row(task: str, condition: str, cells: list[dict[str, Any]]) -> dict[st
         "above chance": spread([c["retention_above_chance"]["glue"] for c in cells]),
         "agreement": spread([c["agreement"] for c in cells]),
         "on news": spread([c.get("news", {}).get("agreement") for c in cells]),
+        "on training rows": spread([c.get("training", {}).get("agreement") for c in cells]),
         "parameters": f"{cells[0]['student']['parameters']:,}",
         "compression": f"{cells[0]['compression']:.1f}",
         "queries": f"{cells[0]['teacher_queries']:,}",
@@ -151,19 +163,27 @@ def _with_interval(mean: float, drawn: np.ndarray) -> str:
     return f"{100 * mean:+.1f} points, 95 % interval {100 * low:+.1f} to {100 * high:+.1f}"
 
 
-def mean_above_chance(results: dict[tuple[str, str], list[dict[str, Any]]], condition: str) -> float | None:
-    """Mean over tasks of the score above chance, None unless all six tasks are there."""
-    values = []
+def mean_above_chance(results: dict[tuple[str, str], Cells], condition: str) -> tuple[float, np.ndarray] | None:
+    """Mean over tasks of the score above chance; None unless all six tasks are there, with a teacher above chance.
+
+    Returns:
+        The mean, and the same resampled over seeds and rows ``(draws,)``, for `interval`. The scores of teacher and
+        majority class are taken as they are.
+    """
+    values, drawn = [], []
     for task in TASKS:
-        found = []
-        for c in results.get((task, condition), []):
-            student, teacher = c["student"]["scores"]["glue"], c["teacher"]["scores"]["glue"]
-            found.append(above_chance(student["accuracy"], student["majority"], teacher["accuracy"]))
-        known = [value for value in found if value is not None]
-        if not known:
+        cells = results.get((task, condition), [])
+        if not cells:
             return None
-        values.append(statistics.mean(known))
-    return statistics.mean(values)
+        scores = cells[0]["teacher"]["scores"]["glue"]
+        span = scores["accuracy"] - scores["majority"]
+        if above_chance(scores["accuracy"], scores["majority"], scores["accuracy"]) is None:
+            return None
+        right = [on_dev(c) for c in cells]
+        chance = [np.full(len(rows), scores["majority"]) for rows in right]
+        values.append((float(np.mean(right)) - scores["majority"]) / span)
+        drawn.append(bootstrap_draws(right, chance) / span)
+    return statistics.mean(values), np.mean(drawn, axis=0)
 
 
 def write_table(results: dict[tuple[str, str], list[dict[str, Any]]], stem: Path) -> str:
@@ -174,8 +194,12 @@ def write_table(results: dict[tuple[str, str], list[dict[str, Any]]], stem: Path
     lines += ["| " + " | ".join(row.values()) + " |" for row in rows]
     lines += ["", "Percent of the dev file, mean ± standard deviation over seeds.", "", *differences(results)]
     for condition in CONDITIONS:
-        if (mean := mean_above_chance(results, condition)) is not None:
-            lines.append(f"- mean above chance over six tasks, {condition}: {100 * mean:.1f} %")
+        if (found := mean_above_chance(results, condition)) is not None:
+            low, high = interval(found[1])
+            lines.append(
+                f"- mean above chance over six tasks, {condition}: {100 * found[0]:.1f} %, 95 % interval "
+                f"{100 * low:.1f} to {100 * high:.1f} (bootstrap over rows and seeds)"
+            )
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, header)
     writer.writeheader()
@@ -195,6 +219,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--compression", type=float, default=30.0)
     parser.add_argument("--quarter", action="store_true", help="runs with a quarter of the text and of the updates")
+    parser.add_argument("--config", default="embedded", help="packaged configuration, in a folder of its own")
     parser.add_argument("--pool-seed", type=int, help="one pool for all seeds, so that the teacher is asked once")
     parser.add_argument("--finished", action="store_true", help="only write the table of the cells that are there")
     parser.add_argument("--work", type=Path, default=Path("runs/glue-table"), help="folder of the runs")
@@ -204,6 +229,8 @@ def main() -> int:
     folder, parts = (QUARTER_RESULTS, QUARTER) if arguments.quarter else (RESULTS, 1)
     if arguments.pool_seed is not None:
         folder = ONE_POOL_RESULTS
+    if arguments.config != "embedded":
+        folder = Path(f"docs/results/glue-{arguments.config}")
     results: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for seed in arguments.seeds:
         for task in arguments.tasks:
@@ -215,7 +242,10 @@ def main() -> int:
                         continue
                     found = json.loads(path.read_text(encoding="utf-8"))
                 else:
-                    made = cell(task, condition, seed, arguments.compression, arguments.data, arguments.work, parts)
+                    made = cell(
+                        task, condition, seed, arguments.compression, arguments.data, arguments.work, parts,
+                        arguments.config,
+                    )  # fmt: skip
                     if arguments.pool_seed is not None:
                         made.options["pool_seed"] = arguments.pool_seed
                     found = run_cell(made, arguments.data, folder, arguments.work, keep=arguments.keep)

@@ -28,9 +28,9 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import Ridge
 from transformers import AutoModel, AutoTokenizer
 
-from recipes.adversarial_screen import training_rows
 from recipes.answers import teacher_answers
 from recipes.cells import cell_config, wikipedia
+from recipes.training_rows import training_rows
 from zskd.cli.parser import set_up_logging
 from zskd.config.resolve import cache_root
 from zskd.evaluation.scoring import predict_classes
