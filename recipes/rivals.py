@@ -1,13 +1,14 @@
 """What is the transformer worth? Two plain students that learn the same teacher answers as zskd's.
 
     tfidf   words and pairs of words, TF-IDF; for two texts those of each text and of what they share
-    bag     the mean of a start's embeddings; for two texts means, differences and products
+    bag     the mean of a start's embeddings (the packaged one's, or --start); for two texts means, differences and
+            products
             (both: shares of words in common beside them for two texts)
 
 Each is a ridge regression on the teacher's centred logits. Its penalty is the one with the smallest error on held-out
 text. Without --dev it is scored like `recipes.screen`, on rows of the task's TRAINING file; --dev scores the dev file.
 
-    python -m recipes.rivals --data DIR --task sst2 [--pool-size 60000] [--start FOLDER] [--dev]
+    python -m recipes.rivals --data DIR [--tasks sst2 mnli] [--pool-size 60000] [--start FOLDER] [--dev]
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from recipes.training_rows import training_rows
 from zskd.cli.parser import set_up_logging
 from zskd.config.resolve import cache_root
 from zskd.evaluation.scoring import predict_classes
-from zskd.runs.start_record import read_start
+from zskd.runs.start_record import Start, open_start
 from zskd.system.files import write_text
 from zskd.tasks.defaults import input_length
 from zskd.tasks.labelled import read_labelled
@@ -145,7 +146,7 @@ def columns_of(pool: Dataset) -> Texts:
 
 
 def measure(
-    task: Task, data: Path, names: Sequence[str], pool_size: int | None, seed: int, start: Path | None, dev: bool
+    task: Task, data: Path, names: Sequence[str], pool_size: int | None, seed: int, start: Start, dev: bool
 ) -> list[dict[str, Any]]:
     """One entry for each rival: accuracy, agreement with the teacher, seconds, and what it learned from."""
     changes = {} if pool_size is None else {"pool_size": pool_size}
@@ -171,7 +172,7 @@ def measure(
     for name in names:
         began = time.perf_counter()
         train = columns_of(pools.transfer)
-        made = tfidf_features(train) if name == "tfidf" else bag_features(_needed(start), length)
+        made = tfidf_features(train) if name == "tfidf" else bag_features(start.folder, length)
         model, penalty = fitted(made, train, answers["transfer"], columns_of(pools.select), answers["select"])
         predicted = model.predict(made(texts)).argmax(axis=1)
         found.append(
@@ -186,36 +187,30 @@ def measure(
                 "majority": round(float(np.bincount(labels).max() / len(labels)), 4),
                 "agreement": round(float((predicted == teacher).mean()), 4),
                 "seconds": round(time.perf_counter() - began, 1),
-                **({"start": read_start(_needed(start))["fingerprint"]} if name == "bag" else {}),
+                **({"start": start.record["fingerprint"]} if name == "bag" else {}),
             }
         )
     return found
-
-
-def _needed(start: Path | None) -> Path:
-    if start is None:
-        raise SystemExit("--start: expected the folder of a start for the rival `bag`, found none")
-    return start
 
 
 def main() -> int:
     """Measure the rivals of one task and print them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with glue/ and ood/")
-    parser.add_argument("--task", default="sst2", choices=list(TASKS))
+    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
     parser.add_argument("--rivals", nargs="+", default=["tfidf", "bag"], choices=["tfidf", "bag"])
     parser.add_argument("--pool-size", type=int)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--start", type=Path)
+    parser.add_argument("--start", default="packaged", help="folder of a start, whose embeddings the bag takes")
     parser.add_argument("--dev", action="store_true")
     given = parser.parse_args()
     set_up_logging()
-    for entry in measure(
-        TASKS[given.task], given.data, given.rivals, given.pool_size, given.seed, given.start, given.dev
-    ):
-        name = "-".join(str(entry[key]).replace(" ", "-") for key in ("task", "rival", "inputs", "rows", "seed"))
-        write_text(RESULTS / f"{name}.json", json.dumps(entry, indent=1) + "\n")
-        print(entry, flush=True)
+    start = open_start(given.start, pair=True)
+    for task in given.tasks:
+        for entry in measure(TASKS[task], given.data, given.rivals, given.pool_size, given.seed, start, given.dev):
+            name = "-".join(str(entry[key]).replace(" ", "-") for key in ("task", "rival", "inputs", "rows", "seed"))
+            write_text(RESULTS / f"{name}.json", json.dumps(entry, indent=1) + "\n")
+            print(entry, flush=True)
     return 0
 
 

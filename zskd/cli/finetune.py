@@ -9,6 +9,7 @@ from zskd.checks import check_cache_dir, check_options, check_output_dir
 from zskd.cli.parser import add_options, add_quiet, build_config, set_up_logging
 from zskd.config.verbs import FinetuneConfig
 from zskd.hub.ask import is_local
+from zskd.models.backbones import known_backbone
 from zskd.models.folder_checks import check_local
 from zskd.runs.training_folder import RECORD, output_path, training_problems
 from zskd.system.paths import exists, expanded, is_file
@@ -60,7 +61,7 @@ def _problems(config: FinetuneConfig, task: Task) -> list[str]:
     if config.glue_dir is not None:
         train = check_header(task, task.train_file(config.glue_dir))
         found += [f"--glue-dir {config.glue_dir}: {problem}" for problem in train]
-    if config.base != "embedded" and is_local(config.base):
+    if known_backbone(config.base) is None and is_local(config.base):
         found += check_local(config.base, "--base", config.max_length)
     if config.adapter is not None:
         if config.full:

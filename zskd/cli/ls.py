@@ -51,13 +51,13 @@ def run(arguments: argparse.Namespace) -> int:
     lines.append("configurations")
     for name, path in packaged_configs().items():
         summary = path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
-        lines.append(f"  {name:12}{summary}")
+        lines.append(f"  {name:15}{summary}")
     lines.append("backbones")
     for backbone in BACKBONES.values():
         here = "cached" if backbone_folder(backbone, cache).is_dir() else "not cached"
-        lines.append(f"  {backbone.name:12}{backbone.repo_id} ({here})")
+        lines.append(f"  {backbone.name:15}{backbone.repo_id} ({here})")
     lines.append(f"cache ({cache})")
     folders = sorted(path for path in cache.iterdir() if path.is_dir()) if cache.is_dir() else []
-    lines += [f"  {folder.name:12}{_size(folder)}" for folder in folders] or ["  empty"]
+    lines += [f"  {folder.name:15}{_size(folder)}" for folder in folders] or ["  empty"]
     print("\n".join(lines))
     return 0

@@ -19,7 +19,9 @@ class PretrainConfig:
     """Options of `zskd pretrain`: distil a start for students from a backbone, with plain text and no task."""
 
     backbone: str = option(
-        "embedded", "model whose token states the start learns: `embedded`, a Hub id or a folder", group="models"
+        "embedded",
+        "model whose token states the start learns: `embedded`, `embedded-base`, a Hub id or a folder",
+        group="models",
     )
     backbone_revision: str | None = option(None, "commit or tag of a Hub backbone", group="models")
     compression: float = shared.compression("the start", "the backbone's")

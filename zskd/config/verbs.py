@@ -16,7 +16,7 @@ class FinetuneConfig:
     """Options of `zskd finetune`: train a teacher from labelled rows in GLUE's layout."""
 
     task: str = shared.task()
-    base: str = option("embedded", "backbone: `embedded`, a Hub id or a folder", group="models")
+    base: str = option("embedded", "backbone: `embedded`, `embedded-base`, a Hub id or a folder", group="models")
     adapter: str | None = option(
         None, "folder of an adapter of the same base and rank to start from, for example MNLI's for RTE", group="models"
     )

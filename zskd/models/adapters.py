@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
 from zskd.errors import InputError
-from zskd.models.backbones import BACKBONES
+from zskd.models.backbones import known_backbone
 from zskd.models.folder_files import ADAPTER, check_folder
 from zskd.models.labels import make_single_label, read_folder_json
 from zskd.models.reading import reading
@@ -180,8 +180,8 @@ def _read(folder: Path, *, flag: str) -> dict[str, torch.Tensor]:
 
 def save_adapter(model: PeftModel, folder: Path, base: str) -> None:
     """Save an adapter in float16, with the upstream name of its backbone and the label names."""
-    known = {b.name: b.repo_id for b in BACKBONES.values()} | {"embedded": BACKBONES["minilm-l6"].repo_id}
-    model.peft_config["default"].base_model_name_or_path = known.get(base, base)
+    known = known_backbone(base)
+    model.peft_config["default"].base_model_name_or_path = base if known is None else known.repo_id
     # Word embeddings are not trained. To find that out by itself, peft would ask the Hub.
     model.save_pretrained(folder, save_embedding_layers=False)
     weights = folder / "adapter_model.safetensors"

