@@ -127,11 +127,11 @@ def test_it_is_made_once(
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "rate", "most"),
-    [("adamw", 2e-3, 1e-4), ("muon", 8e-3, 3e-3)],  # Muon orthogonalises in bfloat16, whose rounding is 1/256
+    ("optimizer", "rate"),
+    [("adamw", 2e-3), ("muon", 8e-3)],
 )
 def test_two_processes_make_the_same_start(
-    options: PretrainConfig, tmp_path: Path, cli, optimizer: str, rate: float, most: float
+    options: PretrainConfig, tmp_path: Path, cli, optimizer: str, rate: float
 ) -> None:
     made = {}
     for processes in (1, 2):
@@ -145,6 +145,8 @@ def test_two_processes_make_the_same_start(
         assert f"start: {folder}" in done.out
         made[processes] = AutoModel.from_pretrained(folder).state_dict()
     for name, value in made[1].items():
+        # A bias of keys changes no attention: its gradient is rounding alone, which AdamW makes as large as the others.
+        most = rate if name.endswith("key.bias") else 1e-4
         torch.testing.assert_close(made[2][name], value, rtol=1e-3, atol=most, msg=name)
 
 

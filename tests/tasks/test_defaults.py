@@ -59,11 +59,11 @@ def test_the_objective_is_the_one_that_was_measured_unless_given(
         ({"task": "mnli"}, "muon"),
         ({"task": "mnli", "optimizer": "adamw"}, "adamw"),
         ({"task": "mnli", "student": "someone/student"}, "adamw"),
-        ({"task": "sst2"}, "adamw"),
-        ({"task": "sst2", "optimizer": "muon"}, "muon"),
+        ({"task": "sst2"}, "muon"),
+        ({"task": "sst2", "student": "someone/student", "optimizer": "muon"}, "muon"),
     ],
 )
-def test_muon_trains_built_students_of_two_texts_unless_told_otherwise(options: dict[str, str], optimizer: str) -> None:
+def test_muon_trains_built_students_unless_told_otherwise(options: dict[str, str], optimizer: str) -> None:
     assert with_task_defaults(DistillConfig(**options)).optimizer == optimizer
 
 

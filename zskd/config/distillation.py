@@ -141,7 +141,7 @@ class RunOptions:
     optimizer: str | None = option(
         None,
         "adamw for all weights, or muon for the matrices of the layers and adamw for the others, at one learning rate "
-        "and weight decay; default: muon for a built student of two texts, else adamw",
+        "and weight decay; default: muon for a built student, else adamw",
         choices=OPTIMIZERS,
         group="training",
     )

@@ -49,7 +49,7 @@ def with_task_defaults(config: Config) -> Config:
         del defaults["max_length"]
     if isinstance(config, DistillConfig):
         defaults["objective"] = _objective(config, task)
-        defaults["optimizer"] = "muon" if config.student == "build" and task.is_pair else "adamw"
+        defaults["optimizer"] = "muon" if config.student == "build" else "adamw"
     filled = dataclasses.replace(config)
     for name, value in defaults.items():
         if getattr(config, name, value) is None:

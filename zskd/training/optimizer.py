@@ -1,9 +1,6 @@
 """Which optimizer updates what: AdamW everything, or Muon the matrices of the layers and AdamW the rest.
 
-Muon (https://kellerjordan.github.io/posts/muon/) replaces the averaged gradient of a matrix by the nearest matrix whose
-singular values are about 1, so that all directions are learned at one rate. It is `torch.optim.Muon`, with updates as
-large as AdamW's are as a rule (``match_rms_adamw``, https://arxiv.org/abs/2502.16982): learning rate, schedule and
-weight decay serve both.
+Muon's steps are as large as AdamW's are as a rule, so learning rate, schedule and weight decay serve both.
 """
 
 from __future__ import annotations
@@ -21,7 +18,7 @@ from transformers.training_args import OptimizerNames
 from zskd.config.limits import limit_problems
 from zskd.config.optimizer_options import OptimizerOptions
 from zskd.errors import InputError
-from zskd.system.machine import cpu_flags
+from zskd.training.muon import Muon
 from zskd.training.private import PrivateTrainer
 
 logger = logging.getLogger(__name__)
@@ -71,7 +68,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
             if found := [weight for weight in group["params"] if weight in chosen]:
                 taken.append({"params": found, "lr": group["lr"], "weight_decay": group["weight_decay"], "muon": True})
                 group["params"] = [weight for weight in group["params"] if weight not in chosen]
-        self._adamw, self._muon = adamw, torch.optim.Muon(taken, adjust_lr_fn="match_rms_adamw")
+        self._adamw, self._muon = adamw, Muon(taken)
         super().__init__(adamw.param_groups, {**adamw.defaults, "muon": False})
         self.param_groups += self._muon.param_groups
 
@@ -149,11 +146,6 @@ def _with_muon(optimizer: torch.optim.Optimizer, body: torch.nn.Module) -> MuonW
             f"{type(body).__name__}; use adamw"
         )
     made = MuonWithAdamW(optimizer, matrices.values())
-    if not any(cpu_flags().values()) and all(weight.device.type == "cpu" for weight in matrices.values()):
-        logger.warning(
-            "--optimizer muon: this processor has no instructions for bfloat16, in which Muon computes; each step "
-            "takes much longer than with adamw"
-        )
     inside = sum(weight.numel() for weight in matrices.values())
     others = sum(weight.numel() for group in made.param_groups if not group["muon"] for weight in group["params"])
     logger.info(
