@@ -1,6 +1,7 @@
 """Where a student differs from its teacher: on rows of the task's TRAINING file, by what the rows say.
 
-For one text: rows with a negation, with a contrast, and the others. For two: rows by how many words the texts share.
+For one text: rows with a negation, with a contrast, and the others. For two: rows by how many words the texts share,
+and by content words in common and cosine, as `zskd.transfer.pair_grid` counts them.
 Development evidence that says what to work on; the dev file is not opened.
 
     zskd distill --task sst2 --config embedded --output-dir runs/sst2
@@ -18,15 +19,20 @@ import numpy as np
 from recipes.training_rows import training_rows
 from zskd.config.resolve import cache_root
 from zskd.evaluation.scoring import predict_classes
+from zskd.models.sentence_encoder import SentenceEncoder, embedded_encoder
 from zskd.runs.read import read_run
 from zskd.tasks.task import find_task
 from zskd.teacher.classifier import load_classifier
+from zskd.text.synonyms import overlap_of
+from zskd.transfer.pair_grid import COSINES as COSINE_ENDS
+from zskd.transfer.pair_grid import OVERLAPS as OVERLAP_ENDS
 
 ROWS = 20_000  # at most; of SST-2 all
 MAX_LENGTH = 128  # tokens
 NEGATIONS = {"not", "n't", "never", "without", "no", "hardly"}
 CONTRASTS = {"but", "although", "though", "if", "while", "yet"}
 OVERLAPS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9)
+LEAST_SHARE = 0.02
 
 
 def groups(texts: tuple[list[str], ...]) -> dict[str, np.ndarray]:
@@ -41,6 +47,22 @@ def groups(texts: tuple[list[str], ...]) -> dict[str, np.ndarray]:
     return {
         f"{low:.0%} or more shared": (low <= shared) & (shared < high) for low, high in zip(OVERLAPS, ends, strict=True)
     }
+
+
+def grid_groups(texts: tuple[list[str], ...], encoder: SentenceEncoder) -> dict[str, np.ndarray]:
+    """The same for the cells of the grid of pairs that hold at least `LEAST_SHARE` of the rows."""
+    left, right = texts
+    directions = encoder.texts([*left, *right], "encoding pairs")
+    cosines = (directions[: len(left)] * directions[len(left) :]).sum(axis=1)
+    overlaps = np.array([overlap_of(*pair) for pair in zip(left, right, strict=True)])
+    rows = np.searchsorted(OVERLAP_ENDS, overlaps)
+    columns = np.minimum(np.searchsorted(COSINE_ENDS, cosines), len(COSINE_ENDS) - 1)
+    found = {
+        f"common <= {overlap:g}, cosine <= {cosine:g}": (rows == i) & (columns == j)
+        for i, overlap in enumerate(OVERLAP_ENDS)
+        for j, cosine in enumerate(COSINE_ENDS)
+    }
+    return {name: chosen for name, chosen in found.items() if chosen.mean() >= LEAST_SHARE}
 
 
 def main() -> int:
@@ -58,14 +80,17 @@ def main() -> int:
         who: predict_classes(load_classifier(task, model, cache), texts, MAX_LENGTH, "fp32")
         for who, model in models.items()
     }
+    named = groups(texts)
+    if task.is_pair:
+        named |= grid_groups(texts, embedded_encoder(cache))
     print(
-        f"{'':22}{'rows':>7}{'agreement':>11}" + "".join(f"{f'{who} {x}':>24}" for x in task.labels for who in models)
+        f"{'':32}{'rows':>7}{'agreement':>11}" + "".join(f"{f'{who} {x}':>24}" for x in task.labels for who in models)
     )
-    for name, chosen in {"all": np.ones(len(labels), dtype=bool), **groups(texts)}.items():
+    for name, chosen in {"all": np.ones(len(labels), dtype=bool), **named}.items():
         if chosen.any():
             agreement = (found["teacher"] == found["student"])[chosen].mean()
             shares = [(found[who][chosen] == label).mean() for label in range(task.num_labels) for who in models]
-            print(f"{name:22}{chosen.sum():7,}{agreement:11.3f}" + "".join(f"{share:24.3f}" for share in shares))
+            print(f"{name:32}{chosen.sum():7,}{agreement:11.3f}" + "".join(f"{share:24.3f}" for share in shares))
     accuracy = {who: float((classes == labels).mean()) for who, classes in found.items()}
     print(f"accuracy: teacher {accuracy['teacher']:.4f}, student {accuracy['student']:.4f}")
     return 0

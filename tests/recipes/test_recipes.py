@@ -9,7 +9,7 @@ import pytest
 import torch
 from datasets import Dataset
 
-from recipes import cells, sentences_compared, training_rows
+from recipes import cells, disagreement, sentences_compared, training_rows
 from recipes.benchmarks.common import LENGTH
 from recipes.benchmarks.end_to_end import fixed
 from recipes.benchmarks.labelling import work
@@ -231,3 +231,15 @@ def test_scores_there_count_rows_of_the_training_file(glue_dir: Path, monkeypatc
     assert len(texts[0]) == found["rows"] == rows
     assert found["accuracy"] == pytest.approx(1 - 1 / rows) == found["agreement"]
     assert found["majority"] == pytest.approx(np.bincount(labels).max() / rows)
+
+
+def test_cells_of_the_grid_of_pairs_are_groups_of_rows() -> None:
+    class Encoder:
+        def texts(self, texts: list[str], what: str) -> np.ndarray:
+            return np.array([[1.0, 0.0] if "same" in text else [0.0, 1.0] for text in texts])
+
+    one, other = ["same big film"] * 60 + ["same old"] * 40, ["same big film"] * 60 + ["unlike"] * 39 + ["same"]
+    found = disagreement.grid_groups((one, other), Encoder())
+    assert {name: int(chosen.sum()) for name, chosen in found.items()} == {
+        "common <= 0.1, cosine <= 0.3": 39, "common <= 1, cosine <= 1": 60,
+    }  # fmt: skip
