@@ -11,6 +11,8 @@ import pytest
 from conftest import Result
 
 from zskd.config.distillation import DistillConfig
+from zskd.config.verbs import DiagnoseConfig
+from zskd.diagnosis import diagnose
 from zskd.diagnosis.stored import read_diagnosis
 from zskd.pipeline import distill
 
@@ -56,6 +58,38 @@ def test_a_run_brings_its_options_and_student_and_keeps_the_result(
     assert set(found["cut"]) == {"texts", "labelled", "student"}
     wrong = cli("diagnose", run, "--max-length", 200, *flags)
     assert wrong.code == 2 and "expected at most the 128 positions of --teacher" in wrong.errors[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "language", "shaped"),
+    [
+        (None, "en", ("random", False)),
+        ({}, "en", ("random", False)),
+        ({"perturb": "none"}, "en", ("none", False)),
+        ({"perturb": "adversarial", "pairs": "wide"}, "en", ("random", True)),
+        ({"pairs": "wide"}, "nl", ("random", False)),
+    ],
+)
+def test_text_is_shaped_as_the_runs_was(
+    options: dict[str, str] | None, language: str, shaped: tuple[str, bool], teacher_folder: Path, corpus_file: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    class Seen(Exception):
+        pass
+
+    def build_pools(*args: object, perturb: str, encoder: object, **kwargs: object) -> None:
+        raise Seen(perturb, encoder is not None)
+
+    run = None if options is None else DistillConfig(task="sst2", teacher=str(teacher_folder), **options)
+    monkeypatch.setattr(diagnose, "run_config", lambda name: run)
+    monkeypatch.setattr(diagnose, "build_pools", build_pools)
+    config = DiagnoseConfig(
+        model=str(teacher_folder), task="sst2", corpus=[str(corpus_file)], language=language, max_length=32,
+        cache_dir=str(tmp_path),
+    )  # fmt: skip
+    with pytest.raises(Seen) as seen:
+        diagnose.diagnose(config)
+    assert seen.value.args == shaped
 
 
 def test_code_that_a_run_names_is_imported_only_if_the_user_names_it(

@@ -17,6 +17,7 @@ from zskd.diagnosis.signals import measure
 from zskd.diagnosis.stored import FILE
 from zskd.errors import InputError
 from zskd.models.encoding import Cuts, tell_cut
+from zskd.models.sentence_encoder import embedded_encoder
 from zskd.runs.read import check_student, run_config
 from zskd.system.files import write_text
 from zskd.tasks.defaults import input_length
@@ -27,7 +28,7 @@ from zskd.teacher.classifier import load_classifier
 from zskd.teacher.labelling import label_texts
 from zskd.teacher.load import load_teacher
 from zskd.text.corpus import build_corpus, log_corpus
-from zskd.text.language import resolve_language
+from zskd.text.language import ENGLISH, resolve_language
 from zskd.text.shaping import build_pools, text_columns
 from zskd.text.sources import find_sources
 from zskd.training.targets import class_cosines
@@ -40,6 +41,8 @@ HELDOUT = 64  # shaping holds out some documents, which the diagnosis does not u
 
 def diagnose(config: DiagnoseConfig) -> dict[str, Any]:
     """Diagnose a teacher, or a run's teacher and student. The result of a run is written to ``RUN/diagnosis.json``.
+
+    The text is shaped as the run's was; for a teacher alone, with random perturbation.
 
     Returns:
         ``task``, ``labels`` (names, in the order of every list and matrix below), ``teacher`` (name), ``run`` (folder
@@ -77,15 +80,17 @@ def diagnose(config: DiagnoseConfig) -> dict[str, Any]:
     corpus = build_corpus(find_sources(config.corpus), 1.0, cache)
     log_corpus(corpus)
     language = resolve_language(config.language, corpus.sentences)
+    wide = run is not None and run.pairs == "wide" and language == ENGLISH
     pools = build_pools(
         corpus,
         inputs=task.inputs,
         size=config.texts,
         heldout=HELDOUT,
-        perturb="random",
+        perturb=run.shaping if run else "random",
         seed=config.seed,
         cache=cache,
         language=language,
+        encoder=embedded_encoder(cache) if wide else None,
     )
     precision = teacher.precision(config.precision)
     labelled = label_texts(
