@@ -6,6 +6,7 @@ Development evidence that says what to work on; the dev file is not opened.
 
     zskd distill --task sst2 --config embedded --output-dir runs/sst2
     python -m recipes.disagreement runs/sst2 --data DIR
+    python -m recipes.disagreement runs/sst2 --shaped      the same for inputs that the student learned from
 """
 
 from __future__ import annotations
@@ -17,17 +18,22 @@ from pathlib import Path
 import numpy as np
 
 from recipes.training_rows import training_rows
+from zskd.config.distillation import DistillConfig
 from zskd.config.resolve import cache_root
 from zskd.evaluation.scoring import predict_classes
 from zskd.models.sentence_encoder import SentenceEncoder, embedded_encoder
-from zskd.runs.read import read_run
+from zskd.runs.read import read_run, run_config
 from zskd.tasks.task import find_task
 from zskd.teacher.classifier import load_classifier
+from zskd.text.corpus import build_corpus
+from zskd.text.shaping import build_pools, text_columns
+from zskd.text.sources import find_sources
 from zskd.text.synonyms import overlap_of
 from zskd.transfer.pair_grid import COSINES as COSINE_ENDS
 from zskd.transfer.pair_grid import OVERLAPS as OVERLAP_ENDS
 
 ROWS = 20_000  # at most; of SST-2 all
+SHAPED = 6_000
 MAX_LENGTH = 128  # tokens
 NEGATIONS = {"not", "n't", "never", "without", "no", "hardly"}
 CONTRASTS = {"but", "although", "though", "if", "while", "yet"}
@@ -65,16 +71,36 @@ def grid_groups(texts: tuple[list[str], ...], encoder: SentenceEncoder) -> dict[
     return {name: chosen for name, chosen in found.items() if chosen.mean() >= LEAST_SHARE}
 
 
+def shaped_rows(config: DistillConfig) -> tuple[list[str], ...]:
+    """Texts of `SHAPED` inputs of a run's transfer pool, evenly spaced; its text is English."""
+    cache = cache_root(None)
+    pool = build_pools(
+        build_corpus(find_sources(config.corpus), config.corpus_fraction, cache),
+        inputs=find_task(config.task).inputs, size=config.pool_size or 0, heldout=config.heldout,
+        perturb=config.shaping, seed=config.shaping_seed, cache=cache,
+        encoder=embedded_encoder(cache) if config.pairs == "wide" else None,
+    ).transfer  # fmt: skip
+    rows = np.linspace(0, len(pool), min(len(pool), SHAPED), endpoint=False, dtype=np.int64)
+    return tuple(list(pool[rows][name]) for name in text_columns(pool))
+
+
 def main() -> int:
     """Print the agreement by group."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="folder of a finished run")
-    parser.add_argument("--data", type=Path, required=True, help="folder with glue/")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--data", type=Path, help="folder with glue/")
+    where.add_argument("--shaped", action="store_true", help="inputs of the run's transfer pool in place of real rows")
     arguments = parser.parse_args()
     metrics = read_run(arguments.run).metrics
     task = find_task(metrics["task"])
-    texts, labels = training_rows(task, arguments.data / "glue", ROWS)
-    cache = cache_root(None)
+    cache, labels = cache_root(None), None
+    if arguments.shaped:
+        config = run_config(str(arguments.run))
+        assert config is not None
+        texts = shaped_rows(config)
+    else:
+        texts, labels = training_rows(task, arguments.data / "glue", ROWS)
     models = {"teacher": metrics["teacher"]["name"], "student": str(arguments.run / "student")}
     found = {
         who: predict_classes(load_classifier(task, model, cache), texts, MAX_LENGTH, "fp32")
@@ -86,13 +112,14 @@ def main() -> int:
     print(
         f"{'':32}{'rows':>7}{'agreement':>11}" + "".join(f"{f'{who} {x}':>24}" for x in task.labels for who in models)
     )
-    for name, chosen in {"all": np.ones(len(labels), dtype=bool), **named}.items():
+    for name, chosen in {"all": np.ones(len(texts[0]), dtype=bool), **named}.items():
         if chosen.any():
             agreement = (found["teacher"] == found["student"])[chosen].mean()
             shares = [(found[who][chosen] == label).mean() for label in range(task.num_labels) for who in models]
             print(f"{name:32}{chosen.sum():7,}{agreement:11.3f}" + "".join(f"{share:24.3f}" for share in shares))
-    accuracy = {who: float((classes == labels).mean()) for who, classes in found.items()}
-    print(f"accuracy: teacher {accuracy['teacher']:.4f}, student {accuracy['student']:.4f}")
+    if labels is not None:
+        accuracy = {who: float((classes == labels).mean()) for who, classes in found.items()}
+        print(f"accuracy: teacher {accuracy['teacher']:.4f}, student {accuracy['student']:.4f}")
     return 0
 
 
