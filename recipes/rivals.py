@@ -27,7 +27,8 @@ from datasets import Dataset
 from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import Ridge
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoModel
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from recipes.answers import teacher_answers
 from recipes.cells import cell_config, wikipedia
@@ -97,9 +98,12 @@ def tfidf_features(train: Texts) -> Features:
     return features
 
 
-def bag_features(start: Path, max_length: int) -> Features:
-    """The mean of a start's word embeddings over the tokens of a text."""
-    tokenizer = AutoTokenizer.from_pretrained(start)
+def bag_features(start: Path, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Features:
+    """The mean of a start's word embeddings over the tokens of a text.
+
+    Args:
+        tokenizer: of the teacher, which has the start's vocabulary. A packaged start comes without one.
+    """
     table = AutoModel.from_pretrained(start).get_input_embeddings().weight.detach().numpy()
 
     def mean(column: list[str]) -> np.ndarray:
@@ -167,12 +171,13 @@ def measure(
         texts, labels = rows.texts, np.array(rows.labels)
     else:
         texts, labels = training_rows(task, data / "glue")
-    teacher = predict_classes(load_classifier(task, "embedded", cache), texts, length, "fp32")
+    loaded = load_classifier(task, "embedded", cache)
+    teacher = predict_classes(loaded, texts, length, "fp32")
     found = []
     for name in names:
         began = time.perf_counter()
         train = columns_of(pools.transfer)
-        made = tfidf_features(train) if name == "tfidf" else bag_features(start.folder, length)
+        made = tfidf_features(train) if name == "tfidf" else bag_features(start.folder, loaded.tokenizer, length)
         model, penalty = fitted(made, train, answers["transfer"], columns_of(pools.select), answers["select"])
         predicted = model.predict(made(texts)).argmax(axis=1)
         found.append(

@@ -26,7 +26,7 @@ def test_rivals_learn_a_word_and_whether_texts_are_the_same(tmp_path: Path) -> N
     logits = centred(np.stack([1.0 - good, good], axis=1))
     for texts, bag in itertools.product(((ones,), (lines, others)), (True, False)):
         train, rest = (tuple(column[part] for column in texts) for part in (slice(300), slice(300, None)))
-        features = bag_features(start, 32) if bag else tfidf_features(train)
+        features = bag_features(start, tokenizer, 32) if bag else tfidf_features(train)
         model, penalty = fitted(features, train, logits[:300], rest, logits[300:])
         assert (model.predict(features(rest)).argmax(axis=1) == good[300:]).mean() > 0.9
         assert penalty > 0
