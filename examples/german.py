@@ -56,7 +56,7 @@ def main(folder: str, **options: Any) -> zskd.Result:
     """Distils, saves the student in `folder`, and lets it judge a sentence."""
     texts = passages()
     teacher, tokenizer = random_teacher(texts)
-    small = {"compression": 2.0, "pool_size": 640, "heldout": 64, "epochs": 1.0, "batch_size": 32, "checkpoints": 2}
+    small = {"compression": 2.0, "pool_size": 640, "heldout": 64, "epochs": 4.0, "batch_size": 32, "checkpoints": 2}
     # `language` may be left out: that the text is not English is found out, and said in the log. Random weights prefer
     # one class; a trained teacher needs no `max_class_share`.
     options = {"language": "de", "max_class_share": 1.0, **small, **options}

@@ -22,7 +22,7 @@ from recipes.training_rows import scores_there
 from zskd.cli.parser import set_up_logging
 from zskd.config.distillation import DistillConfig
 from zskd.pipeline import distill
-from zskd.runs.folder import FORMERLY
+from zskd.runs.read import FORMERLY
 from zskd.system.files import write_text
 from zskd.tasks.defaults import POOL_SIZES
 from zskd.tasks.task import TASKS, Task

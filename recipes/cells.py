@@ -18,7 +18,7 @@ from zskd.config.methods.adversarial import AdversarialOptions
 from zskd.config.resolve import resolve, to_dict
 from zskd.evaluation.scoring import predict_classes
 from zskd.pipeline import distill
-from zskd.runs.folder import FORMERLY
+from zskd.runs.read import FORMERLY
 from zskd.runs.start_record import open_start, packaged_start
 from zskd.student.built import label_config
 from zskd.student.shape import student_config

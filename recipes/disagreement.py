@@ -26,7 +26,8 @@ from zskd.runs.read import read_run, run_config
 from zskd.tasks.task import find_task
 from zskd.teacher.classifier import load_classifier
 from zskd.text.corpus import build_corpus
-from zskd.text.shaping import build_pools, text_columns
+from zskd.text.language import resolve_language
+from zskd.text.shaping import build_pools, limited_size, text_columns
 from zskd.text.sources import find_sources
 from zskd.text.synonyms import overlap_of
 from zskd.transfer.pair_grid import COSINES as COSINE_ENDS
@@ -71,15 +72,23 @@ def grid_groups(texts: tuple[list[str], ...], encoder: SentenceEncoder) -> dict[
     return {name: chosen for name, chosen in found.items() if chosen.mean() >= LEAST_SHARE}
 
 
-def shaped_rows(config: DistillConfig) -> tuple[list[str], ...]:
-    """Texts of `SHAPED` inputs of a run's transfer pool, evenly spaced; its text is English."""
+def shaped_rows(config: DistillConfig, fingerprint: str) -> tuple[list[str], ...]:
+    """Texts of `SHAPED` inputs of a run's transfer pool, evenly spaced.
+
+    Raises:
+        SystemExit: it is not the pool that the run's ``record.json`` names.
+    """
     cache = cache_root(None)
-    pool = build_pools(
-        build_corpus(find_sources(config.corpus), config.corpus_fraction, cache),
-        inputs=find_task(config.task).inputs, size=config.pool_size or 0, heldout=config.heldout,
-        perturb=config.shaping, seed=config.shaping_seed, cache=cache,
+    corpus = build_corpus(find_sources(config.corpus), config.corpus_fraction, cache)
+    pools = build_pools(
+        corpus, inputs=find_task(config.task).inputs, size=limited_size(config.pool_size or 0, corpus.count),
+        heldout=config.heldout, perturb=config.shaping, seed=config.shaping_seed, cache=cache,
+        language=resolve_language(config.language, corpus.sentences),
         encoder=embedded_encoder(cache) if config.pairs == "wide" else None,
-    ).transfer  # fmt: skip
+    )  # fmt: skip
+    if pools.fingerprint != fingerprint:
+        raise SystemExit(f"--shaped: expected the pool {fingerprint} of the run, made {pools.fingerprint}")
+    pool = pools.transfer
     rows = np.linspace(0, len(pool), min(len(pool), SHAPED), endpoint=False, dtype=np.int64)
     return tuple(list(pool[rows][name]) for name in text_columns(pool))
 
@@ -92,13 +101,14 @@ def main() -> int:
     where.add_argument("--data", type=Path, help="folder with glue/")
     where.add_argument("--shaped", action="store_true", help="inputs of the run's transfer pool in place of real rows")
     arguments = parser.parse_args()
-    metrics = read_run(arguments.run).metrics
+    run = read_run(arguments.run)
+    metrics = run.metrics
     task = find_task(metrics["task"])
     cache, labels = cache_root(None), None
     if arguments.shaped:
         config = run_config(str(arguments.run))
         assert config is not None
-        texts = shaped_rows(config)
+        texts = shaped_rows(config, run.record["pools"]["fingerprint"])
     else:
         texts, labels = training_rows(task, arguments.data / "glue", ROWS)
     models = {"teacher": metrics["teacher"]["name"], "student": str(arguments.run / "student")}

@@ -39,10 +39,17 @@ from zskd.metrics.scores import above_chance
 from zskd.system.files import write_text
 from zskd.tasks.task import TASKS
 
-RESULTS, QUARTER_RESULTS = Path("docs/results/glue"), Path("docs/results/glue-quarter")
-ONE_POOL_RESULTS = Path("docs/results/glue-one-pool")
+RESULTS = Path("docs/results")
 CONDITIONS = ("random", "none", "in-domain", "embedded", "adversarial")
 HELDOUT = 12_000  # texts of a run with a quarter of the text: one half chooses the checkpoint, one reports agreement
+
+
+def results_folder(config: str, *, quarter: bool, one_pool: bool) -> Path:
+    """Where the cells of a table are kept."""
+    parts = ["glue"]
+    if config != "embedded":
+        parts.append(config)
+    return RESULTS / "-".join(parts + ["quarter"] * quarter + ["one-pool"] * one_pool)
 
 
 def cell_name(task: str, condition: str, seed: int, compression: float) -> str:
@@ -226,11 +233,8 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="keep the run folders of cells that are measured now")
     arguments = parser.parse_args()
     set_up_logging()
-    folder, parts = (QUARTER_RESULTS, QUARTER) if arguments.quarter else (RESULTS, 1)
-    if arguments.pool_seed is not None:
-        folder = ONE_POOL_RESULTS
-    if arguments.config != "embedded":
-        folder = Path(f"docs/results/glue-{arguments.config}")
+    parts = QUARTER if arguments.quarter else 1
+    folder = results_folder(arguments.config, quarter=arguments.quarter, one_pool=arguments.pool_seed is not None)
     results: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for seed in arguments.seeds:
         for task in arguments.tasks:

@@ -58,7 +58,8 @@ def distil(code: Path, cache: Path, loops: int, inputs: int, perturb: str) -> di
         subprocess.run(
             [*command, *map(str, options)],
             cwd=code,
-            env={**os.environ, "PYTHONPATH": str(code)},
+            # The command says itself how threads wait; older code has to do it as it did.
+            env={**{k: v for k, v in os.environ.items() if k != "GOMP_SPINCOUNT"}, "PYTHONPATH": str(code)},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             check=True,

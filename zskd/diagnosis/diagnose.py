@@ -28,7 +28,7 @@ from zskd.teacher.classifier import load_classifier
 from zskd.teacher.labelling import label_texts
 from zskd.teacher.load import load_teacher
 from zskd.text.corpus import build_corpus, log_corpus
-from zskd.text.language import ENGLISH, resolve_language
+from zskd.text.language import is_english, resolve_language
 from zskd.text.shaping import build_pools, text_columns
 from zskd.text.sources import find_sources
 from zskd.training.targets import class_cosines
@@ -80,7 +80,7 @@ def diagnose(config: DiagnoseConfig) -> dict[str, Any]:
     corpus = build_corpus(find_sources(config.corpus), 1.0, cache)
     log_corpus(corpus)
     language = resolve_language(config.language, corpus.sentences)
-    wide = run is not None and run.pairs == "wide" and language == ENGLISH
+    wide = run is not None and run.pairs == "wide" and is_english(language)
     pools = build_pools(
         corpus,
         inputs=task.inputs,

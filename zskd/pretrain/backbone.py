@@ -62,7 +62,7 @@ def load_backbone(name: str, revision: str | None, precision: str, max_length: i
     """Load a backbone on this process's device.
 
     Args:
-        name: ``embedded``, a folder or a Hub id.
+        name: ``embedded``, ``embedded-base``, a folder or a Hub id.
         precision: as the option says, ``auto`` included.
         max_length: tokens that it will read.
 

@@ -47,7 +47,7 @@ from zskd.transfer.collator import TransferCollator
 logger = logging.getLogger(__name__)
 
 # Increase it when the same options would give another start.
-FORMAT = 2
+FORMAT = 3
 FOLDER = "starts"  # of the cache
 # Shapes leave room for the head of a task of three classes.
 _HEAD = {"num_labels": 3, "id2label": {0: "0", 1: "1", 2: "2"}, "label2id": {"0": 0, "1": 1, "2": 2}}

@@ -29,9 +29,10 @@ from typing import Any
 import yaml
 
 from zskd.config.distillation import DistillConfig
+from zskd.config.limits import flag
 from zskd.config.resolve import to_dict
 from zskd.errors import InputError
-from zskd.runs.read import read_part
+from zskd.runs.read import FORMERLY, read_part
 from zskd.runs.start_record import Start
 from zskd.system.files import write_problem, write_text
 from zskd.system.os_faults import writing
@@ -44,9 +45,6 @@ from zskd.tasks.task import find_task, task_name
 FREE_OPTIONS = (
     "resume", "output_dir", "cache_dir", "report_to", "glue_dir", "hub_eval", "skip_bad_rows", "num_processes",
 )  # fmt: skip
-
-# What runs did before there was the option, if it was not what is now the default.
-FORMERLY = {"start_from": "none", "optimizer": "adamw"}
 
 CALLS = "calls.json"
 CONFIG = "config.yaml"
@@ -133,7 +131,9 @@ def check_run_folder(path: Path, config: DistillConfig) -> list[str]:
     different = [key for key in wanted if key not in free and held[key] != wanted[key]]
     if different:
         changes = ", ".join(f"{key} {held[key]!r} there, {wanted[key]!r} here" for key in different[:4])
-        return [f"{shown}: holds another run ({changes}); choose another folder"]
+        formerly = " ".join(f"{flag(key)} {held[key]}" for key in different if key in FORMERLY)
+        advice = f", or pass {formerly} to continue it" if formerly and {*different} <= {*FORMERLY} else ""
+        return [f"{shown}: holds another run ({changes}); choose another folder{advice}"]
     if _recorded_task(path) not in (None, task_definition(config.task)):
         return [f"{shown}: holds a run of another definition of {config.task}; choose another folder"]
     if links := sorted(item.name for item in path.iterdir() if item.is_symlink()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shlex
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from zskd.config.distillation import DistillConfig
-from zskd.config.resolve import resolve
+from zskd.config.resolve import read_yaml, resolve
 from zskd.errors import InputError
 from zskd.runs.shapes import wrong_part
 from zskd.system.files import sha256_file
@@ -38,6 +39,9 @@ _KEYS: dict[str, tuple[str, ...]] = {
         "versions",
     ),
 }
+
+# What runs did before there was the option, if it was not what is now the default.
+FORMERLY = {"start_from": "none", "optimizer": "adamw"}
 
 
 @dataclass(frozen=True)
@@ -188,4 +192,9 @@ def run_config(name: str) -> DistillConfig | None:
     config, problems = resolve(DistillConfig, str(path), {})
     if problems:
         raise InputError(problems)
-    return with_task_defaults(config)
+    return with_task_defaults(dataclasses.replace(config, **_formerly(read_yaml(str(path)))))
+
+
+def _formerly(options: dict[str, Any]) -> dict[str, Any]:
+    """What a run did about the options that its file does not have yet."""
+    return {name: value for name, value in FORMERLY.items() if name not in options}

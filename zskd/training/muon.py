@@ -20,6 +20,8 @@ import torch
 _A, _B, _C = 3.4445, -4.7750, 2.0315
 _ITERATIONS = 5
 _LEAST_NORM = 1e-7
+# Elements that are computed together at most, because the iteration holds five copies of them.
+_TOGETHER = 2**22
 # A step's root mean square over the learning rate: that of AdamW as a rule (https://arxiv.org/abs/2502.16982, 2.2).
 _SIZE = 0.2
 
@@ -65,7 +67,9 @@ class Muon(torch.optim.Optimizer):
                 if weight.grad is not None:
                     alike[weight.shape, weight.device, weight.dtype].append(weight)
             for weights in alike.values():
-                self._update(weights, group)
+                together = max(1, _TOGETHER // max(1, weights[0].numel()))
+                for start in range(0, len(weights), together):
+                    self._update(weights[start : start + together], group)
         return loss
 
     def _update(self, weights: list[torch.nn.Parameter], group: dict[str, Any]) -> None:
