@@ -63,6 +63,27 @@ def test_a_wrong_value_is_named_with_its_file_and_place(
     assert says in str(raised.value) and "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        (("overlaps",), [], "no grid.overlaps"),
+        (("cells", 0, "classes"), {}, "no classes, as grid.cells[0]"),
+        (("cells", 0, "cosine"), 7, "a place outside of the grid"),
+        (("cells", 0, "overlap"), -1, "a place outside of the grid"),
+        (("pairs",), ..., "no grid.pairs"),
+    ],
+)
+def test_a_damaged_grid_is_named(published_run: Path, path: tuple[Any, ...], value: Any, says: str) -> None:
+    found = json.loads((published_run / "transfer_set.json").read_text(encoding="utf-8"))
+    cell = {"overlap": 0, "cosine": 0, "share": 1.0, "classes": {"negative": 0.5, "positive": 0.5}}
+    found["grid"] = {
+        "encoder": "minilm-l6", "pairs": 40, "apart_and_alike": 0.0,
+        "overlaps": [1.0], "cosines": [1.0], "cells": [cell],
+    }  # fmt: skip
+    assert wrong_part("transfer_set.json", found) is None
+    assert says in str(wrong_part("transfer_set.json", changed(found, ("grid", *path), value)))
+
+
 def test_options_of_a_wrong_type_are_named(run_copy: Path) -> None:
     file = run_copy / "config.yaml"
     file.write_text(file.read_text(encoding="utf-8").replace("temperature: ", "temperature: [1] #"), encoding="utf-8")

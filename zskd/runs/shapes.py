@@ -184,6 +184,15 @@ def _is(found: Any, kind: type) -> bool:
     return isinstance(found, kind) and isinstance(found, bool) == (kind is bool)
 
 
+def _outside(grid: dict[str, Any]) -> Iterator[str]:
+    """Cells of a grid of pairs that have no place in it, or no classes."""
+    yield from (f"no grid.{side}" for side in ("overlaps", "cosines") if not grid[side])
+    for i, cell in enumerate(grid["cells"]):
+        inside = 0 <= cell["overlap"] < len(grid["overlaps"]) and 0 <= cell["cosine"] < len(grid["cosines"])
+        if not inside or not cell["classes"]:
+            yield f"a place outside of the grid, or no classes, as grid.cells[{i}]"
+
+
 def _inconsistent(name: str, found: Any) -> Iterator[str]:
     """Sizes and names within a file that do not match each other."""
     if name == "metrics.json":
@@ -194,6 +203,8 @@ def _inconsistent(name: str, found: Any) -> Iterator[str]:
     elif name == "transfer_set.json":
         whole = {group["family"] for group in found["groups"] if group["label"] == "all"}
         yield from (f"no group of all {g['family']} rows" for g in found["groups"] if g["family"] not in whole)
+        if grid := found.get("grid"):
+            yield from _outside(grid)
     elif name == "analysis.json":
         size = len(found["labels"])
         compared = {"heldout": found["heldout"]}
