@@ -29,9 +29,9 @@ from zskd.text.corpus import build_corpus
 from zskd.text.language import resolve_language
 from zskd.text.shaping import build_pools, limited_size, text_columns
 from zskd.text.sources import find_sources
-from zskd.text.synonyms import overlap_of
 from zskd.transfer.pair_grid import COSINES as COSINE_ENDS
 from zskd.transfer.pair_grid import OVERLAPS as OVERLAP_ENDS
+from zskd.transfer.pair_grid import pair_measures, places_of
 
 ROWS = 20_000  # at most; of SST-2 all
 SHAPED = 6_000
@@ -59,11 +59,7 @@ def groups(texts: tuple[list[str], ...]) -> dict[str, np.ndarray]:
 def grid_groups(texts: tuple[list[str], ...], encoder: SentenceEncoder) -> dict[str, np.ndarray]:
     """The same for the cells of the grid of pairs that hold at least `LEAST_SHARE` of the rows."""
     left, right = texts
-    directions = encoder.texts([*left, *right], "encoding pairs")
-    cosines = (directions[: len(left)] * directions[len(left) :]).sum(axis=1)
-    overlaps = np.array([overlap_of(*pair) for pair in zip(left, right, strict=True)])
-    rows = np.searchsorted(OVERLAP_ENDS, overlaps)
-    columns = np.minimum(np.searchsorted(COSINE_ENDS, cosines), len(COSINE_ENDS) - 1)
+    rows, columns = places_of(*pair_measures(left, right, encoder))
     found = {
         f"common <= {overlap:g}, cosine <= {cosine:g}": (rows == i) & (columns == j)
         for i, overlap in enumerate(OVERLAP_ENDS)

@@ -182,14 +182,13 @@ def mean_above_chance(results: dict[tuple[str, str], Cells], condition: str) -> 
         cells = results.get((task, condition), [])
         if not cells:
             return None
-        scores = cells[0]["teacher"]["scores"]["glue"]
-        span = scores["accuracy"] - scores["majority"]
-        if above_chance(scores["accuracy"], scores["majority"], scores["accuracy"]) is None:
+        teacher, right = cells[0]["teacher"]["scores"]["glue"], [on_dev(c) for c in cells]
+        value = above_chance(float(np.mean(right)), teacher["majority"], teacher["accuracy"])
+        if value is None:
             return None
-        right = [on_dev(c) for c in cells]
-        chance = [np.full(len(rows), scores["majority"]) for rows in right]
-        values.append((float(np.mean(right)) - scores["majority"]) / span)
-        drawn.append(bootstrap_draws(right, chance) / span)
+        values.append(value)
+        chance = [np.full(len(rows), teacher["majority"]) for rows in right]
+        drawn.append(bootstrap_draws(right, chance) / (teacher["accuracy"] - teacher["majority"]))
     return statistics.mean(values), np.mean(drawn, axis=0)
 
 

@@ -31,7 +31,9 @@ import numpy as np
 from recipes.benchmarks.common import report
 from recipes.checkouts import ROOT, checked_out
 from zskd.system.machine import cpu_flags
+from zskd.system.waiting import ROUNDS
 
+OURS = ("GOMP_SPINCOUNT", ROUNDS)  # as `recipes` sets it, unless the user says otherwise
 STAGES = ("labelling", "training", "total")
 CACHES = ("labels", "empty", "warm")
 
@@ -59,7 +61,7 @@ def distil(code: Path, cache: Path, loops: int, inputs: int, perturb: str) -> di
             [*command, *map(str, options)],
             cwd=code,
             # The command says itself how threads wait; older code has to do it as it did.
-            env={**{k: v for k, v in os.environ.items() if k != "GOMP_SPINCOUNT"}, "PYTHONPATH": str(code)},
+            env={**{k: v for k, v in os.environ.items() if (k, v) != OURS}, "PYTHONPATH": str(code)},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             check=True,

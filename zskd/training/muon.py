@@ -73,15 +73,16 @@ class Muon(torch.optim.Optimizer):
         return loss
 
     def _update(self, weights: list[torch.nn.Parameter], group: dict[str, Any]) -> None:
-        averages = []
+        grads, averages = [], []
         for weight in weights:
             assert weight.grad is not None
             state = self.state[weight]
             if not state:
                 state["momentum_buffer"] = torch.zeros_like(weight.grad)
+            grads.append(weight.grad)
             averages.append(state["momentum_buffer"].lerp_(weight.grad, 1 - group["momentum"]))
-        grads = torch.stack([weight.grad for weight in weights if weight.grad is not None])
-        steps = orthogonal(grads.lerp_(torch.stack(averages), group["momentum"]))  # Nesterov's look ahead
+        ahead = torch.stack(grads).lerp_(torch.stack(averages), group["momentum"])  # Nesterov's
+        steps = orthogonal(ahead)
         size = _SIZE * max(weights[0].shape) ** 0.5
         for weight, step in zip(weights, steps, strict=True):
             weight.mul_(1 - group["lr"] * group["weight_decay"]).add_(step, alpha=-group["lr"] * size)

@@ -72,18 +72,14 @@ class MuonWithAdamW(torch.optim.Optimizer):
         super().__init__(adamw.param_groups, {**adamw.defaults, "muon": False})
         self.param_groups += self._muon.param_groups
 
-    @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Update all weights that have a gradient."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
         # Loading a state, or adding a group, replaces groups and state here only.
         for part, own in ((self._adamw, False), (self._muon, True)):
             part.param_groups = [group for group in self.param_groups if group["muon"] is own]
             part.state = self.state
-            part.step()
+        loss: float | None = self._adamw.step(closure)
+        self._muon.step()
         return loss
 
 

@@ -20,6 +20,18 @@ COSINES = (0.3, 0.5, 0.7, 0.85, 1.0)
 APART, ALIKE = 0.5, 0.7  # a pair with at most this overlap and a higher cosine says the same in other words
 
 
+def pair_measures(left: list[str], right: list[str], encoder: SentenceEncoder) -> tuple[np.ndarray, np.ndarray]:
+    """Overlap of content words ``(pairs,)`` and cosine ``(pairs,)`` of the two texts of each pair."""
+    directions = encoder.texts([*left, *right], "encoding pairs")
+    cosines = (directions[: len(left)] * directions[len(left) :]).sum(axis=1)
+    return np.array([overlap_of(*pair) for pair in zip(left, right, strict=True)]), cosines
+
+
+def places_of(overlaps: np.ndarray, cosines: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Places ``(pairs,)`` in `OVERLAPS` and in `COSINES` of each pair."""
+    return np.searchsorted(OVERLAPS, overlaps), np.minimum(np.searchsorted(COSINES, cosines), len(COSINES) - 1)
+
+
 def pair_grid(
     labelled: Dataset, logits: np.ndarray, labels: tuple[str, ...], encoder: SentenceEncoder
 ) -> dict[str, Any]:
@@ -39,12 +51,9 @@ def pair_grid(
     size = len(labelled)
     rows = np.linspace(0, size, min(size, SAMPLED), endpoint=False, dtype=np.int64)
     sample = labelled[rows]
-    left, right = sample["text"], sample["text_b"]
-    directions = encoder.texts([*left, *right], "encoding pairs")
-    cosines = (directions[: len(rows)] * directions[len(rows) :]).sum(axis=1)
-    overlaps = np.array([overlap_of(*pair) for pair in zip(left, right, strict=True)])
+    overlaps, cosines = pair_measures(sample["text"], sample["text_b"], encoder)
     predicted = probabilities(logits[rows]).argmax(axis=1)
-    places = np.searchsorted(OVERLAPS, overlaps), np.minimum(np.searchsorted(COSINES, cosines), len(COSINES) - 1)
+    places = places_of(overlaps, cosines)
     cells = []
     for row in range(len(OVERLAPS)):
         for column in range(len(COSINES)):
