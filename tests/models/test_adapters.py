@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from conftest import tiny_bert
 from peft import PeftModel, get_peft_model_state_dict
 from safetensors.torch import load_file
 
 from zskd.errors import InputError
-from zskd.models.adapters import LORA_TARGETS, new_adapter, save_adapter, start_from
+from zskd.models.adapters import new_adapter, save_adapter, start_from
 
 THREE, TWO = ("entailment", "neutral", "contradiction"), ("entailment", "not_entailment")
 
@@ -45,8 +46,65 @@ def test_a_new_adapter_changes_nothing_yet() -> None:
         torch.testing.assert_close(model.eval()(input_ids=ids).logits, plain(input_ids=ids).logits)
     trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert all("lora_" in name or "classifier" in name for name in trained)
-    for target in LORA_TARGETS:
+    for target in ("query", "key", "value", "dense"):
         assert any(f".{target}.lora_A" in name for name in trained)
+
+
+BODIES = {"num_labels": 2, "vocab_size": 50, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+FAMILIES = {
+    "mpnet": (transformers.MPNetConfig(hidden_size=32, num_hidden_layers=3, num_attention_heads=2, intermediate_size=64, **BODIES),
+              {"attention.attn.q", "attention.attn.o", "intermediate.dense", "output.dense"}),
+    "distilbert": (transformers.DistilBertConfig(dim=32, n_layers=3, n_heads=2, hidden_dim=64, **BODIES),
+                   {"attention.q_lin", "attention.out_lin", "ffn.lin1", "ffn.lin2"}),
+    "deberta-v2": (transformers.DebertaV2Config(hidden_size=32, num_hidden_layers=3, num_attention_heads=2, intermediate_size=64, **BODIES),
+                   {"attention.self.query_proj", "intermediate.dense", "output.dense"}),
+    "albert": (transformers.AlbertConfig(hidden_size=32, embedding_size=16, num_attention_heads=2, intermediate_size=64, **BODIES),
+               {"attention.query", "ffn", "ffn_output", "pooler", "embedding_hidden_mapping_in"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_linear_map_of_the_body_is_adapted_whatever_it_is_called(family: str, tmp_path: Path) -> None:
+    config, expected = FAMILIES[family]
+    model = transformers.AutoModelForSequenceClassification.from_config(config)
+    maps = {name for name, module in model.base_model.named_modules() if isinstance(module, torch.nn.Linear)}
+    assert all(any(name.endswith(part) for name in maps) for part in expected)
+    adapted = new_adapter(model, 2)
+    names = {name for name, parameter in adapted.named_parameters() if parameter.requires_grad}
+    assert {
+        name.split(".lora_A")[0].split(f".{model.base_model_prefix}.", 1)[1] for name in names if "lora_A" in name
+    } == maps
+    assert {name for name in names if "lora_" not in name}  # the head
+    save_adapter(adapted, tmp_path / "adapter", "somewhere/base")
+    again = new_adapter(transformers.AutoModelForSequenceClassification.from_config(config), 2)
+    start_from(again, tmp_path / "adapter")
+    halves = {name: value.half().float() for name, value in state(adapted).items() if "lora_" in name}
+    assert all(torch.equal(value, state(again)[name]) for name, value in halves.items())
+
+
+def test_a_part_of_the_head_that_peft_does_not_know_is_trained_whole() -> None:
+    model = transformers.AutoModelForSequenceClassification.from_config(FAMILIES["distilbert"][0])
+    adapted = new_adapter(model, 2, ["pre_classifier.weight", "pre_classifier.bias", "classifier.weight"])
+    trained = {name for name, parameter in adapted.named_parameters() if parameter.requires_grad}
+    assert any("pre_classifier.modules_to_save" in name for name in trained)
+    assert any(".classifier.modules_to_save" in name for name in trained)
+
+
+@pytest.mark.parametrize("family", ["mpnet", "distilbert", "deberta-v2"])
+def test_the_last_layers_alone_are_adapted(family: str) -> None:
+    config = FAMILIES[family][0]
+    model = transformers.AutoModelForSequenceClassification.from_config(config)
+    adapted = new_adapter(model, 2, last_layers=1)
+    trained = {name for name, parameter in adapted.named_parameters() if parameter.requires_grad and "lora_" in name}
+    assert trained and all(".layer.2." in name for name in trained)
+
+
+def test_more_layers_than_there_are_and_a_body_without_linear_maps_are_refused() -> None:
+    with pytest.raises(InputError, match=r"--last-layers 4: expected at most 2, the layers of the base"):
+        new_adapter(tiny_bert(50, TWO), 2, last_layers=4)
+    one = transformers.GPT2Config(vocab_size=50, n_embd=16, n_layer=1, n_head=1, pad_token_id=0)
+    with pytest.raises(InputError, match=r"expected linear maps to adapt in GPT2ForSequenceClassification, found none"):
+        new_adapter(transformers.AutoModelForSequenceClassification.from_config(one), 2)
 
 
 @pytest.mark.parametrize("labels", [THREE, TWO], ids=["same labels", "other labels"])
@@ -78,7 +136,7 @@ def test_matrices_take_part_in_the_answer(source: Path) -> None:
 def test_an_adapter_of_another_rank_or_base_is_refused_and_nothing_is_changed(source: Path, changes: dict) -> None:
     model = adapted(TWO, **changes)
     before = state(model)
-    with pytest.raises(InputError, match=f"--adapter {source}.*--base and --rank"):
+    with pytest.raises(InputError, match=f"--adapter {source}.*--base, --rank and --last-layers"):
         start_from(model, source)
     after = state(model)
     assert all(torch.equal(after[name], value) for name, value in before.items())

@@ -274,7 +274,7 @@ def test_an_adapter_to_start_from_needs_no_head(
 ) -> None:
     from zskd.models import adapters
 
-    monkeypatch.setattr(adapters, "LORA_TARGETS", ["query", "value"])
+    monkeypatch.setattr(adapters, "_linear_maps", lambda *_: ["query", "value"])
     build(folder)
     model = load_weights(Origin(str(folder / "base")), flag="--base", new_head=label_config(SST2))
     wrapped = adapters.new_adapter(model, 2)

@@ -22,6 +22,9 @@ class FinetuneConfig:
     )
     full: bool = option(False, "train all weights instead of a LoRA adapter", group="models")
     rank: int = option(16, "rank of the LoRA matrices", low=1, high=4_096, group="models")
+    last_layers: int | None = option(
+        None, "adapt only so many layers, the last ones; default: all", low=1, high=1_024, group="models"
+    )
     glue_dir: str | None = option(
         None, "GLUE folder (or the task's own) that holds train.tsv; default: nyu-mll/glue on the Hub", group="data"
     )

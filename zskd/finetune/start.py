@@ -148,7 +148,7 @@ def _load(
     base = model_fingerprint(model, without=new)
     if config.full:
         return model, tokenizer, base
-    adapted = new_adapter(model, config.rank, new)
+    adapted = new_adapter(model, config.rank, new, last_layers=config.last_layers)
     if config.adapter:
         start_from(adapted, expanded(config.adapter))
     return adapted, tokenizer, base

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import torch
@@ -30,29 +30,63 @@ from zskd.system.yaml_text import brief
 
 logger = logging.getLogger(__name__)
 
-# Every linear map of a BERT layer, and the pooler: at rank 16 the adapter of a 384-wide model stays
-# below 1.5 MB in float16.
-LORA_TARGETS = ["query", "key", "value", "dense"]
+_HEADS = ("classifier.", "score.")  # that peft trains and saves by itself
 LONGEST_PATH = 1024  # characters of a base's name
 
 
-def new_adapter(model: PreTrainedModel, rank: int, new: Sequence[str] = ()) -> PeftModel:
-    """Add untrained LoRA matrices to every linear map of a classifier; its head is trained too.
+def new_adapter(
+    model: PreTrainedModel, rank: int, new: Sequence[str] = (), *, last_layers: int | None = None
+) -> PeftModel:
+    """Add untrained LoRA matrices to every linear map of a classifier's body; its head is trained too.
 
     Args:
-        new: weights of the model that are random. A pooler among them is trained whole and saved with the adapter,
-            because no file has it.
+        new: weights of the model that are random. What they belong to, a pooler or a part of the head, is trained
+            whole and saved with the adapter, because no file has it.
+        last_layers: adapt only so many layers, the last ones, and what follows them; None for all.
+
+    Raises:
+        InputError: the model has no such maps, or fewer layers.
     """
-    pooler = {name.rpartition(".pooler.")[0] + ".pooler" for name in new if ".pooler." in name}
+    whole = {_module_of(name) for name in new if not name.startswith(_HEADS)}
     config = LoraConfig(
         task_type=TaskType.SEQ_CLS,
         r=rank,
         lora_alpha=2 * rank,
         lora_dropout=0.1,
-        target_modules=LORA_TARGETS,
-        modules_to_save=sorted(pooler) or None,
+        target_modules=_linear_maps(model, whole, last_layers),
+        modules_to_save=sorted(whole) or None,
     )
     return get_peft_model(model, config)
+
+
+def _module_of(weight: str) -> str:
+    before, pooler, _ = weight.rpartition(".pooler.")
+    return f"{before}.pooler" if pooler else weight.rpartition(".")[0]
+
+
+def _linear_maps(model: PreTrainedModel, without: Collection[str], last_layers: int | None) -> list[str]:
+    """Names of the linear maps of the body, for which every family has words of its own."""
+    body = model.base_model
+    inside = {id(module) for module in body.modules()} if body is not model else set()
+    found = {name: module for name, module in model.named_modules() if id(module) in inside}
+    maps = [
+        name
+        for name, module in found.items()
+        if isinstance(module, torch.nn.Linear) and not any(name.startswith(f"{other}.") for other in without)
+    ]
+    if last_layers is not None:
+        stacks = {name: module for name, module in found.items() if isinstance(module, torch.nn.ModuleList)}
+        stack = max(stacks, key=lambda name: sum(p.numel() for p in stacks[name].parameters()), default="")
+        layers = len(stacks[stack]) if stack else 0
+        if last_layers > layers:
+            raise InputError(f"--last-layers {last_layers}: expected at most {layers}, the layers of the base")
+        frozen = tuple(f"{stack}.{number}." for number in range(layers - last_layers))
+        maps = [name for name in maps if not name.startswith(frozen)]
+    if not maps:
+        raise InputError(
+            f"--base: expected linear maps to adapt in {type(model).__name__}, found none; train all weights (--full)"
+        )
+    return maps
 
 
 def start_from(model: PeftModel, folder: Path) -> None:
@@ -75,7 +109,7 @@ def start_from(model: PeftModel, folder: Path) -> None:
         ]
         other += [f"no {name}" for name in sorted(expected.keys() - found)]
         other += [f"{name} besides" for name in sorted(found.keys() - expected)]
-        raise InputError(f"{shown}: its matrices do not fit --base and --rank; found {listed(other)}")
+        raise InputError(f"{shown}: its matrices do not fit --base, --rank and --last-layers; found {listed(other)}")
     # A pooler that the base lacks belongs to the matrices, which were trained with it.
     poolers = {name: value.float() for name, value in saved.items() if ".pooler." in name and name in wanted}
     set_peft_model_state_dict(model, {**wanted, **poolers, **matrices})
