@@ -17,6 +17,7 @@ from zskd.checks import check
 from zskd.config.distillation import DistillConfig
 from zskd.config.limits import flag
 from zskd.config.resolve import to_dict
+from zskd.models.backbones import PACKAGED
 from zskd.tasks.task import TASKS, Task, find_task
 
 
@@ -88,7 +89,13 @@ def test_unknown_choice_names_the_known_ones(tiny_config: DistillConfig, name: s
 
 @pytest.mark.parametrize(
     ("role", "name"),
-    [("teacher", None), ("teacher", "embedded"), ("student", "build"), ("student", "."), ("generator", "build")],
+    [
+        ("teacher", None),
+        *(("teacher", name) for name in PACKAGED),
+        ("student", "build"),
+        ("student", "."),
+        ("generator", "build"),
+    ],
 )
 def test_a_revision_of_what_is_not_on_the_hub_is_not_left_out_of_account(
     tiny_config: DistillConfig, role: str, name: str | None

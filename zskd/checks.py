@@ -21,6 +21,7 @@ from zskd.config.option import default_of
 from zskd.config.resolve import TaskConfig, cache_root
 from zskd.errors import InputError, nearest
 from zskd.hub.ask import is_callable_name, is_local
+from zskd.models.backbones import PACKAGED
 from zskd.models.folder_checks import check_classifier, check_length, check_local
 from zskd.runs.folder import blocking_file, check_run_folder, run_path
 from zskd.runs.start_record import open_start, packaged_start
@@ -143,7 +144,7 @@ def _check_revisions(config: DistillConfig, handed_over: bool) -> list[str]:
     problems = []
     for role in ("teacher", "student", "generator"):
         name, revision = getattr(config, role), getattr(config, f"{role}_revision")
-        elsewhere = name in ("build", "embedded") or is_callable_name(name) or is_local(name)
+        elsewhere = name in ("build", *PACKAGED) or is_callable_name(name) or is_local(name)
         if revision is not None and (elsewhere or (handed_over and role == "teacher")):
             found = "an object" if handed_over and role == "teacher" else name
             problems.append(

@@ -50,17 +50,26 @@ def test_a_new_adapter_changes_nothing_yet() -> None:
         assert any(f".{target}.lora_A" in name for name in trained)
 
 
-BODIES = {"num_labels": 2, "vocab_size": 50, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+ANY = {"num_labels": 2, "vocab_size": 50, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+SHAPE = {**ANY, "hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64}
 FAMILIES = {
-    "mpnet": (transformers.MPNetConfig(hidden_size=32, num_hidden_layers=3, num_attention_heads=2, intermediate_size=64, **BODIES),
-              {"attention.attn.q", "attention.attn.o", "intermediate.dense", "output.dense"}),
-    "distilbert": (transformers.DistilBertConfig(dim=32, n_layers=3, n_heads=2, hidden_dim=64, **BODIES),
-                   {"attention.q_lin", "attention.out_lin", "ffn.lin1", "ffn.lin2"}),
-    "deberta-v2": (transformers.DebertaV2Config(hidden_size=32, num_hidden_layers=3, num_attention_heads=2, intermediate_size=64, **BODIES),
-                   {"attention.self.query_proj", "intermediate.dense", "output.dense"}),
-    "albert": (transformers.AlbertConfig(hidden_size=32, embedding_size=16, num_attention_heads=2, intermediate_size=64, **BODIES),
-               {"attention.query", "ffn", "ffn_output", "pooler", "embedding_hidden_mapping_in"}),
-}  # fmt: skip
+    "mpnet": (
+        transformers.MPNetConfig(num_hidden_layers=3, **SHAPE),
+        {"attention.attn.q", "attention.attn.o", "intermediate.dense", "output.dense"},
+    ),
+    "distilbert": (
+        transformers.DistilBertConfig(dim=32, n_layers=3, n_heads=2, hidden_dim=64, **ANY),
+        {"attention.q_lin", "attention.out_lin", "ffn.lin1", "ffn.lin2"},
+    ),
+    "deberta-v2": (
+        transformers.DebertaV2Config(num_hidden_layers=3, **SHAPE),
+        {"attention.self.query_proj", "intermediate.dense", "output.dense"},
+    ),
+    "albert": (
+        transformers.AlbertConfig(embedding_size=16, **SHAPE),
+        {"attention.query", "ffn", "ffn_output", "pooler", "embedding_hidden_mapping_in"},
+    ),
+}
 
 
 @pytest.mark.parametrize("family", FAMILIES)

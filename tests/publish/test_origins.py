@@ -11,7 +11,7 @@ import pytest
 
 from zskd.config.distillation import DistillConfig
 from zskd.config.resolve import to_dict
-from zskd.models.backbones import EMBEDDED
+from zskd.models.backbones import EMBEDDED, PACKAGED
 from zskd.publish.origins import (
     corpus_parts,
     reproducing_command,
@@ -43,6 +43,7 @@ def run(teacher: str, revision: str | None = None, *, student: str = "build", st
     ("teacher", "revision", "name", "words"),
     [
         ("embedded", None, "embedded", EMBEDDED.repo_id),
+        ("embedded-base", None, "embedded-base", PACKAGED["embedded-base"].repo_id),
         ("me/teacher", COMMIT, "me/teacher", f"at revision `{COMMIT}`"),
         ("/home/somebody/models/mine", None, "mine", "`mine` (not on the Hub)"),
         ("C:\\models\\mine", None, "mine", "`mine`"),
@@ -59,6 +60,7 @@ def test_a_teacher_has_a_name_that_others_understand(teacher: str, revision: str
     ("options", "origin"),
     [
         ({"teacher": "embedded"}, EMBEDDED.repo_id),
+        ({"teacher": "embedded-base"}, PACKAGED["embedded-base"].repo_id),
         ({"teacher": "me/teacher", "revision": COMMIT}, "me/teacher"),
         ({"teacher": "/folder"}, None),
         ({"teacher": "/folder", "student": "me/small", "start": COMMIT}, "me/small"),

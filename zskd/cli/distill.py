@@ -122,11 +122,12 @@ def _show(metrics: dict[str, Any], run_folder: Path, *, as_json: bool) -> None:
 def _check_hub_ids(config: DistillConfig) -> None:
     """Resolve all Hub names before anything slow starts. Without a network, this ends with a one-line error."""
     from zskd.hub.ask import is_callable_name, is_local, resolve_revision
+    from zskd.models.backbones import PACKAGED
     from zskd.tasks.task import HUB_DATA, find_task
 
     task = find_task(config.task)
     wanted = (
-        ("--teacher", config.teacher, task.teacher, config.teacher_revision, ("embedded",)),
+        ("--teacher", config.teacher, task.teacher, config.teacher_revision, tuple(PACKAGED)),
         ("--student", config.student, task.student, config.student_revision, ("build",)),
     )
     for flag, name, default, revision, own in wanted:

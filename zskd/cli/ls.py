@@ -11,7 +11,7 @@ from zskd.cli.parser import add_cache_dir, check_texts
 from zskd.config.methods.table import METHODS
 from zskd.config.resolve import cache_root, packaged_configs
 from zskd.errors import InputError
-from zskd.models.backbones import BACKBONES, backbone_folder
+from zskd.models.backbones import BACKBONES, PACKAGED, backbone_folder
 from zskd.tasks.task import TASKS
 
 EPILOG = """examples:
@@ -40,8 +40,10 @@ def run(arguments: argparse.Namespace) -> int:
     lines = ["tasks"]
     for task in TASKS.values():
         extras = [
-            word for word, path in (("probe", task.probe_path()), ("embedded teacher", task.adapter_path())) if path
+            "probe" if task.probe_path() else "",
+            *(f"{name} teacher" for name in PACKAGED if task.adapter_path(name)),
         ]
+        extras = [word for word in extras if word]
         kinds = " + ".join(task.inputs)
         lines.append(
             f"  {task.name:6}{kinds:21}{task.max_length:>4} tokens  {', '.join(task.labels):40}{', '.join(extras)}"

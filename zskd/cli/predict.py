@@ -14,6 +14,7 @@ from zskd.cli.parser import add_options, add_quiet, build_config, set_up_logging
 from zskd.config.limits import limit_problems, within_limits
 from zskd.config.verbs import PredictConfig
 from zskd.hub.ask import is_callable_name
+from zskd.models.backbones import PACKAGED
 from zskd.models.folder_checks import check_length
 from zskd.system.paths import found_at, is_file
 from zskd.tasks.task import Task
@@ -102,7 +103,7 @@ def _problems(config: PredictConfig, task: Task | None) -> list[str]:
     elif task is None:
         if config.label_map:
             found.append(f"--label-map {config.label_map}: expected --task with it, whose labels the map names")
-        if config.model in ("embedded", "default") or is_callable_name(config.model):
+        if config.model in (*PACKAGED, "default") or is_callable_name(config.model):
             found.append(f"--model {config.model}: expected --task with it, found none")
     if config.model and not is_callable_name(config.model):
         found += check_length(config.model, "--model", config.max_length)

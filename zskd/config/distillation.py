@@ -32,7 +32,8 @@ class RunOptions:
     task: str = shared.task()
     teacher: str = option(
         "default",
-        "Hub id or folder of a fine-tuned classifier; `embedded`: the packaged adapter on its backbone; "
+        "Hub id or folder of a fine-tuned classifier; `embedded`, `embedded-base`: the packaged adapter on its "
+        "backbone of 22.7 or 109 M parameters; "
         "`default`: the task's teacher on the Hub",
         brief="fine-tuned classifier: folder, Hub id or `embedded`",
         group="models",

@@ -107,7 +107,8 @@ class DiagnoseConfig:
 
     model: str = option(
         "",
-        "a run folder, or a teacher as in `distill`: a folder, a Hub id, `embedded`, `default` or module:function",
+        "a run folder, or a teacher as in `distill`: a folder, a Hub id, `embedded`, `embedded-base`, `default` or "
+        "module:function",
         group="models",
         positional="RUN|TEACHER",
     )

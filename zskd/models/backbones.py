@@ -88,13 +88,13 @@ BACKBONES = {
 }
 
 EMBEDDED = BACKBONES["minilm-l6"]
-# What --base and --backbone call them.
-NAMES = {"embedded": EMBEDDED, "embedded-base": BACKBONES["mpnet-base"]}
+# What --base and --backbone call them, and --teacher with the packaged adapter of the task.
+PACKAGED = {"embedded": EMBEDDED, "embedded-base": BACKBONES["mpnet-base"]}
 
 
 def known_backbone(name: str) -> Backbone | None:
-    """The backbone of a name (one of `NAMES`, its own or its Hub id); None if it is none of these."""
-    return NAMES.get(name) or next((one for one in BACKBONES.values() if name in (one.name, one.repo_id)), None)
+    """The backbone of a name (one of `PACKAGED`, its own or its Hub id); None if it is none of these."""
+    return PACKAGED.get(name) or next((one for one in BACKBONES.values() if name in (one.name, one.repo_id)), None)
 
 
 Source = Callable[[Backbone, Path, Path], bool]

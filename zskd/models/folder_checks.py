@@ -7,13 +7,14 @@ from typing import Any
 
 from zskd.errors import InputError
 from zskd.hub.ask import is_local
+from zskd.models.backbones import PACKAGED
 from zskd.models.folder_files import read_json
 from zskd.models.labels import align_labels, check_saved_head, label_names, parse_label_map, read_model_config
 from zskd.models.positions import length_problem, reading_length
 from zskd.system.paths import expanded, is_file, is_folder
 from zskd.tasks.task import Task
 
-_WORDS = ("embedded", "default", "build")  # names of models that are no folders
+_WORDS = (*PACKAGED, "default", "build")  # names of models that are no folders
 
 
 def check_positions(config: dict[str, Any], shown: str, max_length: int | None, limit: Any = None) -> list[str]:
@@ -100,8 +101,8 @@ def check_classifier(
     shown = f"{flag_name} {name}"
     try:
         mapping = parse_label_map(label_map) if label_map else None
-        if name == "embedded":
-            if task.adapter_path() is None:
+        if name in PACKAGED:
+            if task.adapter_path(name) is None:
                 return [f"{shown}: no adapter for {task.name} is packaged; train one with `zskd finetune`"]
         elif name != "default" and is_local(name):
             folder = expanded(name)

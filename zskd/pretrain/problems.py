@@ -6,7 +6,7 @@ from zskd.checks import check_cache_dir, check_corpus, check_output_dir, check_p
 from zskd.config.limits import flag_of, limit_problems, within_limits
 from zskd.config.pretraining import PretrainConfig
 from zskd.hub.ask import is_local
-from zskd.models.backbones import NAMES, known_backbone
+from zskd.models.backbones import PACKAGED, known_backbone
 from zskd.models.folder_checks import check_local
 from zskd.runs.start_record import start_path
 from zskd.system.paths import exists
@@ -23,7 +23,7 @@ def _problems(config: PretrainConfig) -> list[str]:
     found = []
     if known_backbone(config.backbone) is None and is_local(config.backbone):
         found += check_local(config.backbone, "--backbone", config.max_length)
-    if config.backbone_revision is not None and (config.backbone in NAMES or is_local(config.backbone)):
+    if config.backbone_revision is not None and (config.backbone in PACKAGED or is_local(config.backbone)):
         found.append(
             f"--backbone-revision {config.backbone_revision}: expected a Hub id as --backbone beside it, found "
             f"{config.backbone}; leave it out"

@@ -14,7 +14,7 @@ from zskd.config.methods.adversarial import AdversarialOptions
 from zskd.config.resolve import DEFAULT_CONFIG, packaged_configs, resolve
 from zskd.hub.ask import is_callable_name, is_local
 from zskd.hub.cards import code, hub_link
-from zskd.models.backbones import EMBEDDED
+from zskd.models.backbones import PACKAGED
 from zskd.runs.read import FinishedRun
 from zskd.runs.wording import is_adversarial, was_handed_over
 from zskd.tasks.defaults import with_task_defaults
@@ -32,15 +32,15 @@ def teacher_name(run: FinishedRun) -> str:
     """The teacher's name: a Hub id, ``embedded``, a function, or the last part of a folder."""
     teacher = run.record["teacher"]
     name = str(teacher["name"])
-    known = teacher["revision"] or name == "embedded" or is_callable_name(name)
+    known = teacher["revision"] or name in PACKAGED or is_callable_name(name)
     return name if known else _base_name(name)
 
 
 def teacher_words(run: FinishedRun) -> str:
     """The teacher and its origin, as Markdown."""
     name, revision = teacher_name(run), run.record["teacher"]["revision"]
-    if name == "embedded":
-        return f"zskd's packaged adapter on [{EMBEDDED.repo_id}](https://huggingface.co/{EMBEDDED.repo_id})"
+    if name in PACKAGED:
+        return f"zskd's packaged adapter on {hub_link(PACKAGED[name].repo_id)}"
     if revision:
         return f"{hub_link(name)} at revision {code(revision)}"
     return f"{code(name)} (not on the Hub)"
@@ -51,8 +51,8 @@ def student_origin(run: FinishedRun) -> str | None:
     start, revision = run.config["student"], run.record["student"]["revision"]
     if start == "build":
         # A built student's word embeddings start from the teacher's reaction to every token.
-        if run.record["teacher"]["name"] == "embedded":
-            return EMBEDDED.repo_id
+        if (packaged := PACKAGED.get(run.record["teacher"]["name"])) is not None:
+            return packaged.repo_id
         return teacher_name(run) if run.record["teacher"]["revision"] else None
     if not revision:
         return None
@@ -117,7 +117,7 @@ def _public_options(run: FinishedRun) -> dict[str, Any]:
         revision = run.record[key]["revision"]
         if revision:
             options[f"{key}_revision"] = revision
-        elif options[key] not in ("default", "build", "embedded") and not is_callable_name(options[key]):
+        elif options[key] not in ("default", "build", *PACKAGED) and not is_callable_name(options[key]):
             options[key] = _base_name(options[key])
     if options.get("start_from", STARTS[0]) not in STARTS:
         options["start_from"] = _base_name(options["start_from"])

@@ -93,9 +93,9 @@ class Task:
             return Path(self.probe)
         return packaged if packaged.is_file() and TASKS.get(self.name) == self else None
 
-    def adapter_path(self) -> Path | None:
-        """Folder of the packaged teacher adapter for the embedded backbone, or None."""
-        path = Path(str(resources.files("zskd"))) / "assets" / "adapters" / self.name
+    def adapter_path(self, teacher: str = "embedded") -> Path | None:
+        """Folder of the adapter of a packaged teacher, by its name (`zskd.models.backbones.PACKAGED`), or None."""
+        path = Path(str(resources.files("zskd"))) / "assets" / "adapters" / teacher / self.name
         return path if TASKS.get(self.name) == self and (path / "adapter_config.json").is_file() else None
 
     def glue_files(self, glue_dir: str | Path) -> dict[str, Path]:

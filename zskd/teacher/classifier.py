@@ -16,6 +16,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.errors import InputError
 from zskd.models import output_layer
+from zskd.models.backbones import PACKAGED
 from zskd.models.batching import token_budget
 from zskd.models.bulk import Meter, first_states, infer
 from zskd.models.encoding import encode_texts
@@ -182,7 +183,7 @@ def load_classifier(
     """Load a classifier and align its labels with the task's by name.
 
     Args:
-        name: ``embedded``, ``default``, a folder (full model or adapter) or a Hub id.
+        name: ``embedded``, ``embedded-base``, ``default``, a folder (full model or adapter) or a Hub id.
         label_map: as `--label-map`; the task's default teacher uses the task's own map.
 
     Raises:
@@ -194,8 +195,8 @@ def load_classifier(
         name = task.teacher
         mapping = mapping or task.teacher_labels
     folder = None
-    if name == "embedded":
-        folder = task.adapter_path()
+    if name in PACKAGED:
+        folder = task.adapter_path(name)
         if folder is None:
             raise InputError(f"{shown}: no adapter for {task.name} is packaged; train one with `zskd finetune`")
     model, tokenizer, commit = load_plain(str(folder or name), cache, revision, flag=flag, shown=shown)
