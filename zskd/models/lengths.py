@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from zskd.errors import InputError
 from zskd.models.labels import LENGTH_FIELD
 from zskd.models.positions import reading_length, usable_positions
+from zskd.system.files import write_text
 
 
 def record_length(config: PreTrainedConfig, max_length: int) -> None:
@@ -44,6 +46,11 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig,
     set_reading_length(tokenizer, config)
     tokenizer.init_kwargs["model_input_names"] = list(tokenizer.model_input_names)
     tokenizer.save_pretrained(folder)
+    path = Path(folder) / "tokenizer_config.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if content.get("tokenizer_class") == "TokenizersBackend":
+        # The general class by the name that transformers 4 knows as well.
+        write_text(path, json.dumps({**content, "tokenizer_class": "PreTrainedTokenizerFast"}, indent=2) + "\n")
 
 
 def check_rows(rows: Any, model: Any, shown: str) -> None:

@@ -15,6 +15,7 @@ from zskd.models.fast_layers import fast_copy
 from zskd.models.frozen import with_half_weights
 from zskd.models.loading import backbone_origin, count_parameters, find_model, load_head, model_fingerprint
 from zskd.models.positions import length_problem
+from zskd.models.segments import with_segments
 from zskd.models.tokenizers import UNPADDED, guards, load_tokenizer, tokenizer_fingerprint
 from zskd.system.precision import HALVES, autocast, pick_precision
 from zskd.teacher.classifier import check_fit, pick_device
@@ -34,6 +35,7 @@ class LoadedBackbone:
         model: as it computes here, in `precision`.
         parameters: of the base model, those of its pooler included.
         fingerprint: SHA-256 over its weights, without those that its files lack.
+        tokenizer: the start's, which gives the same ids as its own.
         tokenizer_fingerprint: SHA-256 over the tokenizer.
         precision: in which it answers.
         reads: names of the inputs that it takes.
@@ -58,13 +60,16 @@ class LoadedBackbone:
         return states
 
 
-def load_backbone(name: str, revision: str | None, precision: str, max_length: int, cache: Path) -> LoadedBackbone:
+def load_backbone(
+    name: str, revision: str | None, precision: str, max_length: int, cache: Path, *, two: bool
+) -> LoadedBackbone:
     """Load a backbone on this process's device.
 
     Args:
         name: ``embedded``, ``embedded-base``, a folder or a Hub id.
         precision: as the option says, ``auto`` included.
         max_length: tokens that it will read.
+        two: whether the start will compare two texts, and its tokenizer has to tell them apart.
 
     Raises:
         InputError: it does not load, cannot read `max_length` tokens, or cannot be padded on the right.
@@ -81,6 +86,9 @@ def load_backbone(name: str, revision: str | None, precision: str, max_length: i
             f"{shown}: expected a model whose texts are padded on the right, found one that reads padding or is padded "
             "on the left; name another backbone"
         )
+    reads = model_inputs(classifier.base_model, tokenizer)
+    if two:
+        tokenizer = with_segments(tokenizer)
     device = pick_device()
     base: PreTrainedModel = classifier.base_model.requires_grad_(False).eval().to(device)
     chosen = pick_precision(precision, device)
@@ -94,7 +102,7 @@ def load_backbone(name: str, revision: str | None, precision: str, max_length: i
         fingerprint=model_fingerprint(base, without=[one.removeprefix(prefix) for one in new]),
         tokenizer_fingerprint=tokenizer_fingerprint(tokenizer),
         precision=chosen,
-        reads=model_inputs(base, tokenizer),
+        reads=reads,
     )
     _check_states(backbone, shown)
     return backbone

@@ -80,7 +80,8 @@ def pretrain(config: PretrainConfig) -> Start:
     check_shared(output.absolute().parent, "--output-dir")
     on_main(lambda: clear_unfinished(cache, deep=True))
     name, revision = config.backbone, config.backbone_revision
-    backbone = main_first(lambda: load_backbone(name, revision, config.precision, config.max_length, cache))
+    two = config.inputs != "one"
+    backbone = main_first(lambda: load_backbone(name, revision, config.precision, config.max_length, cache, two=two))
     shape = _shape(config, backbone)
     corpus = _read_corpus(config, cache)
     language = resolve_language(config.language, corpus.sentences)

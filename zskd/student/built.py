@@ -11,6 +11,7 @@ from transformers import AutoModelForSequenceClassification, ElectraForSequenceC
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.models.lengths import set_reading_length
+from zskd.models.segments import with_segments
 from zskd.models.vocabulary import vocabulary_size
 from zskd.student.shape import special_values, student_config
 from zskd.student.word_features import cached_word_features, match_tokens
@@ -32,9 +33,9 @@ def build_student(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, int]:
     """Build a stock classifier with at most 1/compression of the teacher's parameters, embeddings included.
 
-    It uses the teacher's tokenizer. Its word embeddings start from the teacher's reaction to each token (see
-    `zskd.student.word_features`), and for two texts its first attention layer starts by comparing tokens. All other
-    weights are drawn from the global generator.
+    It reads the teacher's token ids (`student_tokenizer`). Its word embeddings start from the teacher's reaction to
+    each token (see `zskd.student.word_features`), and for two texts its first attention layer starts by comparing
+    tokens. All other weights are drawn from the global generator.
 
     Args:
         precision: ``fp32`` or ``bf16``, the precision in which the teacher reads the tokens.
@@ -43,7 +44,7 @@ def build_student(
         The model (float32, evaluation mode), its tokenizer, and the number of single tokens that the teacher was asked
         for in this run.
     """
-    tokenizer = padded_right(teacher.tokenizer)
+    tokenizer = student_tokenizer(teacher.tokenizer, two=task.is_pair)
     config = student_config(
         vocabulary_size(tokenizer),
         int(teacher.parameters / compression),
@@ -62,8 +63,14 @@ def build_student(
     return model.eval(), tokenizer, asked
 
 
-def padded_right(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
-    """The tokenizer of what is built, which counts positions from the left and reads the first, unlike XLNet."""
+def student_tokenizer(tokenizer: PreTrainedTokenizerBase, *, two: bool) -> PreTrainedTokenizerBase:
+    """The tokenizer of a student that is built, from its teacher's: the ids are the same.
+
+    A student counts positions from the left and reads the first token, unlike XLNet, and tells two texts apart, unlike
+    RoBERTa and MPNet.
+    """
+    if two:
+        tokenizer = with_segments(tokenizer)
     if tokenizer.padding_side == "left":
         tokenizer = copy.deepcopy(tokenizer)
         tokenizer.padding_side = tokenizer.init_kwargs["padding_side"] = "right"

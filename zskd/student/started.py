@@ -16,7 +16,7 @@ from zskd.models.loading import Origin, count_parameters, load_head
 from zskd.models.quiet import quiet_transformers
 from zskd.models.vocabulary import vocabulary_fingerprint, vocabulary_size
 from zskd.runs.start_record import EMPTY_COLUMNS, Start, no_packaged, open_start, packaged_start
-from zskd.student.built import label_config, padded_right
+from zskd.student.built import label_config, student_tokenizer
 from zskd.student.word_features import cached_response
 from zskd.tasks.task import Task
 from zskd.teacher.classifier import Classifier
@@ -47,7 +47,7 @@ def started_student(
             1/compression of the teacher; or no start is packaged for such a task.
     """
     shown, start = f"--start-from {name}", open_start(name, pair=task.is_pair)
-    record, tokenizer = start.record, padded_right(teacher.tokenizer)
+    record, tokenizer = start.record, student_tokenizer(teacher.tokenizer, two=task.is_pair)
     if record["vocabulary"] != vocabulary_fingerprint(tokenizer):
         raise InputError(
             f"{shown}: expected a start of the teacher's vocabulary, found {_other_vocabulary(record, teacher)}; make "
@@ -95,7 +95,7 @@ def _packaged_problem(task: Task, teacher: Classifier, compression: float) -> st
     if packaged_start(pair=task.is_pair) is None:
         return no_packaged(pair=task.is_pair)
     start = open_start("packaged", pair=task.is_pair)
-    if start.record["vocabulary"] != vocabulary_fingerprint(padded_right(teacher.tokenizer)):
+    if start.record["vocabulary"] != vocabulary_fingerprint(teacher.tokenizer):
         return f"the packaged start has {_other_vocabulary(start.record, teacher)}"
     with quiet_transformers():
         config = AutoConfig.from_pretrained(start.folder, trust_remote_code=False, **label_config(task))
