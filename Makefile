@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUN ?= runs/sst2
 
-.PHONY: help install distill test test-slow test-data test-report test-faults smoke quality style glue-table adversarial-screen cycle-benchmark \
+.PHONY: help install distill test test-slow test-data test-report test-browser test-faults smoke quality style glue-table adversarial-screen cycle-benchmark \
 	benchmarks kd-anatomy kd-anatomy-text same-student clean
 
 help:
@@ -13,6 +13,7 @@ help:
 	@echo "make distill     the main job: an SST-2 student from the embedded default, in $(RUN)"
 	@echo "make test        the tests (no download beyond packages)"
 	@echo "make test-report  the report in headless Chromium (Debian: apt-get install chromium); screenshots in runs/"
+	@echo "make test-browser  examples/browser in Node and headless Chromium (Debian: apt-get install npm chromium)"
 	@echo "make test-faults  kills, damage, full disks, bad input, hostile folders: a drawn third (6 minutes); FAULTS=all: all"
 	@echo "make smoke       the main job on 5 % of the text with the real backbone"
 	@echo "make quality     format, lint and types"
@@ -49,6 +50,10 @@ test-data: $(READY)
 # Needs Chromium; on Debian and Ubuntu: apt-get install chromium
 test-report: $(READY)
 	$(BIN)/python -m pytest -m report
+
+# Needs Node, npm and Chromium; on Debian and Ubuntu: apt-get install npm chromium
+test-browser: $(READY)
+	$(BIN)/python -m pytest -m browser
 
 # A third of the cases is drawn; FAULTS=all tries every one. SEED draws others, KINDS=caches,disks only some kinds.
 test-faults: $(READY)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import runpy
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,11 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import fit_teacher, tiny_bert
+from conftest import fit_teacher, save_model, tiny_bert, word_tokenizer
 from labelled_rows import prose, rows_for
 from transformers import AutoModelForSequenceClassification
 
 import zskd
+from zskd.tasks.task import TASKS
 from zskd.teacher.classifier import Classifier
 
 FOLDER = Path(__file__).parent.parent / "examples"
@@ -112,3 +116,48 @@ def test_own_method(example: Callable, teacher_folder: Path, student: str) -> No
     assert not hidden[:, [0, -1, -2, -3]].any() and not torch.equal(hidden[0], hidden[1])
     second = zskd.Step(number=3, total=9, seed=1, places=np.arange(4, 8), micro=1, micros=2)
     assert torch.equal(method.batch({"input_ids": ids[4:, :-1]}, second)["input_ids"], whole[4:, :-1])
+
+
+@pytest.mark.parametrize("task", ["sst2", "mrpc"], ids=["one text", "two texts"])
+def test_onnx_only(example: Callable, cli: Any, task: str, tmp_path: Path, capsys: Any) -> None:
+    tokenizer = word_tokenizer(prose(60))
+    model = tiny_bert(len(tokenizer), TASKS[task].labels)
+    with torch.no_grad():
+        model.classifier.weight.mul_(50)
+    folder = save_model(tmp_path / "model", model, tokenizer)
+    assert cli("export", folder, "--task", task, "--quantize", "int8", "--output-dir", tmp_path / "export").code == 0
+    columns = (prose(40, 1), prose(40, 2))[: len(TASKS[task].text_columns)]
+    lines = ["\t".join(row) for row in zip(*columns, strict=True)]
+    Path("lines.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    program = example("onnx_only.py")
+    with torch.inference_mode():
+        expected = model(**tokenizer(*columns, padding=True, return_tensors="pt")).logits.softmax(dim=-1).numpy()
+    student = program["Student"](tmp_path / "export")
+    found = student(list(zip(*columns, strict=True)) if len(columns) == 2 else columns[0])
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    capsys.readouterr()
+    program["main"](str(tmp_path / "export"), "lines.txt")
+    answered = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [label for label, _ in answered] == [TASKS[task].labels[row.argmax()] for row in expected]
+    int8 = program["Student"](tmp_path / "export", int8=True)
+    assert list(program["answers"](int8, lines, 1)) and int8.labels == list(TASKS[task].labels)
+
+
+def test_onnx_only_needs_no_torch_and_answers_lines_as_they_come(
+    cli: Any, finished_run: Path, tmp_path: Path, example: object
+) -> None:
+    assert cli("export", finished_run, "--output-dir", tmp_path / "export").code == 0
+    block = "import sys; sys.modules.update(dict.fromkeys(['torch', 'transformers', 'zskd']))"
+    Path("sitecustomize.py").write_text(block, encoding="utf-8")
+    process = subprocess.Popen(
+        [sys.executable, str(FOLDER / "onnx_only.py"), str(tmp_path / "export")],
+        env={**os.environ, "PYTHONPATH": "."}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdin is not None and process.stdout is not None
+    for line in prose(3):
+        process.stdin.write(f"{line}\n")
+        process.stdin.flush()
+        label, score = process.stdout.readline().split("\t")  # before the next line is written
+        assert label in TASKS["sst2"].labels and 0.5 <= float(score) <= 1
+    process.stdin.close()
+    assert process.wait(60) == 0

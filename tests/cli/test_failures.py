@@ -211,7 +211,7 @@ def test_a_warm_cache_that_cannot_be_written_will_do(
         ("predict", {}, None, ("no space left", "what was answered before is kept")),
         ("evaluate", {}, None, ("nothing was written",)),
         ("diagnose", {"model": "run"}, "run/diagnosis.json", ("an earlier diagnosis is as it was",)),
-        ("export", {"model": "run"}, "run/onnx", ("an earlier export is as it was",)),
+        ("export", {"model": "run"}, "run/export", ("an earlier export is as it was",)),
         ("report", {"runs": ["run"]}, "run/report.html", ("an earlier report is as it was",)),
         ("publish", {"folder": "run"}, None, ("nothing was uploaded",)),
     ],

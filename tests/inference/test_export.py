@@ -44,13 +44,14 @@ def exported(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
     run = tmp_path_factory.mktemp("export") / "run"
     shutil.copytree(finished_run, run, ignore=shutil.ignore_patterns("checkpoints"))
-    assert main(["export", str(run), "--format", "onnx", "--quantize", "int8", "--quiet"]) == 0
-    return run / "onnx"
+    assert main(["export", str(run), "--quantize", "int8", "--quiet"]) == 0
+    return run / "export"
 
 
 def test_folder_holds_all_that_a_runtime_needs(exported: Path) -> None:
-    names = {path.name for path in exported.iterdir()}
-    assert {FLOAT, INT8, "config.json", "tokenizer.json", "export.json"} <= names
+    names = {str(path.relative_to(exported)) for path in exported.rglob("*")}
+    # The layout that transformers.js and optimum look for.
+    assert {"onnx/model.onnx", "onnx/model_quantized.onnx", "config.json", "tokenizer.json", "export.json"} <= names
     assert (exported / INT8).stat().st_size < (exported / FLOAT).stat().st_size
     length = AutoTokenizer.from_pretrained(exported).model_max_length
     saved = json.loads((exported / "tokenizer.json").read_text(encoding="utf-8"))
@@ -123,7 +124,7 @@ def test_pairs(cli, tmp_path: Path) -> None:
     assert done.code == 0
     assert json.loads(done.out)["largest_difference"] <= TOLERANCE
     saved = load_saved(str(folder), flag="RUN", task_name="mrpc")
-    answers = onnx_answers(folder / "onnx" / FLOAT, tokenizer, saved.max_length)
+    answers = onnx_answers(folder / "export" / FLOAT, tokenizer, saved.max_length)
     texts = (prose(9), prose(9, 1))
     expected = saved.classifier.logits(texts, max_length=saved.max_length)
     np.testing.assert_allclose(answers(texts), expected, atol=TOLERANCE)
@@ -202,7 +203,6 @@ def test_wrong_input(cli, finished_run: Path, tmp_path: Path) -> None:
     tokenizer = word_tokenizer(prose(20))
     plain = save_model(tmp_path / "plain", tiny_bert(len(tokenizer), ("a", "b")), tokenizer)
     for arguments, word in (
-        ((finished_run,), "--format"),
         ((finished_run, "--format", "coreml"), "onnx"),
         ((finished_run, "--format", "onnx", "--output-dir", tmp_path / "mine"), "something else"),
         ((tmp_path / "no", "--format", "onnx", "--output-dir", tmp_path / "new"), "no such folder"),
@@ -221,6 +221,6 @@ def test_an_export_of_a_model_that_reads_little_reads_as_little(cli, build, tmp_
     done = cli("export", tmp_path, "--format", "onnx", "--task", "sst2", "--json")
     assert done.code == 0, done.err
     results = json.loads(done.out)
-    saved = json.loads((tmp_path / "onnx" / "tokenizer.json").read_text(encoding="utf-8"))
+    saved = json.loads((tmp_path / "export" / "tokenizer.json").read_text(encoding="utf-8"))
     assert results["max_length"] == saved["truncation"]["max_length"] == SHORT
     assert results["cut"] == 228 and "228 of 228 rows were longer than 16 tokens and were cut" in done.err

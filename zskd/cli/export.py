@@ -17,9 +17,9 @@ FORMATS = ("onnx",)
 QUANTIZATIONS = ("int8",)
 
 EPILOG = """examples:
-  zskd export runs/first --format onnx
-      writes runs/first/onnx and compares its logits with PyTorch's
-  zskd export runs/first --format onnx --quantize int8 --data glue_data/SST-2/dev.tsv
+  zskd export runs/first
+      writes runs/first/export for ONNX Runtime, optimum and transformers.js, and compares its logits with PyTorch's
+  zskd export runs/first --quantize int8 --data glue_data/SST-2/dev.tsv
       also writes an int8 model, and scores both on a labelled file
 
 Needs the packages of zskd[onnx]."""
@@ -29,7 +29,7 @@ def add_parser(verbs: Any) -> None:
     """Register the verb."""
     parser = verbs.add_parser("export", help="write a student as ONNX and check it", epilog=EPILOG)
     parser.add_argument("model", metavar="RUN", help="run folder, model folder or Hub id")
-    parser.add_argument("--format", choices=FORMATS, required=True, metavar="|".join(FORMATS), help="what to write")
+    parser.add_argument("--format", choices=FORMATS, default="onnx", metavar="|".join(FORMATS), help="what to write")
     parser.add_argument(
         "--quantize",
         choices=QUANTIZATIONS,
@@ -43,7 +43,7 @@ def add_parser(verbs: Any) -> None:
     )
     parser.add_argument("--skip-bad-rows", action="store_true", help=shared.SKIP_BAD_ROWS)
     parser.add_argument("--task", metavar="TASK", help="the model's task, if it is not the student of a run")
-    parser.add_argument("--output-dir", metavar="DIR", help="folder to write; default RUN/onnx")
+    parser.add_argument("--output-dir", metavar="DIR", help="folder to write; default RUN/export")
     add_cache_dir(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     add_quiet(parser)
@@ -54,7 +54,7 @@ def _target(arguments: argparse.Namespace) -> Path:
     if arguments.output_dir:
         folder = Path(arguments.output_dir)
     elif is_folder(expanded(arguments.model)):
-        folder = expanded(arguments.model) / "onnx"
+        folder = expanded(arguments.model) / "export"
     else:
         raise InputError(f"--output-dir: expected a folder for the export of {arguments.model}, found none")
     if problems := check_output_dir(folder):

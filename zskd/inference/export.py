@@ -36,7 +36,8 @@ logger = logging.getLogger(__name__)
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 TOLERANCE = 1.0e-4  # largest allowed difference between a logit and PyTorch's
-FLOAT, INT8 = "model.onnx", "model_quantized.onnx"  # file names that ONNX loaders for the Hub expect
+FOLDER = "onnx"  # beside configuration and tokenizer: where transformers.js and optimum look for the models
+FLOAT, INT8 = f"{FOLDER}/model.onnx", f"{FOLDER}/model_quantized.onnx"
 
 Texts = tuple[list[str], ...]
 Answer = Callable[[Texts], np.ndarray]
@@ -174,7 +175,9 @@ def largest_difference(one: Answer, other: Answer, batches: list[Texts]) -> floa
 def export_onnx(
     saved: Saved, folder: Path, *, int8: bool = False, data: Labelled | None = None, data_name: str = ""
 ) -> dict[str, Any]:
-    """Write ``model.onnx``, optionally a quantized model, tokenizer, configuration and ``export.json`` into a folder.
+    """Write an ONNX model, optionally a quantized one, tokenizer, configuration and ``export.json`` into a folder.
+
+    The layout is that of ONNX models on the Hub: `FLOAT` and `INT8` in a folder of their own, all else beside it.
 
     Args:
         int8: also write `INT8`.
@@ -207,7 +210,7 @@ def export_onnx(
         return lambda texts: classifier.in_task_order(answers(texts))
 
     with replacing(folder) as temporary:
-        temporary.mkdir()
+        (temporary / FOLDER).mkdir(parents=True)
         logger.info("writing %s", FLOAT)
         write_onnx(classifier.model, tokenizer, temporary / FLOAT)
         models = {"PyTorch": torch_answers, "ONNX": answers_of(temporary / FLOAT)}

@@ -68,7 +68,10 @@ def _segmented(processor: dict[str, Any] | None) -> dict[str, Any] | None:
 
 def _template(roberta: dict[str, Any]) -> dict[str, Any]:
     """RoBERTa's post-processor as a template."""
-    special = {token: {"id": token, "ids": [number], "tokens": [token]} for token, number in (roberta[name] for name in _AROUND)}
+    special = {
+        token: {"id": token, "ids": [number], "tokens": [token]}
+        for token, number in (roberta[name] for name in _AROUND)
+    }
     begin, end = ({"SpecialToken": {"id": roberta[name][0], "type_id": 0}} for name in _AROUND)
     first, second = ({"Sequence": {"id": name, "type_id": 0}} for name in "AB")
     return {
