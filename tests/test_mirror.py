@@ -83,6 +83,7 @@ ACROSS = {
     "publish/test_commands.py": "whole commands against a Hub",
     "report/test_browser.py": "the page in a browser",
     "test_documentation.py": "the code of README and docs",
+    "test_browser_example.py": "the page of examples/browser",
     "test_examples.py": "the programs of examples/",
     "test_finetune.py": "teachers from labelled rows",
     "test_finetune_resume.py": "trainings of teachers killed and resumed",

@@ -54,6 +54,18 @@ def test_evaluate_gives_f1_where_glue_has_it(cli, mrpc: tuple[Path, Path]) -> No
     assert (scores["rows"], scores["majority"]) == (9, 6 / 9)
 
 
+def test_evaluate_takes_a_run_folder_and_its_task(cli, finished_run: Path, glue_dir: Path, tmp_path: Path) -> None:
+    data = glue_dir / "SST-2" / "dev.tsv"
+    student = cli("evaluate", "--model", finished_run / "student", "--task", "sst2", "--data", data, "--json")
+    done = cli("evaluate", "--model", finished_run, "--data", data, "--json")
+    assert done.code == 0 and json.loads(done.out) == json.loads(student.out)
+    other = cli("evaluate", "--model", finished_run, "--task", "mrpc", "--data", "probe")
+    assert other.code == 2 and f"--model {finished_run / 'student'}" in other.errors[0]
+    shutil.copytree(finished_run, tmp_path / "run", ignore=shutil.ignore_patterns("student"))
+    done = cli("evaluate", "--model", tmp_path / "run", "--data", data)
+    assert done.code == 2 and "--model" in done.errors[0] and "--resume" in done.errors[0], done.err
+
+
 def test_evaluate_prints_a_table_for_people(cli, teacher_folder: Path) -> None:
     done = cli("evaluate", "--model", teacher_folder, "--task", "sst2", "--data", "probe")
     assert [line.split()[0] for line in done.out.splitlines()] == [name for name in SCORES if name != "f1"]

@@ -29,6 +29,15 @@ def test_defaults_come_from_the_task_unless_given(own_tasks: dict[str, str], nam
 
 
 @pytest.mark.parametrize(
+    "task, fraction, size", [("sst2", 0.05, 9_000), ("mnli", 0.05, 4_500), ("sst2", 0.0001, 1_000)]
+)
+def test_a_share_of_the_text_makes_a_smaller_pool(task: str, fraction: float, size: int) -> None:
+    given = DistillConfig(task=task, corpus_fraction=fraction)
+    assert with_task_defaults(given).pool_size == size
+    assert with_task_defaults(DistillConfig(task=task, corpus_fraction=fraction, pool_size=700)).pool_size == 700
+
+
+@pytest.mark.parametrize(
     "options, objective",
     [
         ({"task": "sst2"}, "logit-mse"),

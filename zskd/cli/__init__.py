@@ -24,7 +24,7 @@ LONGEST = 900  # characters of a message
 EPILOG = """examples:
   zskd distill --task sst2 --config embedded        a student without any data, from packages alone
   zskd distill --task sst2 --teacher my-classifier --corpus my-text.txt
-  zskd evaluate --model runs/sst2-0/student --task sst2 --data probe
+  zskd evaluate --model runs/sst2-0 --task sst2 --data probe
   zskd publish runs/sst2-0 --repo-id me/sst2-mini --dry-run
   zskd ls"""
 

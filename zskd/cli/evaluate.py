@@ -10,14 +10,18 @@ from typing import Any
 from zskd.checks import check_cache_dir, check_options, check_outputs
 from zskd.cli.parser import add_options, add_quiet, build_config, set_up_logging
 from zskd.config.verbs import EvaluateConfig
+from zskd.errors import InputError
 from zskd.hub.ask import is_callable_name
-from zskd.models.folder_checks import check_classifier
+from zskd.models.folder_checks import check_classifier, student_folder
+from zskd.runs.read import run_config
+from zskd.system.paths import name_problem
 from zskd.tasks.labelled import check_header
 from zskd.tasks.task import Task
 
 EPILOG = """examples:
-  zskd evaluate --model runs/sst2-0/student --task sst2 --data glue_data/SST-2/dev.tsv
-  zskd evaluate --model runs/sst2-0/student --task sst2 --data probe --json"""
+  zskd evaluate --model runs/sst2-0 --data glue_data/SST-2/dev.tsv
+      the student of a run, on the task of the run
+  zskd evaluate --model my-classifier --task sst2 --data probe --json"""
 
 
 def add_parser(verbs: Any) -> None:
@@ -30,6 +34,10 @@ def add_parser(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Score and print a table or JSON."""
+    model = getattr(arguments, "model", "")
+    of_run = None if hasattr(arguments, "task") or name_problem(model) else run_config(model)
+    if of_run is not None:
+        arguments.task = of_run.task
     config = build_config(arguments, EvaluateConfig, problems)
     set_up_logging(quiet=arguments.quiet)
     from zskd.config.resolve import cache_root
@@ -40,13 +48,13 @@ def run(arguments: argparse.Namespace) -> int:
     from zskd.tasks.task import find_task
     from zskd.teacher.load import load_teacher
 
-    task = find_task(config.task)
+    task, name = find_task(config.task), student_folder(config.model)
     path = task.probe_path() if config.data == "probe" else config.data
     rows = read_labelled(task, str(path), skip_bad_rows=config.skip_bad_rows)
-    check_own_student(config.model)
+    check_own_student(name)
     model = load_teacher(
         task,
-        config.model,
+        name,
         cache_root(config.cache_dir),
         None,
         config.label_map,
@@ -86,9 +94,9 @@ def problems(config: EvaluateConfig) -> list[str]:
 def _problems(config: EvaluateConfig, task: Task) -> list[str]:
     found = []
     if not config.model:
-        found.append("--model: expected a folder or Hub id, found none")
+        found.append("--model: expected a run folder, a model folder or a Hub id, found none")
     elif not is_callable_name(config.model):
-        found += check_classifier(task, config.model, config.label_map, "--model", config.max_length)
+        found += _model_problems(config, task)
     found += check_outputs(config.teacher_outputs, is_callable_name(config.model))
     if not config.data:
         found.append("--data: expected a labelled file, or `probe`; found none")
@@ -100,3 +108,11 @@ def _problems(config: EvaluateConfig, task: Task) -> list[str]:
     else:
         found += [f"--data: {problem}" for problem in check_header(task, config.data)]
     return found + check_cache_dir(config.cache_dir)
+
+
+def _model_problems(config: EvaluateConfig, task: Task) -> list[str]:
+    try:
+        name = student_folder(config.model)
+    except InputError as error:
+        return [f"--model {problem}" for problem in error.problems]
+    return check_classifier(task, name, config.label_map, "--model", config.max_length)

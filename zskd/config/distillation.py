@@ -89,7 +89,7 @@ class RunOptions:
     pool_size: int | None = option(
         None,
         "inputs in the transfer pool, at most 40 for each sentence of the text; default 180000, for tasks with two "
-        "texts 90000",
+        "texts 90000, times --corpus-fraction",
         low=64,
         high=limits.MOST_ROWS,
         group="text",

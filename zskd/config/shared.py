@@ -63,7 +63,7 @@ def corpus(default: list[str], more: str = "") -> Any:
 
 def corpus_fraction() -> Any:
     """``--corpus-fraction``."""
-    return option(1.0, "share of the source documents to use", low=0.0001, high=1.0, group="text")
+    return option(1.0, "share of the source documents to use, chosen by their hash", low=0.0001, high=1.0, group="text")
 
 
 def language(more: str = "") -> Any:

@@ -89,8 +89,8 @@ class PredictConfig:
 class EvaluateConfig:
     """Options of `zskd evaluate`: score a saved classifier on a labelled file."""
 
-    model: str = option("", "folder or Hub id of the classifier", group="models")
-    task: str = shared.task()
+    model: str = option("", "run folder, model folder or Hub id of the classifier", group="models")
+    task: str = shared.task("; default: the run's")
     label_map: str | None = shared.label_map("the model's")
     teacher_outputs: str = shared.teacher_outputs()
     data: str = option("", "labelled file in GLUE's columns, or `probe`", group="data")

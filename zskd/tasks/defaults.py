@@ -13,6 +13,7 @@ from zskd.errors import InputError
 from zskd.tasks.task import Task, find_task
 
 POOL_SIZES = {1: 180_000, 2: 90_000}  # by number of input texts; pairs have more tokens
+SMALLEST_POOL = 1_000  # of a share of the text
 
 
 def input_length(config: DistillConfig | FinetuneConfig | DiagnoseConfig) -> int:
@@ -44,7 +45,9 @@ def with_task_defaults(config: Config) -> Config:
         task = find_task(config.task or "")
     except InputError:
         return config  # `zskd.checks.check` reports the problem
-    defaults: dict[str, Any] = {"max_length": task.max_length, "pool_size": POOL_SIZES[len(task.text_columns)]}
+    # As many inputs from each document, so that a share of the text makes a run as much smaller.
+    size = round(POOL_SIZES[len(task.text_columns)] * getattr(config, "corpus_fraction", 1.0))
+    defaults: dict[str, Any] = {"max_length": task.max_length, "pool_size": max(SMALLEST_POOL, size)}
     if isinstance(config, EvaluateConfig | PredictConfig):
         del defaults["max_length"]
     if isinstance(config, DistillConfig):
