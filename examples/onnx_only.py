@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,9 +40,9 @@ class Student:
         self.labels = [label for _, label in sorted(config["id2label"].items(), key=lambda entry: int(entry[0]))]
         self.tokenizer.enable_padding(pad_id=config.get("pad_token_id") or 0)
 
-    def __call__(self, texts: list[str] | list[tuple[str, str]]) -> np.ndarray:
+    def __call__(self, texts: Sequence[str | tuple[str, ...]]) -> np.ndarray:
         """Probabilities ``(len(texts), len(labels))`` of texts, or of pairs of texts."""
-        rows = self.tokenizer.encode_batch(texts)
+        rows = self.tokenizer.encode_batch(list(texts))
         columns = {
             "input_ids": [row.ids for row in rows],
             "attention_mask": [row.attention_mask for row in rows],

@@ -6,12 +6,14 @@ import json
 import os
 import pty
 import re
+import shutil
 import subprocess
 import sys
 import termios
 from dataclasses import replace
 from pathlib import Path
 
+import pyte
 import pytest
 from conftest import as_flags
 
@@ -34,13 +36,10 @@ def test_quiet_leaves_the_table_alone(cli, tiny_config: DistillConfig) -> None:
     assert done.out.splitlines()[0].split()[:2] == ["teacher", "student"]
 
 
-def test_json_is_the_metrics_and_nothing_else_also_where_bars_are_shown(
-    tiny_config: DistillConfig, tmp_path: Path
-) -> None:
-    config = replace(tiny_config, cache_dir=str(tmp_path / "cache"), **QUICK)
-    command = [sys.executable, "-m", "zskd", "distill", "--json", *as_flags(config)]
+def in_terminal(command: list[str], columns: int) -> tuple[int, str, str]:
+    """Exit code and standard output of a command, and what it wrote to a terminal of so many columns."""
     shown, terminal = pty.openpty()
-    termios.tcsetwinsize(terminal, (24, 120))
+    termios.tcsetwinsize(terminal, (24, columns))
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=terminal, stdin=subprocess.DEVNULL) as process:
         os.close(terminal)
         assert process.stdout is not None
@@ -55,15 +54,44 @@ def test_json_is_the_metrics_and_nothing_else_also_where_bars_are_shown(
             seen += chunk
         out = process.stdout.read().decode()
     os.close(shown)
-    assert process.returncode == 0, seen.decode()
+    return process.returncode, out, seen.decode()
+
+
+def bare(text: str) -> str:
+    """A text without spaces and numbers."""
+    return re.sub(r"[\s\d.,:]+", "", text)
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_bars_come_and_go_and_leave_the_log_as_a_file_has_it(
+    columns: int, tiny_config: DistillConfig, tmp_path: Path
+) -> None:
+    config = replace(tiny_config, **QUICK)
+
+    def command(name: str) -> list[str]:
+        own = replace(config, cache_dir=str(tmp_path / name))
+        return [sys.executable, "-m", "zskd", "distill", "--json", *as_flags(own)]
+
+    code, out, seen = in_terminal(command("shown"), columns)
+    assert code == 0, seen
     assert out == (Path(str(config.output_dir)) / "metrics.json").read_text(encoding="utf-8")
     assert json.loads(out)["task"] == "sst2"
-    bars = seen.decode()
-    for step in ("shaping transfer", "teacher labels transfer", "teacher answers single tokens"):
-        assert re.search(rf"{step}: +\d+%", bars), step
-    assert "reading " in bars
-    # Trainer's bars: two steps of warm-up, then the student's, with the expected end.
-    assert re.search(r"2/2 \[", bars) and re.search(r"\d+/20 \[\d\d:\d\d<", bars)
+    bars = {"shaping transfer": "input", "teacher labels transfer": "text", "teacher answers single tokens": "token"}
+    for step, unit in {**bars, "training": "step"}.items():
+        found = re.search(rf"{step}: +\d+%.*?(\d+)/(\d+) \[(.*?)\]", seen)
+        assert found and f" {unit}" in found[3] and "<" in found[3], step
+    assert re.search(r"training: .*?/2 \[", seen) and re.search(r"training: .*?/20 \[", seen)  # the generator's too
+    assert "Writing model shards" not in seen and "Loading weights" not in seen
+    assert "\x1b[A" not in seen  # one bar at a time
+    # Nothing of a bar stays, and no line was written over another: the screen shows what a log file has.
+    screen = pyte.Screen(columns, 400)
+    pyte.Stream(screen).feed(seen)
+    shutil.rmtree(str(config.output_dir))
+    logged = subprocess.run(command("logged"), capture_output=True, text=True, check=True).stderr
+    assert "\x1b" not in logged and "\r" not in logged and "%|" not in logged
+    shown = bare("".join(screen.display))
+    assert [line for line in logged.splitlines() if bare(line) not in shown] == []
+    assert "%|" not in shown and "it/s" not in shown
 
 
 @pytest.mark.parametrize("tracker", ["tensorboard"])

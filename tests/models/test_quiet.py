@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,8 +29,9 @@ def test_the_library_speaks_again_whatever_happened(fails: bool) -> None:
 
 @pytest.mark.parametrize("hidden", [True, False], ids=["no bar", "bar"])
 def test_a_trainer_prints_nothing_to_standard_output(
-    hidden: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    hidden: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     settings = TrainingArguments(
         str(tmp_path), max_steps=2, logging_steps=1, report_to="none", save_strategy="no", use_cpu=True,
         disable_tqdm=hidden,
@@ -43,4 +45,4 @@ def test_a_trainer_prints_nothing_to_standard_output(
     trainer.train()
     found = capsys.readouterr()
     assert found.out == ""
-    assert ("2/2" in found.err) == (not hidden)
+    assert ("training: " in found.err and "/2 [" in found.err) == (not hidden)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Iterator
 
 import pytest
 
-from zskd.system.progress import bar, hidden
+from zskd.system.progress import LogHandler, bar, hidden, reading
 
 
 @pytest.fixture
@@ -31,3 +32,31 @@ def test_a_bar_needs_a_terminal_and_no_quiet(
     with bar("teacher labels", 7, "row") as found:
         assert found.disable is not shown
         assert not shown or (found.total == 7 and found.leave is False)
+
+
+def test_a_reading_bar_learns_its_total_from_what_is_read(
+    level: logging.Logger, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    level.setLevel(logging.INFO)
+    with reading("reading text") as at:
+        for done in (0, 1_000_000, 4_000_000):
+            at(done, 4_000_000, "B")
+    shown = capsys.readouterr().err
+    assert "reading text:   0%" in shown and "/4.00M" in shown
+    with reading("nothing"):
+        pass
+    assert "nothing" not in capsys.readouterr().err
+
+
+def test_a_log_line_stands_above_a_bar(
+    level: logging.Logger, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    level.setLevel(logging.INFO)
+    handler = LogHandler()
+    with bar("labels", 7, "row") as found:
+        found.update(3)
+        handler.emit(logging.LogRecord("zskd", logging.INFO, "", 0, "half of it", None, None))
+    # The bar is wiped, the line written in its place, and the bar drawn anew below.
+    assert re.search(r"\rlabels: .*\r +\rhalf of it\n\r?labels: .*3/7", capsys.readouterr().err, re.DOTALL)

@@ -6,7 +6,6 @@ import argparse
 import dataclasses
 import logging
 import os
-import sys
 import warnings
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
@@ -240,7 +239,9 @@ def add_cache_dir(parser: Parser) -> None:
 
 def set_up_logging(*, quiet: bool = False) -> None:
     """Log to standard error: zskd from INFO (WARNING if `quiet`), libraries from WARNING."""
-    handler = logging.StreamHandler(sys.stderr)
+    from zskd.system.progress import LogHandler
+
+    handler = LogHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("zskd")
     logger.handlers[:] = [handler]

@@ -6,15 +6,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tqdm.auto import tqdm
 from transformers import (
     PrinterCallback,
     ProgressCallback,
     Trainer,
+    TrainerCallback,
     TrainerControl,
     TrainerState,
     TrainingArguments,
 )
 from transformers.utils import logging as transformers_logging
+
+from zskd.system.progress import bar
 
 
 @contextmanager
@@ -30,18 +34,33 @@ def quiet_transformers() -> Iterator[None]:
         transformers_logging.enable_progress_bar()
 
 
-class StepBar(ProgressCallback):
-    """Trainer's progress bar without its log entries, which would go to standard output."""
+class StepBar(TrainerCallback):
+    """One progress bar of a training, in its main process: Trainer's would have a second one for evaluations.
 
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, Any] | None = None,
-        **kwargs: Any,
+    `EvaluationLog` logs what matters.
+    """
+
+    def __init__(self) -> None:
+        self._bar: tqdm | None = None
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Print nothing; `EvaluationLog` logs what matters."""
+        """Show the bar; a checkpoint has been loaded by now."""
+        if state.is_world_process_zero:
+            self._bar = bar("training", state.max_steps, "step", done=state.global_step)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """One step more."""
+        if self._bar is not None:
+            self._bar.update(state.global_step - self._bar.n)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Remove the bar."""
+        if self._bar is not None:
+            self._bar.close()
 
 
 def keep_stdout_clean(trainer: Trainer) -> None:

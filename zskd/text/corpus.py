@@ -15,12 +15,11 @@ from typing import Any
 
 import pyarrow as pa
 from datasets import Dataset
-from tqdm.auto import tqdm
 
 from zskd.errors import InputError
 from zskd.system.arrow import ROWS, is_sound, keep_arrow, open_arrow
 from zskd.system.checksums import keep, known_digest
-from zskd.system.progress import hidden
+from zskd.system.progress import reading
 from zskd.text import clean
 from zskd.text.seen import Seen
 from zskd.text.sources import SUFFIXES, Source, documents
@@ -226,11 +225,15 @@ def _batches(
     yield pa.record_batch([pa.array(texts, pa.string()), pa.array(origins, pa.uint64())], schema=_SCHEMA)
 
 
+def _read(source: Source) -> Iterator[str]:
+    with reading(f"reading {source.name}") as at:
+        yield from documents(source, at)
+
+
 def _distinct_sentences(sources: list[Source], fraction: float, counts: _Counts) -> Iterator[tuple[str, int]]:
     seen = Seen()
     for source in sources:
-        # The number of passages is unknown until all have been read, so the bar has no total.
-        for passage in tqdm(documents(source), f"reading {source.name}", unit="passage", disable=hidden(), leave=False):
+        for passage in _read(source):
             counts.passages += 1
             document = hash64(passage.strip())
             if fraction < 1.0 and hash64(str(document), "fraction") >= fraction * 2**64:

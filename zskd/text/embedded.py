@@ -15,9 +15,11 @@ import re
 import sysconfig
 import warnings
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from zskd.system.progress import At, nowhere
 
 # Run-time dependencies of zskd, direct and indirect, whose documentation contains much prose.
 PACKAGES = (
@@ -140,9 +142,13 @@ def is_plain(sentence: str) -> bool:
     return sentence[0].isalpha() and sentence[-1] in ".!?" and sentence.count(" ") >= 3 and not _CODE.search(sentence)
 
 
-def embedded_documents() -> Iterator[str]:
-    """One text per documentation string, made of its plain sentences in order."""
-    yield from _documents(_source_files())
+def embedded_documents(at: At = nowhere) -> Iterator[str]:
+    """One text per documentation string, made of its plain sentences in order.
+
+    Args:
+        at: is told how many source files have been read.
+    """
+    yield from _documents(list(_source_files()), at)
 
 
 def package_documents(name: str) -> Iterator[str]:
@@ -154,13 +160,14 @@ def package_documents(name: str) -> Iterator[str]:
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(f"{name}: no such package with source files is installed")
-    yield from _documents(_files_below(Path(spec.origin).parent))
+    yield from _documents(list(_files_below(Path(spec.origin).parent)))
 
 
-def _documents(paths: Iterator[Path]) -> Iterator[str]:
+def _documents(paths: Sequence[Path], at: At = nowhere) -> Iterator[str]:
     from zskd.text.sentences import split_sentences
 
-    for path in paths:
+    for number, path in enumerate(paths):
+        at(number, len(paths), "file")
         try:
             strings = list(docstrings(path.read_text(encoding="utf-8")))
         except (SyntaxError, UnicodeDecodeError, ValueError):

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import logging
+import os
 import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 from zskd.errors import InputError
 from zskd.system.plain_text import Repairs, found_instead
+from zskd.system.progress import At, nowhere
 
 logger = logging.getLogger(__name__)
 
 TEXT_FIELDS = ("text", "text_a", "text_b")
 SHOWN = 80  # characters of a value or of a list of names in a message
+TOLD = 1_000  # lines or rows from one report of the progress to the next
 BEGINNING = 4_096  # bytes that tell what kind of file it is
 
 Placed: TypeAlias = Iterator[tuple[str, dict[str, Any]]]  # records, each with its place for a message
@@ -88,22 +92,29 @@ def shown(names: Any) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]} ..."
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+def read_lines(path: Path, at: At = nowhere) -> Iterator[tuple[int, str]]:
     """Lines of a text file, plain or in gzip, with their numbers; blank lines are left out.
 
     A line ends with a line feed, a carriage return or both. Byte-order marks are dropped.
 
+    Args:
+        at: is told now and then how many bytes of the file have been read.
+
     Raises:
         InputError: a line is no UTF-8 text, the gzip file is not whole, or the file cannot be read.
     """
-    opener: Any = gzip.open if path.name.endswith(".gz") else open
+    opener: Any = gzip.open if path.name.endswith(".gz") else _as_it_is
     try:
         # Wrong bytes are kept as lone surrogates, which UTF-8 cannot have, so that they are found on their own line.
-        with opener(path, "rt", encoding="utf-8", errors="surrogateescape") as handle:
+        with path.open("rb") as raw, opener(raw, "rb") as content:
+            handle = io.TextIOWrapper(content, encoding="utf-8", errors="surrogateescape")
+            size = os.fstat(raw.fileno()).st_size
             for number, line in enumerate(handle, start=1):
+                if number % TOLD == 0:
+                    at(raw.tell(), size, "B")
                 if "\0" in line or (not line.isascii() and _ESCAPED.search(line)):
-                    with opener(path, "rb") as content:
-                        beginning = content.read(BEGINNING)
+                    with path.open("rb") as again, opener(again, "rb") as start:
+                        beginning = start.read(BEGINNING)
                     found = found_instead(line.encode(errors="surrogateescape") if number > 1 else beginning)
                     raise InputError(f"--corpus {path}, line {number}: expected UTF-8 text, found {found}")
                 line = line.removeprefix("\ufeff")  # also within a file: it may be joined of several
@@ -115,13 +126,17 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
         raise InputError(f"--corpus {path}: expected a file that can be read, found: {error.strerror}") from error
 
 
-def json_records(name: str) -> Placed:
+def _as_it_is(raw: BinaryIO, mode: str) -> BinaryIO:
+    return raw
+
+
+def json_records(name: str, at: At = nowhere) -> Placed:
     """One record a line.
 
     Raises:
         InputError: a line is no JSON object, or has a text twice; see also `read_lines`.
     """
-    for number, line in read_lines(Path(name)):
+    for number, line in read_lines(Path(name), at):
         where = f"{name}, line {number}"
         record = _parse(line, where)
         if not isinstance(record, dict):
@@ -153,7 +168,7 @@ def _count(line: str, name: str) -> int:
     return sum(key == name for key, _ in pairs)
 
 
-def parquet_records(name: str) -> Placed:
+def parquet_records(name: str, at: At = nowhere) -> Placed:
     """The text columns of each row; rows count from 0.
 
     Raises:
@@ -182,6 +197,7 @@ def parquet_records(name: str) -> Placed:
             except UnicodeDecodeError as error:
                 wrong = number + next(at for at in range(batch.num_rows) if not _can_be_read(batch.slice(at, 1)))
                 raise InputError(f"--corpus {name}, row {wrong}: expected UTF-8 text, found other bytes") from error
+            at(number, file.metadata.num_rows, "row")
             for record in records:
                 yield f"{name}, row {number}", record
                 number += 1
@@ -205,7 +221,7 @@ def _is_text(found: Any) -> bool:
     return bool(pa.types.is_string(found) or pa.types.is_large_string(found) or str(found) == "string_view")
 
 
-def hub_records(name: str, revision: str) -> Placed:
+def hub_records(name: str, revision: str, at: At = nowhere) -> Placed:
     """The text columns of each row of a data set on the Hub; rows count from 0.
 
     Raises:
@@ -223,4 +239,6 @@ def hub_records(name: str, revision: str) -> Placed:
         raise InputError(f"--corpus {name}: expected a column `text`, found {shown(rows.column_names)}")
     # Other columns, such as images, are not decoded.
     for number, record in enumerate(rows.select_columns(columns)):
+        if number % TOLD == 0:
+            at(number, len(rows), "row")
         yield f"{name}, row {number}", record

@@ -14,6 +14,7 @@ from zskd.hub.ask import is_local, resolve_revision
 from zskd.system.files import sha256_file
 from zskd.system.paths import exists, expanded
 from zskd.system.plain_text import found_instead
+from zskd.system.progress import At, nowhere
 from zskd.text.folders import Folder, identity, look_into
 from zskd.text.records import Records, hub_records, json_records, parquet_records, read_lines
 
@@ -122,8 +123,11 @@ def _files(name: str) -> list[Path]:
     return folder.files
 
 
-def documents(source: Source) -> Iterator[str]:
+def documents(source: Source, at: At = nowhere) -> Iterator[str]:
     """Raw passages of a source, in order; what is replaced in them, or is empty, is logged after the last.
+
+    Args:
+        at: is told now and then how much of the source has been read.
 
     Raises:
         InputError: the file's content does not match its suffix, or a record has no text.
@@ -131,18 +135,18 @@ def documents(source: Source) -> Iterator[str]:
     if source.kind == "embedded":
         from zskd.text.embedded import embedded_documents
 
-        yield from embedded_documents()
+        yield from embedded_documents(at)
         return
     if source.name.endswith((".txt", ".txt.gz")) and source.kind == "file":
-        yield from (line for _, line in read_lines(Path(source.name)))
+        yield from (line for _, line in read_lines(Path(source.name), at))
         return
     records = Records()
     if source.kind == "hub":
-        found = hub_records(source.name, source.identity)
+        found = hub_records(source.name, source.identity, at)
     elif source.name.endswith(".jsonl"):
-        found = json_records(source.name)
+        found = json_records(source.name, at)
     else:
-        found = parquet_records(source.name)
+        found = parquet_records(source.name, at)
     for where, record in found:
         yield records.text(record, where)
     records.say()
