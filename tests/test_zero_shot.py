@@ -66,8 +66,8 @@ def rows_of(path: Path, columns: tuple[str, ...]) -> list[tuple[str, ...]]:
 def plant_texts(monkeypatch: pytest.MonkeyPatch, task: Task, path: Path) -> None:
     """The corpus reads the texts of a labelled file."""
     documents = corpus_module.documents
-    planted = lambda source: [*documents(source), *(t for row in rows_of(path, task.text_columns) for t in row)]  # noqa: E731
-    monkeypatch.setattr("zskd.text.corpus.documents", planted)
+    more = [text for row in rows_of(path, task.text_columns) for text in row]
+    monkeypatch.setattr("zskd.text.corpus.documents", lambda source, at: [*documents(source, at), *more])
 
 
 def plant_labels(monkeypatch: pytest.MonkeyPatch, task: Task, path: Path) -> None:

@@ -15,6 +15,7 @@ from conftest import prose
 from languages import PHRASES, TEXTS, varied
 
 from zskd.errors import InputError
+from zskd.system.progress import At
 from zskd.text import corpus as module
 from zskd.text.clean import HEADING, NO_PROSE, SHORT, characters
 from zskd.text.corpus import (
@@ -50,9 +51,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the sources that were read."""
     names: list[str] = []
 
-    def spy(source: Source) -> Iterator[str]:
+    def spy(source: Source, at: At) -> Iterator[str]:
         names.append(source.name)
-        yield from documents(source)
+        yield from documents(source, at)
 
     monkeypatch.setattr(module, "documents", spy)
     return names
@@ -203,7 +204,7 @@ def test_same_bytes_under_another_suffix_are_read_anew(tmp_path: Path) -> None:
 
 def test_two_configurations_of_one_data_set_are_two_corpora(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = {"user/text:small": LINES[:250], "user/text:large": LINES}
-    monkeypatch.setattr(module, "documents", lambda source: iter(content[source.name]))
+    monkeypatch.setattr(module, "documents", lambda source, at: iter(content[source.name]))
     for name, lines in content.items():
         corpus = build_corpus([Source("hub", name, "one-commit")], 1.0, tmp_path)
         assert [text for text, _ in rows(corpus)] == lines, name
