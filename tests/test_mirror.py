@@ -28,6 +28,7 @@ COVERED = {
     "cli/pretrain.py": "pretrain/test_make.py",
     "cli/publish.py": "publish/test_plan.py",
     "cli/report.py": "report/test_comparison.py",
+    "cli/config.py": "cli/test_verbs.py",
     "cli/validate.py": "cli/test_verbs.py",
     "config/distillation.py": "config/test_option.py",
     "config/methods/class_balance.py": "methods/test_class_balance.py",

@@ -20,6 +20,7 @@ from zskd.config.verbs import DiagnoseConfig, EvaluateConfig, FinetuneConfig, Pr
 NAMES = [module.__name__.rpartition(".")[2] for module in VERBS]
 OPTIONS = {
     "distill": DistillConfig,
+    "config": DistillConfig,
     "validate": DistillConfig,
     "evaluate": EvaluateConfig,
     "diagnose": DiagnoseConfig,
@@ -101,7 +102,7 @@ def test_help_takes_less_than_half_a_second() -> None:
 def test_top_help_names_every_verb(capsys) -> None:
     text = shown(capsys)
     known = {"distill", "report", "publish", "predict", "export", "diagnose", "evaluate", "pretrain", "finetune"}
-    known |= {"validate", "ls"}
+    known |= {"config", "validate", "ls"}
     assert all(f"\n    {name} " in text for name in known)
     assert set(NAMES) == known
 

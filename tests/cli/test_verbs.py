@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import as_flags, prose, tiny_bert, word_tokenizer
 from safetensors.torch import load_file, save_file
 
@@ -92,6 +93,30 @@ def with_bad_rows(data: Path) -> Path:
     bad = ["too short", "7\tmany\twords\tin\tit", "\t".join(["?"] * len(header.split("\t")))]
     data.write_text("\n".join([header, bad[0], *rows, *bad[1:]]) + "\n", encoding="utf-8")
     return data
+
+
+def test_config_says_where_each_value_comes_from(cli, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("teacher: embedded\nstudent: build\ncorpus: [embedded]\nepochs: 3\nseed: 4\n", encoding="utf-8")
+    given = ("--task", "qqp", "--config", path, "--seed", "7", "--no-hub-eval")
+    done = cli("config", *given, "--json")
+    found = json.loads(done.out)
+    assert done.code == 0 and set(found) == {item.name for item in fields(DistillConfig)}
+    expected = {
+        "task": ("qqp", "--task"), "seed": (7, "--seed"), "epochs": (3.0, f"--config {path}"),
+        "hub_eval": (False, "--hub-eval"), "batch_size": (64, "default"), "glue_dir": (None, "default"),
+        **{name: (value, "default of qqp") for name, value in (("pool_size", 90_000), ("objective", "kd"))},
+    }  # fmt: skip
+    assert {name: (found[name]["value"], found[name]["from"]) for name in expected} == expected
+    # For people: a configuration, with the origins as comments.
+    shown = cli("config", *given).out
+    assert yaml.safe_load(shown) == {name: entry["value"] for name, entry in found.items()}
+    (line,) = [line for line in shown.splitlines() if line.startswith("epochs:")]
+    assert line.split("  #") == [line.split("  #")[0], f" --config {path}"]
+    (tmp_path / "again.yaml").write_text(shown, encoding="utf-8")
+    again = json.loads(cli("config", "--config", tmp_path / "again.yaml", "--json").out)
+    assert {name: entry["value"] for name, entry in again.items()} == yaml.safe_load(shown)
+    assert cli("config", "--task", "qqp", "--pool-size", "1").code == 2
 
 
 @pytest.mark.parametrize("verb", ["evaluate", "diagnose", "export"])

@@ -9,7 +9,20 @@ import select
 import sys
 from collections.abc import Sequence
 
-from zskd.cli import diagnose, distill, evaluate, export, finetune, ls, predict, pretrain, publish, report, validate
+from zskd.cli import (
+    config,
+    diagnose,
+    distill,
+    evaluate,
+    export,
+    finetune,
+    ls,
+    predict,
+    pretrain,
+    publish,
+    report,
+    validate,
+)
 from zskd.cli.failures import failure_of, is_the_machine_s
 from zskd.cli.launch import hand_over, is_main, launched, started_by_launcher
 from zskd.cli.parser import Parser
@@ -17,7 +30,7 @@ from zskd.errors import InputError, ZskdError
 from zskd.system import interrupts
 from zskd.system.plain_text import NOT_IN_A_LINE
 
-VERBS = (distill, report, publish, predict, export, diagnose, evaluate, pretrain, finetune, validate, ls)
+VERBS = (distill, report, publish, predict, export, diagnose, evaluate, pretrain, finetune, config, validate, ls)
 
 LONGEST = 900  # characters of a message
 
