@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
-from zskd.metrics.scores import compare, confusion, reliability, softmax
+from zskd.metrics.scores import compare, confusion, reliability, retention, softmax
 
 
 def test_softmax_is_a_distribution_and_survives_large_logits() -> None:
@@ -45,3 +47,30 @@ def test_compare_holds_all_rows() -> None:
     assert sum(entry["rows"] for entry in found["reliability"]["bins"]) == 200
     right = np.trace(np.array(found["confusion"])) / 200
     assert right == pytest.approx((logits.argmax(axis=1) == expected).mean())
+
+
+def scores(teacher: tuple[float, float], student: tuple[float, float]) -> dict[str, Any]:
+    """Accuracy and majority of both models on one set."""
+    pairs = zip(("teacher", "student"), (teacher, student), strict=True)
+    return {who: {"glue": {"accuracy": accuracy, "majority": majority}} for who, (accuracy, majority) in pairs}
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student", "raw", "above"),
+    [
+        ((0.9, 0.5), (0.9, 0.5), 1.0, 1.0),
+        ((0.9, 0.5), (0.7, 0.5), 0.7 / 0.9, 0.5),
+        ((0.9, 0.5), (0.5, 0.5), 0.5 / 0.9, 0.0),
+        ((0.5, 0.5), (0.6, 0.5), 1.2, None),
+        ((0.0, 0.5), (0.6, 0.5), None, None),
+    ],
+    ids=["all", "half", "chance", "a teacher at chance", "a teacher always wrong"],
+)
+def test_what_is_kept_is_measured_from_chance(teacher, student, raw: float | None, above: float | None) -> None:
+    found_raw, found_above = retention(scores(teacher, student))
+    assert found_raw["glue"] == (None if raw is None else pytest.approx(raw))
+    assert found_above["glue"] == (None if above is None else pytest.approx(above))
+
+
+def test_a_student_alone_has_nothing_to_keep() -> None:
+    assert retention({"teacher": {}, "student": {}}) == ({}, {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -185,6 +186,22 @@ def test_a_grid_of_pairs_shows_shares_and_the_most_frequent_class(change: Callab
     assert "cosine 0.7 to 1, %" in table and "up to 0.5</th>" in table
     assert 'value="1.0">100.0 %' in table
     Page(text)
+
+
+def test_the_student_may_answer_where_that_is_proven(change: Callable[..., Path]) -> None:
+    def add(content: dict[str, Any]) -> None:
+        content["coverage"] = [
+            {"threshold": 0.0, "rows": 100, "coverage": 1.0, "agreement": 0.9, "bound": 0.81},
+            {"threshold": 0.8, "rows": 60, "coverage": 0.625, "agreement": 0.98, "bound": 0.92},
+        ]
+
+    text = render([load_run(change("analysis.json", add))])
+    table = text[text.index('<table id="coverage">') :].partition("</table>")[0]
+    rows = [re.findall(r'value="([\d.]+)"', row) for row in table.split("<tr>")[2:]]
+    assert rows[0] == ["0.8", "0.0", "1.0", "0.9", "0.81"] and rows[2] == ["0.9", "0.8", "0.625", "0.98", "0.92"]
+    assert rows[3:] == [["0.95"], ["0.98"], ["0.99"]] and table.count("not proven") == 3
+    Page(text)
+    assert 'id="coverage"' not in render([load_run(change("analysis.json", lambda content: content.pop("coverage")))])
 
 
 def test_an_evaluation_set_of_any_name_is_drawn(change: Callable[..., Path]) -> None:

@@ -13,6 +13,7 @@ from zskd.checks import check_cache_dir, check_options, check_output
 from zskd.cli.parser import add_options, add_quiet, build_config, set_up_logging
 from zskd.config.limits import limit_problems, within_limits
 from zskd.config.verbs import PredictConfig
+from zskd.errors import InputError
 from zskd.hub.ask import is_callable_name
 from zskd.models.backbones import PACKAGED
 from zskd.models.folder_checks import check_length
@@ -26,6 +27,8 @@ EPILOG = """examples:
       question, tab, passage
   tail -f reviews.txt | zskd predict --model my-user/my-student
       answers appear as lines arrive
+  zskd predict --model runs/first --input reviews.txt --min-agreement 0.95 --teacher embedded
+      the student answers where it agrees with the teacher on 95 % of held-out text, the teacher the rest
 
 The input has no header. The number of texts that a model reads comes from its config.json if zskd made it, from its run
 folder, or from --task; otherwise the first line decides. An empty line counts as an empty text, so that input and
@@ -44,10 +47,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Answer as lines arrive."""
     config = build_config(arguments, PredictConfig, problems)
     set_up_logging(quiet=arguments.quiet)
+    from zskd.inference.deferral import Deferral, proven_threshold
     from zskd.inference.predict import predict
     from zskd.inference.saved import load_saved
     from zskd.system.files import output_file
 
+    least = config.min_agreement
+    threshold = None if least is None else proven_threshold(config.model, least)  # before weights are loaded
     saved = load_saved(
         config.model,
         flag="--model",
@@ -56,6 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         max_length=config.max_length,
         cache_dir=config.cache_dir,
     )
+    deferral = None if threshold is None else Deferral(threshold, _teacher(config, saved), saved.max_length)
     stream: Any  # typeshed's type of standard input lacks `read1`
     target: TextIO
     with ExitStack() as stack:
@@ -82,11 +89,24 @@ def run(arguments: argparse.Namespace) -> int:
                 batch_size=config.batch_size,
                 precision=saved.classifier.precision(config.precision),
                 as_json=config.json,
+                deferral=deferral,
             )
         except BrokenPipeError:
             # The reader has closed the pipe (`| head`). The rest of the buffer must not be written at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def _teacher(config: PredictConfig, saved: Any) -> Any:
+    """Who answers what the student does not, on the student's task; None without ``--teacher``."""
+    if config.teacher is None:
+        return None
+    from zskd.config.resolve import cache_root
+    from zskd.teacher.load import load_teacher
+
+    if saved.task is None:
+        raise InputError(f"--teacher {config.teacher}: expected a run of a known task as --model; name it with --task")
+    return load_teacher(saved.task, config.teacher, cache_root(config.cache_dir))
 
 
 def problems(config: PredictConfig) -> list[str]:
@@ -107,6 +127,8 @@ def _problems(config: PredictConfig, task: Task | None) -> list[str]:
             found.append(f"--model {config.model}: expected --task with it, found none")
     if config.model and not is_callable_name(config.model):
         found += check_length(config.model, "--model", config.max_length)
+    if config.teacher is not None and config.min_agreement is None:
+        found.append(f"--teacher {config.teacher}: expected --min-agreement with it, found none")
     if config.input != "-" and not is_file(config.input):
         found.append(
             f"--input {config.input}: expected a file, or - for standard input; found {found_at(config.input)}"

@@ -68,6 +68,20 @@ class PredictConfig:
         group="models",
     )
     label_map: str | None = shared.label_map("with --task: the model's")
+    min_agreement: float | None = option(
+        None,
+        "with a run: answer only where the student is so sure that it agrees with the teacher on at least this share "
+        "of held-out text, with 95 % certainty; other lines are deferred",
+        low=0.5,
+        high=0.9999,
+        group="models",
+    )
+    teacher: str | None = option(
+        None,
+        "with --min-agreement: who answers deferred lines; a folder, a Hub id, `embedded`, `embedded-base` or "
+        "module:function",
+        group="models",
+    )
     input: str = option(
         "-", "file with one input a line, two texts separated by a tab; -: standard input", group="data"
     )

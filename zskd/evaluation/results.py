@@ -15,7 +15,8 @@ from zskd.errors import InputError
 from zskd.evaluation.analysis import latency
 from zskd.evaluation.scoring import evaluate_rows
 from zskd.hub.glue_rows import hub_rows
-from zskd.metrics.scores import above_chance, compare, score_predictions
+from zskd.metrics.coverage import coverage
+from zskd.metrics.scores import compare, retention, score_predictions
 from zskd.models.encoding import Cuts
 from zskd.runs.folder import RunFolder
 from zskd.runs.read import check_student, read_part
@@ -152,8 +153,9 @@ def analysis(
         length: maximum length of an input, in tokens.
 
     Returns:
-        ``labels``; ``heldout``, the student against the teacher's classes (`zskd.metrics.scores.compare`);
-        ``evaluation``, both models against gold labels per evaluation set; ``latency`` per model, None for a black box.
+        ``labels``; the student against the teacher's classes: ``heldout`` (`zskd.metrics.scores.compare`), ``coverage``
+        (`zskd.metrics.coverage.coverage`); ``evaluation``, both against gold labels per evaluation set; ``latency``
+        per model, None for a black box.
     """
     teacher_logits, student_logits = predicted
     texts = tuple(report[:LATENCY_TEXTS][name] for name in text_columns(report))
@@ -162,22 +164,10 @@ def analysis(
     return {
         "labels": list(task.labels),
         "heldout": compare(student_logits, teacher_logits.argmax(axis=1)),
+        "coverage": coverage(teacher_logits, student_logits),
         "evaluation": scores.details,
         "latency": {who: speed.get(who) for who in models},
     }
-
-
-def retention(
-    scores: dict[str, dict[str, dict[str, Any]]],
-) -> tuple[dict[str, float | None], dict[str, float | None]]:
-    """Student's accuracy as a share of the teacher's, raw and above the majority class, per evaluation set."""
-    raw: dict[str, float | None] = {}
-    above: dict[str, float | None] = {}
-    for name, student in scores["student"].items():
-        teacher = scores["teacher"][name]
-        raw[name] = student["accuracy"] / teacher["accuracy"] if teacher["accuracy"] else None
-        above[name] = above_chance(student["accuracy"], student["majority"], teacher["accuracy"])
-    return raw, above
 
 
 @dataclass(frozen=True)

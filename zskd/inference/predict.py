@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from zskd.errors import InputError
+from zskd.inference.deferral import DEFERRED, Deferral
 from zskd.inference.saved import Saved
 from zskd.metrics.scores import softmax
 from zskd.models.encoding import Cuts
@@ -111,12 +112,15 @@ def predict(
     batch_size: int = 32,
     precision: str = "fp32",
     as_json: bool = False,
+    deferral: Deferral | None = None,
 ) -> int:
     """Answer every line of `stream`; `write` is called once per batch with whole lines.
 
     A line of output has the label and the probability of each class, separated by tabs below a header line, or is a
     JSON object. An empty line counts as an empty text, so that input and output lines correspond. The log says how many
     lines were cut, and once that lines are longer than the model was trained on.
+
+    With a `deferral`, the label is followed by who gave it: ``student``, ``teacher``, or ``deferred``, which has none.
 
     Returns:
         The number of lines answered.
@@ -125,24 +129,30 @@ def predict(
         InputError: see `read_rows`; the lines before the wrong one have been answered.
     """
     names = [" ".join(label.split()) for label in saved.labels]
-    header = "" if as_json else "\t".join(["label", *names]) + "\n"
+    header = "" if as_json else "\t".join(["label", *(["by"] if deferral else []), *names]) + "\n"
     cuts = Cuts(saved.max_length, saved.classifier.trained_length)
     try:
         for rows in read_rows(stream, name, saved.texts, saved.reason, batch_size):
             probabilities = answer(saved, rows, precision, cuts)
             cuts.tell_beyond(saved.classifier.name)
-            write(header + "".join(_line(saved.labels, found, as_json=as_json) for found in probabilities))
+            by = [None] * len(rows) if deferral is None else deferral.decide(rows, probabilities)
+            lines = zip(probabilities, by, strict=True)
+            write(header + "".join(_line(saved.labels, found, who, as_json=as_json) for found, who in lines))
             header = ""  # not before the first line is read, which may be refused
         if header:
             write(header)
     finally:
         cuts.tell(name, "lines")
+        if deferral is not None:
+            deferral.tell(name)
     return cuts.rows
 
 
-def _line(labels: tuple[str, ...], probabilities: np.ndarray, *, as_json: bool) -> str:
-    label = labels[int(probabilities.argmax())]
+def _line(labels: tuple[str, ...], probabilities: np.ndarray, by: str | None, *, as_json: bool) -> str:
+    label = None if by == DEFERRED else labels[int(probabilities.argmax())]
     if not as_json:
-        return "\t".join([" ".join(label.split()), *(f"{p:.{DIGITS}f}" for p in probabilities)]) + "\n"
+        who = [] if by is None else [by]
+        return "\t".join([" ".join((label or "").split()), *who, *(f"{p:.{DIGITS}f}" for p in probabilities)]) + "\n"
     shares = {name: round(float(p), DIGITS) for name, p in zip(labels, probabilities, strict=True)}
-    return json.dumps({"label": label, "probabilities": shares}, ensure_ascii=False) + "\n"
+    who_too = {} if by is None else {"by": by}
+    return json.dumps({"label": label, **who_too, "probabilities": shares}, ensure_ascii=False) + "\n"

@@ -123,3 +123,16 @@ def agreement(teacher_logits: np.ndarray, student_logits: np.ndarray) -> dict[st
     raw = float((teacher == student).mean())
     majority = float(np.bincount(teacher).max() / len(teacher))
     return {"raw": raw, "majority": majority, "above_chance": above_chance(raw, majority)}
+
+
+def retention(
+    scores: dict[str, dict[str, dict[str, Any]]],
+) -> tuple[dict[str, float | None], dict[str, float | None]]:
+    """Student's accuracy as a share of the teacher's, raw and above the majority class, per evaluation set."""
+    raw: dict[str, float | None] = {}
+    above: dict[str, float | None] = {}
+    for name, student in scores["student"].items():
+        teacher = scores["teacher"][name]
+        raw[name] = student["accuracy"] / teacher["accuracy"] if teacher["accuracy"] else None
+        above[name] = above_chance(student["accuracy"], student["majority"], teacher["accuracy"])
+    return raw, above

@@ -15,6 +15,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from zskd.metrics.coverage import row_for
 from zskd.report import comparison, diagnosis_section
 from zskd.report.curves import adversary_figures, reliability, training_figures
 from zskd.report.data import Run, group_runs, load_runs
@@ -23,6 +24,7 @@ from zskd.runs.wording import opened
 from zskd.system.files import output_file, write_text
 from zskd.system.formatting import in_percent
 
+WANTED = (0.8, 0.85, 0.9, 0.95, 0.98, 0.99)  # agreement with the teacher
 SENTENCES = 12  # number of adversarial rows on the page
 UNKNOWN = Markup("\N{EN DASH}")
 
@@ -106,6 +108,7 @@ def _run_content(run: Run) -> dict[str, Any]:
         "grid": grid(run),
         "diagnosis": diagnosis_section.content(run),
         "diagnose": diagnosis_section.command(run),
+        "coverage": coverage_rows(run),
         "confusions": confusions(run),
         "reliability": reliability(run),
         "sentences": sentences(run),
@@ -208,6 +211,12 @@ def grid(run: Run) -> dict[str, Any] | None:
 def _ranges(ends: list[float]) -> list[str]:
     """Names of cells by their upper ends."""
     return [f"up to {ends[0]:g}", *(f"{low:g} to {high:g}" for low, high in itertools.pairwise(ends))]
+
+
+def coverage_rows(run: Run) -> list[dict[str, Any]]:
+    """What the student may answer for each of `WANTED`: the row of its table that proves it, None where none does."""
+    table = (run.analysis or {}).get("coverage") or []
+    return [{"wanted": wanted, "row": row_for(table, wanted)} for wanted in WANTED] if table else []
 
 
 def confusions(run: Run) -> list[dict[str, Any]]:
