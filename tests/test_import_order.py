@@ -34,6 +34,7 @@ ORDER = (
     ("finetune", "pretrain", "callbacks", "checks"),
     "stages",
     "pipeline",
+    "forecast",
     "cli",
 )
 # The version, and the packaged YAML files, which are no code.

@@ -34,6 +34,7 @@ OTHER_MEANING = {
     "model",
     "optimizer",
     "output_dir",
+    "teacher",
 }
 
 

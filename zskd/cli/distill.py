@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import logging
 import sys
@@ -51,6 +52,7 @@ EPILOG = f"""{_FIRST}\
   zskd distill --task sst2 --config embedded --publish me/sst2-mini
       publish the finished student on the Hub (private, unless --public)
 
+With --dry-run, a rehearsal of some seconds says how long the run would take.
 With --json, only metrics.json goes to standard output; the log goes to standard error.
 {_PRECEDENCE}"""
 
@@ -60,8 +62,11 @@ def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser("distill", help="train a student from a teacher without its data", epilog=EPILOG)
     parser.first_examples = f"{_FIRST}\n{_PRECEDENCE}"
     add_run_options(parser)
+    dry = parser.add_argument(
+        "--dry-run", action="store_true", help="say inputs, queries, steps, time and disk; start nothing"
+    )
     as_json = parser.add_argument("--json", action="store_true", help="print metrics.json instead of the closing table")
-    parser.brief += map(brief_row, (publish.add_flags(parser), as_json, add_quiet(parser)))
+    parser.brief += map(brief_row, (publish.add_flags(parser), dry, as_json, add_quiet(parser)))
     add_method_options(parser)
     parser.set_defaults(run=run)
 
@@ -87,6 +92,8 @@ def run(arguments: argparse.Namespace) -> int:
     then = publish.after_run(arguments) if main else None
     if main:
         _check_hub_ids(config)
+    if arguments.dry_run:
+        return _forecast(config, as_json=arguments.json)
     from zskd.pipeline import Result, distill
 
     if config.num_processes and config.num_processes > 1 and not started_by_launcher():
@@ -102,6 +109,14 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"published: {then.publish(str(run_path(config)))}", file=sys.stderr if arguments.json else sys.stdout)
     if several:
         succeed()
+    return 0
+
+
+def _forecast(config: DistillConfig, *, as_json: bool) -> int:
+    from zskd.forecast import forecast, words
+
+    found = forecast(config)
+    print(json.dumps(dataclasses.asdict(found) | {"queries": found.queries}) if as_json else words(found, config))
     return 0
 
 

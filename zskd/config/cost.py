@@ -26,11 +26,11 @@ def machine_memory() -> int:
 
 def cost_problems(config: DistillConfig) -> list[str]:
     """Options that no machine gets through. Their values are within their own limits."""
-    batches = _batches(config)
-    if batches <= MOST_BATCHES:
+    number = batches(config)
+    if number <= MOST_BATCHES:
         return []
     return [
-        f"{_shown(config)}: expected at most {MOST_BATCHES:,} batches in a run, found {batches:,}; lower --epochs or "
+        f"{_shown(config)}: expected at most {MOST_BATCHES:,} batches in a run, found {number:,}; lower --epochs or "
         "--pool-size, or raise --batch-size"
     ]
 
@@ -43,8 +43,8 @@ def cost_warnings(config: DistillConfig, labels: int, texts: int) -> list[str]:
         texts: one or two, of an input.
     """
     assert config.pool_size is not None and config.max_length is not None  # the task's defaults
-    batches = _batches(config)
-    found = slow(_shown(config), batches)
+    number = batches(config)
+    found = slow(_shown(config), number)
     if config.perturb == "adversarial" or "adversarial" in config.method:
         found += slow(f"--generator-warmup {config.generator_warmup}", config.generator_warmup)
         rate = config.generator_learning_rate
@@ -80,7 +80,7 @@ def _large(shown: str, size: int) -> list[str]:
     return [f"{shown}: may take {size / 1e9:,.0f} GB of memory or more, and this machine has {memory / 1e9:,.0f} GB"]
 
 
-def _batches(config: DistillConfig) -> int:
+def batches(config: DistillConfig) -> int:
     """Forward and backward passes of the student, if the text fills the pool."""
     assert config.pool_size is not None
     return math.ceil(config.epochs * math.ceil(config.pool_size / config.batch_size))
