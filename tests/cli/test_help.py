@@ -7,6 +7,7 @@ import resource
 import subprocess
 import sys
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
@@ -183,3 +184,20 @@ def test_version(capsys) -> None:
     with pytest.raises(SystemExit):
         main(["--version"])
     assert capsys.readouterr().out == f"zskd {__version__}\n"
+
+
+def test_a_shell_completes_verbs_and_flags(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "shtab", "--shell=bash", "--prog", "zskd", "zskd.cli.parser"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    path = tmp_path / "zskd"
+    path.write_text(done.stdout, encoding="utf-8")
+
+    def completed(*words: str) -> list[str]:
+        script = f"source {path}; COMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}; "
+        script += f'_shtab_zskd zskd "{words[-1]}" "{words[-2]}"; echo "${{COMPREPLY[@]}}"'
+        return subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout.split()
+
+    assert completed("zskd", "dist") == ["distill"] and completed("zskd", "distill", "--objec") == ["--objective"]
+    assert completed("zskd", "export", "--quan") == ["--quantize"]
