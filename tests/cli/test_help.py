@@ -201,3 +201,13 @@ def test_a_shell_completes_verbs_and_flags(tmp_path: Path) -> None:
 
     assert completed("zskd", "dist") == ["distill"] and completed("zskd", "distill", "--objec") == ["--objective"]
     assert completed("zskd", "export", "--quan") == ["--quantize"]
+
+
+@pytest.mark.parametrize("verb", NAMES)
+def test_every_verb_has_json_and_quiet(verb: str) -> None:
+    from zskd.cli import parser
+
+    verbs = next(action for action in parser()._actions if action.dest == "verb").choices
+    assert isinstance(verbs, dict)
+    flags = {option for action in verbs[verb]._actions for option in action.option_strings}
+    assert {"--json", "--quiet"} <= flags

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import as_flags, prose, tiny_bert, word_tokenizer
+from labelled_rows import rows_for, write_rows
 from safetensors.torch import load_file, save_file
 
 from zskd.config.distillation import DistillConfig
@@ -233,3 +234,41 @@ def test_a_model_of_no_numbers_is_refused_by_evaluate_and_predict(
         done = cli(*arguments)
         assert done.code == 2 and done.out == ""
         assert "found NaN or infinity for" in done.errors[0] and str(folder) in done.errors[0]
+
+
+def test_json_is_one_object_of_what_is_printed_for_people(
+    cli, finished_run: Path, tiny_config: DistillConfig, tmp_path: Path
+) -> None:
+    listed = json.loads(cli("ls", "--json", "--quiet").out)
+    assert set(listed["tasks"]) == set(TASKS) and set(listed["backbones"]) == set(BACKBONES)
+    assert listed["tasks"]["sst2"]["teachers"] and set(listed["configurations"]) == set(packaged_configs())
+    options = json.loads(cli("validate", "--json", "--quiet", *as_flags(tiny_config)).out)
+    assert options == yaml.safe_load(cli("validate", *as_flags(tiny_config)).out)
+    report = json.loads(cli("report", finished_run, "--output", tmp_path / "r.html", "--json").out)
+    assert report == {"report": str(tmp_path / "r.html")} and (tmp_path / "r.html").is_file()
+    given = ("publish", finished_run, "--repo-id", "me/mine", "--dry-run")
+    planned = json.loads(cli(*given, "--json").out)
+    assert (planned["repo_id"], planned["public"], planned["commit_url"]) == ("me/mine", False, None)
+    table = cli(*given).out
+    assert all(name in table and f"{size:,}" in table for name, size in planned["files"].items())
+
+
+def test_finetune_prints_its_record_as_json(cli, teacher_folder: Path, tmp_path: Path) -> None:
+    write_rows(tmp_path / "train.tsv", TASKS["sst2"], rows_for(TASKS["sst2"], 90, seed=1))
+    given = ("--task", "sst2", "--base", teacher_folder, "--glue-dir", tmp_path, "--epochs", "1", "--rank", "2")
+    done = cli(
+        "finetune",
+        *given,
+        "--selection-rows",
+        "16",
+        "--checkpoints",
+        "1",
+        "--json",
+        "--quiet",
+        "--output-dir",
+        tmp_path / "t",
+    )
+    found = json.loads(done.out)
+    assert done.code == 0 and found["folder"] == str(tmp_path / "t")
+    record = json.loads((tmp_path / "t" / "training.json").read_text(encoding="utf-8"))
+    assert {name: value for name, value in found.items() if name != "folder"} == record

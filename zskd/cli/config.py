@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from zskd.cli.distill import distill_config
-from zskd.cli.parser import add_method_options, add_quiet, add_run_options, brief_row, set_up_logging
+from zskd.cli.parser import add_json, add_method_options, add_quiet, add_run_options, brief_row, set_up_logging
 from zskd.config.distillation import DistillConfig
 from zskd.config.limits import flag
 from zskd.config.resolve import DEFAULT_CONFIG, read_yaml, to_dict
@@ -27,8 +27,7 @@ def add_parser(verbs: Any) -> None:
         "config", help="show the options of a distillation and where they come from", epilog=EPILOG
     )
     add_run_options(parser)
-    as_json = parser.add_argument("--json", action="store_true", help="print one JSON object instead of YAML")
-    parser.brief += map(brief_row, (as_json, add_quiet(parser)))
+    parser.brief += map(brief_row, (add_json(parser, "YAML"), add_quiet(parser)))
     add_method_options(parser)
     parser.first_examples = EPILOG
     parser.set_defaults(run=run)

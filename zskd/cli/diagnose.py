@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from zskd.checks import check_cache_dir, check_corpus, check_options, check_outputs
-from zskd.cli.parser import add_options, build_config, set_up_logging
+from zskd.cli.parser import add_options, add_quiet, build_config, set_up_logging
 from zskd.config.distillation import DistillConfig
 from zskd.config.verbs import DiagnoseConfig
 from zskd.hub.ask import is_callable_name
@@ -30,6 +30,7 @@ def add_parser(verbs: Any) -> None:
     """Register the verb."""
     parser = verbs.add_parser("diagnose", help="look at a teacher's answers and say what to try", epilog=EPILOG)
     add_options(parser, DiagnoseConfig)
+    add_quiet(parser)
     parser.set_defaults(run=run)
 
 
@@ -42,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
             if not hasattr(arguments, name) and getattr(run, name):
                 setattr(arguments, name, getattr(run, name))
     config = build_config(arguments, DiagnoseConfig, problems)
-    set_up_logging()
+    set_up_logging(quiet=arguments.quiet)
     from zskd.diagnosis.diagnose import diagnose
     from zskd.diagnosis.printed import as_text
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from zskd.checks import check_cache_dir, check_output_dir
-from zskd.cli.parser import add_cache_dir, add_quiet, check_texts, set_up_logging
+from zskd.cli.parser import add_cache_dir, add_json, add_quiet, check_texts, set_up_logging
 from zskd.config import shared
 from zskd.errors import InputError
 from zskd.system.paths import expanded, is_folder
@@ -45,7 +45,7 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument("--task", metavar="TASK", help="the model's task, if it is not the student of a run")
     parser.add_argument("--output-dir", metavar="DIR", help="folder to write; default RUN/export")
     add_cache_dir(parser)
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    add_json(parser, "a table")
     add_quiet(parser)
     parser.set_defaults(run=run)
 

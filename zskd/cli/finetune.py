@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 from typing import Any
 
 from zskd.checks import check_cache_dir, check_options, check_output_dir
-from zskd.cli.parser import add_options, add_quiet, build_config, set_up_logging
+from zskd.cli.parser import add_json, add_options, add_quiet, build_config, set_up_logging
 from zskd.config.verbs import FinetuneConfig
 from zskd.hub.ask import is_local
 from zskd.models.backbones import known_backbone
@@ -32,6 +33,7 @@ def add_parser(verbs: Any) -> None:
     """Register the verb."""
     parser = verbs.add_parser("finetune", help="train a teacher from labelled rows", epilog=EPILOG)
     add_options(parser, FinetuneConfig, config_flag=True)
+    add_json(parser)
     add_quiet(parser)
     parser.set_defaults(run=run)
 
@@ -43,6 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
     from zskd.finetune import finetune
 
     done = finetune(config)
+    if arguments.json:
+        print(json.dumps({"folder": str(done.folder), **done.record}))
+        return 0
     for name, scores in done.record["scores"].items():
         print(f"{name} ({scores['rows']} rows): accuracy {scores['accuracy']:.4f}")
     print(f"teacher: {done.folder}")

@@ -232,6 +232,11 @@ def add_quiet(parser: Parser) -> argparse.Action:
     return parser.add_argument("--quiet", action="store_true", help="show only warnings, no log and no progress bars")
 
 
+def add_json(parser: Parser, instead_of: str = "text") -> argparse.Action:
+    """Add ``--json`` to a verb whose configuration has none."""
+    return parser.add_argument("--json", action="store_true", help=f"print one JSON object instead of {instead_of}")
+
+
 def add_cache_dir(parser: Parser) -> None:
     """Add ``--cache-dir`` to a verb without a configuration."""
     parser.add_argument("--cache-dir", metavar="DIR", help=shared.CACHE_DIR)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from typing import Any
 
 from zskd.cli.launch import (
@@ -13,7 +14,7 @@ from zskd.cli.launch import (
     leave_the_other_processes,
     started_by_launcher,
 )
-from zskd.cli.parser import add_options, add_quiet, build_config, set_up_logging
+from zskd.cli.parser import add_json, add_options, add_quiet, build_config, set_up_logging
 from zskd.config.pretraining import PretrainConfig
 from zskd.runs.start_record import start_path
 
@@ -33,6 +34,7 @@ def add_parser(verbs: Any) -> None:
     """Register the verb."""
     parser = verbs.add_parser("pretrain", help="distil a start for students, without a task", epilog=EPILOG)
     add_options(parser, PretrainConfig, config_flag=True)
+    add_json(parser)
     add_quiet(parser)
     parser.set_defaults(run=run)
 
@@ -54,7 +56,10 @@ def run(arguments: argparse.Namespace) -> int:
         from zskd.runs.start_record import read_start
 
         record = read_start(start_path(config), flag="--output-dir")
-        print(f"start: {start_path(config)}, {record['parameters']:,} parameters, {record['tokens']:,} tokens read")
+        if arguments.json:
+            print(json.dumps({"folder": str(start_path(config)), **record}))
+        else:
+            print(f"start: {start_path(config)}, {record['parameters']:,} parameters, {record['tokens']:,} tokens read")
     if several:
         succeed()
     return 0

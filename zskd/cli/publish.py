@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from typing import Any
 
-from zskd.cli.parser import check_texts, set_up_logging
+from zskd.cli.parser import add_json, add_quiet, check_texts, set_up_logging
 from zskd.errors import InputError, RunError
 
 EPILOG = """examples:
@@ -41,6 +42,8 @@ def add_parser(verbs: Any) -> None:
         "--overwrite", action="store_true", help="allow a commit on top of one that was not published from this run"
     )
     parser.add_argument("--token-file", metavar="PATH", help="file that contains only the token")
+    add_json(parser)
+    add_quiet(parser)
     parser.set_defaults(run=run)
 
 
@@ -53,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
         template=arguments.template,
         token_file=arguments.token_file,
     )
-    set_up_logging()
+    set_up_logging(quiet=arguments.quiet)
     from zskd.hub.upload import check_access, read_token, token_path
     from zskd.publish import Options, plan, publish
 
@@ -70,13 +73,15 @@ def run(arguments: argparse.Namespace) -> int:
         token_path(arguments.token_file)
     _quiet_bars()
     shown = f"{options.repo_id} ({'public' if options.public else 'private'})"
+    said = {"repo_id": options.repo_id, "public": options.public, "files": planned.sizes, "commit_url": None}
     if arguments.dry_run:
-        print(f"would go to {shown}:\n{planned.table()}")
+        print(json.dumps(said) if arguments.json else f"would go to {shown}:\n{planned.table()}")
         return 0
     token = read_token(arguments.token_file)
     check_access(options.repo_id, token, flag="--repo-id")
     commit = publish(planned, options, token)
-    print(f"published to {shown}:\n{planned.table()}\n{commit.commit_url}")
+    said["commit_url"] = str(commit.commit_url)
+    print(json.dumps(said) if arguments.json else f"published to {shown}:\n{planned.table()}\n{commit.commit_url}")
     return 0
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 from typing import Any
 
 from zskd.checks import check_output
-from zskd.cli.parser import check_texts
+from zskd.cli.parser import add_json, add_quiet, check_texts, set_up_logging
 from zskd.errors import InputError
 
 EPILOG = """examples:
@@ -23,6 +24,8 @@ def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser("report", help="write a run, or a comparison of runs, as one HTML file", epilog=EPILOG)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="folder of a finished run")
     parser.add_argument("--output", metavar="FILE", help="the file; default for one run: RUN/report.html")
+    add_json(parser)
+    add_quiet(parser)
     parser.set_defaults(run=run)
 
 
@@ -35,7 +38,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError(f"--output: expected a file for the comparison of {len(arguments.runs)} runs, found none")
     if problems := check_output(arguments.output):
         raise InputError(problems)
+    set_up_logging(quiet=arguments.quiet)
     from zskd.report.page import write_report
 
-    print(f"report: {write_report(arguments.runs, arguments.output)}")
+    path = write_report(arguments.runs, arguments.output)
+    print(json.dumps({"report": str(path)}) if arguments.json else f"report: {path}")
     return 0

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 from typing import Any
 
 import yaml
 
 from zskd.cli.distill import distill_config
-from zskd.cli.parser import add_method_options, add_run_options, set_up_logging
+from zskd.cli.parser import add_json, add_method_options, add_quiet, add_run_options, brief_row, set_up_logging
 from zskd.config.cost import cost_warnings
 from zskd.config.resolve import to_dict
 from zskd.tasks.task import find_task
@@ -25,6 +26,7 @@ def add_parser(verbs: Any) -> None:
     """Register the verb."""
     parser = verbs.add_parser("validate", help="check the options of a distillation without starting it", epilog=EPILOG)
     add_run_options(parser)
+    parser.brief += map(brief_row, (add_json(parser, "YAML"), add_quiet(parser)))
     add_method_options(parser)
     parser.first_examples = EPILOG
     parser.set_defaults(run=run)
@@ -32,10 +34,11 @@ def add_parser(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the resolved options; problems are raised by `distill_config`."""
-    set_up_logging()
+    set_up_logging(quiet=arguments.quiet)
     config = distill_config(arguments)
     task = find_task(config.task)
     for line in cost_warnings(config, task.num_labels, len(task.text_columns)):
         logger.warning(line)
-    print(yaml.safe_dump(to_dict(config), sort_keys=False), end="")
+    values = to_dict(config)
+    print(json.dumps(values) if arguments.json else yaml.safe_dump(values, sort_keys=False).rstrip())
     return 0

@@ -54,9 +54,14 @@ class Plan:
     run: FinishedRun
     files: dict[str, Content]
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Bytes of every file."""
+        return {n: c.stat().st_size if isinstance(c, Path) else len(c) for n, c in self.files.items()}
+
     def table(self) -> str:
         """Every file with its size in bytes, and their sum."""
-        sizes = {n: c.stat().st_size if isinstance(c, Path) else len(c) for n, c in self.files.items()}
+        sizes = self.sizes
         lines = [f"  {name:32}{size:>14,} bytes" for name, size in sizes.items()]
         return "\n".join([*lines, f"  {f'{len(sizes)} files':32}{sum(sizes.values()):>14,} bytes"])
 
