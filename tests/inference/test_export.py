@@ -224,3 +224,13 @@ def test_an_export_of_a_model_that_reads_little_reads_as_little(cli, build, tmp_
     saved = json.loads((tmp_path / "export" / "tokenizer.json").read_text(encoding="utf-8"))
     assert results["max_length"] == saved["truncation"]["max_length"] == SHORT
     assert results["cut"] == 228 and "228 of 228 rows were longer than 16 tokens and were cut" in done.err
+
+
+def test_an_onnxscript_that_is_too_old_for_torch_is_named(cli, finished_run: Path, tmp_path: Path, monkeypatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise ModuleNotFoundError("No module named 'onnxscript._framework_apis.torch_2_11'")
+
+    monkeypatch.setattr(torch.onnx, "export", fails)
+    done = cli("export", finished_run, "--output-dir", tmp_path / "x")
+    assert done.code == 2 and "onnxscript" in done.errors[0] and "pip install --upgrade onnxscript" in done.errors[0]
+    assert not (tmp_path / "x").exists()

@@ -8,6 +8,7 @@ import logging
 import re
 import warnings
 from collections.abc import Callable
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import torch
 from transformers import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-from zskd.errors import RunError
+from zskd.errors import InputError, RunError
 from zskd.evaluation.analysis import BATCH_CALLS, LATENCY_BATCH, LATENCY_CALLS, time_answers
 from zskd.inference.saved import Saved
 from zskd.metrics.scores import score_predictions
@@ -67,6 +68,7 @@ def write_onnx(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path:
     """Write a classifier with free batch and sequence axes.
 
     Raises:
+        InputError: onnxscript is older than torch needs.
         RunError: torch cannot export this architecture.
     """
     # A copy on the CPU, because the exporter moves and traces the model it is given.
@@ -98,6 +100,11 @@ def write_onnx(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path:
             )
             assert program is not None
             program.save(path)
+    except ImportError as error:
+        raise InputError(
+            f"--format onnx: torch {torch.__version__} needs another onnxscript than {version('onnxscript')}, found: "
+            f"{error}; pip install --upgrade onnxscript"
+        ) from error
     except torch.onnx.OnnxExporterError as error:
         raise RunError(f"{model.config.model_type}: torch cannot write it as ONNX: {_reason(error)}") from error
     finally:
