@@ -247,7 +247,7 @@ def test_a_missing_package_is_named(
 ) -> None:
     without(package)
     for flag in ("--teacher", "--student"):
-        refused(model_files[kind], "sentencepiece", "protobuf", "pip install 'zskd[sentencepiece]'", flag=flag)
+        refused(model_files[kind], "sentencepiece", "protobuf", "pip install --upgrade zskd", flag=flag)
 
 
 @pytest.mark.parametrize("kind", SENTENCE_PIECE)

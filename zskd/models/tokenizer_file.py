@@ -163,7 +163,7 @@ def tokenizer_problem(error: BaseException, *, folder: Path) -> str:
         # transformers hides the reason, takes the file for one of tiktoken's and asks for that package.
         return (
             "a `.model` file takes the packages sentencepiece and protobuf, in versions that fit "
-            "(pip install 'zskd[sentencepiece]'); where these are installed, the file is damaged"
+            "(pip install --upgrade zskd); where these are installed, the file is damaged"
         )
     return line
 
