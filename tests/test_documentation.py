@@ -85,6 +85,7 @@ def test_docs_trainer(folder: Path) -> None:
     assert 1.0 <= found["best"].hyperparameters["temperature"] <= 8.0 and search.state.global_step == 6
     assert [method.name for method in own.seam.methods] == ["small-logits"] and own.state.global_step == 6
     assert found["adversary"].options.fresh_share == 0.25
+    assert found["stock"].state.global_step == 6 and "agreement" in str(found["stock"].state.log_history)
 
 
 def test_docs_publishing(folder: Path, hub: HubServer) -> None:
