@@ -233,3 +233,30 @@ def test_a_length_that_an_earlier_version_left_in_the_tokenizer_is_not_published
     path.write_text("{", encoding="utf-8")
     with pytest.raises(InputError, match=r"tokenizer\.json: expected JSON"):
         plan(run_copy, Options("me/small"))
+
+
+def test_onnx_models_go_along_with_lines_of_javascript(run_copy: Path, refused, cli) -> None:
+    asked = Options("me/mine", onnx=True)
+    with pytest.raises(
+        InputError, match=r"--onnx: expected an export in .*export, found none; make it with `zskd export"
+    ):
+        plan(run_copy, asked)
+    assert cli("export", run_copy, "--quantize", "int8", "--quiet").code == 0
+    found = plan(run_copy, asked)
+    assert {"onnx/model.onnx", "onnx/model_quantized.onnx"} <= set(found.files)
+    assert set(found.files) - {"onnx/model.onnx", "onnx/model_quantized.onnx"} == set(
+        plan(run_copy, Options("me/mine")).files
+    )
+    card = bytes(found.files["README.md"]).decode()
+    assert 'pipeline("text-classification", "me/mine", { dtype: "q8" })' in card and "- transformers.js" in card
+    assert "transformers.js" not in bytes(plan(run_copy, Options("me/mine")).files["README.md"]).decode()
+    (run_copy / "export" / "onnx" / "model_quantized.onnx").unlink()
+    assert 'dtype: "fp32"' in bytes(plan(run_copy, asked).files["README.md"]).decode()
+    path = run_copy / "export" / "export.json"
+    path.write_text(path.read_text().replace(json.loads(path.read_text())["weights"], "0" * 64))
+    with pytest.raises(InputError, match="expected an export of the run's student"):
+        plan(run_copy, asked)
+    (run_copy / "export" / "onnx" / "model.onnx").rename(run_copy / "m.onnx")
+    (run_copy / "export" / "onnx" / "model.onnx").symlink_to(run_copy / "m.onnx")
+    with pytest.raises(InputError, match=r"--onnx"):
+        plan(run_copy, asked)

@@ -11,7 +11,7 @@ from zskd.checks import check_cache_dir, check_output_dir
 from zskd.cli.parser import add_cache_dir, add_json, add_quiet, check_texts, set_up_logging
 from zskd.config import shared
 from zskd.errors import InputError
-from zskd.system.paths import expanded, is_folder
+from zskd.system.paths import expanded, is_file, is_folder
 
 FORMATS = ("onnx",)
 QUANTIZATIONS = ("int8",)
@@ -81,8 +81,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError(f"{arguments.model}: expected a model with weights, found the name of a callable")
     folder = _target(arguments)
     set_up_logging(quiet=arguments.quiet)
+    from zskd.hub.model_files import WEIGHTS
     from zskd.inference.export import export_onnx, missing_packages, table
     from zskd.inference.saved import load_saved
+    from zskd.models.folder_checks import student_folder
+    from zskd.system.files import sha256_file
     from zskd.tasks.labelled import check_header, read_labelled
 
     if missing := missing_packages():
@@ -100,8 +103,14 @@ def run(arguments: argparse.Namespace) -> int:
         if problems := check_header(saved.task, str(path)):
             raise InputError([f"--data: {problem}" for problem in problems])
         data = read_labelled(saved.task, str(path), skip_bad_rows=arguments.skip_bad_rows)
+    weights = expanded(student_folder(arguments.model)) / WEIGHTS
     results = export_onnx(
-        saved, folder, int8=arguments.quantize == "int8", data=data, data_name=Path(shown).name if data else ""
+        saved,
+        folder,
+        int8=arguments.quantize == "int8",
+        data=data,
+        data_name=Path(shown).name if data else "",
+        weights=sha256_file(weights) if is_file(weights) else None,
     )
     print(json.dumps(results) if arguments.json else f"{table(results)}\nexport: {folder}")
     return 0

@@ -41,6 +41,9 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument(
         "--overwrite", action="store_true", help="allow a commit on top of one that was not published from this run"
     )
+    parser.add_argument(
+        "--onnx", action="store_true", help="also upload the models of RUN/export, which `zskd export RUN` writes"
+    )
     parser.add_argument("--token-file", metavar="PATH", help="file that contains only the token")
     add_json(parser)
     add_quiet(parser)
@@ -67,6 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         template=arguments.template,
         evaluation=arguments.eval_results,
         overwrite=arguments.overwrite,
+        onnx=arguments.onnx,
     )
     planned = plan(arguments.folder, options)
     if arguments.token_file is not None:

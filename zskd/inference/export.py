@@ -180,7 +180,13 @@ def largest_difference(one: Answer, other: Answer, batches: list[Texts]) -> floa
 
 
 def export_onnx(
-    saved: Saved, folder: Path, *, int8: bool = False, data: Labelled | None = None, data_name: str = ""
+    saved: Saved,
+    folder: Path,
+    *,
+    int8: bool = False,
+    data: Labelled | None = None,
+    data_name: str = "",
+    weights: str | None = None,
 ) -> dict[str, Any]:
     """Write an ONNX model, optionally a quantized one, tokenizer, configuration and ``export.json`` into a folder.
 
@@ -190,12 +196,13 @@ def export_onnx(
         int8: also write `INT8`.
         data: labelled rows for agreement and scores of all models.
         data_name: name of `data` in ``export.json``.
+        weights: SHA-256 of the file with the weights, None where it is not known.
 
     Returns:
-        Content of ``export.json``: ``largest_difference`` between a logit and PyTorch's, ``tolerance``, ``threads``,
-        ``max_length``, ``data``, its ``rows`` (None without) and ``cut`` (rows of it that were longer), and per model
-        ``bytes``, ``device``, what `zskd.evaluation.analysis.time_answers` measures and, with data, ``agreement`` with
-        PyTorch and ``scores``.
+        Content of ``export.json``: ``weights`` as above, ``largest_difference`` between a logit and PyTorch's,
+        ``tolerance``, ``threads``, ``max_length``, ``data``, its ``rows`` (None without) and ``cut`` (rows of it that
+        were longer), and per model ``bytes``, ``device``, what `zskd.evaluation.analysis.time_answers` measures and,
+        with data, ``agreement`` with PyTorch and ``scores``.
 
     Raises:
         InputError: the classifier is a callable, which has no weights.
@@ -246,6 +253,7 @@ def export_onnx(
             for name, found in _compare(saved, models, data).items():
                 measured[name] |= found
         results = {
+            "weights": weights,
             "largest_difference": difference,
             "tolerance": TOLERANCE,
             "max_length": max_length,

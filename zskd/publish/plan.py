@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -16,7 +17,7 @@ from zskd.models.folder_checks import student_length
 from zskd.models.labels import check_saved_head, read_model_config
 from zskd.publish.metadata import evaluation_entries
 from zskd.publish.run_card import run_card
-from zskd.runs.read import FinishedRun, as_this_version_writes, check_student, read_run
+from zskd.runs.read import FinishedRun, as_this_version_writes, check_student, read_part, read_run
 from zskd.system.paths import expanded, is_file
 
 TOKENIZER = "tokenizer.json"
@@ -37,6 +38,7 @@ class Options:
         template: path of a card template that replaces zskd's.
         evaluation: also write ``.eval_results/``.
         overwrite: allow a commit on top of one that did not come from this run.
+        onnx: also upload the models of the run's export (`zskd export RUN`).
     """
 
     repo_id: str
@@ -45,6 +47,7 @@ class Options:
     template: str | None = None
     evaluation: bool = False
     overwrite: bool = False
+    onnx: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,9 @@ def plan(path: str | Path, options: Options) -> Plan:
     check_saved_head(read_model_config(run.student, flag="RUN"), f"RUN {run.student}")
     if TOKENIZER in files:
         files[TOKENIZER] = _with_length(run.student / TOKENIZER, student_length(run.student))
-    card = run_card(run, options.repo_id, options.licence, options.template)
+    models = _onnx_models(run) if options.onnx else {}
+    files |= models
+    card = run_card(run, options.repo_id, options.licence, options.template, onnx=list(models))
     files[CARD] = str(card).encode()
     if options.evaluation:
         from huggingface_hub import eval_result_entries_to_yaml
@@ -120,12 +125,38 @@ def plan(path: str | Path, options: Options) -> Plan:
     return Plan(run, dict(sorted(files.items())))
 
 
+def _onnx_models(run: FinishedRun) -> dict[str, Content]:
+    """The models of a run's export: path in the repository -> file.
+
+    Raises:
+        InputError: there is no export, one of another student, or a link in its place.
+    """
+    folder, remedy = run.path / "export", f"make it with `zskd export {run.path}`"
+    found: dict[str, Any] | None = read_part(folder, "export.json")
+    if found is None:
+        raise InputError(f"--onnx: expected an export in {folder}, found none; {remedy}")
+    if found.get("weights") != run.metrics["student"].get("sha256"):
+        raise InputError(f"--onnx: expected an export of the run's student in {folder}, found another's; {remedy}")
+    models: dict[str, Content] = {}
+    for name in ("onnx/model.onnx", "onnx/model_quantized.onnx"):
+        path = folder / name
+        if any(part.is_symlink() for part in (path, path.parent, folder)):
+            raise InputError(f"--onnx: expected a file at {path}, found a link, which could point anywhere; {remedy}")
+        if is_file(path):
+            models[name] = path
+    if "onnx/model.onnx" not in models:
+        raise InputError(f"--onnx: expected onnx/model.onnx in {folder}, found none; {remedy}")
+    return models
+
+
 def _text_of(content: Content) -> bytes:
     """What people wrote of a file: all of it, or the header of a safetensors file; weights are random bytes."""
     if isinstance(content, bytes):
         return content
-    if content.suffix != ".safetensors":
+    if content.suffix not in (".safetensors", ".onnx"):
         return content.read_bytes()
+    if content.suffix == ".onnx":
+        return b""  # weights and a graph
     with content.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         return file.read(min(length, LARGEST_HEADER))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from zskd.errors import InputError
@@ -24,13 +25,21 @@ _NEEDED = {
 }
 
 
-def run_card(run: FinishedRun, repo_id: str, licence: str | None = None, template: str | None = None) -> ModelCard:
+def run_card(
+    run: FinishedRun,
+    repo_id: str,
+    licence: str | None = None,
+    template: str | None = None,
+    *,
+    onnx: Sequence[str] = (),
+) -> ModelCard:
     """Render the card.
 
     Args:
         repo_id: the student's repository.
         licence: see `zskd.publish.metadata.card_data`.
         template: path of a Jinja template that replaces zskd's.
+        onnx: ONNX models that are published beside the weights.
 
     Raises:
         InputError: the template does not render, or the run's files lack values that the card needs.
@@ -38,7 +47,9 @@ def run_card(run: FinishedRun, repo_id: str, licence: str | None = None, templat
     _check_parts(run)
     with as_this_version_writes(run.path):
         data = card_data(run, repo_id.rpartition("/")[2], licence)
-        values = card_values(run, repo_id)
+        values = card_values(run, repo_id) | {"onnx": list(onnx)}
+    if onnx:
+        data.tags = [*(data.tags or []), "onnx", "transformers.js"]
     return render_card(expanded(template) if template else packaged_template(TEMPLATE), data, **values)
 
 
