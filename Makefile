@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUN ?= runs/sst2
 
-.PHONY: help install distill test test-slow test-data test-report test-browser test-neighbours test-faults smoke quality style glue-table adversarial-screen cycle-benchmark \
+.PHONY: help install distill test test-slow test-data test-report test-browser test-neighbours test-wheel test-faults smoke quality style glue-table adversarial-screen cycle-benchmark \
 	benchmarks kd-anatomy kd-anatomy-text same-student clean
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo "make test-report  the report in headless Chromium (Debian: apt-get install chromium); screenshots in runs/"
 	@echo "make test-browser  examples/browser in Node and headless Chromium (Debian: apt-get install npm chromium)"
 	@echo "make test-neighbours  students in transformers 4, sentence-transformers and optimum, in an environment of their own"
+	@echo "make test-wheel  the built wheel in an environment and a folder of its own: every verb"
 	@echo "make test-faults  kills, damage, full disks, bad input, hostile folders: a drawn third (6 minutes); FAULTS=all: all"
 	@echo "make smoke       the main job on 5 % of the text with the real backbone"
 	@echo "make quality     format, lint and types"
@@ -58,6 +59,9 @@ test-browser: $(READY)
 
 test-neighbours: $(READY)
 	$(BIN)/python -m pytest -m neighbours
+
+test-wheel: $(READY)
+	$(BIN)/python -m recipes.wheel
 
 # A third of the cases is drawn; FAULTS=all tries every one. SEED draws others, KINDS=caches,disks only some kinds.
 test-faults: $(READY)
