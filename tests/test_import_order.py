@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import configparser
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -151,3 +152,17 @@ def test_no_two_modules_of_different_folders_share_a_name() -> None:
     assert twins([*paths, "text/fit.py"]) == {"fit.py": ["text/fit.py", "training/fit.py"]}
     assert twins([path for path in paths if path != "cli/export.py"]) == {}, "one that is gone leaves no twin"
     assert not [name for name, group in TWINS.items() if not set(group) <= set(paths)]
+
+
+def test_every_package_and_its_files_are_installed() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(PACKAGE.parent / "setup.cfg", encoding="utf-8")
+    listed = set(setup["options"]["packages"].split()) - {"zskd.configs"}
+    folders = {path.parent.relative_to(PACKAGE.parent) for path in PACKAGE.rglob("__init__.py")}
+    assert listed == {".".join(folder.parts) for folder in folders}
+    patterns = setup["options.package_data"]["zskd"].split()
+    files = {path for pattern in patterns for path in PACKAGE.glob(pattern) if path.is_file()}
+    others = {path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert others == {path for path in files if path.suffix != ".py"}
+    scripts = {path for path in PACKAGE.rglob("*.py") if path.parent.relative_to(PACKAGE.parent) not in folders}
+    assert scripts <= files
