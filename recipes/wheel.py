@@ -6,6 +6,7 @@ make test-wheel
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,7 @@ COMMANDS = (
     "export {run} --quantize int8",
     "publish {run} --repo-id me/mine --onnx --dry-run",
     "diagnose {run} --texts 256",
+    "finetune --task sst2 --glue-dir . --max-rows 64 --epochs 1 --checkpoints 1 --selection-rows 16 --output-dir tuned",
     "pretrain --steps 4 --checkpoints 1 --output-dir start " + " ".join(SMALL[2:4]),
 )
 
@@ -46,6 +48,7 @@ def main() -> int:
         (empty / "lines.txt").write_text(
             "a warm, funny and moving film\ndull from beginning to end\n", encoding="utf-8"
         )
+        shutil.copy(ROOT / "zskd" / "assets" / "probes" / "sst2.tsv", empty / "train.tsv")  # rows to train on
         failed = [command for command in COMMANDS if not _works(program, command, empty)]
     print(f"wheel: {len(COMMANDS) - len(failed)} of {len(COMMANDS)} commands work")
     return 1 if failed else 0
