@@ -3,9 +3,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+READY_DOCS := $(VENV)/.ready-docs
 RUN ?= runs/sst2
 
-.PHONY: help install distill test test-slow test-data test-report test-browser test-neighbours test-wheel test-faults smoke quality style glue-table adversarial-screen cycle-benchmark \
+.PHONY: help install distill test test-slow test-data test-report test-browser test-neighbours test-site test-wheel test-faults \
+	docs smoke quality style glue-table adversarial-screen cycle-benchmark \
 	benchmarks kd-anatomy kd-anatomy-text same-student clean
 
 help:
@@ -16,6 +18,8 @@ help:
 	@echo "make test-browser  examples/browser in Node and headless Chromium (Debian: apt-get install npm chromium)"
 	@echo "make test-neighbours  students in transformers 4, sentence-transformers and optimum, in an environment of their own"
 	@echo "make test-wheel  the built wheel in an environment and a folder of its own: every verb"
+	@echo "make docs        the documentation site, in site/: open site/index.html"
+	@echo "make test-site   builds the site and checks every link and asset of its pages"
 	@echo "make test-faults  kills, damage, full disks, bad input, hostile folders: a drawn third (6 minutes); FAULTS=all: all"
 	@echo "make smoke       the main job on 5 % of the text with the real backbone"
 	@echo "make quality     format, lint and types"
@@ -35,6 +39,14 @@ $(READY): setup.cfg constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
+
+$(READY_DOCS): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	touch $@
+
+# No warning is let through, but with --quiet MkDocs would count none. The variable silences an announcement of Material's.
+docs: $(READY_DOCS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 distill: $(READY)
 	$(BIN)/zskd distill --task sst2 --config embedded --output-dir $(RUN) --resume
@@ -62,6 +74,9 @@ test-neighbours: $(READY)
 
 test-wheel: $(READY)
 	$(BIN)/python -m recipes.wheel
+
+test-site: $(READY_DOCS)
+	$(BIN)/python -m pytest -m site
 
 # A third of the cases is drawn; FAULTS=all tries every one. SEED draws others, KINDS=caches,disks only some kinds.
 test-faults: $(READY)
@@ -108,4 +123,4 @@ style: $(READY)
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) runs site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -17,7 +17,10 @@ import zskd
 
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
-TESTED = {"README.md", "docs/publishing.md", "docs/trainer.md"}
+HOWTO = {f"docs/howto/{name}.md" for name in ("black-box", "own-teacher", "two-texts")}
+TESTED = {"README.md", "docs/index.md", "docs/publishing.md", "docs/trainer.md", *HOWTO}
+# Options of a small run.
+SMALL = "pool_size=320, heldout=32, batch_size=32, epochs=1.0, checkpoints=1, run_dir='runs/own'"
 
 
 def blocks(name: str) -> list[str]:
@@ -54,12 +57,40 @@ def test_every_document_with_code_is_tested() -> None:
 def test_readme(folder: Path, finished_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "runs").mkdir()
     (folder / "runs" / "first").symlink_to(finished_run)
-    small = "compression=2.0, pool_size=320, heldout=32, batch_size=32, epochs=1.0, checkpoints=1, run_dir='runs/own'"
     names = {"my_texts": prose(150)}
-    found = run("README.md", names, {"texts=my_texts)": f"texts=my_texts, {small})"})
+    found = run("README.md", names, {"texts=my_texts)": f"texts=my_texts, compression=2.0, {SMALL})"})
     assert 0 <= found["result"].metrics["agreement"] <= 1
     assert (folder / "my-student" / "model.safetensors").is_file()
     assert re.search(r"'label': '(negative|positive)'", capsys.readouterr().out)
+
+
+def test_docs_index(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = run("docs/index.md", {}, {"texts=texts\n": f"texts=texts, compression=2.0, {SMALL}\n"})
+    assert (
+        capsys.readouterr().out == f"{found['result'].metrics['agreement']} {found['result'].metrics['compression']}\n"
+    )
+    assert zskd.load_teacher(zskd.TASKS["sst2"], "my-student").num_labels == 2
+
+
+def test_docs_own_teacher(folder: Path) -> None:
+    small = SMALL.replace("runs/own", "runs/mine")
+    found = run("docs/howto/own-teacher.md", {}, {'run_dir="runs/mine"\n': f"compression=2.0, {small}\n"})
+    assert found["result"].run_dir == Path("runs/mine") and 0 <= found["result"].metrics["agreement"] <= 1
+
+
+def test_docs_two_texts(folder: Path) -> None:
+    task = run("docs/howto/two-texts.md", {})["task"]
+    assert task.is_pair and task.labels == ("different", "duplicate")
+
+
+def test_docs_black_box(folder: Path, student_folder: Path) -> None:
+    replaced = {
+        "google/bert_uncased_L-2_H-128_A-2": str(student_folder),
+        "pool_size=5000": f"max_class_share=1.0, {SMALL}",
+    }
+    found = run("docs/howto/black-box.md", {}, replaced)
+    assert found["ask"](["it does not work", "fine"]) == ["complaint", "other"]
+    assert 0 < found["result"].metrics["teacher_queries"] <= 352
 
 
 def test_docs_trainer(folder: Path) -> None:

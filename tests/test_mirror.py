@@ -96,6 +96,7 @@ ACROSS = {
     "test_public.py": "what `import zskd` offers",
     "test_remote_code.py": "folders that bring code",
     "test_resume.py": "runs killed and resumed",
+    "test_site.py": "the documentation site",
     "test_zero_shot.py": "what a run reads and when",
     "training/test_objective_runs.py": "a run with each objective",
     "training/test_search.py": "a search of Trainer's over the objective's options",

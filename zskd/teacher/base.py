@@ -161,7 +161,9 @@ class Teacher(ABC):
         It is what BERT's pooler reads.
 
         Args:
-            texts, max_length, precision: as for `logits`.
+            texts: as for `logits`.
+            max_length: likewise.
+            precision: likewise.
 
         Raises:
             InputError: a callable, which shows none; or states that float16 does not hold.
