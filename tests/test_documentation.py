@@ -65,7 +65,7 @@ def test_readme(folder: Path, finished_run: Path, capsys: pytest.CaptureFixture[
 
 
 def test_docs_index(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = run("docs/index.md", {}, {"texts=texts\n": f"texts=texts, compression=2.0, {SMALL}\n"})
+    found = run("docs/index.md", {}, {"texts=texts)": f"texts=texts, compression=2.0, {SMALL})"})
     assert (
         capsys.readouterr().out == f"{found['result'].metrics['agreement']} {found['result'].metrics['compression']}\n"
     )

@@ -59,7 +59,7 @@ def test_commands_of_the_pages_have_only_flags_that_there_are() -> None:
     found = 0
     for page in [DOCS / "index.md", DOCS / "methods.md", *(DOCS / "howto").glob("*.md")]:
         blocks = re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-        code = "\n".join(block for language, block in blocks if not language)
+        code = "\n".join(block.replace("\\\n", "") for language, block in blocks if not language)
         for verb, rest in re.findall(r"^(?:echo .*\| )?(?:torchrun .* -m )?zskd (\w+) (.*)$", code, re.MULTILINE):
             verbs[verb].parse_args(rest.split())
             found += 1
