@@ -38,6 +38,7 @@ class Student:
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))  # cuts at the length that the model reads
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         self.labels = [label for _, label in sorted(config["id2label"].items(), key=lambda entry: int(entry[0]))]
+        self.texts = config.get("zskd_texts")  # of an input; None where another program made the model
         self.tokenizer.enable_padding(pad_id=config.get("pad_token_id") or 0)
 
     def __call__(self, texts: Sequence[str | tuple[str, ...]]) -> np.ndarray:
@@ -59,8 +60,11 @@ def answers(student: Student, lines: Iterable[str], batch_size: int) -> Iterator
     waiting = iter(lines)
     while batch := list(itertools.islice(waiting, batch_size)):
         texts = [line.rstrip("\r\n") for line in batch]
-        pairs = [tuple(text.split("\t", 1)) if "\t" in text else text for text in texts]
-        for row in student(pairs):
+        rows = [tuple(text.split("\t")) for text in texts]
+        for row in rows:
+            if len(row) != (student.texts or len(rows[0])) or len(row) > 2:
+                raise SystemExit(f"expected {student.texts or len(rows[0])} text(s) in a line, found {len(row)}: {row}")
+        for row in student([row[0] if len(row) == 1 else row for row in rows]):
             yield f"{student.labels[row.argmax()]}\t{row.max():.4f}"
 
 
@@ -77,4 +81,6 @@ def main(folder: str, file: str = "-") -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) not in (2, 3):
+        raise SystemExit("usage: python onnx_only.py EXPORT [FILE]")
     main(*sys.argv[1:])

@@ -7,12 +7,14 @@ inputs, in a temporary folder, with what the cache holds of backbones and text b
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from zskd.config.cost import batches
 from zskd.config.distillation import DistillConfig
@@ -22,9 +24,13 @@ from zskd.pipeline import distill
 from zskd.runs.folder import run_path
 from zskd.system.formatting import about
 from zskd.tasks.defaults import with_task_defaults
+from zskd.tasks.labelled import read_labelled
+from zskd.tasks.task import find_task
 from zskd.text.corpus import build_corpus
 from zskd.text.shaping import limited_size
 from zskd.text.sources import find_sources
+
+logger = logging.getLogger(__name__)
 
 REHEARSED = 2_048  # inputs of a rehearsal
 _SHARED = ("backbones", "corpora", "words", "starts", "neighbours")  # folders of the cache that it uses
@@ -36,10 +42,12 @@ class Forecast:
 
     Attributes:
         inputs: of the transfer set, as many as the text allows.
-        heldout: inputs that are held out.
+        heldout: inputs that are held out; of a callable teacher, at most.
         single_tokens: of the vocabulary that the teacher is asked for, for the start of a built student.
+        gold_rows: labelled rows that the user adds.
         steps: optimizer steps.
-        seconds: about, by phase; None where a callable teacher would have to be asked to find out.
+        seconds: about, by phase, without scores on evaluation files; None where a callable teacher would have to be
+            asked to find out.
         cache_bytes, run_bytes: of disk, about; None likewise.
         rehearsal: seconds that finding out took.
     """
@@ -47,6 +55,7 @@ class Forecast:
     inputs: int
     heldout: int
     single_tokens: int
+    gold_rows: int
     steps: int
     seconds: dict[str, float] | None = None
     cache_bytes: int | None = None
@@ -56,7 +65,7 @@ class Forecast:
     @property
     def queries(self) -> int:
         """Most texts that the teacher is asked for; inputs that repeat another are not asked for again."""
-        return self.inputs + self.heldout + self.single_tokens
+        return self.inputs + self.heldout + self.single_tokens + self.gold_rows
 
 
 def forecast(config: DistillConfig) -> Forecast:
@@ -70,42 +79,69 @@ def forecast(config: DistillConfig) -> Forecast:
     """
     began, config = time.monotonic(), with_task_defaults(config)
     assert config.pool_size is not None
-    with tempfile.TemporaryDirectory() as name, _quietly():
+    logger.info("dry run: a rehearsal with %s inputs", f"{REHEARSED:,}")
+    with tempfile.TemporaryDirectory() as name, _warnings_alone():
         folder, own = Path(name), cache_root(config.cache_dir)
         corpus = build_corpus(find_sources(config.corpus), config.corpus_fraction, own)
         size = limited_size(config.pool_size, corpus.count)
-        steps = -(-batches(replace(config, pool_size=size)) // config.gradient_accumulation)
         if is_callable_name(config.teacher):
-            return Forecast(size, config.heldout, 0, steps, rehearsal=time.monotonic() - began)
-        cache, small = folder / "cache", min(REHEARSED, size)
-        _share(own, cache)
+            found = Forecast(size, config.heldout, 0, _gold_rows(config), 0)
+            return replace(found, steps=_steps(config, found), rehearsal=time.monotonic() - began)
+        _share(own, folder / "cache")
         rehearsed = replace(
-            config, pool_size=small, checkpoints=1, heldout=min(config.heldout, 256), glue_dir=None, hub_eval=False,
-            resume=False, report_to="none", num_processes=None, output_dir=str(folder / "run"), cache_dir=str(cache),
+            config, pool_size=min(REHEARSED, size), checkpoints=1, glue_dir=None, hub_eval=False, resume=False,
+            report_to="none", num_processes=None, output_dir=str(folder / "run"), cache_dir=str(folder / "cache"),
         )  # fmt: skip
         metrics = distill(rehearsed).metrics
-        larger, longer = size / small, steps / metrics["steps"]
-        asked = (size + config.heldout) / (small + rehearsed.heldout)
-        grow = {"shaping": larger, "labelling": asked, "selection": larger, "training": longer}
-        seconds = {
-            phase: spent * grow.get(phase, 1.0) for phase, spent in metrics["seconds"].items() if phase != "total"
-        }
-        run = run_path(rehearsed)
-        return Forecast(
-            inputs=size,
-            heldout=config.heldout,
-            single_tokens=metrics["teacher_queries_for"]["single_tokens"],
-            steps=steps,
-            seconds=seconds,
-            cache_bytes=round(larger * _size(cache / "pools") + asked * _size(cache / "labels")),
-            run_bytes=_size(run) + _size(run / "checkpoints"),  # two are kept, and the rehearsal has one
-            rehearsal=time.monotonic() - began,
-        )
+        asked = metrics["teacher_queries_for"]
+        found = Forecast(size, asked["held_out_inputs"], asked["single_tokens"], asked.get("gold_rows", 0), 0)
+        found = replace(found, steps=_steps(config, found))
+        return _scaled(config, found, rehearsed, metrics, folder / "cache", began)
+
+
+def _steps(config: DistillConfig, found: Forecast) -> int:
+    rows = replace(config, pool_size=found.inputs + found.gold_rows)
+    return -(-batches(rows) // config.gradient_accumulation)
+
+
+def _gold_rows(config: DistillConfig) -> int:
+    if config.gold_labels is None:
+        return 0
+    return len(read_labelled(find_task(config.task), config.gold_labels, skip_bad_rows=config.skip_bad_rows).labels)
+
+
+def _scaled(
+    config: DistillConfig,
+    found: Forecast,
+    rehearsed: DistillConfig,
+    metrics: dict[str, Any],
+    cache: Path,
+    began: float,
+) -> Forecast:
+    """Time and disk of a rehearsal, at the size of the run."""
+    assert rehearsed.pool_size is not None
+    others = found.heldout + found.gold_rows
+    larger, asked = found.inputs / rehearsed.pool_size, (found.inputs + others) / (rehearsed.pool_size + others)
+    run = run_path(rehearsed)
+    history: list[dict[str, Any]] = json.loads((run / "history.json").read_text(encoding="utf-8"))
+    evaluation = sum(entry.get("eval_runtime", 0.0) for entry in history)  # one, on the real held-out inputs
+    grow = {"shaping": larger, "labelling": asked, "selection": larger}
+    seconds = {phase: spent * grow.get(phase, 1.0) for phase, spent in metrics["seconds"].items() if phase != "total"}
+    steps = max(0.0, seconds["training"] - evaluation) * found.steps / metrics["steps"]
+    seconds["training"] = steps + evaluation * config.checkpoints
+    return replace(
+        found,
+        seconds=seconds,
+        cache_bytes=round(larger * _size(cache / "pools") + asked * _size(cache / "labels")),
+        run_bytes=_size(run) + _size(run / "checkpoints"),  # two are kept, and the rehearsal has one
+        rehearsal=time.monotonic() - began,
+    )
 
 
 def words(found: Forecast, config: DistillConfig) -> str:
     """A forecast for people."""
     tokens = f", {found.single_tokens:,} single tokens" if found.single_tokens else ""
+    tokens += f", {found.gold_rows:,} labelled rows" if found.gold_rows else ""
     lines = [
         f"inputs           {found.inputs:,} of the transfer set, {found.heldout:,} held out",
         f"teacher queries  at most {found.queries:,} (these{tokens})",
@@ -115,7 +151,10 @@ def words(found: Forecast, config: DistillConfig) -> str:
         lines.append("time and disk    not known: to find out, the callable teacher would have to be asked")
     else:
         parts = sorted(found.seconds.items(), key=lambda part: -part[1])
-        shown = ", ".join(f"{phase} {about(spent)}" for phase, spent in parts if spent >= 1)
+        shown = (
+            ", ".join(f"{phase} {about(spent)}" for phase, spent in parts if spent >= 1)
+            or "each phase less than a second"
+        )
         lines += [
             f"time             about {about(sum(found.seconds.values()))} in one process, without cached labels",
             f"                 ({shown})",
@@ -127,7 +166,7 @@ def words(found: Forecast, config: DistillConfig) -> str:
 
 
 def _megabytes(size: int) -> str:
-    return f"{size / 1e6:,.0f} MB"
+    return f"{max(size / 1e6, 0.1):,.{0 if size >= 1e7 else 1}f} MB"
 
 
 def _share(cache: Path, own: Path) -> None:
@@ -143,12 +182,12 @@ def _size(folder: Path) -> int:
 
 
 @contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """No log of the rehearsal but its warnings."""
-    logger = logging.getLogger("zskd")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+def _warnings_alone() -> Iterator[None]:
+    """No log of the rehearsal but its warnings, which are those of the run."""
+    package = logging.getLogger("zskd")
+    level = package.level
+    package.setLevel(logging.WARNING)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        package.setLevel(level)

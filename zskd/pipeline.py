@@ -93,7 +93,7 @@ def distill(
     Args:
         config: a configuration, the name of a packaged one (``"embedded"``), or a YAML file; None for the defaults.
             The arguments below win over it.
-        teacher: a Hub id, a folder, ``"embedded"``, ``"embedded-base"`` or ``module:function``; a model object (see
+        teacher: a Hub id, a folder, ``"embedded"`` or ``module:function``; a model object (see
             `tokenizer`), which is frozen and put into evaluation mode; a `Teacher`; or a callable that turns a list of
             texts (of pairs) into logits ``(rows, num_labels)``, in the order of the labels (with
             ``teacher_outputs="probabilities"`` or ``"labels"`` into these). A student cannot be built from a callable:

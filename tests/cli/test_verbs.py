@@ -20,6 +20,7 @@ from zskd.models.backbones import BACKBONES
 from zskd.tasks.defaults import with_task_defaults
 from zskd.tasks.task import TASKS
 
+OF_TASK = "default for qqp and these options"
 SCORES = ["task", "rows", "accuracy", "f1", "majority", "above_chance", "max_length", "cut"]
 
 
@@ -106,7 +107,7 @@ def test_config_says_where_each_value_comes_from(cli, tmp_path: Path) -> None:
     expected = {
         "task": ("qqp", "--task"), "seed": (7, "--seed"), "epochs": (3.0, f"--config {path}"),
         "hub_eval": (False, "--hub-eval"), "batch_size": (64, "default"), "glue_dir": (None, "default"),
-        **{name: (value, "default of qqp") for name, value in (("pool_size", 90_000), ("objective", "kd"))},
+        **{name: (value, OF_TASK) for name, value in (("pool_size", 90_000), ("objective", "kd"))},
     }  # fmt: skip
     assert {name: (found[name]["value"], found[name]["from"]) for name in expected} == expected
     # For people: a configuration, with the origins as comments.
@@ -272,3 +273,9 @@ def test_finetune_prints_its_record_as_json(cli, teacher_folder: Path, tmp_path:
     assert done.code == 0 and found["folder"] == str(tmp_path / "t")
     record = json.loads((tmp_path / "t" / "training.json").read_text(encoding="utf-8"))
     assert {name: value for name, value in found.items() if name != "folder"} == record
+
+
+def test_last_layers_of_a_whole_model_are_refused(cli, teacher_folder: Path, glue_dir: Path, tmp_path: Path) -> None:
+    given = ("--task", "sst2", "--base", teacher_folder, "--glue-dir", glue_dir, "--output-dir", tmp_path / "t")
+    done = cli("finetune", *given, "--full", "--last-layers", "1")
+    assert done.code == 2 and any("--last-layers 1" in error and "--full" in error for error in done.errors), done.err

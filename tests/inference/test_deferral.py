@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import prose
 
 from zskd.metrics.coverage import row_for
@@ -83,7 +84,7 @@ def test_what_was_not_proven_is_refused_before_weights_are_loaded(
     given = ("predict", "--input", lines)
     for more, parts in (
         (("--model", folder, "--min-agreement", "0.99"), ("--min-agreement 0.99", "at most 0.930", "ask for less")),
-        (("--model", teacher_folder, "--min-agreement", "0.9"), ("--min-agreement", "run folder", "found none")),
+        (("--model", teacher_folder, "--min-agreement", "0.9"), ("--min-agreement 0.9", "no analysis.json")),
         (("--model", folder, "--min-agreement", "1.5"), ("--min-agreement",)),
         (("--model", folder, "--teacher", "embedded"), ("--teacher embedded", "--min-agreement")),
     ):
@@ -93,4 +94,48 @@ def test_what_was_not_proven_is_refused_before_weights_are_loaded(
     del content["coverage"]
     (folder / "analysis.json").write_text(json.dumps(content), encoding="utf-8")
     done = cli(*given, "--model", folder, "--min-agreement", "0.9")
-    assert done.code == 2 and "an earlier version" in done.errors[0]
+    assert done.code == 2 and "an earlier version" in done.errors[0] and "--min-agreement 0.9" in done.errors[0]
+
+
+def test_a_teacher_that_reads_less_is_given_less(
+    cli, run: tuple[Path, float], lines: Path, teacher_folder: Path, tmp_path: Path
+) -> None:
+    short = shutil.copytree(teacher_folder, tmp_path / "short")
+    path = short / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model_max_length": 12}))
+    lines.write_text(lines.read_text() + "word " * 60 + "\n")
+    given = ("--min-agreement", "0.9", "--teacher", short, "--json")
+    done = cli("predict", "--model", run[0], "--input", lines, *given)
+    assert done.code == 0 and len(done.out.splitlines()) == 61, done.err
+
+
+def test_what_the_run_knows_of_its_teacher_holds_here_too(
+    cli, run: tuple[Path, float], lines: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A callable of probabilities stays one."""
+    (tmp_path / "asked_here.py").write_text("def ask(texts):\n    return [[0.9, 0.1]] * len(texts)\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    path = run[0] / "config.yaml"
+    options = yaml.safe_load(path.read_text()) | {"teacher": "asked_here:ask", "teacher_outputs": "probabilities"}
+    path.write_text(yaml.safe_dump(options))
+    given = ("--min-agreement", "0.9", "--teacher", "asked_here:ask", "--json")
+    done = cli("predict", "--model", run[0], "--input", lines, *given)
+    by_teacher = [row for row in map(json.loads, done.out.splitlines()) if row["by"] == "teacher"]
+    assert done.code == 0 and by_teacher, done.err
+    assert all(row["probabilities"] == pytest.approx({"negative": 0.9, "positive": 0.1}) for row in by_teacher)
+
+
+def test_the_students_folder_stands_for_its_run_wherever_it_is_named_from(
+    cli, run: tuple[Path, float], lines: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(run[0] / "student")
+    assert cli("predict", "--model", ".", "--input", lines, "--min-agreement", "0.9").code == 0
+
+
+@pytest.mark.parametrize("content", [5, [1], [{"threshold": 0.5}], {"a": 1}])
+def test_a_damaged_table_is_named(cli, run: tuple[Path, float], lines: Path, content: object) -> None:
+    path = run[0] / "analysis.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"coverage": content}))
+    for command in (("predict", "--model", run[0], "--input", lines, "--min-agreement", "0.9"), ("report", run[0])):
+        done = cli(*command)
+        assert done.code == 2 and "analysis.json" in done.errors[0], done.err

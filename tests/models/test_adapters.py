@@ -108,11 +108,35 @@ def test_the_last_layers_alone_are_adapted(family: str) -> None:
     assert trained and all(".layer.2." in name for name in trained)
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        transformers.ElectraConfig(embedding_size=16, num_hidden_layers=3, **SHAPE),
+        transformers.DebertaV2Config(embedding_size=16, num_hidden_layers=3, **SHAPE),
+    ],
+    ids=["electra", "deberta-v2"],
+)
+def test_a_map_before_the_layers_is_none_of_the_last(config: transformers.PreTrainedConfig) -> None:
+    model = transformers.AutoModelForSequenceClassification.from_config(config)
+    trained = [name for name, p in new_adapter(model, 2, last_layers=2).named_parameters() if p.requires_grad]
+    adapted = [name for name in trained if "lora_" in name]
+    assert adapted and all(".layer.1." in name or ".layer.2." in name for name in adapted)
+
+
+def test_an_encoder_with_a_decoder_has_no_last_layers() -> None:
+    bart = transformers.BartConfig(
+        vocab_size=50, d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16,
+    )  # fmt: skip
+    with pytest.raises(InputError, match="--last-layers 1: expected a base with one stack"):
+        new_adapter(transformers.AutoModelForSequenceClassification.from_config(bart), 2, last_layers=1)
+
+
 def test_more_layers_than_there_are_and_a_body_without_linear_maps_are_refused() -> None:
     with pytest.raises(InputError, match=r"--last-layers 4: expected at most 2, the layers of the base"):
         new_adapter(tiny_bert(50, TWO), 2, last_layers=4)
     one = transformers.GPT2Config(vocab_size=50, n_embd=16, n_layer=1, n_head=1, pad_token_id=0)
-    with pytest.raises(InputError, match=r"expected linear maps to adapt in GPT2ForSequenceClassification, found none"):
+    with pytest.raises(InputError, match=r"expected linear maps .* in GPT2ForSequenceClassification, found none"):
         new_adapter(transformers.AutoModelForSequenceClassification.from_config(one), 2)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from zskd.config.distillation import DistillConfig
@@ -29,7 +31,13 @@ def test_defaults_come_from_the_task_unless_given(own_tasks: dict[str, str], nam
 
 
 @pytest.mark.parametrize(
-    "task, fraction, size", [("sst2", 0.05, 9_000), ("mnli", 0.05, 4_500), ("sst2", 0.0001, 1_000)]
+    "task, fraction, size",
+    [
+        ("sst2", 0.05, 9_000),
+        ("mnli", 0.05, 4_500),
+        ("sst2", 0.0001, 1_000),
+        *(("sst2", wrong, 180_000) for wrong in (math.nan, math.inf, -1.0, 2.0)),  # refused elsewhere
+    ],
 )
 def test_a_share_of_the_text_makes_a_smaller_pool(task: str, fraction: float, size: int) -> None:
     given = DistillConfig(task=task, corpus_fraction=fraction)

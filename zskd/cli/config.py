@@ -66,7 +66,7 @@ def origins_of(config: DistillConfig, arguments: argparse.Namespace) -> dict[str
         if item.name in read:
             return f"--config {named}"
         if item.default is None and getattr(config, item.name) is not None:
-            return f"default of {config.task}"
+            return f"default for {config.task} and these options"
         return "default"
 
     return {item.name: origin(item) for item in dataclasses.fields(config)}

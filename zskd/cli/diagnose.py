@@ -60,9 +60,7 @@ def problems(config: DiagnoseConfig) -> list[str]:
 def _problems(config: DiagnoseConfig, task: Task) -> list[str]:
     found, run = [], run_config(config.model)
     if not config.model:
-        found.append(
-            "RUN|TEACHER: expected a run folder, a model folder, a Hub id, `embedded` or `embedded-base`, found none"
-        )
+        found.append("RUN|TEACHER: expected a run folder, a model folder, a Hub id or `embedded`, found none")
     elif run is not None:
         if find_task(run.task) != task:
             found.append(f"--task {task.name}: the run in {config.model} is for {run.task}")

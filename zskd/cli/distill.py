@@ -24,6 +24,7 @@ from zskd.cli.parser import add_method_options, add_quiet, add_run_options, brie
 from zskd.config.distillation import DistillConfig
 from zskd.config.methods.table import unused_options
 from zskd.config.resolve import DEFAULT_CONFIG
+from zskd.errors import InputError
 from zskd.runs.folder import run_path
 
 logger = logging.getLogger(__name__)
@@ -89,11 +90,11 @@ def run(arguments: argparse.Namespace) -> int:
     main, several, succeed = is_main(), False, end_without_threads()
     set_up_logging(quiet=arguments.quiet or not main)
     config = distill_config(arguments)
+    if arguments.dry_run:
+        return _forecast(config, as_json=arguments.json)
     then = publish.after_run(arguments) if main else None
     if main:
         _check_hub_ids(config)
-    if arguments.dry_run:
-        return _forecast(config, as_json=arguments.json)
     from zskd.pipeline import Result, distill
 
     if config.num_processes and config.num_processes > 1 and not started_by_launcher():
@@ -113,6 +114,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _forecast(config: DistillConfig, *, as_json: bool) -> int:
+    if started_by_launcher():
+        raise InputError("--dry-run: expected one process, found a launcher's; leave torchrun or accelerate launch out")
+    _check_hub_ids(config)
     from zskd.forecast import forecast, words
 
     found = forecast(config)

@@ -14,7 +14,7 @@ from zskd.errors import InputError
 from zskd.hub.ask import is_callable_name
 from zskd.models.folder_checks import check_classifier, student_folder
 from zskd.runs.read import run_config
-from zskd.system.paths import name_problem
+from zskd.system.paths import expanded, name_problem
 from zskd.tasks.labelled import check_header
 from zskd.tasks.task import Task
 
@@ -35,7 +35,10 @@ def add_parser(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Score and print a table or JSON."""
     model = getattr(arguments, "model", "")
-    of_run = None if hasattr(arguments, "task") or name_problem(model) else run_config(model)
+    of_run = None
+    if not hasattr(arguments, "task") and not name_problem(model):
+        folder = expanded(model)
+        of_run = run_config(str(folder.parent if folder.name == "student" else folder))
     if of_run is not None:
         arguments.task = of_run.task
     config = build_config(arguments, EvaluateConfig, problems)

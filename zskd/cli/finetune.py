@@ -68,6 +68,8 @@ def _problems(config: FinetuneConfig, task: Task) -> list[str]:
         found += [f"--glue-dir {config.glue_dir}: {problem}" for problem in train]
     if known_backbone(config.base) is None and is_local(config.base):
         found += check_local(config.base, "--base", config.max_length)
+    if config.full and config.last_layers is not None:
+        found.append(f"--last-layers {config.last_layers}: expected an adapter, found --full; leave one of both out")
     if config.adapter is not None:
         if config.full:
             found.append(f"--adapter {config.adapter}: only a new adapter can start from an adapter; leave out --full")

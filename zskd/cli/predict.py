@@ -11,12 +11,14 @@ from typing import Any, TextIO
 
 from zskd.checks import check_cache_dir, check_options, check_output
 from zskd.cli.parser import add_options, add_quiet, build_config, set_up_logging
+from zskd.config.distillation import DistillConfig
 from zskd.config.limits import limit_problems, within_limits
 from zskd.config.verbs import PredictConfig
 from zskd.errors import InputError
 from zskd.hub.ask import is_callable_name
 from zskd.models.backbones import PACKAGED
 from zskd.models.folder_checks import check_length
+from zskd.runs.read import run_config
 from zskd.system.paths import found_at, is_file
 from zskd.tasks.task import Task
 
@@ -98,15 +100,25 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _teacher(config: PredictConfig, saved: Any) -> Any:
-    """Who answers what the student does not, on the student's task; None without ``--teacher``."""
+    """Who answers what the student does not, on the student's task; None without ``--teacher``.
+
+    What the run had to be told of its teacher (label names, commit, what a callable answers with) is known for the same
+    one.
+    """
     if config.teacher is None:
         return None
     from zskd.config.resolve import cache_root
+    from zskd.inference.deferral import run_of
     from zskd.teacher.load import load_teacher
 
     if saved.task is None:
         raise InputError(f"--teacher {config.teacher}: expected a run of a known task as --model; name it with --task")
-    return load_teacher(saved.task, config.teacher, cache_root(config.cache_dir))
+    run = run_config(str(run_of(config.model)))
+    known = run if run is not None and run.teacher == config.teacher else DistillConfig()
+    cache = cache_root(config.cache_dir)
+    return load_teacher(
+        saved.task, config.teacher, cache, known.teacher_revision, known.label_map, outputs=known.teacher_outputs
+    )
 
 
 def problems(config: PredictConfig) -> list[str]:

@@ -32,8 +32,7 @@ class RunOptions:
     task: str = shared.task()
     teacher: str = option(
         "default",
-        "Hub id or folder of a fine-tuned classifier; `embedded`, `embedded-base`: the packaged adapter on its "
-        "backbone of 22.7 or 109 M parameters; "
+        "Hub id or folder of a fine-tuned classifier; `embedded`: the packaged adapter on its backbone; "
         "`default`: the task's teacher on the Hub",
         brief="fine-tuned classifier: folder, Hub id or `embedded`",
         group="models",

@@ -78,8 +78,7 @@ class PredictConfig:
     )
     teacher: str | None = option(
         None,
-        "with --min-agreement: who answers deferred lines; a folder, a Hub id, `embedded`, `embedded-base` or "
-        "module:function",
+        "with --min-agreement: who answers deferred lines; a folder, a Hub id, `embedded` or module:function",
         group="models",
     )
     input: str = option(
@@ -121,8 +120,7 @@ class DiagnoseConfig:
 
     model: str = option(
         "",
-        "a run folder, or a teacher as in `distill`: a folder, a Hub id, `embedded`, `embedded-base`, `default` or "
-        "module:function",
+        "a run folder, or a teacher as in `distill`: a folder, a Hub id, `embedded`, `default` or module:function",
         group="models",
         positional="RUN|TEACHER",
     )

@@ -12,6 +12,7 @@ import numpy as np
 from zskd.errors import InputError
 from zskd.metrics.coverage import require_row
 from zskd.metrics.scores import softmax
+from zskd.models.encoding import Cuts
 from zskd.runs.read import read_part
 from zskd.system.formatting import in_percent
 from zskd.system.paths import expanded
@@ -29,14 +30,21 @@ class Deferral:
     Attributes:
         threshold: least confidence of the student, its largest probability.
         teacher: who answers the rest; None to leave it without a label.
-        max_length: tokens of an input that the teacher reads.
+        max_length: tokens of an input that the teacher reads, fewer if it reads fewer.
         answered: inputs until now, by who answered.
     """
 
     threshold: float
     teacher: Teacher | None = None
     max_length: int = 512
+    cuts: Cuts = field(init=False)
     answered: dict[str, int] = field(default_factory=lambda: dict.fromkeys((STUDENT, TEACHER, DEFERRED), 0))
+
+    def __post_init__(self) -> None:
+        """Find out how much the teacher reads."""
+        reads = self.teacher.reading_length if self.teacher else None
+        self.max_length = min(self.max_length, reads or self.max_length)
+        self.cuts = Cuts(self.max_length)
 
     def decide(self, rows: list[tuple[str, ...]], probabilities: np.ndarray) -> list[str]:
         """Who answers each row; the teacher's probabilities replace the student's ``(rows, num_labels)`` in place."""
@@ -44,7 +52,7 @@ class Deferral:
         by = [STUDENT] * len(rows)
         if len(unsure) and self.teacher is not None:
             columns = tuple(list(column) for column in zip(*(rows[i] for i in unsure), strict=True))
-            probabilities[unsure] = softmax(self.teacher.logits(columns, max_length=self.max_length))
+            probabilities[unsure] = softmax(self.teacher.logits(columns, max_length=self.max_length, cuts=self.cuts))
         for i in unsure:
             by[i] = DEFERRED if self.teacher is None else TEACHER
         for who in by:
@@ -52,7 +60,8 @@ class Deferral:
         return by
 
     def tell(self, name: str) -> None:
-        """Log how many lines of an input the student answered."""
+        """Log how many lines of an input the student answered, and what was cut for the teacher."""
+        self.cuts.tell(f"{name}, teacher", "lines")
         if lines := sum(self.answered.values()):
             rest = TEACHER if self.teacher else DEFERRED
             logger.info(
@@ -61,23 +70,31 @@ class Deferral:
             )  # fmt: skip
 
 
-def coverage_of(model: str) -> list[dict[str, Any]]:
+def run_of(model: str) -> Path:
+    """The run folder that a name stands for: itself, or the one that it is the student's folder of."""
+    folder = expanded(model).resolve()
+    return folder.parent if folder.name == "student" else folder
+
+
+def coverage_of(model: str, shown: str) -> list[dict[str, Any]]:
     """The table of `zskd.metrics.coverage.coverage` of a run folder, or of the run that a student's folder is part of.
+
+    Args:
+        shown: flag and value that ask for it, for the message.
 
     Raises:
         InputError: the model is no finished run's student, or an earlier version finished it.
     """
-    folder = expanded(model)
-    run = folder.parent if folder.name == "student" else folder
-    details = read_part(Path(run), "analysis.json")
-    table = (details or {}).get("coverage")
-    if not table:
-        found = "none" if details is None else "one of an earlier version, without it"
+    run = run_of(model)
+    details = read_part(run, "analysis.json")
+    if details is None:
+        raise InputError(f"{shown}: expected the folder of a finished run as --model, found no analysis.json in {run}")
+    rows: list[dict[str, Any]] | None = details.get("coverage")
+    if not rows:
         raise InputError(
-            f"--min-agreement: expected a run folder as --model, whose analysis.json has the agreement over coverage; "
-            f"found {found} in {run}"
+            f"{shown}: expected the agreement over coverage in {run / 'analysis.json'}, found none, because an earlier "
+            "version of zskd wrote it; distil anew"
         )
-    rows: list[dict[str, Any]] = table
     return rows
 
 
@@ -87,7 +104,8 @@ def proven_threshold(model: str, least: float) -> float:
     Raises:
         InputError: no threshold has such a bound; see also `coverage_of`.
     """
-    row = require_row(coverage_of(model), least, f"--min-agreement {least:g}")
+    shown = f"--min-agreement {least:g}"
+    row = require_row(coverage_of(model, shown), least, shown)
     logger.info(
         "the student answers with a confidence of at least %g: %s %% of held-out text, on which it agrees with the "
         "teacher in %s %% (with 95 %% certainty in at least %s %% of text like that; other text may differ)",

@@ -84,9 +84,11 @@ def write_onnx(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path:
         return_tensors="pt",
     )
     free = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence", min=2, max=length)}
-    level = logging.getLogger("torch.onnx").level
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
+    levels = [logger.level for logger in loggers]
     try:
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        for quiet in loggers:
+            quiet.setLevel(logging.ERROR)
         with warnings.catch_warnings(), quiet_transformers():
             warnings.simplefilter("ignore")  # on operators of packages that are not installed
             program = torch.onnx.export(
@@ -108,7 +110,8 @@ def write_onnx(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path:
     except torch.onnx.OnnxExporterError as error:
         raise RunError(f"{model.config.model_type}: torch cannot write it as ONNX: {_reason(error)}") from error
     finally:
-        logging.getLogger("torch.onnx").setLevel(level)
+        for quiet, level in zip(loggers, levels, strict=True):
+            quiet.setLevel(level)
 
 
 def _reason(error: BaseException) -> str:

@@ -78,13 +78,18 @@ def _linear_maps(model: PreTrainedModel, without: Collection[str], last_layers: 
         stacks = {name: module for name, module in found.items() if isinstance(module, torch.nn.ModuleList)}
         stack = max(stacks, key=lambda name: sum(p.numel() for p in stacks[name].parameters()), default="")
         layers = len(stacks[stack]) if stack else 0
+        if getattr(model.config, "is_encoder_decoder", False):
+            raise InputError(f"--last-layers {last_layers}: expected a base with one stack of layers, found two")
         if last_layers > layers:
             raise InputError(f"--last-layers {last_layers}: expected at most {layers}, the layers of the base")
-        frozen = tuple(f"{stack}.{number}." for number in range(layers - last_layers))
-        maps = [name for name in maps if not name.startswith(frozen)]
+        # What stands before them, embeddings and a map to the layers' width among it, is left alone.
+        names = list(found)
+        first = names.index(f"{stack}.{layers - last_layers}")
+        maps = [name for name in maps if names.index(name) > first]
     if not maps:
         raise InputError(
-            f"--base: expected linear maps to adapt in {type(model).__name__}, found none; train all weights (--full)"
+            f"--base {model.name_or_path}: expected linear maps (torch.nn.Linear) to adapt in {type(model).__name__}, "
+            "found none; train all weights (--full)"
         )
     return maps
 

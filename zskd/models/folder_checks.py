@@ -103,7 +103,7 @@ def check_classifier(
         mapping = parse_label_map(label_map) if label_map else None
         if name in PACKAGED:
             if task.adapter_path(name) is None:
-                return [f"{shown}: no adapter for {task.name} is packaged; train one with `zskd finetune`"]
+                return [f"{shown}: {task.no_adapter(name)}"]
         elif name != "default" and is_local(name):
             folder = expanded(name)
             config = read_model_config(folder, flag=flag_name)

@@ -44,6 +44,8 @@ def with_segments(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase
         truncation_side=tokenizer.truncation_side,
         **{name: value for name, value in tokenizer.special_tokens_map.items() if isinstance(value, str)},
     )
+    if more := [token for token in tokenizer.all_special_tokens if token not in made.all_special_tokens]:
+        made.add_special_tokens({"additional_special_tokens": more})
     same = all(made(*texts)["input_ids"] == tokenizer(*texts)["input_ids"] for texts in (_PAIR, _PAIR[:1]))
     return made if same and any(made(*_PAIR)[SEGMENTS]) else tokenizer
 

@@ -122,6 +122,7 @@ SHAPES: dict[str, Any] = {
     "analysis.json": {
         "labels": [str],
         "heldout": _COMPARED,
+        "coverage?": [{"threshold": float, "rows": int, "coverage": float, "agreement": Maybe(float), "bound": float}],
         "evaluation": {...: {"teacher": _COMPARED, "student": _COMPARED}},
         "latency": {"teacher": Maybe(_SPEED), "student": Maybe(_SPEED)},
     },

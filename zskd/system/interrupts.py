@@ -77,8 +77,8 @@ _state = _State()
 
 
 def is_resumable(words: Sequence[str]) -> bool:
-    """Whether a command, without the program's name, has ``--resume``."""
-    return bool(words) and words[0] in _RESUMABLE
+    """Whether a command, without the program's name, has ``--resume`` and starts something."""
+    return bool(words) and words[0] in _RESUMABLE and "--dry-run" not in words
 
 
 def install(*, resumable: bool) -> None:

@@ -46,7 +46,9 @@ def with_task_defaults(config: Config) -> Config:
     except InputError:
         return config  # `zskd.checks.check` reports the problem
     # As many inputs from each document, so that a share of the text makes a run as much smaller.
-    size = round(POOL_SIZES[len(task.text_columns)] * getattr(config, "corpus_fraction", 1.0))
+    fraction = getattr(config, "corpus_fraction", 1.0)
+    # The limits of options are checked later.
+    size = round(POOL_SIZES[len(task.text_columns)] * (fraction if 0 < fraction < 1 else 1.0))
     defaults: dict[str, Any] = {"max_length": task.max_length, "pool_size": max(SMALLEST_POOL, size)}
     if isinstance(config, EvaluateConfig | PredictConfig):
         del defaults["max_length"]

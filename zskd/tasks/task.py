@@ -98,6 +98,10 @@ class Task:
         path = Path(str(resources.files("zskd"))) / "assets" / "adapters" / teacher / self.name
         return path if TASKS.get(self.name) == self and (path / "adapter_config.json").is_file() else None
 
+    def no_adapter(self, teacher: str) -> str:
+        """What to say where a packaged teacher has no adapter for this task."""
+        return f"no adapter for {self.name} is packaged; train one with `zskd finetune --base {teacher}`"
+
     def glue_files(self, glue_dir: str | Path) -> dict[str, Path]:
         """Evaluation set name -> path below `glue_dir`, which may be the GLUE folder or the task's own."""
         folder = self._folder(glue_dir)

@@ -198,7 +198,7 @@ def load_classifier(
     if name in PACKAGED:
         folder = task.adapter_path(name)
         if folder is None:
-            raise InputError(f"{shown}: no adapter for {task.name} is packaged; train one with `zskd finetune`")
+            raise InputError(f"{shown}: {task.no_adapter(name)}")
     model, tokenizer, commit = load_plain(str(folder or name), cache, revision, flag=flag, shown=shown)
     names = label_names(model.config.to_dict(), shown)
     if mapping and not label_map and not set(mapping) & set(names):

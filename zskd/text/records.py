@@ -110,7 +110,7 @@ def read_lines(path: Path, at: At = nowhere) -> Iterator[tuple[int, str]]:
             handle = io.TextIOWrapper(content, encoding="utf-8", errors="surrogateescape")
             size = os.fstat(raw.fileno()).st_size
             for number, line in enumerate(handle, start=1):
-                if number % TOLD == 0:
+                if number % TOLD == 0 and raw.seekable():
                     at(raw.tell(), size, "B")
                 if "\0" in line or (not line.isascii() and _ESCAPED.search(line)):
                     with path.open("rb") as again, opener(again, "rb") as start:
