@@ -19,10 +19,12 @@ import zskd
 from zskd.config.distillation import DistillConfig
 from zskd.pipeline import distill
 from zskd.system.files import sha256_file
+from zskd.system.progress import At
 from zskd.tasks.labelled import check_header
 from zskd.tasks.task import TASKS, Task, find_task
 from zskd.text import corpus as corpus_module
 from zskd.text.shaping import Pools, build_pools
+from zskd.text.sources import Source
 
 ASSETS = Path(zskd.__file__).parent / "assets"
 TASK_NAMES = (*TASKS, "topics", "answers")
@@ -66,8 +68,11 @@ def rows_of(path: Path, columns: tuple[str, ...]) -> list[tuple[str, ...]]:
 def plant_texts(monkeypatch: pytest.MonkeyPatch, task: Task, path: Path) -> None:
     """The corpus reads the texts of a labelled file."""
     documents = corpus_module.documents
-    more = [text for row in rows_of(path, task.text_columns) for text in row]
-    monkeypatch.setattr("zskd.text.corpus.documents", lambda source, at: [*documents(source, at), *more])
+
+    def planted(source: Source, at: At) -> list[str]:
+        return [*documents(source, at), *(text for row in rows_of(path, task.text_columns) for text in row)]
+
+    monkeypatch.setattr("zskd.text.corpus.documents", planted)
 
 
 def plant_labels(monkeypatch: pytest.MonkeyPatch, task: Task, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 
@@ -32,6 +33,7 @@ def test_a_trainer_prints_nothing_to_standard_output(
     hidden: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(logging.getLogger("zskd"), "level", logging.INFO)
     settings = TrainingArguments(
         str(tmp_path), max_steps=2, logging_steps=1, report_to="none", save_strategy="no", use_cpu=True,
         disable_tqdm=hidden,
