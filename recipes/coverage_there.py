@@ -40,8 +40,9 @@ def main() -> int:
     student, teacher = (model.logits(texts, max_length=input_length(config)) for model in models)
     there = {row["threshold"]: row for row in coverage(teacher, student)}
     found: list[dict[str, Any]] = []
+    table = coverage_of(arguments.run, "RUN")
     for wanted in WANTED:
-        row = row_for(coverage_of(arguments.run, "RUN"), wanted)
+        row = row_for(table, wanted)
         if row is not None:
             own = there[row["threshold"]]
             found.append({"wanted": wanted, "held_out": row, "training_rows": own})

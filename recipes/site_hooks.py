@@ -59,9 +59,10 @@ def commands() -> str:
 
     whole = parser()
     verbs = next(action.choices for action in whole._actions if action.dest == "verb")
+    assert isinstance(verbs, dict)
     page = ["# Command line\n\n`zskd VERB --help` prints this, `zskd distill --help-all` the whole of `distill`.\n"]
     with mock.patch.dict(os.environ, COLUMNS="80", NO_COLOR="1"):
-        for name, verb in verbs.items():  # type: ignore[union-attr]
+        for name, verb in verbs.items():
             page.append(f"## `zskd {name}`\n\n```text\n{verb.format_help_all()}```\n")
     return "\n".join(page)
 

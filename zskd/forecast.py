@@ -22,6 +22,7 @@ from zskd.config.resolve import cache_root
 from zskd.hub.ask import is_callable_name
 from zskd.pipeline import distill
 from zskd.runs.folder import run_path
+from zskd.system.files import folder_size
 from zskd.system.formatting import about
 from zskd.tasks.defaults import with_task_defaults
 from zskd.tasks.labelled import read_labelled
@@ -85,8 +86,9 @@ def forecast(config: DistillConfig) -> Forecast:
         corpus = build_corpus(find_sources(config.corpus), config.corpus_fraction, own)
         size = limited_size(config.pool_size, corpus.count)
         if is_callable_name(config.teacher):
-            found = Forecast(size, config.heldout, 0, _gold_rows(config), 0)
-            return replace(found, steps=_steps(config, found), rehearsal=time.monotonic() - began)
+            gold = _gold_rows(config)
+            steps, spent = _steps(config, size + gold), time.monotonic() - began
+            return Forecast(size, config.heldout, 0, gold, steps, rehearsal=spent)
         _share(own, folder / "cache")
         rehearsed = replace(
             config, pool_size=min(REHEARSED, size), checkpoints=1, glue_dir=None, hub_eval=False, resume=False,
@@ -94,14 +96,14 @@ def forecast(config: DistillConfig) -> Forecast:
         )  # fmt: skip
         metrics = distill(rehearsed).metrics
         asked = metrics["teacher_queries_for"]
-        found = Forecast(size, asked["held_out_inputs"], asked["single_tokens"], asked.get("gold_rows", 0), 0)
-        found = replace(found, steps=_steps(config, found))
+        gold = asked.get("gold_rows", 0)
+        steps = _steps(config, size + gold)
+        found = Forecast(size, asked["held_out_inputs"], asked["single_tokens"], gold, steps)
         return _scaled(config, found, rehearsed, metrics, folder / "cache", began)
 
 
-def _steps(config: DistillConfig, found: Forecast) -> int:
-    rows = replace(config, pool_size=found.inputs + found.gold_rows)
-    return -(-batches(rows) // config.gradient_accumulation)
+def _steps(config: DistillConfig, rows: int) -> int:
+    return -(-batches(replace(config, pool_size=rows)) // config.gradient_accumulation)
 
 
 def _gold_rows(config: DistillConfig) -> int:
@@ -132,8 +134,8 @@ def _scaled(
     return replace(
         found,
         seconds=seconds,
-        cache_bytes=round(larger * _size(cache / "pools") + asked * _size(cache / "labels")),
-        run_bytes=_size(run) + _size(run / "checkpoints"),  # two are kept, and the rehearsal has one
+        cache_bytes=round(larger * folder_size(cache / "pools") + asked * folder_size(cache / "labels")),
+        run_bytes=folder_size(run) + folder_size(run / "checkpoints"),  # two are kept, and the rehearsal has one
         rehearsal=time.monotonic() - began,
     )
 
@@ -175,10 +177,6 @@ def _share(cache: Path, own: Path) -> None:
     for name in _SHARED:
         (cache / name).mkdir(parents=True, exist_ok=True)
         (own / name).symlink_to((cache / name).absolute())
-
-
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 @contextlib.contextmanager

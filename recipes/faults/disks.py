@@ -18,6 +18,7 @@ from pathlib import Path
 from recipes.faults.case import Case, NotTried, complaints, errors, leftovers
 from recipes.faults.commands import Done, run, start
 from recipes.faults.world import RUNS, World
+from zskd.system.files import folder_size
 
 ROOM = 400 << 20  # bytes, more than any case needs
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -39,7 +40,7 @@ def _full_run(rng: random.Random) -> Case:
     name, share = rng.choice(RUNS), rng.uniform(0.01, 0.95)
 
     def tried(world: World, scratch: Path) -> list[str]:
-        disk = _disk(scratch / "disk", int(share * _size(world.run(name))))
+        disk = _disk(scratch / "disk", int(share * folder_size(world.run(name))))
         cache = _copy(world.cache, scratch / "cache")
         return _again(world, name, scratch, disk / "run", cache, lambda: _grow(disk), names=disk)
 
@@ -50,7 +51,7 @@ def _full_cache(rng: random.Random) -> Case:
     name, share = rng.choice(RUNS), rng.uniform(0.01, 0.95)
 
     def tried(world: World, scratch: Path) -> list[str]:
-        disk = _disk(scratch / "disk", int(share * _size(world.cache)))
+        disk = _disk(scratch / "disk", int(share * folder_size(world.cache)))
         return _again(world, name, scratch, scratch / "run", disk / "cache", lambda: _grow(disk), names=disk)
 
     return Case(f"{name}, the cache's disk holds {share:.4f} of it", tried)
@@ -244,7 +245,7 @@ def _two_processes(rng: random.Random) -> Case:
     share = rng.uniform(0.01, 0.9)
 
     def tried(world: World, scratch: Path) -> list[str]:
-        disk = _disk(scratch / "disk", int(share * _size(world.run("random"))))
+        disk = _disk(scratch / "disk", int(share * folder_size(world.run("random"))))
         cache = _copy(world.cache, scratch / "cache")
         two = ("--num-processes", 2, "--quiet")
         done = run(scratch, *world.distill("random", disk / "run", cache, *two), limit=150)
@@ -348,10 +349,6 @@ def _without_rights() -> None:
 
 def _copy(source: Path, target: Path) -> Path:
     return Path(shutil.copytree(source, target))
-
-
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _pages(disk: Path) -> int:

@@ -214,6 +214,7 @@ def test_a_warm_cache_that_cannot_be_written_will_do(
         ("export", {"model": "run"}, "run/export", ("an earlier export is as it was",)),
         ("report", {"runs": ["run"]}, "run/report.html", ("an earlier report is as it was",)),
         ("publish", {"folder": "run"}, None, ("nothing was uploaded",)),
+        ("publish", {"folder": "run", "dry_run": True}, None, ("nothing was uploaded",)),
     ],
 )
 def test_advice_is_the_verb_s(verb: str, given: dict, path: str | None, parts: tuple[str, ...]) -> None:
@@ -229,6 +230,11 @@ def test_advice_is_the_verb_s(verb: str, given: dict, path: str | None, parts: t
     assert "free some space" in found.message.lower()
     lacking = failure_of(MemoryError(), argparse.Namespace(verb=verb, **given))
     assert lacking is not None and "no memory left" in lacking.message
+
+
+def test_a_dry_run_of_distill_has_begun_nothing_that_could_be_resumed() -> None:
+    found = failure_of(OSError(errno.ENOSPC, "x"), argparse.Namespace(verb="distill", dry_run=True))
+    assert found is not None and "nothing was written" in found.message and "--resume" not in found.message
 
 
 def test_what_is_no_fault_of_the_machine_keeps_its_traceback(cli, monkeypatch: pytest.MonkeyPatch) -> None:

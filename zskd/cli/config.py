@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from zskd.cli.distill import distill_config
-from zskd.cli.parser import add_json, add_method_options, add_quiet, add_run_options, brief_row, set_up_logging
+from zskd.cli.parser import add_run_verb, set_up_logging
 from zskd.config.distillation import DistillConfig
 from zskd.config.limits import flag
 from zskd.config.resolve import DEFAULT_CONFIG, read_yaml, to_dict
@@ -23,13 +23,9 @@ EPILOG = """examples:
 
 def add_parser(verbs: Any) -> None:
     """Register the verb."""
-    parser = verbs.add_parser(
-        "config", help="show the options of a distillation and where they come from", epilog=EPILOG
+    parser = add_run_verb(
+        verbs, "config", text="show the options of a distillation and where they come from", epilog=EPILOG
     )
-    add_run_options(parser)
-    parser.brief += map(brief_row, (add_json(parser, "YAML"), add_quiet(parser)))
-    add_method_options(parser)
-    parser.first_examples = EPILOG
     parser.set_defaults(run=run)
 
 

@@ -12,9 +12,9 @@ from zskd.cli.parser import add_options, add_quiet, build_config, set_up_logging
 from zskd.config.verbs import EvaluateConfig
 from zskd.errors import InputError
 from zskd.hub.ask import is_callable_name
-from zskd.models.folder_checks import check_classifier, student_folder
+from zskd.models.folder_checks import check_classifier, run_folder, student_folder
 from zskd.runs.read import run_config
-from zskd.system.paths import expanded, name_problem
+from zskd.system.paths import name_problem
 from zskd.tasks.labelled import check_header
 from zskd.tasks.task import Task
 
@@ -37,8 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     model = getattr(arguments, "model", "")
     of_run = None
     if not hasattr(arguments, "task") and not name_problem(model):
-        folder = expanded(model)
-        of_run = run_config(str(folder.parent if folder.name == "student" else folder))
+        of_run = run_config(str(run_folder(model)))
     if of_run is not None:
         arguments.task = of_run.task
     config = build_config(arguments, EvaluateConfig, problems)

@@ -73,8 +73,8 @@ def failure_of(error: BaseException, arguments: argparse.Namespace | None) -> Fa
                 where = f"{name} {value if len(value) <= LONGEST else value[:LONGEST] + '...'}"
                 inside = "" if Path(fault.path) == Path(value) else f"{fault.path}: "
                 return Failure(f"{where}: expected what can be read, found: {inside}{fault.reason}; {fault.advice}", 2)
-    verb = "dry run" if given.get("dry_run") else str(given.get("verb"))  # which starts nothing
-    kept, again, less = _VERBS.get(verb, _OTHER)
+    nothing_begun = given.get("verb") == "distill" and given.get("dry_run")
+    kept, again, less = _OTHER if nothing_begun else _VERBS.get(str(given.get("verb")), _OTHER)
     if given.get("verb") == "predict" and (output := given.get("output")) and not os.path.islink(str(output)):  # noqa: PTH114
         kept = f"{output} is as it was"
     advice = less if fault.memory else _place(fault, given) or fault.advice

@@ -13,6 +13,7 @@ from zskd.config.methods.table import METHODS
 from zskd.config.resolve import cache_root, packaged_configs
 from zskd.errors import InputError
 from zskd.models.backbones import BACKBONES, PACKAGED, backbone_folder
+from zskd.system.files import folder_size
 from zskd.tasks.task import TASKS
 
 EPILOG = """examples:
@@ -27,10 +28,6 @@ def add_parser(verbs: Any) -> None:
     add_json(parser, "lists")
     add_quiet(parser)
     parser.set_defaults(run=run)
-
-
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _content(cache: Path) -> dict[str, Any]:
@@ -56,7 +53,7 @@ def _content(cache: Path) -> dict[str, Any]:
             one.name: {"repo_id": one.repo_id, "cached": backbone_folder(one, cache).is_dir()}
             for one in BACKBONES.values()
         },
-        "cache": {"folder": str(cache), "bytes": {folder.name: _size(folder) for folder in folders}},
+        "cache": {"folder": str(cache), "bytes": {folder.name: folder_size(folder) for folder in folders}},
     }
 
 

@@ -114,6 +114,16 @@ def add_method_options(parser: Parser) -> None:
     parser.brief += [brief_row(whole), ("-h, --help", "this help")]
 
 
+def add_run_verb(verbs: Any, name: str, *, text: str, epilog: str) -> Parser:
+    """Register a verb that prints the options of a distillation, which it takes as they are for one."""
+    parser: Parser = verbs.add_parser(name, help=text, epilog=epilog)
+    add_run_options(parser)
+    parser.brief += map(brief_row, (add_json(parser, "YAML"), add_quiet(parser)))
+    add_method_options(parser)
+    parser.first_examples = epilog
+    return parser
+
+
 def brief_row(action: argparse.Action) -> tuple[str, str]:
     """A row of the short help that repeats a flag's help text."""
     return f"{action.option_strings[0]} {action.metavar or ''}".rstrip(), str(action.help)

@@ -17,7 +17,7 @@ from zskd.config.verbs import PredictConfig
 from zskd.errors import InputError
 from zskd.hub.ask import is_callable_name
 from zskd.models.backbones import PACKAGED
-from zskd.models.folder_checks import check_length
+from zskd.models.folder_checks import check_length, run_folder
 from zskd.runs.read import run_config
 from zskd.system.paths import found_at, is_file
 from zskd.tasks.task import Task
@@ -108,12 +108,11 @@ def _teacher(config: PredictConfig, saved: Any) -> Any:
     if config.teacher is None:
         return None
     from zskd.config.resolve import cache_root
-    from zskd.inference.deferral import run_of
     from zskd.teacher.load import load_teacher
 
     if saved.task is None:
         raise InputError(f"--teacher {config.teacher}: expected a run of a known task as --model; name it with --task")
-    run = run_config(str(run_of(config.model)))
+    run = run_config(str(run_folder(config.model)))
     known = run if run is not None and run.teacher == config.teacher else DistillConfig()
     cache = cache_root(config.cache_dir)
     return load_teacher(

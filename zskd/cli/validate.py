@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from zskd.cli.distill import distill_config
-from zskd.cli.parser import add_json, add_method_options, add_quiet, add_run_options, brief_row, set_up_logging
+from zskd.cli.parser import add_run_verb, set_up_logging
 from zskd.config.cost import cost_warnings
 from zskd.config.resolve import to_dict
 from zskd.tasks.task import find_task
@@ -24,11 +24,9 @@ EPILOG = """examples:
 
 def add_parser(verbs: Any) -> None:
     """Register the verb."""
-    parser = verbs.add_parser("validate", help="check the options of a distillation without starting it", epilog=EPILOG)
-    add_run_options(parser)
-    parser.brief += map(brief_row, (add_json(parser, "YAML"), add_quiet(parser)))
-    add_method_options(parser)
-    parser.first_examples = EPILOG
+    parser = add_run_verb(
+        verbs, "validate", text="check the options of a distillation without starting it", epilog=EPILOG
+    )
     parser.set_defaults(run=run)
 
 

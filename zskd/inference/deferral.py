@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,9 @@ from zskd.errors import InputError
 from zskd.metrics.coverage import require_row
 from zskd.metrics.scores import softmax
 from zskd.models.encoding import Cuts
+from zskd.models.folder_checks import run_folder
 from zskd.runs.read import read_part
 from zskd.system.formatting import in_percent
-from zskd.system.paths import expanded
 from zskd.teacher.base import Teacher
 
 logger = logging.getLogger(__name__)
@@ -70,12 +69,6 @@ class Deferral:
             )  # fmt: skip
 
 
-def run_of(model: str) -> Path:
-    """The run folder that a name stands for: itself, or the one that it is the student's folder of."""
-    folder = expanded(model).resolve()
-    return folder.parent if folder.name == "student" else folder
-
-
 def coverage_of(model: str, shown: str) -> list[dict[str, Any]]:
     """The table of `zskd.metrics.coverage.coverage` of a run folder, or of the run that a student's folder is part of.
 
@@ -85,7 +78,7 @@ def coverage_of(model: str, shown: str) -> list[dict[str, Any]]:
     Raises:
         InputError: the model is no finished run's student, or an earlier version finished it.
     """
-    run = run_of(model)
+    run = run_folder(model)
     details = read_part(run, "analysis.json")
     if details is None:
         raise InputError(f"{shown}: expected the folder of a finished run as --model, found no analysis.json in {run}")

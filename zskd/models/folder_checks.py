@@ -44,6 +44,12 @@ def student_folder(name: str) -> str:
     return str(folder / "student")
 
 
+def run_folder(name: str) -> Path:
+    """The run folder that a name may stand for: itself, or the one whose student's folder it is."""
+    folder = expanded(name).resolve()
+    return folder.parent if folder.name == "student" else folder
+
+
 def check_length(name: str, flag_name: str, max_length: int | None) -> list[str]:
     """Problems of ``--max-length`` with a local model, adapter or run folder.
 

@@ -126,3 +126,8 @@ def target_problem(path: Path) -> str | None:
     if os.path.islink(path) or _special(path) is not None:  # noqa: PTH114 - as above
         return None
     return write_problem(path.absolute().parent / path.name) or write_problem(path.absolute().parent)
+
+
+def folder_size(folder: Path) -> int:
+    """Bytes of all files in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
