@@ -19,7 +19,7 @@ from zskd.config.resolve import resolve, to_dict
 from zskd.evaluation.scoring import predict_classes
 from zskd.pipeline import distill
 from zskd.runs.read import FORMERLY
-from zskd.runs.start_record import open_start, packaged_start
+from zskd.runs.start_record import Start, open_start, packaged_starts
 from zskd.student.built import label_config
 from zskd.student.shape import student_config
 from zskd.system.files import write_text
@@ -84,7 +84,9 @@ def _settings(config: DistillConfig, pools: Pools | None) -> dict[str, Any]:
         shape = student_config(1_000, 100_000, two=task.is_pair, labels=label_config(task)).to_dict()
         settings["architecture"] = {name: shape[name] for name in _ARCHITECTURE if name in shape}
     settings.pop("start_from", None)
-    if (begun := start_of(find_task(config.task), config.start_from)) is not None and config.student == "build":
+    if (
+        begun := start_of(find_task(config.task), config.start_from, config.teacher)
+    ) is not None and config.student == "build":
         settings["start_from"] = begun  # by what it is, not where
     settings["corpus"] = [Path(source).name for source in config.corpus]
     if pools is not None:
@@ -92,12 +94,21 @@ def _settings(config: DistillConfig, pools: Pools | None) -> dict[str, Any]:
     return settings
 
 
-def start_of(task: Task, name: str) -> str | None:
-    """Fingerprint of the start that a student of the embedded teacher begins with; None if its layers are random."""
-    if name == "none" or (name == "auto" and packaged_start(pair=task.is_pair) is None):
-        return None
-    found: str = open_start("packaged" if name == "auto" else name, pair=task.is_pair).record["fingerprint"]
-    return found
+def start_of(task: Task, name: str, teacher: str = "embedded") -> str | None:
+    """Fingerprint of the start that a student of a packaged teacher begins with; None if its layers are random.
+
+    Args:
+        name: value of ``--start-from``.
+        teacher: value of ``--teacher``; the packaged starts lie in folders of these names.
+    """
+    if name not in ("none", "auto", "packaged"):
+        start: Start | None = open_start(name, pair=task.is_pair)
+    elif name == "none":
+        start = None
+    else:
+        packaged = packaged_starts(pair=task.is_pair)
+        start = next((one for one in packaged if one.folder.parent.name == teacher), None)
+    return None if start is None else start.record["fingerprint"]
 
 
 def wikipedia(data: Path) -> list[str]:
@@ -105,8 +116,8 @@ def wikipedia(data: Path) -> list[str]:
     return [str(data / "ood" / name) for name in ("wikitext-2.txt", "wikisplit.txt")]
 
 
-def _adapter_hash(task: Task) -> str:
-    adapter = task.adapter_path()
+def _adapter_hash(task: Task, teacher: str) -> str:
+    adapter = task.adapter_path(teacher)
     assert adapter is not None
     return hashlib.sha256((adapter / "adapter_model.safetensors").read_bytes()).hexdigest()
 
@@ -150,7 +161,7 @@ def run_cell(cell: Cell, data: Path, folder: Path, work: Path, keep: bool = Fals
     glue_dir = data / "glue"
     config = cell_config({"glue_dir": str(glue_dir), **cell.options}, cell.config)
     task = find_task(config.task)
-    wanted = {"settings": _settings(config, cell.pools), "adapter": _adapter_hash(task)}
+    wanted = {"settings": _settings(config, cell.pools), "adapter": _adapter_hash(task, config.teacher)}
     path = folder / f"{cell.name}.json"
     if kept := finished(path, wanted):
         return kept

@@ -24,7 +24,7 @@ from zskd.hub.ask import is_callable_name, is_local
 from zskd.models.backbones import PACKAGED
 from zskd.models.folder_checks import check_classifier, check_length, check_local
 from zskd.runs.folder import blocking_file, check_run_folder, run_path
-from zskd.runs.start_record import open_start, packaged_start
+from zskd.runs.start_record import open_start, packaged_starts
 from zskd.system.files import target_problem, write_problem
 from zskd.system.paths import exists, expanded, found_at, is_folder
 from zskd.tasks.defaults import with_task_defaults
@@ -112,12 +112,14 @@ def _check_distill(config: DistillConfig, task: Task, black_box: bool, model: bo
 
 def _check_start(config: DistillConfig, task: Task) -> list[str]:
     name, auto = config.start_from, config.start_from == "auto"
-    if name == "none" or (auto and (config.student != "build" or packaged_start(pair=task.is_pair) is None)):
+    if name == "none" or (auto and config.student != "build"):
         return []
     shown = f"--start-from {name}"
     if config.student != "build":
         return [f"{shown}: expected --student build with it, found --student {config.student}; leave one of them out"]
     try:
+        if auto and not packaged_starts(pair=task.is_pair):
+            return []
         start = open_start("packaged" if auto else name, pair=task.is_pair)
     except InputError as error:
         return error.problems

@@ -120,7 +120,7 @@ def test_cell_is_kept_until_something_it_depends_on_changes(
     assert runs == [0, 0]
     run(seed=0, perturb="none", corpus=["elsewhere/text.txt"])  # the same file name in another folder
     assert runs == [0, 0]
-    monkeypatch.setattr(cells, "_adapter_hash", lambda task: "another teacher")
+    monkeypatch.setattr(cells, "_adapter_hash", lambda task, teacher: "another teacher")
     run(seed=0, perturb="none")
     assert runs == [0, 0, 0]
     # Options that came after results had been kept are no part of these, unless they are set to something new.

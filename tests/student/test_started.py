@@ -26,7 +26,7 @@ from zskd.publish.run_card import run_card
 from zskd.report.data import load_run
 from zskd.report.facts import facts
 from zskd.runs import start_record
-from zskd.runs.start_record import SENTENCES, WEIGHTS, open_start, read_start
+from zskd.runs.start_record import SENTENCES, WEIGHTS, open_start, packaged_starts, read_start, write_record
 from zskd.student.started import chosen_start
 from zskd.tasks.task import TASKS
 from zskd.teacher.classifier import Classifier, load_classifier
@@ -53,7 +53,7 @@ def packaged(made: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     """Folder of the same start as if zskd came with it."""
     assets = tmp_path / "starts"
     monkeypatch.setattr(start_record, "PACKAGED", assets)
-    return package(made.folder, assets)
+    return package(made.folder, assets=assets)
 
 
 def test_a_packaged_start_is_its_source_rounded_to_halves(made: Start, packaged: Path) -> None:
@@ -71,10 +71,10 @@ def test_a_packaged_start_is_its_source_rounded_to_halves(made: Start, packaged:
 
 
 def test_what_is_too_large_is_not_packaged(made: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recipes.package_start.MOST_WEIGHTS", 10)
+    monkeypatch.setattr("recipes.package_start.MOST_WEIGHTS", {"embedded": 10})
     with pytest.raises(SystemExit, match="expected at most 10 bytes"):
-        package(made.folder, tmp_path / "starts")
-    assert not (tmp_path / "starts" / "both").exists()
+        package(made.folder, assets=tmp_path / "starts")
+    assert not (tmp_path / "starts" / "embedded" / "both").exists()
 
 
 def test_a_start_knows_what_it_has_read_and_keeps_no_text(made: Start, passages_file: Path) -> None:
@@ -112,6 +112,18 @@ def test_auto_takes_the_packaged_start_where_it_fits(
     assert "no start is packaged for two texts" in caplog.text
     with pytest.raises(InputError, match="--start-from packaged: no start is packaged for two texts; use --start-from"):
         open_start("packaged", pair=True)
+
+
+def test_among_packaged_starts_the_vocabulary_of_the_teacher_chooses(packaged: Path) -> None:
+    own = read_start(packaged)
+    other = packaged.parents[1] / "another" / "two"  # comes first by name
+    shutil.copytree(packaged, other)
+    write_record(other, {**own, "vocabulary": "of another backbone"})
+    assert [start.folder for start in packaged_starts(pair=True)] == [other, packaged]
+    assert [start.folder for start in packaged_starts(pair=False)] == [packaged], "it has read pairs only"
+    assert {start.name for start in packaged_starts(pair=True)} == {"packaged"}
+    for vocabulary, expected in ((own["vocabulary"], packaged), ("of another backbone", other), ("of neither", other)):
+        assert open_start("packaged", pair=True, vocabulary=vocabulary).folder == expected
 
 
 def test_a_run_takes_it_says_so_and_counts_what_it_has_read(

@@ -4,7 +4,8 @@ START/config.json, model.safetensors, tokenizer files    a stock model that ``Au
 START/pretraining.json                                   the record
 START/sentences.u32                                      32-bit hashes of the sentences that were read, sorted
 
-A start is packaged with zskd, without a tokenizer: teachers that have the vocabulary of the embedded backbone bring it.
+Starts are packaged with zskd, in ``assets/starts/BACKBONE/INPUTS``, without a tokenizer: teachers that have the
+vocabulary of the backbone bring it.
 
 Imports neither torch nor transformers.
 """
@@ -55,7 +56,7 @@ class Start:
     @property
     def name(self) -> str:
         """``packaged``, or the name of its folder."""
-        return "packaged" if self.folder.parent == PACKAGED else self.folder.name
+        return "packaged" if PACKAGED in self.folder.parents else self.folder.name
 
     @property
     def said(self) -> dict[str, Any]:
@@ -72,33 +73,41 @@ class Start:
         return np.fromfile(path, "<u4") if is_file(path) else None
 
 
-def open_start(name: str, *, pair: bool) -> Start:
+def open_start(name: str, *, pair: bool, vocabulary: str | None = None) -> Start:
     """The start that ``--start-from`` names: ``packaged``, or a folder.
 
     Args:
         pair: whether the student compares two texts.
+        vocabulary: of the teacher, see `zskd.models.vocabulary.vocabulary_fingerprint`. It chooses among several
+            packaged starts; where none has it, the first is taken.
 
     Raises:
         InputError: the folder holds no start, or a damaged one, or no start is packaged for such a student.
     """
-    folder = packaged_start(pair=pair) if name == "packaged" else expanded(name)
-    if folder is None:
+    if name != "packaged":
+        return Start(expanded(name), read_start(expanded(name)))
+    starts = packaged_starts(pair=pair)
+    if not starts:
         raise InputError(f"--start-from packaged: {no_packaged(pair=pair)}; use --start-from none, or make a start")
+    return next((start for start in starts if start.record["vocabulary"] == vocabulary), starts[0])
+
+
+def packaged_starts(*, pair: bool) -> list[Start]:
+    """The starts that are packaged for students of two texts, or of one: at most one of each backbone.
+
+    Raises:
+        InputError: one of them is damaged.
+    """
+    kinds = ("two", "both") if pair else ("one", "both")
+    backbones = sorted(path for path in PACKAGED.iterdir() if is_folder(path)) if is_folder(PACKAGED) else []
+    folders = [next((path / kind for kind in kinds if is_folder(path / kind)), None) for path in backbones]
     try:
-        return Start(folder, read_start(folder))
+        return [Start(folder, read_start(folder)) for folder in folders if folder is not None]
     except InputError as error:
-        if name != "packaged":
-            raise
         raise InputError(
             f"--start-from packaged: expected the files that zskd brings, found others ({error}); install zskd again, "
             "or use --start-from none"
         ) from error
-
-
-def packaged_start(*, pair: bool) -> Path | None:
-    """Folder of the start that is packaged for students of two texts, or of one; None if there is none."""
-    kinds = ("two", "both") if pair else ("one", "both")
-    return next((PACKAGED / kind for kind in kinds if is_folder(PACKAGED / kind)), None)
 
 
 def no_packaged(*, pair: bool) -> str:
@@ -108,7 +117,8 @@ def no_packaged(*, pair: bool) -> str:
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
     """Write a start's record, with the checksums of all files beside it."""
-    content = {**record, "files": {path.name: sha256_file(path) for path in sorted(folder.iterdir())}}
+    others = sorted(path for path in folder.iterdir() if path.name != RECORD)
+    content = {**record, "files": {path.name: sha256_file(path) for path in others}}
     write_text(folder / RECORD, json.dumps(content, indent=2) + "\n")
 
 

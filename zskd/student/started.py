@@ -15,7 +15,7 @@ from zskd.models.lengths import set_reading_length
 from zskd.models.loading import Origin, count_parameters, load_head
 from zskd.models.quiet import quiet_transformers
 from zskd.models.vocabulary import vocabulary_fingerprint, vocabulary_size
-from zskd.runs.start_record import EMPTY_COLUMNS, Start, no_packaged, open_start, packaged_start
+from zskd.runs.start_record import EMPTY_COLUMNS, Start, no_packaged, open_start, packaged_starts
 from zskd.student.built import label_config, student_tokenizer
 from zskd.student.word_features import cached_response
 from zskd.tasks.task import Task
@@ -46,9 +46,11 @@ def started_student(
         InputError: the folder holds no start, or one that is damaged, of another vocabulary, or larger than
             1/compression of the teacher; or no start is packaged for such a task.
     """
-    shown, start = f"--start-from {name}", open_start(name, pair=task.is_pair)
-    record, tokenizer = start.record, student_tokenizer(teacher.tokenizer, two=task.is_pair)
-    if record["vocabulary"] != vocabulary_fingerprint(tokenizer):
+    tokenizer = student_tokenizer(teacher.tokenizer, two=task.is_pair)
+    vocabulary = vocabulary_fingerprint(tokenizer)
+    shown, start = f"--start-from {name}", open_start(name, pair=task.is_pair, vocabulary=vocabulary)
+    record = start.record
+    if record["vocabulary"] != vocabulary:
         raise InputError(
             f"{shown}: expected a start of the teacher's vocabulary, found {_other_vocabulary(record, teacher)}; make "
             "one with `zskd pretrain --backbone` and a model of the teacher's vocabulary, or use --start-from none"
@@ -92,10 +94,11 @@ def chosen_start(task: Task, teacher: Classifier, compression: float) -> str:
 
 
 def _packaged_problem(task: Task, teacher: Classifier, compression: float) -> str | None:
-    if packaged_start(pair=task.is_pair) is None:
+    if not packaged_starts(pair=task.is_pair):
         return no_packaged(pair=task.is_pair)
-    start = open_start("packaged", pair=task.is_pair)
-    if start.record["vocabulary"] != vocabulary_fingerprint(teacher.tokenizer):
+    vocabulary = vocabulary_fingerprint(teacher.tokenizer)
+    start = open_start("packaged", pair=task.is_pair, vocabulary=vocabulary)
+    if start.record["vocabulary"] != vocabulary:
         return f"the packaged start has {_other_vocabulary(start.record, teacher)}"
     with quiet_transformers():
         config = AutoConfig.from_pretrained(start.folder, trust_remote_code=False, **label_config(task))
