@@ -14,7 +14,7 @@ import numpy as np
 from recipes.news import news_agreement
 from recipes.training_rows import scores_there
 from zskd.config.distillation import DistillConfig
-from zskd.config.methods.adversarial import AdversarialOptions
+from zskd.config.methods.table import METHODS, used_methods
 from zskd.config.resolve import resolve, to_dict
 from zskd.evaluation.scoring import predict_classes
 from zskd.pipeline import distill
@@ -70,8 +70,9 @@ def _settings(config: DistillConfig, pools: Pools | None) -> dict[str, Any]:
     free |= {name for name in later if getattr(config, name) == plain[name]}
     if config.objective == "kd" and config.gold_labels is None:  # as before there were others
         free |= {item.name for item in fields(config) if item.metadata.get("group") == "objective"}
-    if config.perturb != "adversarial":  # then no result depends on how an adversary would be set
-        free |= {item.name for item in fields(AdversarialOptions)}
+    for spec in METHODS.values():  # no result depends on how a method would be set that is not used
+        if spec not in used_methods(config):
+            free |= {item.name for item in fields(spec.options)}
     settings = {key: value for key, value in to_dict(config).items() if key not in free}
     inputs = find_task(config.task).inputs
     share = perturbed_share(inputs)

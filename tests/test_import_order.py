@@ -47,6 +47,12 @@ TWINS = {
     "diagnose.py": ["cli/diagnose.py", "diagnosis/diagnose.py"],
     "export.py": ["cli/export.py", "inference/export.py"],
     "predict.py": ["cli/predict.py", "inference/predict.py"],
+    "feature_prior.py": ["config/methods/feature_prior.py", "methods/feature_prior.py"],
+    "messages.py": ["config/methods/messages.py", "methods/messages.py"],
+    "uncertainty_mixup.py": ["config/methods/uncertainty_mixup.py", "methods/uncertainty_mixup.py"],
+    "anchors.py": ["config/methods/anchors.py", "methods/anchors.py"],
+    "backward_pass.py": ["config/methods/backward_pass.py", "methods/backward_pass.py"],
+    "inconsistent.py": ["config/methods/inconsistent.py", "methods/inconsistent.py"],
     "class_balance.py": ["config/methods/class_balance.py", "methods/class_balance.py"],
     "table.py": ["config/methods/table.py", "methods/table.py"],
 }

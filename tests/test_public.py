@@ -133,7 +133,7 @@ def parameters(thing: Callable[..., Any]) -> list[str]:
 
 
 # Their fields are options, whose help text stands beside each.
-OPTIONS = {"AdversarialOptions", "ClassBalanceOptions", "DistillConfig", "ObjectiveOptions", "ZeroShotArguments"}
+OPTIONS = {name for name in CODE if name.endswith("Options")} | {"DistillConfig", "ZeroShotArguments"}
 
 
 @pytest.mark.parametrize("name", sorted(set(CODE) - OPTIONS - {"Method", "RunError", "ZskdError", "Teacher"}))

@@ -14,7 +14,13 @@ if TYPE_CHECKING:
     from zskd.callbacks import PublishCallback as PublishCallback
     from zskd.config.distillation import DistillConfig as DistillConfig
     from zskd.config.methods.adversarial import AdversarialOptions as AdversarialOptions
+    from zskd.config.methods.anchors import AnchorsOptions as AnchorsOptions
+    from zskd.config.methods.backward_pass import BackwardPassOptions as BackwardPassOptions
     from zskd.config.methods.class_balance import ClassBalanceOptions as ClassBalanceOptions
+    from zskd.config.methods.feature_prior import FeaturePriorOptions as FeaturePriorOptions
+    from zskd.config.methods.inconsistent import InconsistentOptions as InconsistentOptions
+    from zskd.config.methods.messages import MessagesOptions as MessagesOptions
+    from zskd.config.methods.uncertainty_mixup import UncertaintyMixupOptions as UncertaintyMixupOptions
     from zskd.config.objective_options import ObjectiveOptions as ObjectiveOptions
     from zskd.errors import InputError as InputError
     from zskd.errors import RunError as RunError
@@ -25,12 +31,18 @@ if TYPE_CHECKING:
     from zskd.methods.adversarial.collapse import CollapseStop as CollapseStop
     from zskd.methods.adversarial.generator import build_generator as build_generator
     from zskd.methods.adversarial.gradient import GradientAdversary as GradientAdversary
+    from zskd.methods.anchors import Anchors as Anchors
+    from zskd.methods.backward_pass import BackwardPass as BackwardPass
     from zskd.methods.class_balance import ClassBalance as ClassBalance
     from zskd.methods.context import Run as Run
     from zskd.methods.context import StudentOutput as StudentOutput
     from zskd.methods.context import Training as Training
+    from zskd.methods.feature_prior import FeaturePrior as FeaturePrior
+    from zskd.methods.inconsistent import Inconsistent as Inconsistent
+    from zskd.methods.messages import Messages as Messages
     from zskd.methods.method import Method as Method
     from zskd.methods.step import Step as Step
+    from zskd.methods.uncertainty_mixup import UncertaintyMixup as UncertaintyMixup
     from zskd.pipeline import Result as Result
     from zskd.pipeline import distill as distill
     from zskd.tasks.task import TASKS as TASKS
@@ -56,14 +68,24 @@ _PUBLIC = {
     "AdversarialBatches": "zskd.methods.adversarial.batches",
     "AdversarialOptions": "zskd.config.methods.adversarial",
     "AgreementCallback": "zskd.callbacks",
+    "Anchors": "zskd.methods.anchors",
+    "AnchorsOptions": "zskd.config.methods.anchors",
+    "BackwardPass": "zskd.methods.backward_pass",
+    "BackwardPassOptions": "zskd.config.methods.backward_pass",
     "CandidateAdversary": "zskd.methods.adversarial.candidates",
     "ClassBalance": "zskd.methods.class_balance",
     "ClassBalanceOptions": "zskd.config.methods.class_balance",
     "CollapseStop": "zskd.methods.adversarial.collapse",
     "DistillConfig": "zskd.config.distillation",
+    "FeaturePrior": "zskd.methods.feature_prior",
+    "FeaturePriorOptions": "zskd.config.methods.feature_prior",
     "GradientAdversary": "zskd.methods.adversarial.gradient",
+    "Inconsistent": "zskd.methods.inconsistent",
+    "InconsistentOptions": "zskd.config.methods.inconsistent",
     "InputError": "zskd.errors",
     "LiveTeacher": "zskd.teacher.live",
+    "Messages": "zskd.methods.messages",
+    "MessagesOptions": "zskd.config.methods.messages",
     "Method": "zskd.methods.method",
     "Objective": "zskd.training.objective",
     "ObjectiveOptions": "zskd.config.objective_options",
@@ -79,6 +101,8 @@ _PUBLIC = {
     "Training": "zskd.methods.context",
     "TransferCollator": "zskd.transfer.collator",
     "TransferSet": "zskd.transfer.transfer_set",
+    "UncertaintyMixup": "zskd.methods.uncertainty_mixup",
+    "UncertaintyMixupOptions": "zskd.config.methods.uncertainty_mixup",
     "ZeroShotArguments": "zskd.training.arguments",
     "ZeroShotTrainer": "zskd.training.trainer",
     "ZskdError": "zskd.errors",
@@ -97,14 +121,24 @@ __all__ = [
     "AdversarialBatches",
     "AdversarialOptions",
     "AgreementCallback",
+    "Anchors",
+    "AnchorsOptions",
+    "BackwardPass",
+    "BackwardPassOptions",
     "CandidateAdversary",
     "ClassBalance",
     "ClassBalanceOptions",
     "CollapseStop",
     "DistillConfig",
+    "FeaturePrior",
+    "FeaturePriorOptions",
     "GradientAdversary",
+    "Inconsistent",
+    "InconsistentOptions",
     "InputError",
     "LiveTeacher",
+    "Messages",
+    "MessagesOptions",
     "Method",
     "Objective",
     "ObjectiveOptions",
@@ -119,6 +153,8 @@ __all__ = [
     "Training",
     "TransferCollator",
     "TransferSet",
+    "UncertaintyMixup",
+    "UncertaintyMixupOptions",
     "ZeroShotArguments",
     "ZeroShotTrainer",
     "ZskdError",

@@ -16,7 +16,7 @@ from pathlib import Path
 from zskd.config.cost import cost_problems
 from zskd.config.distillation import DistillConfig
 from zskd.config.limits import flag, flag_of, limit_problems, within_limits
-from zskd.config.methods.table import name_problems, used_methods
+from zskd.config.methods.table import batch_problems, name_problems, used_methods
 from zskd.config.option import default_of
 from zskd.config.resolve import TaskConfig, cache_root
 from zskd.errors import InputError, nearest
@@ -209,7 +209,7 @@ def check_batch_size(config: DistillConfig, processes: int) -> list[str]:
     """Problems with sharing a batch among processes, those of the methods included."""
     if config.batch_size % processes:
         return [f"--batch-size {config.batch_size}: expected a multiple of the {processes} processes that share it"]
-    return [problem for spec in used_methods(config) for problem in spec.batch_problems(config, processes)]
+    return batch_problems(config, processes)
 
 
 def _check_objective(config: DistillConfig, task: Task, black_box: bool) -> list[str]:

@@ -51,8 +51,13 @@ class RunError(ZskdError):
     """
 
 
+MOST_SHOWN = 40  # names in a hint
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint that names the nearest valid spelling, or the valid ones."""
+    """A hint that names the nearest valid spelling, or the valid ones, of many the first."""
     known = list(known)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else "known: " + ", ".join(known)
+    if close := difflib.get_close_matches(name, known, n=1, cutoff=0.5):
+        return f"did you mean {close[0]!r}?"
+    more = f" and {len(known) - MOST_SHOWN} more" if len(known) > MOST_SHOWN else ""
+    return "known: " + ", ".join(known[:MOST_SHOWN]) + more

@@ -26,16 +26,37 @@ from transformers import AutoModelForSequenceClassification, TrainerCallback
 
 from zskd import ZeroShotArguments, ZeroShotTrainer
 from zskd.config.distillation import DistillConfig, optimizer_steps
-from zskd.config.methods import adversarial, class_balance
+from zskd.config.methods import (
+    adversarial,
+    anchors,
+    backward_pass,
+    class_balance,
+    feature_prior,
+    inconsistent,
+    messages,
+    uncertainty_mixup,
+)
 from zskd.config.methods.adversarial import AdversarialOptions
+from zskd.config.methods.anchors import AnchorsOptions
+from zskd.config.methods.backward_pass import BackwardPassOptions
 from zskd.config.methods.class_balance import ClassBalanceOptions
+from zskd.config.methods.feature_prior import FeaturePriorOptions
+from zskd.config.methods.inconsistent import InconsistentOptions
+from zskd.config.methods.messages import MessagesOptions
 from zskd.config.methods.spec import MethodSpec
+from zskd.config.methods.uncertainty_mixup import UncertaintyMixupOptions
 from zskd.methods.adversarial.adversary import Adversarial
 from zskd.methods.adversarial.candidates import CandidateAdversary
 from zskd.methods.adversarial.generator import build_generator
 from zskd.methods.adversarial.gradient import GradientAdversary
+from zskd.methods.anchors import Anchors
+from zskd.methods.backward_pass import BackwardPass
 from zskd.methods.class_balance import ClassBalance
-from zskd.methods.method import ROWS, Method
+from zskd.methods.feature_prior import FeaturePrior
+from zskd.methods.inconsistent import Inconsistent
+from zskd.methods.messages import Messages
+from zskd.methods.method import MICRO, ROWS, Method
+from zskd.methods.uncertainty_mixup import UncertaintyMixup
 from zskd.models.loading import model_fingerprint
 from zskd.system.files import sha256_file
 from zskd.system.processes import gather
@@ -135,6 +156,35 @@ SUBJECTS = {
         Subject(
             "class-balance", lambda o, teacher: ClassBalance(o), class_balance.SPEC,
             ClassBalanceOptions(max_class_share=0.34), ClassBalanceOptions(max_class_share=1.0), inputs=192,
+        ),
+        Subject(
+            "anchors", lambda o, teacher: Anchors(o), anchors.SPEC,
+            AnchorsOptions(anchors_share=0.25), AnchorsOptions(anchors_text=1.0),
+        ),
+        Subject(
+            "backward-pass", lambda o, teacher: BackwardPass(o), backward_pass.SPEC,
+            BackwardPassOptions(backward_share=0.25, backward_steps=2), BackwardPassOptions(backward_share=0.0),
+        ),
+        Subject(
+            "inconsistent", lambda o, teacher: Inconsistent(o), inconsistent.SPEC,
+            InconsistentOptions(inconsistent_share=0.25, inconsistent_noise=0.5, inconsistent_weight=1.0),
+            InconsistentOptions(inconsistent_share=0.0),
+        ),
+        Subject(
+            "uncertainty-mixup", lambda o, teacher: UncertaintyMixup(o), uncertainty_mixup.SPEC,
+            UncertaintyMixupOptions(mixup_share=0.75), UncertaintyMixupOptions(mixup_share=0.0),
+        ),
+        Subject(
+            "feature-prior", lambda o, teacher: FeaturePrior(o), feature_prior.SPEC,
+            FeaturePriorOptions(prior_share=0.5, prior_weight=1.0, prior_width=16),
+            FeaturePriorOptions(prior_weight=0.0),
+        ),
+        Subject(
+            "messages", lambda o, teacher: Messages(o), messages.SPEC,
+            MessagesOptions(messages_share=0.25, messages_rounds=2, messages_width=12, messages_reply_weight=1.0),
+            MessagesOptions(
+                messages_reply_weight=0.0, messages_agreement_weight=0.0, messages_state_weight=0.0,
+            ),
         ),
         everything(),
     )
@@ -423,7 +473,9 @@ def plain_student(inputs: int, folder: Path) -> str:
 
 
 def splits(subject: Subject) -> dict[str, dict[str, int]]:
-    """How two processes may split a batch of 16, in the method's own coupling."""
+    """How two processes may split a batch of 16, in the method's own coupling; none where the trainer refuses that."""
+    if subject.coupling == MICRO and not subject.method(decided_teacher()).splits:
+        return {}
     found = {"8": {"per_device_train_batch_size": 8}}
     if subject.coupling == ROWS or isinstance(subject.coupling, int):
         found["4x2"] = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2}

@@ -11,7 +11,13 @@ from typing import Any, TypeVar
 
 from zskd.config import limits, shared
 from zskd.config.methods.adversarial import AdversarialOptions
+from zskd.config.methods.anchors import AnchorsOptions
+from zskd.config.methods.backward_pass import BackwardPassOptions
 from zskd.config.methods.class_balance import ClassBalanceOptions
+from zskd.config.methods.feature_prior import FeaturePriorOptions
+from zskd.config.methods.inconsistent import InconsistentOptions
+from zskd.config.methods.messages import MessagesOptions
+from zskd.config.methods.uncertainty_mixup import UncertaintyMixupOptions
 from zskd.config.objective_options import ObjectiveOptions
 from zskd.config.optimizer_options import OPTIMIZERS
 from zskd.config.option import option
@@ -180,7 +186,18 @@ class RunOptions:
 
 
 @dataclass
-class DistillConfig(AdversarialOptions, ClassBalanceOptions, ObjectiveOptions, RunOptions):
+class DistillConfig(
+    MessagesOptions,
+    FeaturePriorOptions,
+    InconsistentOptions,
+    BackwardPassOptions,
+    AnchorsOptions,
+    UncertaintyMixupOptions,
+    AdversarialOptions,
+    ClassBalanceOptions,
+    ObjectiveOptions,
+    RunOptions,
+):
     """Everything a distillation run depends on. Each field's help text says what it means.
 
     The options of every method are among them, so that a run's ``config.yaml`` is flat and complete. Limits are

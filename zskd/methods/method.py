@@ -81,6 +81,11 @@ class Method:
         """How a row depends on the others of its batch; a method may decide it by its options."""
         return ROWS
 
+    @property
+    def row_share(self) -> float:
+        """Share of each whole batch that the method changes by itself, see `Step.rows`; of all methods at most 1."""
+        return 0.0
+
     # The transfer set
 
     def transfer_set(self, rows: TransferSet) -> TransferSet:

@@ -11,6 +11,7 @@ import torch
 from accelerate import Accelerator
 from transformers import PreTrainedModel
 
+from zskd.config.methods.shares import rows_of
 from zskd.system.processes import gather
 from zskd.system.seeds import Stream, generator
 from zskd.teacher.live import LiveTeacher
@@ -33,6 +34,7 @@ class Step:
         training: False where the student is evaluated; a method then has no part but `Method.logits`.
         progress: how much of what a method has planned is over, 0 to 1.
         method: whose hook is called; it has random numbers of its own.
+        taken: share of the whole batch that the methods before this one change (`Method.row_share`).
         student: not wrapped, in training mode while training; None where a method works without one.
         teacher: the live teacher, where the trainer was given one with weights.
         accelerator: of the trainer; None outside of one.
@@ -58,6 +60,7 @@ class Step:
     training: bool = True
     progress: float = 0.0
     method: str = ""
+    taken: float = 0.0
     student: PreTrainedModel | None = field(default=None, repr=False)
     teacher: LiveTeacher | None = field(default=None, repr=False)
     accelerator: Accelerator | None = field(default=None, repr=False)
@@ -80,6 +83,22 @@ class Step:
             whole: how many such rows the whole batch has.
         """
         return replace(self, places=self.places[rows], whole=whole, progress=progress)
+
+    def rows(self, share: float) -> np.ndarray:
+        """Which rows of this micro-batch, as indices, belong to the share of the whole batch that this method changes.
+
+        They are drawn anew in each step, and no other method changes them. `zskd.config.methods.shares.rows_of` says
+        how many rows of a full batch these are; a batch that is not full may have fewer.
+
+        Example:
+            >>> step = Step(number=7, total=100, seed=0, places=np.arange(16), size=16)
+            >>> one, other = step.rows(0.25), replace(step, taken=0.25).rows(0.25)
+            >>> len(one), len(other), bool(np.isin(one, other).any())
+            (4, 4, False)
+        """
+        count, first = rows_of(share, self.size), rows_of(self.taken, self.size)
+        order = generator(Stream.CHANGED, self.seed, self.number).permutation(self.size)
+        return np.flatnonzero(np.isin(self.places, order[first : first + count]))
 
     def rng(self, place: int, stream: Stream = Stream.METHOD, use: str = "") -> np.random.Generator:
         """The random generator of a row: of this run, step, place and, in the stream `Stream.METHOD`, method.

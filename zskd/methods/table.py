@@ -12,6 +12,12 @@ from zskd.methods.method import Method
 CODE = {
     "class-balance": "zskd.methods.class_balance:ClassBalance",
     "adversarial": "zskd.methods.adversarial.adversary:Adversarial",
+    "uncertainty-mixup": "zskd.methods.uncertainty_mixup:UncertaintyMixup",
+    "anchors": "zskd.methods.anchors:Anchors",
+    "backward-pass": "zskd.methods.backward_pass:BackwardPass",
+    "inconsistent": "zskd.methods.inconsistent:Inconsistent",
+    "feature-prior": "zskd.methods.feature_prior:FeaturePrior",
+    "messages": "zskd.methods.messages:Messages",
 }
 
 

@@ -32,6 +32,7 @@ class Stream(Enum):
     NEIGHBOURS = "neighbours"  # which sentence of a band of similarity is paired with another
     MODULES = "modules"  # weights that a method's own modules start from
     METHOD = "method"  # what a method draws for a row of a batch
+    CHANGED = "changed"  # which rows of a batch a method changes
     GENERATOR = "generator"  # the head of a generator that is built from the teacher
     WARM_UP = "warm-up"  # rows and masks of a generator's warm-up
     WRITER = "writer"  # which places a generator rewrites, and its noise

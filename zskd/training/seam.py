@@ -18,7 +18,7 @@ from zskd.methods.method import Method
 from zskd.methods.step import Step
 from zskd.teacher.live import LiveTeacher
 from zskd.training.modules import Modules
-from zskd.training.seam_checks import check_method, check_names, checked_rows
+from zskd.training.seam_checks import check_method, check_names, check_shares, checked_rows
 
 EPOCH = "epoch.safetensors"  # of a checkpoint: the rows of the epoch that is going on
 
@@ -38,6 +38,7 @@ class Seam:
     def __init__(self, methods: Sequence[Method], run: Run, training: Training, teacher: LiveTeacher | None) -> None:
         self.methods, self.training, self.teacher = list(methods), training, teacher
         check_names(self.methods)
+        check_shares(self.methods)
         self.finished = False
         self.step: Step | None = None
         self._micro = 0
@@ -99,7 +100,7 @@ class Seam:
             total=total,
             seed=self.training.seed,
             places=places,
-            size=size * world * micros,
+            size=size * world * self.training.accumulation,
             whole=size * world * micros,
             micro=self._micro,
             micros=micros,
@@ -115,9 +116,11 @@ class Seam:
         rows = len(batch["input_ids"])
         self.step = self._step(self._places(self._micro, rows), number, total, micros, student)
         self._micro += 1
+        taken = 0.0
         for method in self.methods:
             self.modules.set_mode(True, student)
-            batch = method.batch(batch, replace(self.step, method=method.name))
+            batch = method.batch(batch, replace(self.step, method=method.name, taken=taken))
+            taken += method.row_share
             if "input_ids" not in batch or len(batch["input_ids"]) != rows:
                 found = f"{len(batch['input_ids'])} rows" if "input_ids" in batch else "none"
                 raise ValueError(f"{method.name}: batch(): expected input_ids of {rows} rows to stay, found {found}")

@@ -24,6 +24,17 @@ def check_names(methods: Sequence[Method]) -> None:
             raise ValueError(f"methods: expected {what} that differ, found {', '.join(sorted(repeated))} twice")
 
 
+def check_shares(methods: Sequence[Method]) -> None:
+    """No two methods change the same row of a batch.
+
+    Raises:
+        ValueError: together they change more than a whole batch.
+    """
+    if (total := sum(method.row_share for method in methods)) > 1:
+        shares = ", ".join(f"{method.name} {method.row_share:g}" for method in methods if method.row_share)
+        raise ValueError(f"methods: expected to change at most whole batches together, found {total:g} ({shares})")
+
+
 def check_method(method: Method, training: Training, live: bool) -> None:
     """Whether a method can work with how a batch is split, and has the teacher that it needs.
 

@@ -10,7 +10,6 @@ import pytest
 from zskd.checks import check
 from zskd.config.distillation import DistillConfig
 from zskd.config.methods.adversarial import (
-    MIN_TRANSFER,
     AdversarialOptions,
     batch_problems,
     problems,
@@ -18,6 +17,7 @@ from zskd.config.methods.adversarial import (
     run_problems,
 )
 from zskd.config.methods.adversarial_schedule import Origin, make_schedule
+from zskd.config.methods.shares import MIN_TRANSFER
 from zskd.errors import InputError
 
 

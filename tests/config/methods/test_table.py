@@ -29,7 +29,8 @@ def test_a_method_is_used_where_it_is_named_or_its_own_option_asks_for_it() -> N
     assert used() == ["class-balance"], "its option does by default"
     assert used(max_class_share=1.0, perturb="adversarial") == ["adversarial"]
     assert used(max_class_share=1.0, method=["adversarial"]) == ["adversarial"]
-    assert used(method=["adversarial", "class-balance"], perturb="adversarial") == list(METHODS), "in the table's order"
+    assert used(method=["adversarial", "class-balance"], perturb="adversarial") == ["class-balance", "adversarial"]
+    assert used(method=list(reversed(METHODS))) == list(METHODS), "in the table's order"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zskd.config import limits
+from zskd.config.methods.shares import MIN_TRANSFER
 from zskd.config.methods.spec import MethodSpec
 from zskd.config.option import option
 from zskd.errors import InputError
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from zskd.config.distillation import DistillConfig
 
 ADVERSARIES = ("gradient", "candidates")
-MIN_TRANSFER = 64  # smallest transfer set that remains beside the generator's queries
 
 
 @dataclass

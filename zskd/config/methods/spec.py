@@ -37,6 +37,7 @@ class MethodSpec:
         queries: number of texts out of ``--pool-size`` that the method asks the teacher for, in place of shaped inputs.
             May raise `zskd.errors.InputError`.
         use: name of these queries in ``metrics.json``; None if there are none.
+        share: name of the option that says which share of a batch the method changes by itself; empty if there is none.
         needs: what the method requires: ``weights`` of the teacher, ``corpus``, one ``vocabulary``.
     """
 
@@ -49,4 +50,5 @@ class MethodSpec:
     batch_problems: Callable[[DistillConfig, int], list[str]] = lambda config, processes: []
     queries: Callable[[DistillConfig], int] = lambda config: 0
     use: str | None = None
+    share: str = ""
     needs: tuple[str, ...] = ()

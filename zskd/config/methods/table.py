@@ -8,15 +8,35 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 from zskd.config.limits import flag
-from zskd.config.methods import adversarial, class_balance
+from zskd.config.methods import (
+    adversarial,
+    anchors,
+    backward_pass,
+    class_balance,
+    feature_prior,
+    inconsistent,
+    messages,
+    uncertainty_mixup,
+)
+from zskd.config.methods.shares import MIN_TRANSFER, share_problems
 from zskd.config.methods.spec import MethodSpec
 from zskd.config.option import default_of
-from zskd.errors import nearest
+from zskd.errors import InputError, nearest
 
 if TYPE_CHECKING:
     from zskd.config.distillation import DistillConfig
 
-METHODS: dict[str, MethodSpec] = {spec.name: spec for spec in (class_balance.SPEC, adversarial.SPEC)}
+_PARTS = (
+    class_balance,
+    adversarial,
+    uncertainty_mixup,
+    anchors,
+    backward_pass,
+    inconsistent,
+    feature_prior,
+    messages,
+)
+METHODS: dict[str, MethodSpec] = {part.SPEC.name: part.SPEC for part in _PARTS}
 
 
 def name_problems(names: list[str]) -> list[str]:
@@ -56,10 +76,26 @@ def unused_options(config: DistillConfig, given: Collection[str]) -> list[str]:
     return lines
 
 
+def batch_problems(config: DistillConfig, processes: int) -> list[str]:
+    """Problems of the run's methods with batches of ``--batch-size`` rows that so many processes share."""
+    used = used_methods(config)
+    shares = share_problems(config, [spec.share for spec in used if spec.share])
+    return shares + [problem for spec in used for problem in spec.batch_problems(config, processes)]
+
+
 def method_queries(config: DistillConfig) -> int:
     """Number of texts out of ``config.pool_size`` that the run's methods ask the teacher for.
 
     Raises:
         InputError: too few inputs are left for the transfer set.
     """
-    return sum(spec.queries(config) for spec in used_methods(config))
+    assert config.pool_size is not None  # the task's default
+    used = used_methods(config)
+    found = sum(spec.queries(config) for spec in used)
+    if found and config.pool_size - found < MIN_TRANSFER:
+        names = ", ".join(spec.name for spec in used if spec.queries(config))
+        raise InputError(
+            f"--pool-size {config.pool_size}: expected more than the {found} texts that {names} asks the teacher for; "
+            "raise it (a small --corpus limits it), or lower --epochs or the method's share of a batch"
+        )
+    return found
