@@ -12,6 +12,7 @@ from zskd.report.data import Group, Run
 from zskd.report.facts import in_domain
 from zskd.report.figures import Series, line_figure
 
+_SHOWN = {"analysis.json", "history.json"}  # files that older versions did not write, and that a comparison shows
 Spread = tuple[float, float | None]
 
 
@@ -34,7 +35,12 @@ def content(groups: list[Group]) -> dict[str, Any]:
         "sizes": [size_row(group) for group in groups],
         "diagnoses": diagnosis_section.comparison(groups),
         "panels": panels(groups),
-        "missing": [(run.name, sorted(run.missing)) for group in groups for run in group.runs if run.missing],
+        "missing": [
+            (run.name, files)
+            for group in groups
+            for run in group.runs
+            if (files := sorted(_SHOWN.intersection(run.missing)))
+        ],
     }
 
 
@@ -92,6 +98,7 @@ def size_row(group: Group) -> dict[str, Any]:
         "agreement_above": spread(entry.get("agreement_above_chance") for entry in metrics),
         "teacher_parameters": metrics[0]["teacher"]["parameters"],
         "student_parameters": metrics[0]["student"]["parameters"],
+        "student_mb": spread(None if run.student_bytes is None else run.student_bytes / 1e6 for run in group.runs),
         "teacher_ms": spread(_latency(run, "teacher") for run in group.runs),
         "student_ms": spread(_latency(run, "student") for run in group.runs),
         "minutes": spread(entry["seconds"]["total"] / 60 for entry in metrics),

@@ -15,6 +15,8 @@ from zskd.errors import InputError
 from zskd.runs.folder import FREE_OPTIONS
 from zskd.runs.read import FinishedRun, read_part, read_run
 from zskd.runs.wording import is_adversarial
+from zskd.system.files import folder_size
+from zskd.system.paths import is_folder
 
 # Options that do not affect results; they do not tell runs apart.
 _CIRCUMSTANCES = ("seed", *FREE_OPTIONS)
@@ -22,10 +24,11 @@ _CIRCUMSTANCES = ("seed", *FREE_OPTIONS)
 _ADVERSARY = {item.name for item in fields(AdversarialOptions)}
 
 _OPTIONAL = {
-    "record.json": "corpus, fingerprints and label names",
+    "record.json": "corpus, fingerprints, label names and processor",
     "history.json": "curves",
     "transfer_set.json": "class balance of the transfer set",
     "analysis.json": "confusion, reliability and latency",
+    "disagreements.json": "held-out inputs on which teacher and student differ",
 }
 
 
@@ -36,14 +39,22 @@ class Run(FinishedRun):
     Attributes:
         history: Trainer's log; empty if it is missing.
         examples: content of ``adversarial.json``; empty if it is missing.
+        disagreements: content of ``disagreements.json``; None if it is missing.
         diagnosis: content of ``diagnosis.json``; None if there is none.
+        export: content of ``export/export.json``; None if there is none.
+        calls: content of ``calls.json``; empty if it is missing.
+        student_bytes: bytes of all files of the student's folder; None if it is missing.
         special: special tokens of the student's tokenizer, such as CLS and SEP.
-        missing: missing file -> what the report cannot show without it.
+        missing: file that is missing, or lacks something -> what the report cannot show without it.
     """
 
     history: list[dict[str, Any]]
     examples: list[dict[str, Any]]
+    disagreements: list[dict[str, Any]] | None
     diagnosis: dict[str, Any] | None
+    export: dict[str, Any] | None
+    calls: list[dict[str, Any]]
+    student_bytes: int | None
     special: frozenset[str]
     missing: dict[str, str]
 
@@ -54,8 +65,12 @@ class Run(FinishedRun):
         return list(known or self.metrics["transfer_set"]["classes"])
 
     def curve(self, key: str) -> tuple[list[int], list[float]]:
-        """Optimizer steps and values of a key in the training log; values that are not numbers are left out."""
+        """Optimizer steps and values of a key in the training log; values that are not numbers are left out.
+
+        Both are empty where there is only one value, which is no curve.
+        """
         found = [(entry["step"], entry[key]) for entry in self.history if key in entry and math.isfinite(entry[key])]
+        found = found if len(found) > 1 else []
         return [step for step, _ in found], [value for _, value in found]
 
 
@@ -72,14 +87,28 @@ def load_run(folder: str | Path) -> Run:
         InputError: it is not a run folder, the run is not finished, or a file is damaged.
     """
     run = read_run(folder)
+    calls = read_part(run.path, "calls.json", list) or []
     return Run(
         **vars(run),
         history=read_part(run.path, "history.json", list) or [],
         examples=read_part(run.path, "adversarial.json", list) or [],
+        disagreements=read_part(run.path, "disagreements.json", list),
         diagnosis=read_diagnosis(run.path),
+        export=read_part(run.path / "export", "export.json"),
+        calls=calls,
+        student_bytes=folder_size(run.student) if is_folder(run.student) else None,
         special=_special(run.student),
-        missing={name: what for name, what in _OPTIONAL.items() if not (run.path / name).exists()},
+        missing=_missing(run, calls),
     )
+
+
+def _missing(run: FinishedRun, calls: list[dict[str, Any]]) -> dict[str, str]:
+    found = {name: what for name, what in _OPTIONAL.items() if not (run.path / name).exists()}
+    if run.record and "processor" not in run.record:
+        found["record.json"] = "the machine's processor"
+    if not any("began" in call for call in calls):
+        found["calls.json"] = "date"
+    return found
 
 
 def load_runs(folders: Iterable[str | Path]) -> list[Run]:

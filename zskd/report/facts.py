@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,9 @@ def facts(run: Run) -> list[tuple[str, str]]:
         ("teacher queries", _queries(run)),
         ("training", _training(run)),
         ("seed", _seed(run)),
+        ("date", began(run) or "not recorded"),
         ("time", _time(metrics)),
+        ("machine", machine_words(run) or "not recorded"),
         ("versions", ", ".join(f"{name} {version}" for name, version in metrics["versions"].items())),
     ]
 
@@ -114,6 +117,24 @@ def _time(metrics: dict[str, Any]) -> str:
     return f"{duration(seconds['total'])}{several}; of these " + ", ".join(
         f"{name} {duration(seconds[name])}" for name in longest
     )
+
+
+def began(run: Run) -> str | None:
+    """Date and time (UTC) of the first call that is known to have trained, and of the last if there were several."""
+    known = [datetime.fromisoformat(call["began"]).astimezone(UTC) for call in run.calls if "began" in call]
+    times = [f"{time:%Y-%m-%d %H:%M}" for time in known]
+    if not times:
+        return None
+    return f"begun {times[0]} UTC" + (f", last resumed {times[-1]} UTC" if len(times) > 1 else "")
+
+
+def machine_words(run: Run) -> str | None:
+    """Processor, threads and GPU of the machine that trained and measured; None in an older run."""
+    name, kind = run.record.get("processor"), run.record.get("machine", {})
+    if name is None:
+        return None
+    threads, gpu = kind.get("threads"), kind.get("gpu")
+    return name + (f", {threads} thread{'s' if threads > 1 else ''}" if threads else "") + (f"; {gpu}" if gpu else "")
 
 
 def _shortfall(run: Run) -> str:

@@ -32,7 +32,7 @@ _STYLE: Any = {
     "svg.fonttype": "none",  # text stays text, which is smaller, searchable and in the reader's font
     "text.parse_math": False,  # a dollar sign in a label is not a formula
     "font.family": "sans-serif",
-    "font.size": 9,
+    "font.size": 10,
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.edgecolor": FAINT,
@@ -97,13 +97,14 @@ def line_figure(
                 label=line.label,
             )
         if mark is not None:
-            axes.axvline(mark[0], color=FAINT, linewidth=1, linestyle=":", label=mark[1])
-        axes.set(xlabel=x, ylabel=y)
+            axes.axvline(mark[0], color=INK, linewidth=1.2, linestyle=":", label=mark[1])
+        axes.set(xlabel=x)
+        _name_vertical(axes, y)
         axes.set_xlim(0, 1.02 * max((max(line.x) for line in series), default=1))
         if limits is not None:
             axes.set_ylim(*limits)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        _legend(axes, len(series) + (mark is not None))
+        _legend(axes)
         return _svg(figure, name, alternative)
 
 
@@ -115,13 +116,15 @@ def reliability_figure(name: str, series: Sequence[Series], *, alternative: str)
         axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=":", label="confidence = accuracy")
         for i, line in enumerate(series):
             colour, most = COLOURS[i % len(COLOURS)], max(line.rows, default=1)
-            axes.plot(line.x, line.y, color=colour, linestyle=_DASHES[i % len(_DASHES)], label=line.label)
+            dash, marker = _DASHES[i % len(_DASHES)], _MARKERS[i % len(_MARKERS)]
+            axes.plot(line.x, line.y, color=colour, linestyle=dash, marker=marker, markersize=3, label=line.label)
             areas = [6 + 90 * rows / most for rows in line.rows]
-            axes.scatter(line.x, line.y, s=areas, color=colour, marker=_MARKERS[i % len(_MARKERS)], alpha=0.6)
+            axes.scatter(line.x, line.y, s=areas, color=colour, marker=marker, alpha=0.6)
         low = min((value for line in series for value in line.x), default=0.0)
-        axes.set(xlabel="confidence (0 to 1, mean of a bin)", ylabel="accuracy (0 to 1)", ylim=(0, 1.03))
+        axes.set(xlabel="confidence (0 to 1, mean of a bin)", ylim=(0, 1.03))
+        _name_vertical(axes, "accuracy (0 to 1)")
         axes.set_xlim(max(0.0, low - 0.05), 1.02)
-        _legend(axes, len(series) + 1)
+        _legend(axes)
         return _svg(figure, name, alternative)
 
 
@@ -134,14 +137,19 @@ def histogram_figure(
         axes = figure.add_subplot()
         widths = [right - left for left, right in itertools.pairwise(edges)]
         axes.bar(edges[:-1], heights, width=[0.9 * width for width in widths], align="edge", color=COLOURS[0])
-        axes.set(xlabel=x, ylabel=y, xlim=(edges[0], edges[-1]))
+        axes.set(xlabel=x, xlim=(edges[0], edges[-1]))
+        _name_vertical(axes, y)
         axes.grid(visible=False, axis="x")
         return _svg(figure, name, alternative)
 
 
-def _legend(axes: Axes, entries: int) -> None:
-    if entries > 1:
-        axes.legend(fontsize=8, loc="best", handlelength=2.4)
+def _legend(axes: Axes) -> None:
+    axes.legend(fontsize=9, loc="best", handlelength=2.4)
+
+
+def _name_vertical(axes: Axes, label: str) -> None:
+    """Write the vertical axis' label above it, where a long one has room, and where it is read without turning."""
+    axes.set_title(label, loc="left", fontsize=10)
 
 
 @contextmanager

@@ -20,9 +20,10 @@ from zskd.report import comparison, diagnosis_section
 from zskd.report.curves import adversary_figures, reliability, training_figures
 from zskd.report.data import Run, group_runs, load_runs
 from zskd.report.facts import class_table, facts, heldout_rows, repeatable
+from zskd.report.student_section import disagreements, disagreeing, exported, usage
 from zskd.runs.wording import opened
 from zskd.system.files import output_file, write_text
-from zskd.system.formatting import in_percent
+from zskd.system.formatting import between, in_percent
 
 WANTED = (0.8, 0.85, 0.9, 0.95, 0.98, 0.99)  # agreement with the teacher
 SENTENCES = 12  # number of adversarial rows on the page
@@ -111,7 +112,12 @@ def _run_content(run: Run) -> dict[str, Any]:
         "coverage": coverage_rows(run),
         "confusions": confusions(run),
         "reliability": reliability(run),
+        "disagreements": disagreements(run),
+        "disagreeing": disagreeing(run),
         "sentences": sentences(run),
+        "exported": exported(run),
+        "usage": usage(run),
+        "machine": run.record.get("processor"),
         "command": shlex.join(["zskd", "distill", "--config", str(run.path / "config.yaml"), "--output-dir", "NEW"]),
         "repeatable": repeatable(run),
         "opened": opened(run.metrics, run.config),
@@ -161,16 +167,16 @@ def speed_rows(run: Run) -> list[dict[str, Any]]:
     ):
         values = {who: (latency.get(who) or {}).get(key) for who in ("teacher", "student")}
         if any(value is not None for value in values.values()):
-            spread = {who: _quartiles((latency.get(who) or {}).get(f"{key}_quartiles"), digits) for who in values}
+            spread = {who: between((latency.get(who) or {}).get(f"{key}_quartiles") or (), digits) for who in values}
             rows.append({"what": what, **values, "digits": digits, "less": less, "spread": spread})
+    if run.student_bytes is not None:
+        size = {"teacher": None, "student": run.student_bytes / 1e6}
+        spread = dict.fromkeys(known, "")
+        rows.append({"what": "folder on disk, MB", **size, "digits": 2, "less": True, "spread": spread})
     for row in rows:
         before, after = (row["teacher"], row["student"]) if row["less"] else (row["student"], row["teacher"])
         row["ratio"] = before / after if before and after else None
     return rows
-
-
-def _quartiles(values: list[float] | None, digits: int) -> str:
-    return " to ".join(f"{value:,.{digits}f}" for value in values) if values else ""
 
 
 def balance(run: Run) -> list[dict[str, Any]]:

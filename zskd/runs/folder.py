@@ -2,11 +2,12 @@
 
 RUN/config.yaml      the resolved configuration; usable with --config
 RUN/record.json      versions, the kind of machine, fingerprints and revisions, written before training
-RUN/calls.json       per call of `zskd distill` that reached training: seconds of its phases before it, texts asked
+RUN/calls.json       per call of `zskd distill` that reached training: when it began, seconds before, texts asked
 RUN/checkpoints/     Trainer's checkpoints
 RUN/history.json     Trainer's log
 RUN/student/         the finished student
 RUN/analysis.json    confusion, reliability and latency (`zskd.evaluation.results.analysis`)
+RUN/disagreements.json   held-out inputs on which the models differ most (`zskd.metrics.disagreements`)
 RUN/diagnosis.json   what `zskd diagnose RUN` found
 RUN/metrics.json     the results
 RUN/published.json   what was last published, per repository (`zskd.publish`)
@@ -23,6 +24,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -149,12 +151,14 @@ class RunFolder:
 
     Attributes:
         seconds: phase -> wall-clock seconds of this call.
+        began: date and time (UTC) of this call, in ISO 8601.
     """
 
     def __init__(self, config: DistillConfig) -> None:
         self.path = run_path(config)
         self.config = config
         self.seconds: dict[str, float] = {}
+        self.began = datetime.now(UTC).isoformat(timespec="seconds")
 
     @property
     def checkpoints(self) -> Path:
@@ -254,7 +258,7 @@ class RunFolder:
         write_text(self.path / "record.json", json.dumps(record, indent=2) + "\n")
         write_text(self.path / "transfer_set.json", json.dumps(transfer_set, indent=1) + "\n")
         calls = read_part(self.path, CALLS, list) or []
-        calls.append({"seconds": self.seconds, "teacher_queries_live": live})
+        calls.append({"began": self.began, "seconds": self.seconds, "teacher_queries_live": live})
         write_text(self.path / CALLS, json.dumps(calls, indent=1) + "\n")
 
     def clear(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 _LARGEST = 2**63  # of whole numbers
@@ -79,6 +80,8 @@ _RECORD = {
     "pools?": {"size?": int},
     "teacher?": {"name": str, "revision": Maybe(str), "fingerprint?": Maybe(str)},
     "student?": {"revision": Maybe(str)},
+    "machine?": {"threads?": int, "gpu?": Maybe(str)},
+    "processor?": str,
     "gold_labels?": {"rows": int},
 }
 _GROUP = {
@@ -99,6 +102,15 @@ _SPEED = {
     "texts_per_second_quartiles?": [float],
     "device": str,
     "threads": int,
+}
+_EXPORTED = {
+    "bytes": int,
+    "milliseconds": float,
+    "texts_per_second": float,
+    "milliseconds_quartiles?": [float],
+    "texts_per_second_quartiles?": [float],
+    "agreement?": float,
+    "scores?": {"accuracy": float},
 }
 _CELL = {"overlap": int, "cosine": int, "share": float, "classes": {...: float}}
 _GRID = {
@@ -128,7 +140,16 @@ SHAPES: dict[str, Any] = {
     },
     "history.json": [{"step": int, "loss?": complex, "eval_loss?": complex, "eval_agreement?": complex}],
     "adversarial.json": [{"step": int, "before": str, "after": str, "teacher": [float], "student": [float]}],
-    "calls.json": [{"seconds": {...: float}, "teacher_queries_live": int}],
+    "disagreements.json": [{"texts": [str], "teacher": [float], "student": [float], "divergence": float}],
+    "calls.json": [{"began?": str, "seconds": {...: float}, "teacher_queries_live": int}],
+    "export.json": {
+        "weights?": Maybe(str),
+        "largest_difference": float,
+        "threads": int,
+        "data": Maybe(str),
+        "rows?": Maybe(int),
+        "models": {...: _EXPORTED},
+    },
 }
 
 
@@ -214,7 +235,17 @@ def _inconsistent(name: str, found: Any) -> Iterator[str]:
         for one, part in compared.items():
             if {len(part["confusion"]), *map(len, part["confusion"])} != {size}:
                 yield f"another size than {size} by {size} as {one}.confusion"
-    elif name == "adversarial.json":
+    elif name in ("adversarial.json", "disagreements.json"):
         for i, row in enumerate(found):
             if not 0 < len(row["teacher"]) == len(row["student"]):
                 yield f"{len(row['teacher'])} values as [{i}].teacher, {len(row['student'])} as [{i}].student"
+    elif name == "calls.json":
+        yield from (f"no date as [{i}].began" for i, call in enumerate(found) if not _is_date(call.get("began")))
+
+
+def _is_date(found: str | None) -> bool:
+    """Whether it is a date with a time zone, or None."""
+    try:
+        return found is None or datetime.fromisoformat(found).astimezone(UTC) == datetime.fromisoformat(found)
+    except (ValueError, OverflowError):
+        return False

@@ -16,6 +16,7 @@ from zskd.config.methods.table import method_queries
 from zskd.evaluation import results
 from zskd.methods.context import Run
 from zskd.methods.method import Method
+from zskd.metrics.disagreements import disagreements
 from zskd.metrics.scores import agreement
 from zskd.models.lengths import save_tokenizer
 from zskd.models.quiet import quiet_transformers
@@ -25,13 +26,13 @@ from zskd.stages.inputs import Setting
 from zskd.stages.teachers import Labelled
 from zskd.student.initial import InitialStudent, initial_student
 from zskd.system.files import replacing, sha256_file, write_text
-from zskd.system.machine import machine
+from zskd.system.machine import machine, processor
 from zskd.system.os_faults import writing
 from zskd.system.processes import main_first, on_main
 from zskd.teacher.base import Teacher
 from zskd.teacher.classifier import classifier_from
 from zskd.text.corpus import Corpus
-from zskd.text.shaping import Pools
+from zskd.text.shaping import Pools, text_columns
 from zskd.training.fit import Fit, fit
 from zskd.training.objective import NEEDS_COSINES
 from zskd.training.targets import class_cosines
@@ -101,11 +102,12 @@ def record(
     chosen: TransferSet,
     initial: InitialStudent,
 ) -> dict[str, Any]:
-    """Content of ``record.json``: versions, the kind of machine, fingerprints and revisions."""
+    """Content of ``record.json``: versions, the machine, fingerprints and revisions."""
     config = setting.config
     found: dict[str, Any] = {
         "versions": versions(),
         "machine": machine(),
+        "processor": processor(),
         "seed": config.seed,
         "pool_seed": config.shaping_seed,
         "corpus": {
@@ -215,7 +217,7 @@ def score(
     trained: Trained,
     recorded: dict[str, Any],
 ) -> results.Outcome:
-    """Open the evaluation files for the first time, score both models, and write ``analysis.json``."""
+    """Open the evaluation files for the first time, score both models, and write what the report shows of it."""
     config, task, folder = setting.config, setting.task, setting.folder
     prediction = trained.fitted.trainer.predict(trained.report)
     predicted = np.asarray(prediction.label_ids), np.asarray(prediction.predictions)
@@ -225,7 +227,8 @@ def score(
         hashes = initial.start.hashes if initial.start else None
         scores = results.score(config, task, teacher, student, recorded["gate"], trained.rows, folder, hashes)
         details = results.analysis(task, teacher, student, pools.report, predicted, scores, setting.length)
-        files = {"analysis.json": details}
+        texts = [pools.report[name] for name in text_columns(pools.report)]
+        files = {"analysis.json": details, "disagreements.json": disagreements(texts, *predicted)}
         for method in trained.fitted.trainer.seam.methods:
             files |= method.files()
         for name, content in files.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 MOST_DIGITS = 6
 
 
@@ -48,3 +50,13 @@ def duration(seconds: float) -> str:
         return f"{seconds:.2g} s"
     whole = round(seconds)
     return f"{whole} s" if whole < 120 else f"{whole // 60} min {whole % 60} s"
+
+
+def between(values: Sequence[float], digits: int) -> str:
+    """Two numbers as a range; nothing if there are none.
+
+    Example:
+        >>> between([0.512, 1204.25], 1), between([], 1)
+        ('0.5 to 1,204.2', '')
+    """
+    return " to ".join(f"{value:,.{digits}f}" for value in values)
