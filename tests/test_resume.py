@@ -132,9 +132,9 @@ def leaves(value: Any, name: str) -> dict[str, Any]:
 
 
 def differing(first: Path | str | None, second: Path | str | None) -> set[str]:
-    """Places in the history and the metrics of two runs whose values differ, bit for bit."""
+    """Places in the history, the metrics and the examples of two runs whose values differ, bit for bit."""
     found: set[str] = set()
-    for name in ("history", "metrics"):
+    for name in ("history", "metrics", "disagreements"):
         left, right = (
             leaves(json.loads((Path(str(run)) / f"{name}.json").read_text(encoding="utf-8")), name)
             for run in (first, second)
@@ -175,6 +175,7 @@ def test_killed_and_resumed_run_equals_the_uninterrupted_one(whole, killed, mome
     assert same_run(metrics, expected)
     assert metrics["teacher_queries_live"] == 0
     assert unexplained(run, uninterrupted.output_dir) == set()
+    assert json.loads((run / "disagreements.json").read_text(encoding="utf-8")), "nothing was compared"
     assert metrics["calls"] == 2 and expected["calls"] == 1
 
 

@@ -1,22 +1,27 @@
-"""The report in headless Chromium, on a desktop, on a phone, dark and on paper: `make test-report`.
+"""The report in headless Chromium, on a desktop, a tablet, a phone, dark and on paper: `make test-report`.
 
-Screenshots are kept in runs/report-screenshots/.
+axe-core, which npm fetches, looks at every page. Screenshots are kept in runs/report-screenshots/.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from axe import fetch_axe, findings
 from chromium import Chromium, find_chromium
 from diagnoses import NAMES, diagnosis, many, put
 from test_comparison import variant
+from test_student_section import with_export
 
 from zskd.report.page import write_report
 
 pytestmark = pytest.mark.report
 SHOTS = Path("runs/report-screenshots")
+# Frames that may scroll on a phone: tables with a column per class, or with many of the teacher's signals.
+SCROLL = {"similarity", "pairs"}
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +35,20 @@ def browser() -> Iterator[Chromium]:
 
 
 @pytest.fixture(scope="module")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return fetch_axe(tmp_path_factory.mktemp("axe"))
+
+
+@pytest.fixture(scope="module")
 def pages(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A run's page, with diagnoses of few and of many classes, and a comparison's."""
+    """A run's page, also of an older and of an exported run and with diagnoses of few and of many classes, and a
+    comparison's.
+    """
     folder = tmp_path_factory.mktemp("pages")
+    older = variant(finished_run, folder / "older")
+    for name in ("disagreements.json", "calls.json", "transfer_set.json"):
+        (older / name).unlink()
+    exported = with_export(Path(shutil.copytree(finished_run, folder / "exported")))
     others = [
         variant(finished_run, folder / "seed-1", seed=1),
         variant(finished_run, folder / "none", perturb="none"),
@@ -42,15 +58,15 @@ def pages(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
         "three": put(variant(finished_run, folder / "three", seed=2), diagnosis(NAMES, scale=40.0)),
         "twenty": put(variant(finished_run, folder / "twenty", seed=3), diagnosis(many(20), scale=3.0)),
     }
-    runs = {"run": finished_run, **diagnosed}
+    runs = {"run": finished_run, "older": older, "exported": exported, **diagnosed}
     pages = {name: write_report([run], folder / f"{name}.html") for name, run in runs.items()}
     comparison = write_report([finished_run, *others, *diagnosed.values()], folder / "comparison.html")
     return {**pages, "comparison": comparison}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("name", ["run", "three", "twenty", "comparison"])
+@pytest.mark.parametrize("width", [1280, 768, 390])
+@pytest.mark.parametrize("name", ["run", "older", "exported", "three", "twenty", "comparison"])
 def test_page_in_a_window(browser: Chromium, pages: dict[str, Path], name: str, width: int, scheme: str) -> None:
     browser.open(pages[name], width, scheme=scheme)
     assert browser.complaints() == []
@@ -70,7 +86,49 @@ def test_page_in_a_window(browser: Chromium, pages: dict[str, Path], name: str, 
         # A matrix may scroll in its frame; names stay inside their cells, and beside the numbers.
         inside = "cell => cell.scrollWidth <= cell.clientWidth + 1 && cell.scrollHeight <= cell.clientHeight + 1"
         assert browser.evaluate(f"[...document.querySelectorAll('.similarity th, #pairs th')].every({inside})")
+    # What is cut has a hint that it scrolls, and what is whole has none.
+    frames = browser.evaluate(
+        "[...document.querySelectorAll('.wide')].map(box => [box.querySelector('table').id || "
+        "box.querySelector('table').className, box.scrollWidth > box.clientWidth, "
+        "parseFloat(getComputedStyle(box, '::after').height) > 0])"
+    )
+    assert frames and all(scrolls == hint for _, scrolls, hint in frames)
+    assert {table for table, scrolls, _ in frames if scrolls} <= (SCROLL if width < 1280 else set())
     browser.screenshot(SHOTS / f"{name}-{width}-{scheme}.png")
+
+
+@pytest.mark.parametrize("name", ["run", "older", "exported", "three", "twenty", "comparison"])
+def test_the_room_of_a_desktop_is_used(browser: Chromium, pages: dict[str, Path], name: str) -> None:
+    browser.open(pages[name], 1280)
+    # Parts of the page that end in the right fifth of the window, such as the second of two tables side by side.
+    right = (
+        "[...document.querySelectorAll('.wide, pre, figure, dd')].filter("
+        "part => part.getBoundingClientRect().right > 0.8 * innerWidth).length"
+    )
+    assert browser.evaluate(right) >= 5
+
+
+@pytest.mark.parametrize("table", ["sizes", "runs"])
+def test_a_comparison_hides_no_column_on_a_phone(browser: Chromium, pages: dict[str, Path], table: str) -> None:
+    browser.open(pages["comparison"], 390)
+    columns = browser.evaluate(f"document.querySelectorAll('#{table} thead th').length")
+    shown = browser.evaluate(
+        f"[...document.querySelectorAll('#{table} tbody tr')].map(row => [...row.children].filter(cell => "
+        "(box => box.width > 0 && box.right <= innerWidth)(cell.getBoundingClientRect())).length)"
+    )
+    assert shown and set(shown) == {columns}
+    labels = f"[...document.querySelectorAll('#{table} td')].map(cell => getComputedStyle(cell, '::before').content)"
+    assert all(len(label) > 3 for label in browser.evaluate(labels))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("name", ["run", "older", "exported", "three", "twenty", "comparison"])
+def test_axe_finds_nothing(
+    browser: Chromium, axe: str, pages: dict[str, Path], name: str, width: int, scheme: str
+) -> None:
+    browser.open(pages[name], width, scheme=scheme)
+    assert findings(browser, axe) == []
 
 
 @pytest.mark.parametrize("name", ["run", "twenty"])
@@ -82,7 +140,7 @@ def test_page_on_paper(browser: Chromium, pages: dict[str, Path], name: str) -> 
     assert (SHOTS / f"{name}.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_the_checks_see_what_they_are_for(browser: Chromium, tmp_path: Path) -> None:
+def test_the_checks_see_what_they_are_for(browser: Chromium, axe: str, tmp_path: Path) -> None:
     page = tmp_path / "bad.html"
     page.write_text(
         "<!doctype html><meta name=viewport content='width=device-width'><img src=none.png>"
@@ -92,5 +150,6 @@ def test_the_checks_see_what_they_are_for(browser: Chromium, tmp_path: Path) -> 
     browser.open(page, 390)
     assert browser.complaints()
     assert len(browser.requests()) == 2
+    assert any(found.startswith("image-alt") for found in findings(browser, axe))
     assert browser.evaluate("document.documentElement.scrollWidth") > 390
     assert not browser.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")

@@ -13,7 +13,7 @@ import yaml
 from test_page import Page
 
 from zskd.errors import InputError
-from zskd.report.comparison import panels, score_rows, spread
+from zskd.report.comparison import content, panels, score_rows, size_row, spread
 from zskd.report.data import group_runs, load_run, load_runs
 from zskd.report.facts import facts
 from zskd.report.page import render
@@ -52,12 +52,28 @@ def test_runs_on_the_inputs_of_one_seed_say_so(finished_run: Path, tmp_path: Pat
     (group,) = group_runs(runs := load_runs(folders))
     assert {row["runs"] for row in score_rows(group)} == {"3 seeds on the inputs of seed 7"}
     text = render(runs)
-    assert "<td>1, inputs 7</td>" in text and "<td>7</td>" in text
+    assert ">1, inputs 7</td>" in text and ">7</td>" in text
     own = variant(finished_run, tmp_path / "own", seed=3)
     groups = group_runs(load_runs([*folders, own]))
     assert [group.differs for group in groups] == [("pool seed 7",), ("pool seed default",)]
     assert dict(facts(runs[0]))["seed"] == "0, and 7 for the inputs"
     assert dict(facts(runs[2]))["seed"] == "7"
+
+
+def test_the_size_on_disk_is_compared_where_all_of_a_row_have_it(finished_run: Path, tmp_path: Path) -> None:
+    size = sum(path.stat().st_size for path in (finished_run / "student").iterdir()) / 1e6
+    other = variant(finished_run, tmp_path / "other", perturb="none")
+    rows = [size_row(group) for group in group_runs(load_runs([finished_run, other]))]
+    assert [row["student_mb"] for row in rows] == [(size, None), None]
+
+
+def test_only_what_a_comparison_shows_is_missed_in_it(finished_run: Path, tmp_path: Path) -> None:
+    older = variant(finished_run, tmp_path / "older", seed=1)
+    for name in ("disagreements.json", "calls.json"):
+        (older / name).unlink()
+    assert content(group_runs(load_runs([finished_run, older])))["missing"] == []
+    (older / "analysis.json").unlink()
+    assert content(group_runs(load_runs([finished_run, older])))["missing"] == [("older", ["analysis.json"])]
 
 
 def test_a_seed_that_was_run_twice_counts_once_and_no_score_is_left_out(finished_run: Path, tmp_path: Path) -> None:

@@ -74,6 +74,16 @@ def test_the_words_have_the_numbers_of_the_log(finished_run: Path) -> None:
     assert f"held-out text from {losses[0]:.3f} to {losses[-1]:.3f}" in figure["svg"]
 
 
+def test_a_curve_of_one_point_is_left_out(finished_run: Path) -> None:
+    run = load_run(finished_run)
+    first = next(entry for entry in run.history if "eval_loss" in entry)
+    once = [entry for entry in run.history if "eval_loss" not in entry or entry is first]
+    found = training_figures(replace(run, history=once))
+    assert titles(found) == ["Loss"]
+    assert ">training rows</text>" in found[0]["svg"] and ">held-out text</text>" not in found[0]["svg"]
+    assert training_figures(replace(run, history=[first])) == []
+
+
 def test_each_evaluation_set_has_its_reliability(finished_run: Path) -> None:
     run = load_run(finished_run)
     assert titles(reliability(run)) == ["glue, against labels", "held-out text, against the teacher's classes"]

@@ -99,6 +99,20 @@ def test_a_resumed_run_says_so_and_short_times_are_not_nothing(published_run: Pa
     assert "ended early: one class has all answers" in ended and "as many as" not in ended
 
 
+def test_date_and_machine_are_told_as_far_as_they_are_known(published_run: Path) -> None:
+    run = load_run(published_run)
+    name = run.record["processor"]
+    assert name and told(run)["machine"].startswith(name) and "thread" in told(run)["machine"]
+    (call,) = run.calls
+    assert told(run)["date"] == f"begun {call['began'][:10]} {call['began'][11:16]} UTC"
+    calls = [{"began": "2026-01-31T23:30:00-02:00"}, {}, {"began": "2026-02-02T10:00:00+00:00"}]
+    assert told(replace(run, calls=calls))["date"] == "begun 2026-02-01 01:30 UTC, last resumed 2026-02-02 10:00 UTC"
+    record = {**run.record, "machine": {"threads": 1, "gpu": "H200"}, "processor": "Some CPU"}
+    assert told(replace(run, record=record))["machine"] == "Some CPU, 1 thread; H200"
+    older = told(replace(run, calls=[{}], record={}))
+    assert older["date"] == older["machine"] == "not recorded"
+
+
 def test_checkpoints_are_chosen_and_shares_are_kept(published_run: Path) -> None:
     text = told(load_run(published_run))["training"]
     assert "was chosen" in text and "kept" not in text

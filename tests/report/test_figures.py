@@ -48,5 +48,21 @@ def test_a_reader_s_own_settings_do_not_reach_a_figure() -> None:
         assert draw("line") == before
 
 
+@pytest.mark.parametrize("lines", [LINES, LINES[:1]], ids=["two lines", "one line"])
+def test_the_legend_names_every_line_that_is_drawn(lines: list[Series]) -> None:
+    svg = line_figure("one", lines, x="step", y="loss (nats)", alternative="words", mark=(2, "chosen"))
+    plain = line_figure("one", lines, x="step", y="loss (nats)", alternative="words", small=True)
+    texts = [{found.text for found in ElementTree.fromstring(str(one)).iter("text")} for one in (svg, plain)]
+    names = {line.label for line in lines}
+    assert names | {"chosen", "step", "loss (nats)"} <= texts[0] and names <= texts[1] and "chosen" not in texts[1]
+
+
+def test_a_long_name_of_the_vertical_axis_is_written_across_it() -> None:
+    name = "kd-pt+sim: T² KL at T = 2 (nats), with gold labels"
+    svg = str(line_figure("one", LINES, x="step", y=name, alternative="words"))
+    (text,) = [found for found in ElementTree.fromstring(svg).iter("text") if found.text == name]
+    assert "rotate(-90" not in text.get("transform", "")
+
+
 def test_a_figure_without_a_line_is_drawn_all_the_same() -> None:
     assert ElementTree.fromstring(line_figure("none", [], x="step", y="loss", alternative="nothing")).tag == "svg"

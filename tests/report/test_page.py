@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from zskd.report.data import load_run
-from zskd.report.page import changed_words, render, sentences, write_report
+from zskd.report.page import changed_words, render, sentences, speed_rows, write_report
 
 VOID = {"meta", "br", "img", "input", "link", "hr"}
 EVIL = '<script>alert("x")</script> & $x_1$'
@@ -178,7 +178,7 @@ def test_a_grid_of_pairs_shows_shares_and_the_most_frequent_class(change: Callab
         }  # fmt: skip
 
     text = render([load_run(change("transfer_set.json", add))])
-    table = text[text.index('<table id="grid">') : text.index('<table id="classes">')]
+    table = text[text.index('<table id="grid">') :].partition("</table>")[0]
     assert "<script" not in text
     rows = [row.count("<td>") for row in table.split("<tr>")[2:]]
     assert rows == [2, 2] and table.count("<td>0</td>") == 2
@@ -196,7 +196,7 @@ def test_the_student_may_answer_where_that_is_proven(change: Callable[..., Path]
         ]
 
     text = render([load_run(change("analysis.json", add))])
-    table = text[text.index('<table id="coverage">') :].partition("</table>")[0]
+    table = text[text.index('<table id="coverage"') :].partition("</table>")[0]
     rows = [re.findall(r'value="([\d.]+)"', row) for row in table.split("<tr>")[2:]]
     assert rows[0] == ["0.8", "0.0", "1.0", "0.9", "0.81"] and rows[2] == ["0.9", "0.8", "0.625", "0.98", "0.92"]
     assert rows[3:] == [["0.95"], ["0.98"], ["0.99"]] and table.count("not proven") == 3
@@ -211,12 +211,34 @@ def test_an_evaluation_set_of_any_name_is_drawn(change: Callable[..., Path]) -> 
     assert "<script" not in render([load_run(change("analysis.json", rename))])
 
 
-@pytest.mark.parametrize("name", ["record.json", "history.json", "transfer_set.json", "analysis.json"])
+@pytest.mark.parametrize(
+    "name",
+    ["record.json", "history.json", "transfer_set.json", "analysis.json", "disagreements.json", "calls.json"],
+)
 def test_page_says_what_an_older_run_lacks(run_copy: Path, name: str) -> None:
     (run_copy / name).unlink()
     text = render([load_run(run_copy)])
     Page(text)
     assert f"(<code>{name}</code>)" in text
+
+
+def test_page_names_the_parts_that_an_older_file_lacks(change: Callable[..., Path]) -> None:
+    for name in ("record.json", "calls.json"):
+        assert f"(<code>{name}</code>)" not in render([load_run(change(name, lambda content: None))])
+    change("record.json", lambda content: content.pop("processor"))
+    text = render([load_run(change("calls.json", lambda content: content[0].pop("began")))])
+    Page(text)
+    assert "processor (<code>record.json</code>)" in text and "date (<code>calls.json</code>)" in text
+
+
+def test_the_disk_is_that_of_the_student(run_copy: Path) -> None:
+    def megabytes() -> list[Any]:
+        return [row["student"] for row in speed_rows(load_run(run_copy)) if "MB" in row["what"]]
+
+    size = sum(path.stat().st_size for path in (run_copy / "student").iterdir())
+    assert megabytes() == [size / 1e6]
+    shutil.rmtree(run_copy / "student")
+    assert megabytes() == [] and "Folder on disk" not in render([load_run(run_copy)])
 
 
 def test_a_teacher_without_size_or_latency(change: Callable[..., Path]) -> None:

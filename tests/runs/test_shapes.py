@@ -50,6 +50,15 @@ def changed(found: Any, path: tuple[Any, ...], value: Any) -> Any:
         ("record.json", ("corpus", "sources"), ["a"], "a list as corpus.sources"),
         ("history.json", (0, "step"), 10**400, "as [0].step"),
         ("calls.json", (0, "seconds"), 3, "a int as [0].seconds"),
+        ("calls.json", (0, "began"), "yesterday", "'yesterday' as [0].began"),
+        ("calls.json", (0, "began"), "2026-01-01T00:00:00", "as [0].began"),
+        ("calls.json", (0, "began"), "0001-01-01T00:00:00+14:00", "as [0].began"),
+        ("calls.json", (0, "began"), 2026, "2026 as [0].began"),
+        ("record.json", ("processor",), None, "None as processor"),
+        ("record.json", ("machine", "threads"), "two", "'two' as machine.threads"),
+        ("disagreements.json", (0, "texts"), "a text", "a str as [0].texts"),
+        ("disagreements.json", (0, "divergence"), float("inf"), "inf as [0].divergence"),
+        ("disagreements.json", (0, "student"), [1.0], "2 values as [0].teacher, 1 as [0].student"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_file_and_place(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import platform
 from pathlib import Path
 
 import pytest
 import torch
 
-from zskd.system.machine import FILE, cpu_flags, machine, warn_of_another_machine, write_machine
+from zskd.system.machine import FILE, cpu_flags, machine, processor, warn_of_another_machine, write_machine
 
 
 def test_the_machine_says_what_decides_bits() -> None:
@@ -24,6 +25,26 @@ def test_a_flag_that_this_pytorch_cannot_tell_is_off(monkeypatch: pytest.MonkeyP
     assert cpu_flags()["amx"] is True
     monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported")
     assert cpu_flags()["amx"] is False
+
+
+def test_the_processor_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert processor()
+
+    def cpuinfo(text: str | None) -> None:
+        def read(*_: object, **__: object) -> str:
+            if text is None:
+                raise FileNotFoundError
+            return text
+
+        monkeypatch.setattr(Path, "read_text", read)
+
+    cpuinfo("processor\t: 0\nmodel name\t: Some CPU: 3 GHz\nmodel name\t: Another\n")
+    assert processor() == "Some CPU: 3 GHz"
+    monkeypatch.setattr(platform, "processor", lambda: "")
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    for nameless in ("processor\t: 0\nmodel name\t: \n", None):
+        cpuinfo(nameless)
+        assert processor() == "aarch64"
 
 
 def test_nothing_is_said_on_the_same_machine(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -144,7 +144,8 @@ def histogram_figure(
 
 
 def _legend(axes: Axes) -> None:
-    axes.legend(fontsize=9, loc="best", handlelength=2.4)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=9, loc="best", handlelength=2.4)
 
 
 def _name_vertical(axes: Axes, label: str) -> None:

@@ -20,7 +20,7 @@ from zskd.report import comparison, diagnosis_section
 from zskd.report.curves import adversary_figures, reliability, training_figures
 from zskd.report.data import Run, group_runs, load_runs
 from zskd.report.facts import class_table, facts, heldout_rows, repeatable
-from zskd.report.student_section import disagreements, disagreeing, exported, usage
+from zskd.report.student_section import disagreeing, disagreements, exported, usage
 from zskd.runs.wording import opened
 from zskd.system.files import output_file, write_text
 from zskd.system.formatting import between, in_percent

@@ -1,4 +1,4 @@
-"""The student itself: how to use it, its ONNX models, and held-out inputs that it answers otherwise than the teacher."""
+"""The student itself: how to use it, its ONNX models, and inputs that it answers otherwise than its teacher."""
 
 from __future__ import annotations
 

@@ -18,7 +18,8 @@ class Maybe:
     shape: Any
 
 
-# A type means a value of that type (float: a finite number, complex: any number), a list means a list of its entry, a
+# A type means a value of that type (float: a finite number, complex: any number, datetime: a date and time with its
+# zone, as text), a list means a list of its entry, a
 # dict means a dict with at least these keys. A key that ends in ? may be missing; the key `...` means any other key.
 _SCORES = {
     ...: {
@@ -141,7 +142,7 @@ SHAPES: dict[str, Any] = {
     "history.json": [{"step": int, "loss?": complex, "eval_loss?": complex, "eval_agreement?": complex}],
     "adversarial.json": [{"step": int, "before": str, "after": str, "teacher": [float], "student": [float]}],
     "disagreements.json": [{"texts": [str], "teacher": [float], "student": [float], "divergence": float}],
-    "calls.json": [{"began?": str, "seconds": {...: float}, "teacher_queries_live": int}],
+    "calls.json": [{"began?": datetime, "seconds": {...: float}, "teacher_queries_live": int}],
     "export.json": {
         "weights?": Maybe(str),
         "largest_difference": float,
@@ -195,6 +196,8 @@ def _brief(found: Any) -> str:
 
 
 def _is(found: Any, kind: type) -> bool:
+    if kind is datetime:
+        return isinstance(found, str) and _is_date(found)
     if kind in (float, complex):
         if isinstance(found, bool) or not isinstance(found, int | float):
             return False
@@ -204,6 +207,14 @@ def _is(found: Any, kind: type) -> bool:
     if kind is int and isinstance(found, int) and abs(found) >= _LARGEST:
         return False
     return isinstance(found, kind) and isinstance(found, bool) == (kind is bool)
+
+
+def _is_date(text: str) -> bool:
+    try:
+        date = datetime.fromisoformat(text)
+        return date.tzinfo is not None and date == date.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return False
 
 
 def _outside(grid: dict[str, Any]) -> Iterator[str]:
@@ -239,13 +250,3 @@ def _inconsistent(name: str, found: Any) -> Iterator[str]:
         for i, row in enumerate(found):
             if not 0 < len(row["teacher"]) == len(row["student"]):
                 yield f"{len(row['teacher'])} values as [{i}].teacher, {len(row['student'])} as [{i}].student"
-    elif name == "calls.json":
-        yield from (f"no date as [{i}].began" for i, call in enumerate(found) if not _is_date(call.get("began")))
-
-
-def _is_date(found: str | None) -> bool:
-    """Whether it is a date with a time zone, or None."""
-    try:
-        return found is None or datetime.fromisoformat(found).astimezone(UTC) == datetime.fromisoformat(found)
-    except (ValueError, OverflowError):
-        return False
