@@ -14,7 +14,7 @@ help:
 	@echo "make install     virtual environment in $(VENV) with zskd and the development tools"
 	@echo "make distill     the main job: an SST-2 student from the embedded default, in $(RUN)"
 	@echo "make test        the tests (no download beyond packages)"
-	@echo "make test-report  the report in headless Chromium (Debian: apt-get install chromium); screenshots in runs/"
+	@echo "make test-report  the report in headless Chromium, with axe-core (Debian: apt-get install chromium npm); screenshots in runs/"
 	@echo "make test-browser  examples/browser in Node and headless Chromium (Debian: apt-get install npm chromium)"
 	@echo "make test-neighbours  students in transformers 4, sentence-transformers and optimum, in an environment of their own"
 	@echo "make test-wheel  the built wheel in an environment and a folder of its own: every verb"
@@ -61,7 +61,7 @@ test-slow: $(READY)
 test-data: $(READY)
 	$(BIN)/python -m pytest -m data
 
-# Needs Chromium; on Debian and Ubuntu: apt-get install chromium
+# Needs Chromium and npm; on Debian and Ubuntu: apt-get install chromium npm
 test-report: $(READY)
 	$(BIN)/python -m pytest -m report
 

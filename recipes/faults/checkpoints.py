@@ -18,8 +18,8 @@ from recipes.faults.world import RUNS, World, files_of
 OF_CHECKPOINTS = 24  # of 40 cases; the others damage files of a finished run
 FILES = (
     "config.yaml", "record.json", "calls.json", "history.json", "transfer_set.json", "analysis.json", "metrics.json",
-    "diagnosis.json", "published.json", "adversarial.json", "student/config.json", "student/model.safetensors",
-    "student/tokenizer.json", "student/tokenizer_config.json",
+    "diagnosis.json", "published.json", "adversarial.json", "disagreements.json", "student/config.json",
+    "student/model.safetensors", "student/tokenizer.json", "student/tokenizer_config.json",
 )  # fmt: skip
 VERBS = ("report", "compare", "publish", "diagnose", "evaluate", "predict", "export", "resume", "ls")
 WRONG: tuple[Any, ...] = (
