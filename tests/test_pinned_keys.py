@@ -206,9 +206,18 @@ def test_keys_of_the_metrics_of_a_run_of_two_texts(
 def test_keys_of_the_record(finished_run: Path) -> None:
     record = json.loads((finished_run / "record.json").read_text(encoding="utf-8"))
     assert set(record) == {
-        "task", "versions", "machine", "seed", "pool_seed", "corpus", "pools", "teacher", "student", "transfer_set",
-        "precision", "gate", "processes",
+        "task", "versions", "machine", "processor", "seed", "pool_seed", "corpus", "pools", "teacher", "student",
+        "transfer_set", "precision", "gate", "processes",
     }  # fmt: skip
+
+
+def test_keys_of_calls_and_disagreements(finished_run: Path) -> None:
+    for name, expected in (
+        ("calls.json", {"began", "seconds", "teacher_queries_live"}),
+        ("disagreements.json", {"texts", "teacher", "student", "divergence"}),
+    ):
+        rows = json.loads((finished_run / name).read_text(encoding="utf-8"))
+        assert rows and all(set(row) == expected for row in rows)
 
 
 @pytest.mark.parametrize("run", ["published_run", "finished_run"])
