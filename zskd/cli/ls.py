@@ -74,7 +74,8 @@ def _lines(found: dict[str, Any]) -> list[str]:
         kinds, labels = " + ".join(task["inputs"]), ", ".join(task["labels"])
         lines.append(f"  {name:6}{kinds:21}{task['max_length']:>4} tokens  {labels:40}{extras}")
     for title in ("methods", "configurations"):
-        lines += [title, *(f"  {name:15}{summary}" for name, summary in found[title].items())]
+        width = 2 + max(map(len, found[title]))
+        lines += [title, *(f"  {name:{width}}{summary}" for name, summary in found[title].items())]
     lines.append("backbones")
     for name, one in found["backbones"].items():
         lines.append(f"  {name:15}{one['repo_id']} ({'cached' if one['cached'] else 'not cached'})")
