@@ -11,7 +11,7 @@ from zskd.tasks.defaults import input_length
 from zskd.tasks.task import Task
 from zskd.teacher.classifier import load_classifier
 from zskd.teacher.labelling import label_texts
-from zskd.transfer.selection import teacher_logits
+from zskd.transfer.logits import teacher_logits
 
 
 def teacher_answers(task: Task, config: DistillConfig, texts: Dataset, description: str) -> np.ndarray:

@@ -37,6 +37,7 @@ COVERED = {
     "config/methods/feature_prior.py": "methods/test_feature_prior.py",
     "config/methods/inconsistent.py": "methods/test_inconsistent.py",
     "config/methods/messages.py": "methods/test_messages.py",
+    "config/methods/selection.py": "methods/test_selection.py",
     "config/methods/uncertainty_mixup.py": "methods/test_uncertainty_mixup.py",
     "config/methods/spec.py": "config/methods/test_table.py",
     "config/objective_options.py": "config/test_option.py",
@@ -72,7 +73,7 @@ COVERED = {
     "training/seam_checks.py": "training/test_seam.py",
     "training/fit.py": "test_resume.py",
     "training/resume.py": "training/test_manifest.py",
-    "transfer/selection.py": "transfer/test_transfer_set.py",
+    "transfer/logits.py": "transfer/test_transfer_set.py",
 }
 
 # Tests of more than one module.

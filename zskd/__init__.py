@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from zskd.config.methods.feature_prior import FeaturePriorOptions as FeaturePriorOptions
     from zskd.config.methods.inconsistent import InconsistentOptions as InconsistentOptions
     from zskd.config.methods.messages import MessagesOptions as MessagesOptions
+    from zskd.config.methods.selection import SelectionOptions as SelectionOptions
     from zskd.config.methods.uncertainty_mixup import UncertaintyMixupOptions as UncertaintyMixupOptions
     from zskd.config.objective_options import ObjectiveOptions as ObjectiveOptions
     from zskd.errors import InputError as InputError
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from zskd.methods.inconsistent import Inconsistent as Inconsistent
     from zskd.methods.messages import Messages as Messages
     from zskd.methods.method import Method as Method
+    from zskd.methods.selection import Selection as Selection
     from zskd.methods.step import Step as Step
     from zskd.methods.uncertainty_mixup import UncertaintyMixup as UncertaintyMixup
     from zskd.pipeline import Result as Result
@@ -93,6 +95,8 @@ _PUBLIC = {
     "Result": "zskd.pipeline",
     "Run": "zskd.methods.context",
     "RunError": "zskd.errors",
+    "Selection": "zskd.methods.selection",
+    "SelectionOptions": "zskd.config.methods.selection",
     "Step": "zskd.methods.step",
     "StudentOutput": "zskd.methods.context",
     "TASKS": "zskd.tasks.task",
@@ -146,6 +150,8 @@ __all__ = [
     "Result",
     "Run",
     "RunError",
+    "Selection",
+    "SelectionOptions",
     "Step",
     "StudentOutput",
     "Task",

@@ -34,6 +34,7 @@ from zskd.config.methods import (
     feature_prior,
     inconsistent,
     messages,
+    selection,
     uncertainty_mixup,
 )
 from zskd.config.methods.adversarial import AdversarialOptions
@@ -43,6 +44,7 @@ from zskd.config.methods.class_balance import ClassBalanceOptions
 from zskd.config.methods.feature_prior import FeaturePriorOptions
 from zskd.config.methods.inconsistent import InconsistentOptions
 from zskd.config.methods.messages import MessagesOptions
+from zskd.config.methods.selection import SelectionOptions
 from zskd.config.methods.spec import MethodSpec
 from zskd.config.methods.uncertainty_mixup import UncertaintyMixupOptions
 from zskd.methods.adversarial.adversary import Adversarial
@@ -56,6 +58,7 @@ from zskd.methods.feature_prior import FeaturePrior
 from zskd.methods.inconsistent import Inconsistent
 from zskd.methods.messages import Messages
 from zskd.methods.method import MICRO, ROWS, Method
+from zskd.methods.selection import Selection
 from zskd.methods.uncertainty_mixup import UncertaintyMixup
 from zskd.models.loading import model_fingerprint
 from zskd.system.files import sha256_file
@@ -185,6 +188,16 @@ SUBJECTS = {
             MessagesOptions(
                 messages_reply_weight=0.0, messages_agreement_weight=0.0, messages_state_weight=0.0,
             ),
+        ),
+        Subject(
+            "selection", lambda o, teacher: Selection(o), selection.SPEC,
+            SelectionOptions(selection_keep=0.5, selection_contrast=1.0),
+            SelectionOptions(selection_keep=1.0, selection_classifier="own", selection_contrast=0.0),
+        ),
+        Subject(
+            "selection-rows", lambda o, teacher: Selection(o), selection.SPEC,
+            SelectionOptions(selection_keep=0.5, selection_contrast=0.0),
+            SelectionOptions(selection_keep=1.0, selection_classifier="own", selection_contrast=0.0),
         ),
         everything(),
     )

@@ -45,9 +45,9 @@ def test_a_run_with_a_method_keeps_its_budget(task: str, name: str, config_for, 
     config: DistillConfig = config_for(task, method=[name], pool_size=1_200)
     result = distill(config)
     metrics = result.metrics
-    asked, total = metrics["teacher_queries_for"][name], metrics["teacher_queries_for"]
-    announced = METHODS[name].queries(replace(config, pool_size=1_200))
-    assert 0 < asked <= announced, "an epoch's last batch may be short"
+    total, announced = metrics["teacher_queries_for"], METHODS[name].queries(replace(config, pool_size=1_200))
+    asked = total.get(name, 0)
+    assert 0 < asked <= announced or asked == announced == 0, "an epoch's last batch may be short"
     assert total["transfer_inputs"] == 1_200 - announced
     assert metrics["teacher_queries_live_in_all_calls"] >= asked
     history = json.loads((result.run_dir / "history.json").read_text(encoding="utf-8"))

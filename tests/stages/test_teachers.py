@@ -19,7 +19,7 @@ from zskd.tasks.defaults import with_task_defaults
 from zskd.tasks.task import find_task
 from zskd.teacher.blackbox import load_black_box
 from zskd.text.shaping import Pools
-from zskd.transfer.selection import teacher_logits
+from zskd.transfer.logits import teacher_logits
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from zskd.tasks.task import TASKS, Task
 from zskd.teacher import blackbox
 from zskd.teacher.blackbox import import_callable, load_black_box
 from zskd.teacher.labelling import label_texts, shard_key
-from zskd.transfer.selection import teacher_logits
+from zskd.transfer.logits import teacher_logits
 
 SST2, RTE = TASKS["sst2"], TASKS["rte"]
 THREE = Task(name="three", text_columns=("text",), label_column="label", labels=("low", "middle", "high"))

@@ -13,7 +13,7 @@ from zskd.tasks.task import TASKS
 from zskd.teacher.classifier import Classifier
 from zskd.teacher.labelling import label_texts
 from zskd.transfer.gold import COLUMN, FAMILY, UNKNOWN, label_gold, with_gold
-from zskd.transfer.selection import teacher_logits
+from zskd.transfer.logits import teacher_logits
 
 SST2 = TASKS["sst2"]
 POOL = Dataset.from_dict({"text": ["one", "two", "three"], "family": ["sentence"] * 3})

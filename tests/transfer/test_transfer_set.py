@@ -11,7 +11,7 @@ from datasets import Dataset
 
 from zskd.errors import InputError
 from zskd.metrics.scores import probabilities
-from zskd.transfer.selection import teacher_logits
+from zskd.transfer.logits import teacher_logits
 from zskd.transfer.transfer_set import MIN_ROWS, TransferSet
 
 

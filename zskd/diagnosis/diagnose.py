@@ -32,7 +32,7 @@ from zskd.text.language import is_english, resolve_language
 from zskd.text.shaping import build_pools, text_columns
 from zskd.text.sources import find_sources
 from zskd.training.targets import class_cosines
-from zskd.transfer.selection import teacher_logits
+from zskd.transfer.logits import teacher_logits
 
 logger = logging.getLogger(__name__)
 

@@ -11,6 +11,7 @@ from zskd.methods.method import Method
 # Name -> module:class. Every class takes ``options=``, the values of its dataclass in `zskd.config.methods`.
 CODE = {
     "class-balance": "zskd.methods.class_balance:ClassBalance",
+    "selection": "zskd.methods.selection:Selection",
     "adversarial": "zskd.methods.adversarial.adversary:Adversarial",
     "uncertainty-mixup": "zskd.methods.uncertainty_mixup:UncertaintyMixup",
     "anchors": "zskd.methods.anchors:Anchors",

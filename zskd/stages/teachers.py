@@ -22,8 +22,8 @@ from zskd.teacher.labelling import LabelledTexts, label_texts
 from zskd.teacher.load import AnyTeacher, load_teacher
 from zskd.text.shaping import Pools
 from zskd.transfer.gold import label_gold
+from zskd.transfer.logits import teacher_logits
 from zskd.transfer.pair_grid import grid_line, pair_grid
-from zskd.transfer.selection import teacher_logits
 from zskd.transfer.transfer_report import report_table, transfer_report
 from zskd.transfer.transfer_set import TransferSet
 

@@ -16,6 +16,7 @@ from zskd.config.methods import (
     feature_prior,
     inconsistent,
     messages,
+    selection,
     uncertainty_mixup,
 )
 from zskd.config.methods.shares import MIN_TRANSFER, share_problems
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _PARTS = (
     class_balance,
+    selection,
     adversarial,
     uncertainty_mixup,
     anchors,
