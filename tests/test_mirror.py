@@ -87,6 +87,7 @@ ACROSS = {
     "methods/adversarial/test_adversarial_resume.py": "adversarial runs killed and resumed",
     "methods/adversarial/test_adversarial_runs.py": "whole adversarial runs",
     "methods/test_contract.py": "the contract that every method keeps",
+    "methods/test_mutants.py": "a fault in every method, and the test that finds it",
     "methods/test_together.py": "pairs of methods, and whole runs with each",
     "models/test_families.py": "every family's logits through every verb",
     "publish/test_commands.py": "whole commands against a Hub",
