@@ -8,9 +8,10 @@ from typing import Any
 
 from zskd.checks import check_cache_dir, check_options, check_output_dir
 from zskd.cli.parser import add_json, add_options, add_quiet, build_config, set_up_logging
+from zskd.config.limits import flag
 from zskd.config.verbs import FinetuneConfig
 from zskd.hub.ask import is_local
-from zskd.models.backbones import known_backbone
+from zskd.models.backbones import PACKAGED, known_backbone
 from zskd.models.folder_checks import check_local
 from zskd.runs.training_folder import RECORD, output_path, training_problems
 from zskd.system.paths import exists, expanded, is_file
@@ -24,6 +25,8 @@ EPILOG = """examples:
       all weights
   zskd finetune --task rte --glue-dir glue_data --base embedded --adapter runs/teacher-mnli
       an adapter that starts from another task's
+  zskd finetune --task mnli --glue-dir glue_data --undistillable embedded
+      a teacher that keeps its accuracy and spoils its students
 
 The checkpoint is chosen on held-out rows of train.tsv; the dev file is scored once, at the end.
 A training that was ended goes on with the same command and --resume, and gives the same teacher."""
@@ -76,6 +79,7 @@ def _problems(config: FinetuneConfig, task: Task) -> list[str]:
         needed = ("adapter_config.json", "adapter_model.safetensors")
         if not all(is_file(expanded(config.adapter) / name) for name in needed):
             found.append(f"--adapter {config.adapter}: expected a folder with {' and '.join(needed)}, found none")
+    found += _undistillable_problems(config)
     output = output_path(config, task)
     if problems := check_output_dir(output):
         found += problems
@@ -85,3 +89,17 @@ def _problems(config: FinetuneConfig, task: Task) -> list[str]:
     else:
         found += training_problems(config, task)
     return found + check_cache_dir(config.cache_dir)
+
+
+def _undistillable_problems(config: FinetuneConfig) -> list[str]:
+    """Options without a usual teacher, or one that cannot be."""
+    name = config.undistillable
+    if name is not None:
+        return (
+            check_local(name, "--undistillable", config.max_length) if name not in PACKAGED and is_local(name) else []
+        )
+    return [
+        f"{flag(option)} {getattr(config, option):g}: expected --undistillable TEACHER with it, found none"
+        for option in ("undistillable_weight", "undistillable_temperature")
+        if getattr(config, option) != getattr(FinetuneConfig, option)
+    ]

@@ -25,6 +25,18 @@ class FinetuneConfig:
     last_layers: int | None = option(
         None, "adapt only so many layers, the last ones; default: all", low=1, high=1_024, group="models"
     )
+    undistillable: str | None = option(
+        None,
+        "make a teacher that spoils its students: a usual teacher of the task (`embedded`, a folder, a Hub id), whose "
+        "answers the new one contradicts beside its class",
+        group="models",
+    )
+    undistillable_weight: float = option(
+        0.04, "with --undistillable: weight of the contradiction", low=0.0, high=limits.HEAVIEST, group="models"
+    )
+    undistillable_temperature: float = option(
+        4.0, "with --undistillable: temperature of both answers", low=0.01, high=limits.HOTTEST, group="models"
+    )
     glue_dir: str | None = option(
         None, "GLUE folder (or the task's own) that holds train.tsv; default: nyu-mll/glue on the Hub", group="data"
     )

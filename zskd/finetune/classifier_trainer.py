@@ -18,6 +18,7 @@ from zskd.config.verbs import FinetuneConfig
 from zskd.errors import RunError
 from zskd.finetune.snapshots import Snapshots, check_names, choose_weights
 from zskd.finetune.start import Start
+from zskd.finetune.undistillable import USUAL, Contradiction, contradiction
 from zskd.models.quiet import keep_stdout_clean, quiet_transformers
 from zskd.system import interrupts, progress
 from zskd.training.autocast import without_autocast
@@ -40,13 +41,17 @@ class ClassifierTrainer(PrivateTrainer):
 
     Args:
         snapshots: is also the first callback.
+        contradiction: the term that is subtracted for rows with logits of a usual teacher; None for none.
     """
 
     loss_is_scaled_for_ga = False
 
-    def __init__(self, *args: Any, snapshots: Snapshots, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, snapshots: Snapshots, contradiction: Contradiction | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(*args, callbacks=[snapshots, *kwargs.pop("callbacks", ())], **kwargs)
         self.snapshots = snapshots
+        self.contradiction = contradiction
         # An adapter's own `forward` takes anything.
         inner = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
         self._shown = model_inputs(inner, self.processing_class)
@@ -59,9 +64,11 @@ class ClassifierTrainer(PrivateTrainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | None = None,
     ) -> Any:
-        """The mean cross-entropy."""
+        """The mean cross-entropy, less the contradiction of a usual teacher."""
         logits = model(**{name: inputs[name] for name in self._shown if name in inputs}).logits.float()
         loss = torch.nn.functional.cross_entropy(logits, inputs["labels"])
+        if self.contradiction is not None and USUAL in inputs:
+            loss = loss - self.contradiction(logits, inputs[USUAL])
         return (loss, {"loss": loss, "logits": logits}) if return_outputs else loss
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
@@ -150,6 +157,7 @@ def train(config: FinetuneConfig, start: Start, folder: Path) -> Trained:
         processing_class=start.tokenizer,
         compute_metrics=_accuracy,
         snapshots=snapshots,
+        contradiction=contradiction(config),
         callbacks=[log, finite, StopAtSignal()],
     )
     keep_stdout_clean(trainer)

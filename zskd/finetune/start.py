@@ -16,6 +16,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from zskd.config.cost import fast, slow
 from zskd.config.verbs import FinetuneConfig
 from zskd.errors import InputError
+from zskd.finetune.undistillable import USUAL, usual_logits
 from zskd.hub.glue_rows import hub_rows
 from zskd.models.adapters import new_adapter, start_from
 from zskd.models.encoding import Cuts, encode_texts
@@ -44,13 +45,14 @@ class Start:
 
     Attributes:
         model: a classifier, or a new adapter around one.
-        train, selection: encoded rows with ``labels`` and ``length``.
+        train, selection: encoded rows with ``labels`` and ``length``; those to train on also with the logits of a usual
+            teacher, where it is contradicted.
         cuts: what was cut of either.
         skipped: bad rows that were left out.
         steps: optimizer steps, about.
         precision: in which it trains.
         source: the rows, as messages name them.
-        fingerprints: SHA-256 of the encoded rows with their labels, and of the weights that were loaded.
+        fingerprints: SHA-256 of the encoded rows with their labels, and of all weights that were loaded.
     """
 
     model: PreTrainedModel | PeftModel
@@ -93,6 +95,7 @@ def make_start(config: FinetuneConfig, task: Task, cache: Path, precision: str) 
         source = str(task.train_file(config.glue_dir))
         rows = read_labelled(task, source, skip_bad_rows=config.skip_bad_rows)
     train, selection = _split(config, task, rows, source)
+    usual = None if config.undistillable is None else usual_logits(config, task, train, cache)
     steps = max(1, round(config.epochs * len(train.labels) / config.batch_size))
     shown = f"--epochs {config.epochs:g}, --batch-size {config.batch_size}"
     for line in slow(shown, steps) + fast("--learning-rate", config.learning_rate):
@@ -104,6 +107,10 @@ def make_start(config: FinetuneConfig, task: Task, cache: Path, precision: str) 
         _encode(part, tokenizer, counted, stage)
         for part, (stage, counted) in zip((train, selection), cuts.items(), strict=True)
     ]
+    fingerprints = {"rows": _rows_fingerprint(encoded), "base": base}
+    if usual is not None:
+        encoded[0] = encoded[0].add_column(USUAL, usual[0])
+        fingerprints["undistillable"] = usual[1]
     return Start(
         model=model,
         tokenizer=tokenizer,
@@ -114,7 +121,7 @@ def make_start(config: FinetuneConfig, task: Task, cache: Path, precision: str) 
         steps=steps,
         precision=precision,
         source=source,
-        fingerprints={"rows": _rows_fingerprint(encoded), "base": base},
+        fingerprints=fingerprints,
     )
 
 

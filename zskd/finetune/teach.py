@@ -120,6 +120,7 @@ def _record(config: FinetuneConfig, task: Task, start: Start, trained: Trained) 
         "task": task.name,
         "options": recorded_options(config),
         "started_from": started_from(config),
+        "undistillable": start.fingerprints.get("undistillable"),
         "precision": start.precision,
         "training_rows": len(start.train),
         "selection_rows": len(start.selection),

@@ -31,7 +31,14 @@ STARTED, RECORD = "started.json", "training.json"
 # Options that may differ between a training and its continuation: the rows are compared themselves, as is the
 # precision that is meant by `auto`.
 FREE_OPTIONS = ("resume", "output_dir", "cache_dir", "glue_dir", "skip_bad_rows")
-_LEFT_OUT = ("resume", "output_dir", "cache_dir", "glue_dir", "adapter")  # of a record, which may be published
+_LEFT_OUT = (
+    "resume",
+    "output_dir",
+    "cache_dir",
+    "glue_dir",
+    "adapter",
+    "undistillable",
+)  # of a record, which may be published
 
 
 def output_path(config: FinetuneConfig, task: Task) -> Path:
@@ -59,7 +66,8 @@ def write_started(folder: Path, config: FinetuneConfig, precision: str, fingerpr
 
     Args:
         precision: in which it computes.
-        fingerprints: `rows` and `base`, which are compared when it goes on.
+        fingerprints: `rows`, `base` and, where there is a usual teacher, `undistillable`, which are compared when it
+            goes on.
     """
     content = {
         "options": to_dict(config),
@@ -185,7 +193,11 @@ def fingerprint_problems(
             f"--precision {config.precision}: expected {there}, in which the training in {work} began, found "
             f"{precision}, which it means on this machine; pass --precision {there}"
         )
-    shown = {"rows": source, "base": f"--base {config.base}"}
+    shown = {
+        "rows": source,
+        "base": f"--base {config.base}",
+        "undistillable": f"--undistillable {config.undistillable}",
+    }
     found += [
         f"{shown[name]}: expected the {'rows' if name == 'rows' else 'weights'} that the training in {work} began "
         f"with, found others; put them back, or remove that folder to train from the beginning"
