@@ -7,7 +7,7 @@ READY_DOCS := $(VENV)/.ready-docs
 RUN ?= runs/sst2
 
 .PHONY: help install distill test test-slow test-data test-report test-browser test-neighbours test-site test-wheel test-faults \
-	docs smoke quality style glue-table adversarial-screen cycle-benchmark \
+	docs smoke quality style glue-table adversarial-screen bake-off cycle-benchmark \
 	benchmarks kd-anatomy kd-anatomy-text same-student clean
 
 help:
@@ -26,6 +26,7 @@ help:
 	@echo "make style       mend format and lint"
 	@echo "make glue-table  the table of the README (needs ZSKD_DATA; resumes; TABLE=\"--tasks sst2 --seeds 0\")"
 	@echo "make adversarial-screen  settings of --perturb adversarial beside random (needs ZSKD_DATA; SCREEN=\"--task sst2\")"
+	@echo "make bake-off    every method at equal teacher queries (needs ZSKD_DATA; resumes; BAKE_OFF=\"--tasks qqp --dry-run\")"
 	@echo "make cycle-benchmark     time of an adversarial cycle beside a dense loop (needs ZSKD_DATA)"
 	@echo "make benchmarks  labelling, processes, trainer, memory, checksums, and end to end against others (docs/performance.md)"
 	@echo "make kd-anatomy  which level of a teacher's output helps: the synthetic study, in docs/results/anatomy"
@@ -90,6 +91,9 @@ glue-table: $(READY)
 
 adversarial-screen: $(READY)
 	$(BIN)/python -m recipes.adversarial_screen --data $(ZSKD_DATA) $(SCREEN)
+
+bake-off: $(READY)
+	$(BIN)/python -m recipes.bake_off --data $(ZSKD_DATA) $(BAKE_OFF)
 
 cycle-benchmark: $(READY)
 	$(BIN)/python -m recipes.cycle_benchmark --data $(ZSKD_DATA)

@@ -1,10 +1,10 @@
-"""Which published method makes a better student, at equal teacher queries and equal updates? Judged without the dev file.
+"""Which published method makes a better student, at equal teacher queries and updates? Judged without the dev file.
 
-Every run has a quarter of the default's text; a method's queries are among them, so that its transfer set is smaller than
-that of plain distillation (`plain`). `more` is plain distillation that asks for as much more as a method with ascent works
-the teacher: a backward pass counts as two forward passes. Scored as in `screen.py`: accuracy on rows of the task's
-TRAINING file, and agreement with the teacher there and on held-out text. Finished runs are kept in docs/results/bake-off,
-and a call that was ended goes on.
+Every run has a quarter of the default's text. A method's queries are among them, so its transfer set is smaller than
+that of plain distillation (`plain`). `more` is plain distillation that asks for as much more as a method with ascent
+works the teacher: a backward pass counts as two forward passes. Scored as in `screen.py`: accuracy on rows of the
+task's TRAINING file, and agreement with the teacher there and on held-out text. Finished runs are kept in
+docs/results/bake-off; a call that was ended goes on.
 
     python -m recipes.bake_off --data DIR --tasks sst2 qqp --seeds 0
     python -m recipes.bake_off --data DIR --names plain anchors backward-pass --dry-run
@@ -45,7 +45,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "anchors-far": {"method": ["anchors"], "anchors_radius": 1.0},
     "backward-pass": {"method": ["backward-pass"]},
     "backward-pass-far": {"method": ["backward-pass"], "backward_radius": 0.3},
-    "backward-pass-three": {"method": ["backward-pass"], "backward_steps": 3},
+    "backward-pass-three": {"method": ["backward-pass"], "backward_steps": 3, "backward_share": 0.0625},
     "inconsistent": {"method": ["inconsistent"]},
     "inconsistent-states": {"method": ["inconsistent"], "inconsistent_weight": 1.0},
     "inconsistent-logits": {"method": ["inconsistent"], "inconsistent_weight": 0.0},
