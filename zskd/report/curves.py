@@ -20,7 +20,8 @@ def _figure(title: str, svg: Markup, note: str = "") -> dict[str, Any]:
 
 
 TRAINING_ROWS = "training rows"
-_WITHOUT_TERMS = ("class-balance", "adversarial")  # methods that leave the objective as it is
+# Methods that leave the objective as it is.
+_WITHOUT_TERMS = ("class-balance", "adversarial", "uncertainty-mixup", "anchors", "backward-pass")
 
 
 def _has_terms(run: Run) -> bool:

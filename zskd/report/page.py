@@ -20,6 +20,7 @@ from zskd.report import comparison, diagnosis_section
 from zskd.report.curves import adversary_figures, reliability, training_figures
 from zskd.report.data import Run, group_runs, load_runs
 from zskd.report.facts import class_table, facts, heldout_rows, repeatable
+from zskd.report.method_curves import method_figures
 from zskd.report.student_section import disagreeing, disagreements, exported, usage
 from zskd.runs.wording import opened
 from zskd.system.files import output_file, write_text
@@ -104,7 +105,7 @@ def _run_content(run: Run) -> dict[str, Any]:
         "facts": facts(run),
         "scores": score_rows(metrics),
         "speed": speed_rows(run),
-        "curves": [*training_figures(run), *adversary_figures(run)],
+        "curves": [*training_figures(run), *adversary_figures(run), *method_figures(run)],
         "balance": balance(run),
         "grid": grid(run),
         "diagnosis": diagnosis_section.content(run),
