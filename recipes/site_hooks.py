@@ -7,6 +7,7 @@ leads into ``docs/`` or out of it. Only what is linked, from a page or from the 
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import re
 from pathlib import Path
@@ -23,12 +24,13 @@ ROOT = Path(__file__).resolve().parent.parent
 # A link of Markdown to a file, without its anchor; code is left out before.
 LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)")
 CODE = re.compile(r"^( *)(```+)[^\n]*\n.*?^\1\2|`[^`\n]+`", re.DOTALL | re.MULTILINE)
+NOTEBOOK = ".ipynb"
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".mjs": "javascript"}
 COMMANDS = "docs/commands.md"
 
 
 class Source(File):
-    """A program or a configuration that a page links to, shown as a page of its own."""
+    """A program, a configuration or a notebook, shown as a page of its own."""
 
     def is_documentation_page(self) -> bool:
         """Its content is Markdown, although its name says otherwise."""
@@ -67,9 +69,21 @@ def commands() -> str:
     return "\n".join(page)
 
 
+def notebook(text: str) -> str:
+    """A notebook's page: what it says, and its code. Outputs are not kept in the file (tests/test_notebook.py)."""
+    page = []
+    for cell in json.loads(text)["cells"]:
+        source = "".join(cell["source"])
+        page.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+    return "\n\n".join(page) + "\n"
+
+
 def _of_repository(path: str, config: MkDocsConfig) -> File:
     """A file outside ``docs/``: a page, or a download."""
     place = ROOT / path
+    if place.suffix == NOTEBOOK:
+        text = notebook(place.read_text(encoding="utf-8"))
+        return Source.generated(config, path, content=text, inclusion=InclusionLevel.NOT_IN_NAV)
     if (language := LANGUAGES.get(place.suffix)) is not None:
         text = f"# `{path}`\n\n````{language}\n{place.read_text(encoding='utf-8')}````\n"
         return Source.generated(config, path, content=text, inclusion=InclusionLevel.NOT_IN_NAV)
@@ -94,7 +108,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     wanted = listed(config.nav).union(*(links(path, found[path].content_string) for path in waiting))
     while new := {path for path in wanted - found.keys() if (ROOT / path).is_file()}:
         found |= {path: _of_repository(path, config) for path in sorted(new)}
-        wanted = set().union(*(links(path, found[path].content_string) for path in new if path.endswith(".md")))
+        pages = [path for path in new if path.endswith((".md", NOTEBOOK))]
+        wanted = set().union(*(links(path, found[path].content_string) for path in pages))
     return Files(list(found.values()))
 
 

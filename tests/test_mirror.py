@@ -100,6 +100,7 @@ ACROSS = {
     "test_guards.py": "faulty model folders, every verb and what it reads them as",
     "test_import_order.py": "the package's shape",
     "test_mirror.py": "the tests' shape",
+    "test_notebook.py": "examples/quickstart.ipynb",
     "test_neighbours.py": "students in neighbouring packages",
     "test_pinned_keys.py": "keys of caches and metrics",
     "test_public.py": "what `import zskd` offers",

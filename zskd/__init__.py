@@ -177,6 +177,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
+        importlib.import_module("zskd.system.progress")  # before the libraries that have bars
         return getattr(importlib.import_module(_PUBLIC[name]), name)
     raise AttributeError(f"module 'zskd' has no attribute {name!r}")
 

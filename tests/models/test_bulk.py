@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import prose, tiny_bert, word_tokenizer
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from zskd.models import bulk
 from zskd.models.bulk import Meter, first_states, infer, mean_states

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from transformers.utils import logging as transformers_logging
 from zskd.models.quiet import StepBar, keep_stdout_clean, quiet_transformers
 
 
+@pytest.mark.filterwarnings("error::FutureWarning")
 @pytest.mark.parametrize("fails", [False, True])
 def test_the_library_speaks_again_whatever_happened(fails: bool) -> None:
     before = transformers_logging.get_verbosity()
@@ -21,6 +23,7 @@ def test_the_library_speaks_again_whatever_happened(fails: bool) -> None:
         with quiet_transformers():
             assert transformers_logging.get_verbosity() == transformers_logging.ERROR
             assert not transformers_logging.is_progress_bar_enabled()
+            warnings.warn("a library's notice", FutureWarning, stacklevel=1)  # an error here, unless it is ignored
             if fails:
                 raise KeyError
     except KeyError:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from datasets import Dataset
 
-from zskd.system.arrow import is_sound, open_arrow, read_note, write_arrow
+from zskd.system.arrow import is_sound, open_arrow, read_note, shortest_first, write_arrow
 
 SCHEMA = pa.schema({"text": pa.string(), "number": pa.int64()})
 
@@ -62,3 +63,9 @@ def test_a_note_in_the_schema_is_read_back(tmp_path: Path) -> None:
         assert open_arrow(tmp_path / name)["number"][:] == [1, 2]
     assert read_note(tmp_path / "noted", "cut") == "7" and read_note(tmp_path / "noted", "other") is None
     assert read_note(tmp_path / "plain", "cut") is None
+
+
+def test_the_shortest_rows_come_first_and_no_library_warns(recwarn: pytest.WarningsRecorder) -> None:
+    rows = Dataset.from_dict({"length": [3, 1, 2, 1], "name": ["a", "b", "c", "d"]})
+    assert shortest_first(rows)["name"][:] == ["b", "d", "c", "a"]
+    assert [str(warning.message) for warning in recwarn] == []

@@ -1,7 +1,8 @@
-"""Progress bars: on a terminal alone, and not where only warnings are asked for."""
+"""Progress bars: on a terminal or in a notebook, and not where only warnings are asked for."""
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 import sys
@@ -32,6 +33,21 @@ def test_a_bar_needs_a_terminal_and_no_quiet(
     with bar("teacher labels", 7, "row") as found:
         assert found.disable is not shown
         assert not shown or (found.total == 7 and found.leave is False)
+
+
+def test_a_bar_in_a_notebook_is_a_line_that_is_seldom_written(
+    level: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = type("OutStream", (io.StringIO,), {"__module__": "ipykernel.iostream"})()
+    monkeypatch.setattr(sys, "stderr", cell)
+    level.setLevel(logging.INFO)
+    with bar("labels", 5_000, "row") as found:
+        for _ in range(5_000):
+            found.update()
+    written = cell.getvalue().split("\r")
+    assert len(written) < 10 and max(map(len, written)) == 80 and written[-2].strip() == "" and "\n" not in written[1]
+    level.setLevel(logging.WARNING)
+    assert hidden()
 
 
 def test_a_reading_bar_learns_its_total_from_what_is_read(

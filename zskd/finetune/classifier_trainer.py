@@ -21,6 +21,7 @@ from zskd.finetune.start import Start
 from zskd.finetune.undistillable import USUAL, Contradiction, contradiction
 from zskd.models.quiet import keep_stdout_clean, quiet_transformers
 from zskd.system import interrupts, progress
+from zskd.system.arrow import shortest_first
 from zskd.training.autocast import without_autocast
 from zskd.training.forward import model_inputs
 from zskd.training.log import EvaluationLog, FiniteLoss
@@ -152,7 +153,7 @@ def train(config: FinetuneConfig, start: Start, folder: Path) -> Trained:
         start.model,
         classifier_arguments(config, folder, start.steps, start.precision),
         train_dataset=start.train,
-        eval_dataset=start.selection.sort("length"),
+        eval_dataset=shortest_first(start.selection),
         data_collator=DataCollatorWithPadding(start.tokenizer),
         processing_class=start.tokenizer,
         compute_metrics=_accuracy,

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tqdm.auto import tqdm
+from tqdm import tqdm
 from transformers import (
     PrinterCallback,
-    ProgressCallback,
     Trainer,
     TrainerCallback,
     TrainerControl,
     TrainerState,
     TrainingArguments,
 )
+from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 from transformers.utils import logging as transformers_logging
 
 from zskd.system.progress import bar
@@ -23,12 +24,14 @@ from zskd.system.progress import bar
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Silence the tables and bars of loading and saving; the caller checks what matters."""
+    """Silence the tables, bars and deprecations of loading and saving; the caller checks what matters."""
     level = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # one library's notice to another
+            yield
     finally:
         transformers_logging.set_verbosity(level)
         transformers_logging.enable_progress_bar()
@@ -64,7 +67,10 @@ class StepBar(TrainerCallback):
 
 
 def keep_stdout_clean(trainer: Trainer) -> None:
-    """Remove Trainer's callbacks that print to standard output, and keep the progress bar."""
+    """Remove Trainer's callbacks that print to standard output, and keep the progress bar.
+
+    In a notebook Trainer's bar is another one, a table that is shown below the cell.
+    """
     trainer.remove_callback(PrinterCallback)
-    if trainer.pop_callback(ProgressCallback) is not None:
+    if trainer.pop_callback(DEFAULT_PROGRESS_CALLBACK) is not None:
         trainer.add_callback(StepBar())

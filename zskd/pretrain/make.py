@@ -31,6 +31,7 @@ from zskd.runs.start_record import EMPTY_COLUMNS, RECORD, SENTENCES, Start, read
 from zskd.runs.training_folder import steps_saved
 from zskd.student.shape import special_values, student_config
 from zskd.student.word_features import single_tokens, state_components
+from zskd.system.arrow import shortest_first
 from zskd.system.files import replacing
 from zskd.system.machine import machine
 from zskd.system.os_faults import writing
@@ -185,7 +186,7 @@ def _public(name: str) -> str:
 def _new_learner(config: PretrainConfig, backbone: LoadedBackbone, shape: PreTrainedConfig, rows: Rows) -> StateLearner:
     """The learner before its first step. A checkpoint replaces all of it, the moments of the states included."""
     tokens, _ = single_tokens(backbone.model, backbone.tokenizer, backbone.name, backbone.precision, "backbone")
-    collate, ordered = TransferCollator.of(backbone.tokenizer), rows.heldout.sort("length")
+    collate, ordered = TransferCollator.of(backbone.tokenizer), shortest_first(rows.heldout)
     found = []
     for start in range(0, len(ordered), 64):
         batch = collate([ordered[i] for i in range(start, min(start + 64, len(ordered)))])

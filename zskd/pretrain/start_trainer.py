@@ -19,6 +19,7 @@ from zskd.pretrain.backbone import LoadedBackbone
 from zskd.pretrain.learner import EMPTY, StateLearner
 from zskd.pretrain.shaped import Rows
 from zskd.system import progress
+from zskd.system.arrow import shortest_first
 from zskd.system.processes import on_main
 from zskd.training.log import EvaluationLog, FiniteLoss
 from zskd.training.optimizer import OptimizedTrainer, OptimizerArguments
@@ -158,7 +159,7 @@ def train(
         start_arguments(config, folder, steps),
         backbone=backbone,
         train_dataset=rows.train,
-        eval_dataset=rows.heldout.sort("length"),
+        eval_dataset=shortest_first(rows.heldout),
         data_collator=TransferCollator.of(backbone.tokenizer),
         callbacks=[log, finite, StopAtSignal()],
     )

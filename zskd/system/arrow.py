@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 from datasets import Dataset
 
@@ -69,3 +70,8 @@ def read_note(path: Path, name: str) -> str | None:
 def open_arrow(path: Path) -> Dataset:
     """The rows of `path`, memory-mapped."""
     return Dataset.from_file(str(path))
+
+
+def shortest_first(rows: Dataset) -> Dataset:
+    """The rows by their column ``length``; those of one length stay in their order."""
+    return rows.select(np.argsort(np.asarray(rows["length"]), kind="stable"))

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from datasets import Dataset
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from zskd.errors import InputError
 from zskd.models.sentence_encoder import SentenceEncoder

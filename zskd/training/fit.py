@@ -17,6 +17,7 @@ from zskd.config.distillation import DistillConfig
 from zskd.errors import RunError
 from zskd.methods.method import Method
 from zskd.models.quiet import keep_stdout_clean, quiet_transformers
+from zskd.system.arrow import shortest_first
 from zskd.system.processes import on_main
 from zskd.teacher.base import Teacher
 from zskd.training.arguments import training_arguments
@@ -103,7 +104,7 @@ def fit(
         teacher=teacher,
         cosines=cosines,
         train_dataset=train,
-        eval_dataset=select.sort("length"),
+        eval_dataset=shortest_first(select),
         processing_class=tokenizer,
         callbacks=[
             log,
