@@ -74,6 +74,8 @@ COVERED = {
     "training/fit.py": "test_resume.py",
     "training/resume.py": "training/test_manifest.py",
     "transfer/logits.py": "transfer/test_transfer_set.py",
+    "training/trials.py": "training/test_search.py",
+    "transfer/selection.py": "transfer/test_transfer_set.py",
 }
 
 # Tests of more than one module.
@@ -101,8 +103,10 @@ ACROSS = {
     "test_import_order.py": "the package's shape",
     "test_mirror.py": "the tests' shape",
     "test_notebook.py": "examples/quickstart.ipynb",
+    "test_trackers.py": "trackers of Trainer, in an environment of their own",
     "test_neighbours.py": "students in neighbouring packages",
     "test_pinned_keys.py": "keys of caches and metrics",
+    "test_project_files.py": "files that other programs read",
     "test_public.py": "what `import zskd` offers",
     "test_remote_code.py": "folders that bring code",
     "test_resume.py": "runs killed and resumed",
