@@ -75,7 +75,6 @@ COVERED = {
     "training/resume.py": "training/test_manifest.py",
     "transfer/logits.py": "transfer/test_transfer_set.py",
     "training/trials.py": "training/test_search.py",
-    "transfer/selection.py": "transfer/test_transfer_set.py",
 }
 
 # Tests of more than one module.
