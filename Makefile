@@ -16,7 +16,7 @@ help:
 	@echo "make test        the tests (no download beyond packages)"
 	@echo "make test-report  the report in headless Chromium, with axe-core (Debian: apt-get install chromium npm); screenshots in runs/"
 	@echo "make test-browser  examples/browser in Node and headless Chromium (Debian: apt-get install npm chromium)"
-	@echo "make test-neighbours  students in transformers 4, sentence-transformers and optimum, in an environment of their own"
+	@echo "make test-neighbours  students in transformers 4, sentence-transformers and optimum, and trackers, in environments of their own"
 	@echo "make test-wheel  the built wheel in an environment and a folder of its own: every verb"
 	@echo "make docs        the documentation site, in site/: open site/index.html"
 	@echo "make test-site   builds the site and checks every link and asset of its pages"

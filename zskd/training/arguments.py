@@ -118,6 +118,7 @@ def training_arguments(config: DistillConfig, folder: Path, rows: int) -> ZeroSh
         logging_nan_inf_filter=False,
         bf16=config.student_precision == "bf16",
         report_to=config.report_to,
+        run_name=str(folder.parent),  # a nameless run of trackio would end with the training, before the scores
         seed=config.seed,
         use_cpu=not torch.cuda.is_available(),
         ddp_find_unused_parameters=False,

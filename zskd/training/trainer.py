@@ -36,6 +36,7 @@ from zskd.training.push import push_model
 from zskd.training.resume import plain_values, resume_point
 from zskd.training.seam import Seam
 from zskd.training.trainer_card import trainer_card
+from zskd.training.trials import begin_trial, check_search
 from zskd.transfer.collator import TransferCollator
 
 
@@ -135,7 +136,9 @@ class ZeroShotTrainer(OptimizedTrainer):
         """The objective, with its options as they are now."""
         return Objective(self.args, cosines=self.cosines)
 
-    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> TrainOutput:
+    def train(
+        self, resume_from_checkpoint: str | bool | None = None, trial: Any = None, *args: Any, **kwargs: Any
+    ) -> TrainOutput:
         """As `transformers.Trainer.train`; a resumed one ends with the sums of the whole (`zskd.training.so_far`).
 
         Args:
@@ -148,22 +151,26 @@ class ZeroShotTrainer(OptimizedTrainer):
         asked, best = resume_from_checkpoint, self.args.load_best_model_at_end
         if asked is None or asked != self.verified:
             asked = on_main(lambda: resume_point(asked, Path(self.args.output_dir), best=best))
+        if trial is not None:
+            begin_trial(self, trial, self._search_name)
         with asked_once(), plain_values(asked), self._fast:
-            return super().train(asked, *args, **kwargs)
+            return super().train(asked, trial, *args, **kwargs)
 
     def hyperparameter_search(self, *args: Any, **kwargs: Any) -> Any:
-        """As `transformers.Trainer.hyperparameter_search`; every option of the objective can be searched.
+        """As `transformers.Trainer.hyperparameter_search`; every option of the objective can be searched. Trackers have
+        a run for each of Optuna's trials (`zskd.training.trials`).
 
         Raises:
             ValueError: the trainer has methods.
         """
-        if self.seam.methods:
-            names = ", ".join(method.name or type(method).__name__ for method in self.seam.methods)
-            raise ValueError(
-                f"methods: a method keeps what it has learned from one trial to the next; search without {names}, or "
-                "make a trainer for each trial"
-            )
-        return super().hyperparameter_search(*args, **kwargs)
+        check_search(self.seam.methods)
+        self._search_name = self.args.run_name
+        try:
+            return super().hyperparameter_search(*args, **kwargs)
+        finally:
+            self.args.run_name = self._search_name
+
+    _search_name: str | None = None  # ``args.run_name``, to which each trial adds its own
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> Any:
         """The micro-batches of a step, which methods may look at together first."""
