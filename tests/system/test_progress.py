@@ -45,7 +45,7 @@ def test_a_bar_in_a_notebook_is_a_line_that_is_seldom_written(
         for _ in range(5_000):
             found.update()
     written = cell.getvalue().split("\r")
-    assert len(written) < 10 and max(map(len, written)) == 80 and written[-2].strip() == "" and "\n" not in written[1]
+    assert len(written) < 10 and max(map(len, written)) == 100 and written[-2].strip() == "" and "\n" not in written[1]
     level.setLevel(logging.WARNING)
     assert hidden()
 

@@ -24,7 +24,7 @@ with warnings.catch_warnings():
 At: TypeAlias = Callable[[int, int, str], None]  # how much is done, of how much, and the unit of both
 
 # A cell says nothing of its width, and whatever is written to it may be kept in the notebook.
-CELL, EVERY = 80, 1.0  # characters, seconds
+CELL, EVERY = 100, 1.0  # characters, seconds
 
 
 def in_notebook() -> bool:
