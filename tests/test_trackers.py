@@ -106,8 +106,9 @@ def test_the_command_reports_too(
     small = "--pool-size 320 --heldout 32 --batch-size 32 --epochs 1 --checkpoints 2 --compression 2 --temperature 3"
     done = subprocess.run(
         [
-            python, "-m", "zskd", "distill", "--task", "sst2", "--config", "embedded", "--teacher",
-            str(teacher_folder), "--corpus", str(corpus_file), "--output-dir", "run", "--cache-dir", "cache", "--report-to", tracker, *small.split(),
+            python, "-m", "zskd", "distill", "--task", "sst2", "--config", "embedded", "--teacher", str(teacher_folder),
+            "--corpus", str(corpus_file), "--output-dir", "run", "--cache-dir", "cache", "--report-to", tracker,
+            *small.split(),
         ],
         env=environment, cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
