@@ -26,6 +26,7 @@ from zskd.tasks.defaults import POOL_SIZES
 from zskd.tasks.task import TASKS, Task
 
 RESULTS = Path("docs/results/bake-off")
+SCHEDULES = Path("recipes/schedules")
 QUARTER = 4
 MORE = 0.25  # of the queries: an eighth of the rows, a backward pass each, in both of two epochs
 MINUTES = 6  # of a run on two idle cores, the slowest methods included
@@ -38,6 +39,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "selection-keep-half": {"method": ["selection"], "selection_keep": 0.5},
     "selection-classifier": {"method": ["selection"], "selection_keep": 1.0, "selection_contrast": 0.0},
     "selection-choice": {"method": ["selection"], "selection_classifier": "own", "selection_contrast": 0.0},
+    "roles": {"method": ["roles"], "roles_schedule": str(SCHEDULES / "light.yaml")},
+    "roles-both": {"method": ["roles"], "roles_schedule": str(SCHEDULES / "both.yaml")},
     "uncertainty-mixup": {"method": ["uncertainty-mixup"]},
     "uncertainty-mixup-quarter": {"method": ["uncertainty-mixup"], "mixup_share": 0.25},
     "anchors": {"method": ["anchors"]},

@@ -51,6 +51,7 @@ TWINS = {
     "messages.py": ["config/methods/messages.py", "methods/messages.py"],
     "uncertainty_mixup.py": ["config/methods/uncertainty_mixup.py", "methods/uncertainty_mixup.py"],
     "selection.py": ["config/methods/selection.py", "methods/selection.py"],
+    "roles.py": ["config/methods/roles.py", "methods/roles.py"],
     "anchors.py": ["config/methods/anchors.py", "methods/anchors.py"],
     "backward_pass.py": ["config/methods/backward_pass.py", "methods/backward_pass.py"],
     "inconsistent.py": ["config/methods/inconsistent.py", "methods/inconsistent.py"],

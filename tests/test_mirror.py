@@ -37,6 +37,7 @@ COVERED = {
     "config/methods/feature_prior.py": "methods/test_feature_prior.py",
     "config/methods/inconsistent.py": "methods/test_inconsistent.py",
     "config/methods/messages.py": "methods/test_messages.py",
+    "config/methods/roles.py": "methods/test_roles.py",
     "config/methods/selection.py": "methods/test_selection.py",
     "config/methods/uncertainty_mixup.py": "methods/test_uncertainty_mixup.py",
     "config/methods/spec.py": "config/methods/test_table.py",

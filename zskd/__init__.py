@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from zskd.config.methods.feature_prior import FeaturePriorOptions as FeaturePriorOptions
     from zskd.config.methods.inconsistent import InconsistentOptions as InconsistentOptions
     from zskd.config.methods.messages import MessagesOptions as MessagesOptions
+    from zskd.config.methods.roles import RolesOptions as RolesOptions
     from zskd.config.methods.selection import SelectionOptions as SelectionOptions
     from zskd.config.methods.uncertainty_mixup import UncertaintyMixupOptions as UncertaintyMixupOptions
     from zskd.config.objective_options import ObjectiveOptions as ObjectiveOptions
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from zskd.methods.inconsistent import Inconsistent as Inconsistent
     from zskd.methods.messages import Messages as Messages
     from zskd.methods.method import Method as Method
+    from zskd.methods.roles import Roles as Roles
     from zskd.methods.selection import Selection as Selection
     from zskd.methods.step import Step as Step
     from zskd.methods.uncertainty_mixup import UncertaintyMixup as UncertaintyMixup
@@ -93,6 +95,8 @@ _PUBLIC = {
     "ObjectiveOptions": "zskd.config.objective_options",
     "PublishCallback": "zskd.callbacks",
     "Result": "zskd.pipeline",
+    "Roles": "zskd.methods.roles",
+    "RolesOptions": "zskd.config.methods.roles",
     "Run": "zskd.methods.context",
     "RunError": "zskd.errors",
     "Selection": "zskd.methods.selection",
@@ -148,6 +152,8 @@ __all__ = [
     "ObjectiveOptions",
     "PublishCallback",
     "Result",
+    "Roles",
+    "RolesOptions",
     "Run",
     "RunError",
     "Selection",

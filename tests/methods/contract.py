@@ -34,6 +34,7 @@ from zskd.config.methods import (
     feature_prior,
     inconsistent,
     messages,
+    roles,
     selection,
     uncertainty_mixup,
 )
@@ -44,7 +45,9 @@ from zskd.config.methods.class_balance import ClassBalanceOptions
 from zskd.config.methods.feature_prior import FeaturePriorOptions
 from zskd.config.methods.inconsistent import InconsistentOptions
 from zskd.config.methods.messages import MessagesOptions
+from zskd.config.methods.roles import OPERATIONS, RolesOptions, schedule_of, teacher_until
 from zskd.config.methods.selection import SelectionOptions
+from zskd.config.methods.shares import asked_rows
 from zskd.config.methods.spec import MethodSpec
 from zskd.config.methods.uncertainty_mixup import UncertaintyMixupOptions
 from zskd.methods.adversarial.adversary import Adversarial
@@ -58,6 +61,7 @@ from zskd.methods.feature_prior import FeaturePrior
 from zskd.methods.inconsistent import Inconsistent
 from zskd.methods.messages import Messages
 from zskd.methods.method import MICRO, ROWS, Method
+from zskd.methods.roles import Roles
 from zskd.methods.selection import Selection
 from zskd.methods.uncertainty_mixup import UncertaintyMixup
 from zskd.models.loading import model_fingerprint
@@ -148,6 +152,28 @@ def everything(cls: type[Everything] = Everything, **changes: Any) -> Subject:
     return Subject("everything", lambda o, teacher: cls(o), spec, EverythingOptions(**changes), NEUTRAL)
 
 
+@dataclass(frozen=True)
+class RoleSettings:
+    """A schedule without a file."""
+
+    schedule: Any
+    roles_share: float = 0.25
+
+
+OPERATIONS_OF_ALL = {name: [0.5, 0.2] for name in OPERATIONS}
+BOTH = RoleSettings({"student": [{"until": 1.0, **OPERATIONS_OF_ALL}], "teacher": [{"until": 0.5, "mask": [1.0, 0.3]}]})
+NOTHING = RoleSettings({"student": [{"until": 1.0, "mask": [1.0, 0.0]}], "teacher": [{"until": 1.0, "drop": [0.0, 1]}]})
+
+
+def made_roles(settings: RoleSettings, teacher: Classifier) -> Method:
+    return Roles(RolesOptions(roles_share=settings.roles_share), schedule=schedule_of(settings.schedule, "test"))
+
+
+def queries_of_roles(config: Any) -> int:
+    """As the method's own, which reads the schedule from a file."""
+    return asked_rows(config, config.roles_share, teacher_until(schedule_of(config.schedule, "test")))
+
+
 SUBJECTS = {
     subject.name: subject
     for subject in (
@@ -199,6 +225,7 @@ SUBJECTS = {
             SelectionOptions(selection_keep=0.5, selection_contrast=0.0),
             SelectionOptions(selection_keep=1.0, selection_classifier="own", selection_contrast=0.0),
         ),
+        Subject("roles", made_roles, replace(roles.SPEC, queries=queries_of_roles), BOTH, NOTHING),
         everything(),
     )
 }  # fmt: skip

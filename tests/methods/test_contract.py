@@ -64,7 +64,7 @@ def test_the_couplings_are_those_that_are_documented() -> None:
     assert found == {
         "gradient": MICRO, "ranks": MICRO, "gradient-rows": ROWS, "ranks-rows": ROWS, "class-balance": ROWS,
         "anchors": ROWS, "backward-pass": ROWS, "inconsistent": ROWS, "feature-prior": ROWS, "messages": ROWS,
-        "uncertainty-mixup": MICRO, "selection": MICRO, "selection-rows": ROWS, "everything": 2,
+        "roles": ROWS, "uncertainty-mixup": MICRO, "selection": MICRO, "selection-rows": ROWS, "everything": 2,
     }  # fmt: skip
 
 

@@ -16,6 +16,7 @@ import test_class_balance
 import test_feature_prior
 import test_inconsistent
 import test_messages
+import test_roles
 import test_selection
 import test_uncertainty_mixup
 import torch
@@ -27,6 +28,7 @@ from zskd.methods.adversarial import gradient
 from zskd.methods.feature_prior import FeaturePrior
 from zskd.methods.live_rows import LiveRows
 from zskd.methods.messages import Messages
+from zskd.methods.roles import Roles
 
 
 def downhill(found: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
@@ -60,6 +62,10 @@ MUTANTS: dict[str, tuple[Any, str, Any, Callable[[], None]]] = {
         selection, "surest", lambda joint, classes, keep: np.arange(round(keep * len(joint))),
         test_selection.test_both_models_choose_and_not_in_the_first_epoch,
     ),
+    "roles": (
+        Roles, "view", lambda self, batch, role, step: VIEW(self, batch, "teacher", step),
+        test_roles.test_equal_schedules_give_one_view_and_others_are_never_mixed,
+    ),
     "adversarial": (
         gradient, "kl_divergence", lambda *args: -KL(*args),
         lambda: adversarys().test_one_small_generator_step_raises_the_divergence_and_one_student_step_lowers_it(
@@ -92,6 +98,7 @@ MUTANTS: dict[str, tuple[Any, str, Any, Callable[[], None]]] = {
     ),
 }  # fmt: skip
 KL, UNCERTAINTY, DRAWN = gradient.kl_divergence, uncertainty_mixup.uncertainty, FeaturePrior.drawn
+VIEW = Roles.view
 
 
 def test_every_method_has_one() -> None:

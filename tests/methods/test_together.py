@@ -42,7 +42,10 @@ def test_two_methods_go_together(one: str, other: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [name for name in METHODS if name not in ("class-balance", "adversarial")])
 @pytest.mark.parametrize("task", ["sst2", "mrpc"])
 def test_a_run_with_a_method_keeps_its_budget(task: str, name: str, config_for, tmp_path: Path) -> None:
-    config: DistillConfig = config_for(task, method=[name], pool_size=1_200)
+    schedule = tmp_path / "schedule.yaml"
+    schedule.write_text("{student: [{until: 1.0, drop: [1, 0.1]}], teacher: [{until: 0.5, mask: [1, 0.2]}]}")
+    more = {"roles_schedule": str(schedule)} if name == "roles" else {}
+    config: DistillConfig = config_for(task, method=[name], pool_size=1_200, **more)
     result = distill(config)
     metrics = result.metrics
     total, announced = metrics["teacher_queries_for"], METHODS[name].queries(replace(config, pool_size=1_200))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -19,9 +20,12 @@ def test_every_method_but_the_first_two_has_figures() -> None:
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_what_is_drawn_is_what_a_run_logs(name: str, tiny_config: DistillConfig, monkeypatch) -> None:
+def test_what_is_drawn_is_what_a_run_logs(name: str, tiny_config: DistillConfig, tmp_path: Path, monkeypatch) -> None:
+    schedule = tmp_path / "schedule.yaml"
+    schedule.write_text("{teacher: [{until: 1.0, mask: [1, 0.2]}]}")
+    more = {"roles_schedule": str(schedule)} if name == "roles" else {}
     monkeypatch.setattr("zskd.methods.notes.EVERY", 3)
-    result = distill(replace(tiny_config, method=[name], pool_size=1_200))
+    result = distill(replace(tiny_config, method=[name], pool_size=1_200, **more))
     run = load_run(result.run_dir)
     figures = method_figures(run)
     assert [figure["title"] for figure in figures] == [f"{figure.title} ({name})" for figure in FIGURES[name]]

@@ -17,6 +17,7 @@ from zskd.config.methods.class_balance import ClassBalanceOptions
 from zskd.config.methods.feature_prior import FeaturePriorOptions
 from zskd.config.methods.inconsistent import InconsistentOptions
 from zskd.config.methods.messages import MessagesOptions
+from zskd.config.methods.roles import RolesOptions
 from zskd.config.methods.selection import SelectionOptions
 from zskd.config.methods.uncertainty_mixup import UncertaintyMixupOptions
 from zskd.config.objective_options import ObjectiveOptions
@@ -195,6 +196,7 @@ class DistillConfig(
     AnchorsOptions,
     UncertaintyMixupOptions,
     AdversarialOptions,
+    RolesOptions,
     SelectionOptions,
     ClassBalanceOptions,
     ObjectiveOptions,

@@ -12,6 +12,7 @@ from zskd.methods.method import Method
 CODE = {
     "class-balance": "zskd.methods.class_balance:ClassBalance",
     "selection": "zskd.methods.selection:Selection",
+    "roles": "zskd.methods.roles:Roles",
     "adversarial": "zskd.methods.adversarial.adversary:Adversarial",
     "uncertainty-mixup": "zskd.methods.uncertainty_mixup:UncertaintyMixup",
     "anchors": "zskd.methods.anchors:Anchors",

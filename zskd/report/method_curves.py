@@ -35,6 +35,7 @@ _KEPT = Figure(
 )
 FIGURES: dict[str, tuple[Figure, ...]] = {
     "selection": (Figure("Contrast of two views", "InfoNCE (nats)", {"contrast": "rows of a batch"}),),
+    "roles": (_KEPT,),
     "uncertainty-mixup": (
         Figure(
             "Uncertainty of the student", "uncertainty (as --mixup-uncertainty says)",

@@ -16,6 +16,7 @@ from zskd.config.methods import (
     feature_prior,
     inconsistent,
     messages,
+    roles,
     selection,
     uncertainty_mixup,
 )
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _PARTS = (
     class_balance,
     selection,
+    roles,
     adversarial,
     uncertainty_mixup,
     anchors,
