@@ -6,7 +6,6 @@ their own options (`zskd.config.methods`), and so do the other verbs.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import shutil
 from collections.abc import Callable
@@ -15,18 +14,18 @@ from pathlib import Path
 
 from zskd.config.cost import cost_problems
 from zskd.config.distillation import DistillConfig
-from zskd.config.limits import flag, flag_of, limit_problems, within_limits
-from zskd.config.methods.table import batch_problems, name_problems, used_methods
-from zskd.config.option import default_of
+from zskd.config.limits import flag_of, limit_problems, within_limits
+from zskd.config.methods.table import batch_problems
 from zskd.config.resolve import TaskConfig, cache_root
 from zskd.errors import InputError, nearest
 from zskd.hub.ask import is_callable_name, is_local
 from zskd.models.backbones import PACKAGED
-from zskd.models.folder_checks import check_classifier, check_length, check_local
+from zskd.models.folder_checks import check_classifier, check_local
+from zskd.models.method_needs import check_methods
 from zskd.runs.folder import blocking_file, check_run_folder, run_path
 from zskd.runs.start_record import open_start, packaged_starts
 from zskd.system.files import target_problem, write_problem
-from zskd.system.paths import exists, expanded, found_at, is_folder
+from zskd.system.paths import exists, found_at
 from zskd.tasks.defaults import with_task_defaults
 from zskd.tasks.labelled import check_header
 from zskd.tasks.task import Task, find_task
@@ -101,7 +100,7 @@ def _check_distill(config: DistillConfig, task: Task, black_box: bool, model: bo
     problems += _check_compile(config, callable_teacher)
     problems += check_outputs(config.teacher_outputs, callable_teacher, config.temperature)
     problems += _check_objective(config, task, callable_teacher)
-    problems += _check_methods(config, callable_teacher)
+    problems += check_methods(config, black_box=callable_teacher)
     problems += check_corpus(config.corpus)
     problems += _check_pairs(config, task)
     problems += _check_glue(task, config.glue_dir)
@@ -230,25 +229,6 @@ def _check_objective(config: DistillConfig, task: Task, black_box: bool) -> list
         problems += [f"--gold-labels: {problem}" for problem in check_header(task, config.gold_labels)]
     elif config.gold_weight != DistillConfig.gold_weight:
         problems.append(f"--gold-weight {config.gold_weight}: expected --gold-labels FILE with it, found none")
-    return problems
-
-
-def _check_methods(config: DistillConfig, callable_teacher: bool) -> list[str]:
-    problems = name_problems(config.method)
-    for spec in used_methods(config):
-        if callable_teacher and "weights" in spec.needs:
-            problems.append(
-                f"--method {spec.name}: expected a teacher with weights, found a callable; leave the method out, or "
-                "name a folder or Hub id with --teacher"
-            )
-        problems += spec.problems(config, black_box=callable_teacher)
-        for item in dataclasses.fields(spec.options):
-            name = getattr(config, item.name)
-            if not item.metadata.get("model") or name in (None, default_of(item)) or not is_local(name):
-                continue
-            if not is_folder(expanded(name)):
-                problems.append(f"{flag(item.name)} {name}: expected a model folder or a Hub id, found no such folder")
-            problems += check_length(name, flag(item.name), config.max_length)
     return problems
 
 
