@@ -70,9 +70,7 @@ def _settings(config: DistillConfig, pools: Pools | None) -> dict[str, Any]:
     free |= {name for name in later if getattr(config, name) == plain[name]}
     if config.objective == "kd" and config.gold_labels is None:  # as before there were others
         free |= {item.name for item in fields(config) if item.metadata.get("group") == "objective"}
-    for spec in METHODS.values():  # no result depends on how a method would be set that is not used
-        if spec not in used_methods(config):
-            free |= {item.name for item in fields(spec.options)}
+    free |= options_of_others(config)
     settings = {key: value for key, value in to_dict(config).items() if key not in free}
     inputs = find_task(config.task).inputs
     share = perturbed_share(inputs)
@@ -93,6 +91,12 @@ def _settings(config: DistillConfig, pools: Pools | None) -> dict[str, Any]:
     if pools is not None:
         settings["pools"] = pools.fingerprint
     return settings
+
+
+def options_of_others(config: DistillConfig) -> set[str]:
+    """Options of the methods that a run does not use, on which no result depends."""
+    others = [spec for spec in METHODS.values() if spec not in used_methods(config)]
+    return {item.name for spec in others for item in fields(spec.options)}
 
 
 def start_of(task: Task, name: str, teacher: str = "embedded") -> str | None:

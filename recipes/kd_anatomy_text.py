@@ -22,7 +22,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from recipes.cells import cell_config, finished
+from recipes.cells import cell_config, finished, options_of_others
 from recipes.topics import FIVE, TWENTY, write_topic_task
 from zskd.cli.parser import set_up_logging
 from zskd.config.distillation import DistillConfig
@@ -67,7 +67,8 @@ def prepare(name: str, data: Path, work: Path, rows: int) -> dict[str, Any]:
 def run_cell(name: str, base: dict[str, Any], options: dict[str, Any], folder: Path, work: Path) -> dict[str, Any]:
     """The result of one objective and seed: from `folder` where the settings are the same, else measured now."""
     config = cell_config({**base, **options})
-    settings = {key: value for key, value in to_dict(config).items() if key not in _FREE}
+    free = {*_FREE, *options_of_others(config)}
+    settings = {key: value for key, value in to_dict(config).items() if key not in free}
     if config.student_precision == DistillConfig.student_precision:  # as before there was the option
         del settings["student_precision"]
     if not config.method:  # likewise
