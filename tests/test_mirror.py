@@ -94,6 +94,7 @@ ACROSS = {
     "models/test_families.py": "every family's logits through every verb",
     "publish/test_commands.py": "whole commands against a Hub",
     "report/test_browser.py": "the page in a browser",
+    "test_dependencies.py": "what setup.cfg declares and the package imports",
     "test_documentation.py": "the code of README and docs",
     "test_browser_example.py": "the page of examples/browser",
     "test_examples.py": "the programs of examples/",

@@ -379,8 +379,11 @@ def test_a_built_student_starts_from_single_tokens_between_special_ones(
     assert len(logits) == len(tokenizer)
     # "a" is two pieces here ("▁" and "a"); both have to make room for the token.
     assert kind == "bert" or len(tokenizer("a", add_special_tokens=False)["input_ids"]) == 2
-    for word in ("river", "old", "coast"):
-        (index,) = tokenizer(word, add_special_tokens=False)["input_ids"]
+    # Which words are one piece depends on the sentencepiece that trained the vocabulary: with 0.2.1 only short ones.
+    pieces = [tokenizer(word[:n], add_special_tokens=False)["input_ids"] for word in WORDS for n in (len(word), 2, 1)]
+    single = list(dict.fromkeys(piece[0] for piece in pieces if len(piece) == 1 and piece[0] != tokenizer.unk_token_id))
+    assert len(single) >= 3
+    for index in single[:3]:
         alone = torch.tensor([[tokenizer.cls_token_id, index, tokenizer.sep_token_id]])
         with torch.inference_mode():
             torch.testing.assert_close(logits[index], asked.model(alone).logits[0], atol=1e-4, rtol=1e-4)
