@@ -122,7 +122,7 @@ def test_unknown_tracker_is_named(tiny_config: DistillConfig) -> None:
 
 def test_tracker_that_is_not_installed_is_named(tiny_config: DistillConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "find_spec", lambda name: None)
-    only(check(replace(tiny_config, report_to="wandb")), "--report-to wandb", "the package wandb")
+    only(check(replace(tiny_config, report_to="wandb")), "--report-to wandb", "the package wandb", "pip install wandb")
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=list(TASKS))

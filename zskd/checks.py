@@ -236,7 +236,8 @@ def _check_tracker(name: str) -> list[str]:
     if name not in ("none", *_TRACKERS):
         return [f"--report-to {name}: {nearest(name, ('none', *_TRACKERS))}"]
     if name != "none" and find_spec(_TRACKERS[name]) is None:
-        return [f"--report-to {name}: expected the package {_TRACKERS[name]} to be installed, found none"]
+        package = _TRACKERS[name]
+        return [f"--report-to {name}: expected the package {package}, found none; pip install {package}"]
     return []
 
 
