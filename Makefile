@@ -6,8 +6,8 @@ READY := $(VENV)/.ready
 READY_DOCS := $(VENV)/.ready-docs
 RUN ?= runs/sst2
 
-.PHONY: help install distill test test-slow test-data test-report test-browser test-neighbours test-site test-wheel test-faults \
-	docs smoke quality style glue-table adversarial-screen bake-off cycle-benchmark \
+.PHONY: help install distill test test-slow test-data test-report test-browser test-neighbours test-site test-wheel test-lowest \
+	test-latest test-faults docs smoke quality style glue-table adversarial-screen bake-off cycle-benchmark \
 	benchmarks kd-anatomy kd-anatomy-text same-student clean
 
 help:
@@ -18,6 +18,8 @@ help:
 	@echo "make test-browser  examples/browser in Node and headless Chromium (Debian: apt-get install npm chromium)"
 	@echo "make test-neighbours  students in transformers 4, sentence-transformers and optimum, and trackers, in environments of their own"
 	@echo "make test-wheel  the built wheel in an environment and a folder of its own: every verb"
+	@echo "make test-lowest  every verb and test with the lowest versions that setup.cfg admits (PYTHON=python3.12; TESTS=tests/cli)"
+	@echo "make test-latest  the same with the latest ones"
 	@echo "make docs        the documentation site, in site/: open site/index.html"
 	@echo "make test-site   builds the site and checks every link and asset of its pages"
 	@echo "make test-faults  kills, damage, full disks, bad input, hostile folders: a drawn third (6 minutes); FAULTS=all: all"
@@ -75,6 +77,11 @@ test-neighbours: $(READY)
 
 test-wheel: $(READY)
 	$(BIN)/python -m recipes.wheel
+
+# An environment of its own, made by PYTHON, in runs/lowest or runs/latest; runs/lowest.txt lists its versions.
+test-lowest test-latest: test-%: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+	$(BIN)/python -m recipes.bounds $* --python $(PYTHON) $(TESTS)
 
 test-site: $(READY_DOCS)
 	$(BIN)/python -m pytest -m site

@@ -12,9 +12,8 @@ import sys
 import tempfile
 import time
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
-
-import torch
 
 ROOT = Path(__file__).parent.parent
 SMALL = ("--config", "embedded", "--corpus-fraction", "0.02", "--heldout", "200", "--checkpoints", "2")
@@ -43,15 +42,18 @@ def main() -> int:
         wheel = _build(folder)
         print(f"{wheel.name}: {wheel.stat().st_size / 1e6:.1f} MB, {len(zipfile.ZipFile(wheel).namelist())} files")
         program = _install(wheel, folder / "env")
-        empty = folder / "empty"
-        empty.mkdir()
-        (empty / "lines.txt").write_text(
-            "a warm, funny and moving film\ndull from beginning to end\n", encoding="utf-8"
-        )
-        shutil.copy(ROOT / "zskd" / "assets" / "probes" / "sst2.tsv", empty / "train.tsv")  # rows to train on
-        failed = [command for command in COMMANDS if not _works(program, command, empty)]
-    print(f"wheel: {len(COMMANDS) - len(failed)} of {len(COMMANDS)} commands work")
-    return 1 if failed else 0
+        works = every_verb_works(program, folder / "empty")
+    return 0 if works else 1
+
+
+def every_verb_works(program: Path, empty: Path) -> bool:
+    """Try every verb of an installed `zskd` in a new folder, and print what works."""
+    empty.mkdir()
+    (empty / "lines.txt").write_text("a warm, funny and moving film\ndull from beginning to end\n", encoding="utf-8")
+    shutil.copy(ROOT / "zskd" / "assets" / "probes" / "sst2.tsv", empty / "train.tsv")  # rows to train on
+    working = sum([_works(program, command, empty) for command in COMMANDS])
+    print(f"{working} of {len(COMMANDS)} commands work", flush=True)
+    return working == len(COMMANDS)
 
 
 def _build(folder: Path) -> Path:
@@ -66,7 +68,7 @@ def _install(wheel: Path, environment: Path) -> Path:
     subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
     pip = [str(environment / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     constraints = ["--constraint", str(ROOT / "constraints.txt")]
-    subprocess.run([*pip, *constraints, f"torch=={torch.__version__.partition('+')[0]}"], check=True)
+    subprocess.run([*pip, *constraints, f"torch=={version('torch').partition('+')[0]}"], check=True)
     subprocess.run([*pip, *constraints, f"{wheel}[onnx]"], check=True)
     return environment / "bin" / "zskd"
 
