@@ -26,7 +26,7 @@ def main() -> int:
     parser.add_argument("versions", choices=RESOLUTIONS)
     parser.add_argument("--python", default=sys.executable, help="interpreter of the environment")
     parser.add_argument("tests", nargs="*", help="files and folders of tests (default: all)")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     environment = ROOT / "runs" / arguments.versions
     programs = install(environment, RESOLUTIONS[arguments.versions], arguments.python)
     with tempfile.TemporaryDirectory() as folder:
