@@ -48,7 +48,8 @@ def test_every_public_name_is_in_the_reference_once() -> None:
 
 def test_every_method_has_its_section_in_the_order_of_the_hooks() -> None:
     sections = re.findall(r"^## (.*)$", (DOCS / "methods.md").read_text(encoding="utf-8"), re.M)
-    assert sections == [*METHODS, "A method of your own"]
+    assert [section for section in sections if section in METHODS] == list(METHODS)
+    assert sections[-1] == "A method of your own"
 
 
 def test_commands_of_the_pages_have_only_flags_that_there_are() -> None:

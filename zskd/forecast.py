@@ -18,6 +18,7 @@ from typing import Any
 
 from zskd.config.cost import batches
 from zskd.config.distillation import DistillConfig
+from zskd.config.methods.table import method_queries
 from zskd.config.resolve import cache_root
 from zskd.hub.ask import is_callable_name
 from zskd.pipeline import distill
@@ -144,8 +145,10 @@ def words(found: Forecast, config: DistillConfig) -> str:
     """A forecast for people."""
     tokens = f", {found.single_tokens:,} single tokens" if found.single_tokens else ""
     tokens += f", {found.gold_rows:,} labelled rows" if found.gold_rows else ""
+    asked = method_queries(replace(config, pool_size=found.inputs))
+    tokens += f", {asked:,} of the methods" if asked else ""
     lines = [
-        f"inputs           {found.inputs:,} of the transfer set, {found.heldout:,} held out",
+        f"inputs           {found.inputs - asked:,} of the transfer set, {found.heldout:,} held out",
         f"teacher queries  at most {found.queries:,} (these{tokens})",
         f"steps            {found.steps:,} of {config.batch_size * config.gradient_accumulation} rows",
     ]

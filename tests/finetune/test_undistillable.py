@@ -12,6 +12,7 @@ from conftest import as_flags, tiny_bert, word_tokenizer
 from labelled_rows import glue_folder
 
 from zskd.config.verbs import FinetuneConfig
+from zskd.errors import InputError
 from zskd.finetune import finetune
 from zskd.finetune.undistillable import MOST, Contradiction
 from zskd.metrics.divergence import kl_divergence
@@ -100,3 +101,16 @@ def test_what_is_wrong_is_said_before_anything_loads(cli, usual: FinetuneConfig,
     assert "--undistillable-temperature 2: " in done.errors[1]
     done = cli("finetune", *as_flags(config, undistillable=str(tmp_path / "none")))
     assert done.code == 2 and "--undistillable" in done.err and not (tmp_path / "out").exists()
+    for name, said in (("default", "expected a teacher with weights"), ("my_module:ask", "expected a teacher with")):
+        done = cli("finetune", *as_flags(config, undistillable=name))
+        assert done.code == 2 and said in done.err and len(done.errors) == 1
+
+
+def test_a_finished_teacher_of_the_other_kind_is_not_taken_for_this_one(usual: FinetuneConfig, tmp_path: Path) -> None:
+    made = finetune(nasty(usual, tmp_path, 0.0))
+    with pytest.raises(InputError, match="holds another teacher"):
+        finetune(replace(usual, output_dir=str(made.folder), undistillable_weight=0.0, resume=True))
+    with pytest.raises(InputError, match="holds another teacher"):
+        finetune(replace(nasty(usual, tmp_path, 0.04), output_dir=usual.output_dir, resume=True))
+    again = finetune(replace(nasty(usual, tmp_path, 0.0), resume=True))
+    assert again.record["sha256"] == made.record["sha256"]

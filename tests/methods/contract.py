@@ -210,7 +210,7 @@ SUBJECTS = {
         ),
         Subject(
             "messages", lambda o, teacher: Messages(o), messages.SPEC,
-            MessagesOptions(messages_share=0.25, messages_rounds=2, messages_width=12, messages_reply_weight=1.0),
+            MessagesOptions(messages_share=0.25, messages_rounds=1, messages_width=12, messages_reply_weight=1.0),
             MessagesOptions(
                 messages_reply_weight=0.0, messages_agreement_weight=0.0, messages_state_weight=0.0,
             ),

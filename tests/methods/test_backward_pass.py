@@ -60,7 +60,7 @@ def test_the_students_movement_is_that_of_the_teacher_seen_in_its_table() -> Non
     scene.student.set_input_embeddings(scene.teacher.model.get_input_embeddings())
     method = scene.prepared(BackwardPass(BackwardPassOptions(backward_share=1.0)))
     assert isinstance(method, BackwardPass) and method.map is not None and method.map.fit == pytest.approx(1, abs=1e-5)
-    torch.testing.assert_close(method.map.backward, torch.eye(len(method.map.backward)), atol=1e-4, rtol=0)
+    torch.testing.assert_close(method.map.matrix, torch.eye(len(method.map.matrix)), atol=1e-4, rtol=0)
 
 
 def test_other_steps_move_other_rows() -> None:

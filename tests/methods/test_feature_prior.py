@@ -107,3 +107,19 @@ def test_its_cost_is_announced_and_a_width_that_heads_cannot_share_refused(tiny_
     scene = Scene()
     method = scene.prepared(FeaturePrior(replace(OPTIONS, prior_weight=0.0)))
     assert method.batch(scene.batch, scene.step) is scene.batch and scene.live.queries == 0
+
+
+def test_few_rows_wait_for_others_and_are_kept_in_a_checkpoint() -> None:
+    scene = Scene()
+    method, other = (scene.prepared(FeaturePrior(OPTIONS)) for _ in range(2))
+    assert isinstance(method, FeaturePrior) and isinstance(other, FeaturePrior)
+    torch.manual_seed(0)
+    rows = torch.randn(8, 3, 8)
+    for number in range(4):
+        target = method if number < 2 else other
+        target._note(rows[2 * number : 2 * number + 2], rows[2 * number : 2 * number + 2], torch.ones(2, 3), [0, 1])
+        target.end_step(replace(scene.step, number=number))
+        if number == 1:
+            assert method.similarity == 0.5, "four rows are too few"
+            other.load_state(method.state())
+    assert abs(other.similarity - (0.9 * 0.5 + 0.1)) < 1e-5

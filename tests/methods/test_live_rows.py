@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import tiny_bert, word_tokenizer
-from decided import LABELS
+from contract import trainer
+from decided import LABELS, decided_teacher
+from labelled_rows import prose
 from scene import Scene
+from transformers import AutoConfig, AutoModelForSequenceClassification
 
+from zskd.config.methods.anchors import AnchorsOptions
 from zskd.config.methods.backward_pass import BackwardPassOptions
+from zskd.config.methods.inconsistent import InconsistentOptions
+from zskd.config.methods.shares import rows_of
+from zskd.config.methods.uncertainty_mixup import UncertaintyMixupOptions
 from zskd.errors import InputError
+from zskd.methods.anchors import Anchors
 from zskd.methods.backward_pass import BackwardPass
 from zskd.methods.context import Run
-from zskd.methods.live_rows import embedded, with_offset
+from zskd.methods.inconsistent import Inconsistent
+from zskd.methods.live_rows import embedded, own_answer, with_offset
+from zskd.methods.messages import Messages
+from zskd.methods.step import Step
+from zskd.methods.uncertainty_mixup import UncertaintyMixup
+from zskd.models.segments import with_segments
+from zskd.student.built import student_tokenizer
+from zskd.teacher.classifier import Classifier
+from zskd.teacher.live import LiveTeacher
 
 
 def test_another_vocabulary_is_refused() -> None:
@@ -33,8 +51,8 @@ def test_two_methods_move_rows_of_their_own() -> None:
     scene = Scene()
     methods = [scene.prepared(BackwardPass(BackwardPassOptions(backward_share=0.25))) for _ in range(2)]
     one = methods[0].batch(scene.batch, scene.step)
-    both = methods[1].batch(one, replace(scene.step, taken=0.25))
-    first, second = (torch.from_numpy(replace(scene.step, taken=t).rows(0.25)) for t in (0.0, 0.25))
+    both = methods[1].batch(one, replace(scene.step, taken=4))
+    first, second = (torch.from_numpy(replace(scene.step, taken=t).rows(0.25)) for t in (0, 4))
     assert not torch.isin(first, second).any()
     assert torch.equal(both["offset"][first], one["offset"][first]) and (one["offset"][second] == 0).all()
     assert (both["offset"][second].abs().sum(dim=(1, 2)) > 0).all()
@@ -71,4 +89,81 @@ def test_a_count_goes_on_where_a_checkpoint_was() -> None:
     other = BackwardPass()
     other.load_state(method.state())
     assert other.queries == method.queries == 16 and other.map is not None and method.map is not None
-    assert torch.equal(other.map.backward, method.map.backward)
+    assert torch.equal(other.map.matrix, method.map.matrix)
+
+
+@pytest.mark.parametrize("rows", [6, 12, 16, 28, 60, 64])
+def test_three_methods_move_rows_of_their_own_however_shares_are_rounded(rows: int) -> None:
+    step, taken, seen = Step(3, 10, 0, np.arange(rows), size=rows), 0, []
+    for _ in range(3):
+        found = replace(step, taken=taken).rows(0.125).tolist()
+        taken += rows_of(0.125, rows)
+        seen += found
+        assert len(found) == rows_of(0.125, rows)
+    assert len(set(seen)) == len(seen)
+
+
+def test_more_rows_than_a_batch_has_are_refused(tmp_path: Path) -> None:
+    methods = [BackwardPass(BackwardPassOptions(backward_share=0.75)), Anchors(AnchorsOptions(anchors_share=0.5))]
+    with pytest.raises(ValueError, match="at most the 16 rows of a batch together, found backward-pass 12, anchors 8"):
+        trainer(tmp_path, methods, decided_teacher())
+
+
+def test_rows_with_known_labels_are_not_changed() -> None:
+    scene = Scene()
+    scene.batch["gold_label"] = torch.zeros(16, dtype=torch.long)
+    for method in (BackwardPass(), Anchors(), Inconsistent(), UncertaintyMixup()):
+        with pytest.raises(
+            ValueError, match=f"{method.name}: rows are changed, so they cannot have the column gold_label"
+        ):
+            scene.prepared(method).batch(scene.batch, scene.step)
+
+
+def test_no_noise_falls_on_a_row_that_is_mixed_into_another() -> None:
+    scene = Scene()
+    mixed = scene.prepared(UncertaintyMixup(UncertaintyMixupOptions(mixup_share=0.75))).batch(scene.batch, scene.step)
+    options = InconsistentOptions(
+        inconsistent_share=1.0, inconsistent_noise=1.0, inconsistent_tokens=1.0, inconsistent_short=1_000
+    )
+    after = scene.prepared(Inconsistent(options)).batch(mixed, scene.step)
+    changed = set((after["input_ids"] != mixed["input_ids"]).any(dim=1).nonzero()[:, 0].tolist())
+    partners = set(mixed["partner"][mixed["share"] < 1].tolist())
+    assert partners and changed == set(range(16)) - partners
+
+
+def test_states_are_asked_for_as_the_student_reads_the_row() -> None:
+    scene = Scene()
+    mixed = scene.prepared(UncertaintyMixup(UncertaintyMixupOptions(mixup_share=0.75))).batch(scene.batch, scene.step)
+    rows = torch.arange(16)
+    answer = own_answer(scene.prepared(Messages()), scene.step, mixed, rows)
+    torch.testing.assert_close(answer.logits, mixed["teacher_logits"], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta"])
+@pytest.mark.parametrize("segments", [True, False])
+def test_live_and_cached_answers_to_two_texts_are_the_same(family: str, segments: bool) -> None:
+    """A built student of a teacher without segments has them; the teacher is asked without."""
+    texts = prose(40)
+    pairs = texts[:20], texts[20:]
+    tokenizer = word_tokenizer(texts)
+    if segments and family == "bert":
+        tokenizer = with_segments(tokenizer)
+    names = {0: "a", 1: "b", 2: "c"}
+    shape = {"hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 2, "intermediate_size": 32}
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(
+        family, **shape, vocab_size=len(tokenizer), id2label=names, label2id={v: k for k, v in names.items()},
+        type_vocab_size=2 if family == "bert" else 1, pad_token_id=tokenizer.pad_token_id, max_position_embeddings=200,
+    )  # fmt: skip
+    model = AutoModelForSequenceClassification.from_config(config).eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(8)
+    teacher = Classifier("teacher", model, tokenizer, (0, 1, 2), 1, "t", "t")
+    cached = torch.from_numpy(teacher.logits(pairs, max_length=120))
+    rows = student_tokenizer(tokenizer, two=True)(*pairs, padding=True, return_tensors="pt")
+    live = LiveTeacher(teacher)
+    segment_ids = rows.get("token_type_ids")
+    for given in ({"ids": rows["input_ids"]}, {"embeds": live.embeddings(rows["input_ids"])}):
+        found = live.forward(**given, mask=rows["attention_mask"], segments=segment_ids).logits
+        torch.testing.assert_close(found, cached, atol=1e-4, rtol=1e-4)

@@ -15,7 +15,7 @@ from zskd.methods.context import Run
 from zskd.methods.messages import Messages, relative_error
 
 OPTIONS = MessagesOptions(
-    messages_share=1.0, messages_rounds=2, messages_width=12, messages_reply_weight=1.0, messages_agreement_weight=1.0,
+    messages_share=1.0, messages_rounds=1, messages_width=12, messages_reply_weight=1.0, messages_agreement_weight=1.0,
     messages_state_weight=1.0,
 )  # fmt: skip
 
@@ -33,7 +33,7 @@ def equal_models() -> Scene:
 def test_equal_models_with_messages_that_lose_nothing_have_no_error() -> None:
     scene = equal_models()
     width = scene.student.config.hidden_size
-    method = scene.prepared(Messages(MessagesOptions(messages_share=1.0, messages_rounds=2, messages_width=width)))
+    method = scene.prepared(Messages(MessagesOptions(messages_share=1.0, messages_rounds=1, messages_width=width)))
     assert isinstance(method, Messages)
     with torch.no_grad():
         for linear in method.maps.values():
@@ -65,7 +65,8 @@ def test_gradients_reach_the_students_encoder_through_the_teacher_and_stop_at_it
     for name in ("student_encoder", "teacher_decoder"):
         assert method.maps[name].weight.grad.abs().sum() > 0, name
     assert all(weight.grad is None for weight in scene.teacher.model.parameters())
-    assert scene.student.bert.embeddings.word_embeddings.weight.grad.abs().sum() > 0, "the student learns to speak"
+    assert method.layers == [(1, 1)], "a layer of the student speaks, and the layers above answer"
+    assert scene.student.bert.encoder.layer[0].output.dense.weight.grad.abs().sum() > 0, "the student learns to speak"
 
 
 def test_an_exchange_costs_a_forward_pass_of_each_row_and_changes_no_input() -> None:
@@ -76,7 +77,7 @@ def test_an_exchange_costs_a_forward_pass_of_each_row_and_changes_no_input() -> 
     assert found is not None and found.dim() == 0
     found.backward()
     method.end_step(scene.step)
-    assert method.queries == scene.live.queries == 3 * ROWS and scene.live.backwards == 2 * ROWS
+    assert method.queries == scene.live.queries == 2 * ROWS and scene.live.backwards == ROWS
 
 
 def test_the_weights_are_those_of_the_terms() -> None:
@@ -115,8 +116,8 @@ def test_messages_that_say_nothing_lose_every_state() -> None:
 
 def test_more_exchanges_than_layers_are_refused() -> None:
     scene = Scene()
-    with pytest.raises(InputError, match="--messages-rounds 3: expected at most one for each of the student's 2"):
-        Messages(MessagesOptions(messages_rounds=3)).prepare(
+    with pytest.raises(InputError, match="--messages-rounds 2: expected fewer than the student's 2 layers"):
+        Messages(MessagesOptions(messages_rounds=2)).prepare(
             Run(seed=0, student=scene.student, tokenizer=scene.teacher.tokenizer, teacher=scene.teacher)
         )
 

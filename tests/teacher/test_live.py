@@ -7,17 +7,20 @@ import doctest
 import pytest
 import torch
 from architectures import ENTERED, PAD, batch, classifier
+from conftest import word_tokenizer
 from transformers import GPT2Config, GPT2ForSequenceClassification, PreTrainedModel
 
 from zskd.errors import InputError
 from zskd.models import entry
 from zskd.models.fast_layers import is_fast
+from zskd.models.segments import with_segments
 from zskd.teacher import live
 from zskd.teacher.blackbox import BlackBox
 from zskd.teacher.classifier import Classifier
 from zskd.teacher.live import LiveTeacher, live_teacher
 
 ORDER = (2, 0, 1)
+SEGMENTED = with_segments(word_tokenizer(["one word"]))
 every_kind = pytest.mark.parametrize("kind", ENTERED)
 
 
@@ -25,7 +28,7 @@ def teacher(model: PreTrainedModel, order: tuple[int, ...] = ORDER) -> Classifie
     return Classifier(
         name="tiny",
         model=model,
-        tokenizer=None,
+        tokenizer=SEGMENTED,
         order=order,
         parameters=0,
         fingerprint="weights",

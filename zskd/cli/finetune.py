@@ -10,7 +10,7 @@ from zskd.checks import check_cache_dir, check_options, check_output_dir
 from zskd.cli.parser import add_json, add_options, add_quiet, build_config, set_up_logging
 from zskd.config.limits import flag
 from zskd.config.verbs import FinetuneConfig
-from zskd.hub.ask import is_local
+from zskd.hub.ask import is_callable_name, is_local
 from zskd.models.backbones import PACKAGED, known_backbone
 from zskd.models.folder_checks import check_local
 from zskd.runs.training_folder import RECORD, output_path, training_problems
@@ -79,7 +79,7 @@ def _problems(config: FinetuneConfig, task: Task) -> list[str]:
         needed = ("adapter_config.json", "adapter_model.safetensors")
         if not all(is_file(expanded(config.adapter) / name) for name in needed):
             found.append(f"--adapter {config.adapter}: expected a folder with {' and '.join(needed)}, found none")
-    found += _undistillable_problems(config)
+    found += _undistillable_problems(config, task)
     output = output_path(config, task)
     if problems := check_output_dir(output):
         found += problems
@@ -91,13 +91,17 @@ def _problems(config: FinetuneConfig, task: Task) -> list[str]:
     return found + check_cache_dir(config.cache_dir)
 
 
-def _undistillable_problems(config: FinetuneConfig) -> list[str]:
+def _undistillable_problems(config: FinetuneConfig, task: Task) -> list[str]:
     """Options without a usual teacher, or one that cannot be."""
     name = config.undistillable
     if name is not None:
-        return (
-            check_local(name, "--undistillable", config.max_length) if name not in PACKAGED and is_local(name) else []
-        )
+        shown = f"--undistillable {name}"
+        if name in PACKAGED:
+            found = task.adapter_path(name) is None
+            return [f"{shown}: no adapter for {task.name} is packaged; give a folder or a Hub id"] if found else []
+        if is_callable_name(name) or name == "default":
+            return [f"{shown}: expected a teacher with weights: `embedded`, a folder or a Hub id"]
+        return check_local(name, "--undistillable", config.max_length) if is_local(name) else []
     return [
         f"{flag(option)} {getattr(config, option):g}: expected --undistillable TEACHER with it, found none"
         for option in ("undistillable_weight", "undistillable_temperature")

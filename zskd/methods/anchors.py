@@ -86,6 +86,7 @@ class Anchors(MovedRows):
         if text == 1.0 or not len(found := step.rows(self.row_share)):
             return batch
         assert step.teacher is not None and self.dimensions is not None
+        self.refuse_gold(batch)
         rows = torch.from_numpy(found).to(batch["input_ids"].device)
         part = part_of(batch, rows)
         embeds = embedded(batch, rows, step.teacher.embeddings)

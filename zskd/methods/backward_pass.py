@@ -22,9 +22,9 @@ class BackwardPass(MovedRows):
     For the word embeddings e of a row ``(tokens, width)``, ``backward_steps`` steps of equal length η go along the
     gradient and end in an L2 ball:
 
-        δ ← δ + η g/‖g‖,  g = ∇_δ ‖S(E_S[x] + δ Q⁺) - T(e + δ)‖²
+        δ ← δ + η g/‖g‖,  g = ∇_δ ‖S(E_S[x] + δ M) - T(e + δ)‖²
 
-    The square is summed over the logits. δ is 0 on special tokens and padding. Q⁺ turns the teacher's movement into the
+    The square is summed over the logits. δ is 0 on special tokens and padding. M turns the teacher's movement into the
     student's (`TableMap` in `zskd.methods.embedding_space`). The row then has the logits T(e + δ) as its target, in the
     objective of the run. All other rows stay as they are.
 
@@ -61,6 +61,7 @@ class BackwardPass(MovedRows):
         if not len(found := step.rows(self.row_share)):
             return batch
         assert step.teacher is not None and step.student is not None
+        self.refuse_gold(batch)
         rows = torch.from_numpy(found).to(batch["input_ids"].device)
         part, student = part_of(batch, rows), step.student.eval()
         embeds = embedded(batch, rows, step.teacher.embeddings)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
+_LEAST = 1e-12  # length that a division needs
 Objective = Callable[[torch.Tensor], torch.Tensor]  # word embeddings (rows, tokens, width) -> (rows,)
 
 
@@ -18,40 +19,42 @@ Objective = Callable[[torch.Tensor], torch.Tensor]  # word embeddings (rows, tok
 class TableMap:
     """What a movement of the teacher's word embeddings is for a student with another table.
 
-    The matrix Q ``(student width, teacher width)`` minimises ‖E_S Q - E_T‖² over all tokens, and a movement δ_T of the
-    teacher's embeddings becomes δ_S = δ_T Q⁺ of the student's, with the pseudo-inverse Q⁺. Both tables are centred
-    first, as movements are differences of embeddings.
+    The matrix M ``(teacher width, student width)`` minimises ‖E_T M - E_S‖² over all tokens, and a movement δ_T of the
+    teacher's embeddings becomes δ_S = δ_T M of the student's. Both tables are centred first, as movements are
+    differences of embeddings. Where the tables have little in common, M is small and the student hardly moves.
 
     Attributes:
-        backward: ``(teacher width, student width)`` float32, Q⁺.
-        fit: R², the share of the variance of the teacher's table that the student's explains; 1 is all.
+        matrix: M, float32.
+        fit: R², the share of the variance of the student's table that the teacher's explains; 1 is all.
 
-    Source: Jafari et al. (2023), arXiv 2301.12006, map the student's movement to the teacher's. A student's table is
-    much narrower than the teacher's here, so the movement is found in the wider one.
+    Source: Jafari et al. (2023), arXiv 2301.12006, map the student's movement to the teacher's, with Q that minimises
+    ‖E_S Q - E_T‖². A student's table is much narrower than the teacher's here, so the movement is found in the wider
+    one. The pseudo-inverse of Q would map it back, but moves the student too far, and without bound where the tables
+    have little in common.
 
     Example:
         >>> teacher = torch.randn(50, 8)
-        >>> same = TableMap.of(teacher, teacher[:, :4])
-        >>> same(torch.eye(8)[None]).shape, TableMap.of(teacher, teacher).fit > 0.999
+        >>> narrow = TableMap.of(teacher, teacher[:, :4])
+        >>> narrow(torch.eye(8)[None]).shape, narrow.fit > 0.999
         (torch.Size([1, 8, 4]), True)
     """
 
-    backward: torch.Tensor
+    matrix: torch.Tensor
     fit: float
 
     @classmethod
     def of(cls, teacher: torch.Tensor, student: torch.Tensor) -> TableMap:
         """The map of two tables ``(tokens, width)``; rows beyond the end of the shorter one have no part."""
         count = min(len(teacher), len(student))
-        right, left = (table[:count].detach().double().cpu() for table in (teacher, student))
-        right, left = right - right.mean(dim=0), left - left.mean(dim=0)
-        forward = torch.linalg.lstsq(left, right, driver="gelsd").solution
-        missed, whole = (left @ forward - right).square().sum(), right.square().sum()
-        return cls(torch.linalg.pinv(forward).float(), float(1 - missed / whole))
+        left, right = (table[:count].detach().double().cpu() for table in (teacher, student))
+        left, right = left - left.mean(dim=0), right - right.mean(dim=0)
+        matrix = torch.linalg.lstsq(left, right, driver="gelsd").solution
+        missed, whole = (left @ matrix - right).square().sum(), right.square().sum()
+        return cls(matrix.float(), float(1 - missed / whole))
 
     def __call__(self, movement: torch.Tensor) -> torch.Tensor:
         """The student's movement ``(rows, tokens, student width)`` for one of the teacher's."""
-        return movement @ self.backward.to(movement)
+        return movement @ self.matrix.to(movement)
 
 
 def movable(ids: torch.Tensor, mask: torch.Tensor, special: torch.Tensor) -> torch.Tensor:
@@ -90,9 +93,9 @@ def climb(
     moved = torch.zeros_like(embeds)
     for _ in range(steps):
         slope = _slope(embeds + moved, objective) * free
-        length = slope.flatten(1).norm(dim=1).clamp_min(torch.finfo(slope.dtype).tiny)
-        moved = moved + (most / steps / length)[:, None, None] * slope
-    length = moved.flatten(1).norm(dim=1).clamp_min(torch.finfo(moved.dtype).tiny)
+        length = slope.flatten(1).norm(dim=1).clamp_min(_LEAST)
+        moved = moved + (most / steps)[:, None, None] * (slope / length[:, None, None])
+    length = moved.flatten(1).norm(dim=1).clamp_min(_LEAST)
     return moved * (most / length).clamp_max(1.0)[:, None, None]
 
 

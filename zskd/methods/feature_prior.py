@@ -11,14 +11,16 @@ from typing import Any
 import torch
 
 from zskd.config.methods.feature_prior import FeaturePriorOptions
+from zskd.errors import InputError
 from zskd.methods.context import Batch, Run, StudentOutput
 from zskd.methods.layer_pairs import standardised, token_error
-from zskd.methods.live_rows import LiveRows, part_of
+from zskd.methods.live_rows import LiveRows, own_answer
 from zskd.methods.step import Step
-from zskd.metrics.similarity import LEAST, unbiased_cka
+from zskd.metrics.similarity import unbiased_cka
 
 HEADS = 4
 FIRST_SIMILARITY, MEMORY = 0.5, 0.9
+ENOUGH = 8  # rows for an estimate
 
 
 class FeaturePrior(LiveRows):
@@ -33,8 +35,9 @@ class FeaturePrior(LiveRows):
     E and D are transformer layers of ``prior_width`` with four heads, between two linear maps; they are trained, and
     dropped afterwards. LN is a layer normalisation without weights. u is uniform, a number for each position and step,
     the same for all rows. So the share of the teacher's states, 1 - r, shrinks as the two come to agree. CKA is the
-    unbiased estimate for the means over each row's tokens, cut to between 0 and 1; the usual estimate finds any eight
-    rows alike. Rows that are not compared count 0.
+    unbiased estimate for the means over each row's tokens, because the usual one finds any eight rows alike. It waits
+    for eight rows, over several steps where a step compares fewer, and r is cut to between 0 and 1 where it is used.
+    Rows that are not compared count 0.
 
     The paper compares feature maps of images at several depths. Here it is the last layer.
 
@@ -62,6 +65,7 @@ class FeaturePrior(LiveRows):
         self.similarity = FIRST_SIMILARITY
         self._held: tuple[torch.Tensor, torch.Tensor] | None = None  # rows of the micro-batch, the teacher's states
         self._means: list[tuple[int, torch.Tensor, torch.Tensor]] = []  # of the step: place, both models' mean states
+        self._waiting: list[tuple[torch.Tensor, torch.Tensor]] = []  # until there are `ENOUGH`
 
     @property
     def row_share(self) -> float:
@@ -69,7 +73,13 @@ class FeaturePrior(LiveRows):
         return self.options.prior_share if self.options.prior_weight else 0.0
 
     def prepare(self, run: Run) -> None:
-        """Look at both models."""
+        """Look at both models.
+
+        Raises:
+            InputError: as `LiveRows.prepare`, or the width is no multiple of the number of heads.
+        """
+        if self.options.prior_width % HEADS:
+            raise InputError(f"--prior-width {self.options.prior_width}: expected a multiple of {HEADS}, the heads")
         self.widths = run.student.config.hidden_size, self.teacher_of(run).model.config.hidden_size
 
     def modules(self) -> dict[str, torch.nn.Module]:
@@ -89,9 +99,8 @@ class FeaturePrior(LiveRows):
         self._held = None
         if not len(found := step.rows(self.row_share)):
             return batch
-        assert step.teacher is not None
         rows = torch.from_numpy(found).to(batch["input_ids"].device)
-        answer = self.ask(step, part_of(batch, rows), want_states=True)
+        answer = own_answer(self, step, batch, rows)
         assert answer.states is not None
         self._held = rows, answer.states[-1]
         return batch
@@ -113,7 +122,7 @@ class FeaturePrior(LiveRows):
     def drawn(self, tokens: int, step: Step) -> torch.Tensor:
         """Whether a position has the teacher's state in this step, ``(tokens,)`` bool."""
         drawn = step.rng(0, use="positions").random(tokens)
-        return torch.from_numpy(drawn > self.similarity)
+        return torch.from_numpy(drawn > min(1.0, max(0.0, self.similarity)))
 
     def decoded(
         self, own: torch.Tensor, teachers: torch.Tensor, mask: torch.Tensor, given: torch.Tensor
@@ -139,23 +148,24 @@ class FeaturePrior(LiveRows):
 
     def end_step(self, step: Step) -> dict[str, float] | None:
         """Update the similarity from the rows of all processes."""
-        means = sorted(step.gather(self._means), key=lambda row: row[0])
+        self._waiting += [row[1:] for row in sorted(step.gather(self._means), key=lambda row: row[0])]
         self._means = []
-        if len(means) >= LEAST:
-            own, teachers = (torch.stack([row[side] for row in means]) for side in (1, 2))
-            found = min(1.0, max(0.0, unbiased_cka(own, teachers)))
-            self.similarity = MEMORY * self.similarity + (1 - MEMORY) * found
+        if len(self._waiting) >= ENOUGH:
+            own, teachers = (torch.stack(side) for side in zip(*self._waiting, strict=True))
+            self.similarity = MEMORY * self.similarity + (1 - MEMORY) * unbiased_cka(own, teachers)
+            self._waiting = []
             self.notes.add("similarity", torch.tensor([self.similarity]))
         return super().end_step(step)
 
     def state(self) -> dict[str, Any]:
-        """Also the similarity."""
-        return {**super().state(), "similarity": self.similarity}
+        """Also the similarity, and the rows that wait for it."""
+        return {**super().state(), "similarity": self.similarity, "waiting": [list(row) for row in self._waiting]}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take over what `state` gave."""
         super().load_state(state)
         self.similarity = state["similarity"]
+        self._waiting = [(own.cpu(), teachers.cpu()) for own, teachers in state["waiting"]]
 
 
 class _Block(torch.nn.Module):

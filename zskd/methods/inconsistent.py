@@ -91,6 +91,7 @@ class Inconsistent(MovedRows):
         if step.progress >= self.options.inconsistent_until or not len(found := step.rows(self.row_share)):
             return batch
         assert step.teacher is not None
+        self.refuse_gold(batch)
         rows = torch.from_numpy(found).to(batch["input_ids"].device)
         batch = {**batch, "input_ids": self._noisy(batch, found, step)}
         part = part_of(batch, rows)
@@ -117,7 +118,9 @@ class Inconsistent(MovedRows):
         """Token ids ``(batch, tokens)`` with noise in some of the short rows."""
         options, ids = self.options, batch["input_ids"].clone()
         free = movable(batch["input_ids"], batch["attention_mask"], self.special.to(ids.device)).bool()
-        for row in rows.tolist():
+        # A row that is mixed into another one stays, as the teacher has answered that mixture.
+        mixed = set(batch["partner"][batch["share"] < 1].tolist()) if "partner" in batch else set()
+        for row in sorted(set(rows.tolist()) - mixed):
             rng = step.rng(int(step.places[row]), use="noise")
             places = free[row].nonzero()[:, 0]
             noisy = rng.random() < options.inconsistent_noise

@@ -7,12 +7,14 @@ from typing import Any
 import torch
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
+from zskd.errors import InputError
 from zskd.methods.context import Batch, Run
 from zskd.methods.embedding_space import TableMap
 from zskd.methods.method import Method
 from zskd.methods.notes import Notes
 from zskd.methods.step import Step
 from zskd.models import entry
+from zskd.models.segments import gives_segments
 from zskd.models.vocabulary import require_one_vocabulary
 from zskd.teacher.classifier import Classifier
 from zskd.teacher.live import LiveOutput
@@ -50,6 +52,12 @@ class LiveRows(Method):
         teacher = run.teacher.require_weights(f"--method {self.name}")
         tokenizer = self._tokenizer(run)
         require_one_vocabulary(teacher.tokenizer, tokenizer, why=f"--method {self.name}")
+        pair = run.task is not None and run.task.is_pair
+        if pair and gives_segments(teacher.tokenizer) and not gives_segments(tokenizer):
+            raise InputError(
+                f"--method {self.name}: expected a student whose tokenizer gives segments, as the teacher's does, "
+                "found one without; use --student build"
+            )
         entry.check_entry(run.student, "--student")
         self.special = torch.tensor(sorted({*tokenizer.all_special_ids}))
         return teacher
@@ -72,6 +80,15 @@ class LiveRows(Method):
         ids = batch["input_ids"] if embeds is None and "states" not in more else None
         self._asked += len(mask)
         return step.teacher.forward(ids=ids, embeds=embeds, mask=mask, segments=batch.get("token_type_ids"), **more)
+
+    def refuse_gold(self, batch: Batch) -> None:
+        """Check that no label is known of rows that are changed.
+
+        Raises:
+            ValueError: the rows have a column ``gold_label``, which would not hold any more.
+        """
+        if "gold_label" in batch:
+            raise ValueError(f"{self.name}: rows are changed, so they cannot have the column gold_label; leave it out")
 
     def end_step(self, step: Step) -> dict[str, float] | None:
         """Add up what all processes have asked; returns the notes where they are due."""
@@ -118,12 +135,12 @@ class MovedRows(LiveRows):
         return self.map(movement)
 
     def files(self) -> dict[str, Any]:
-        """How well the student's table explains the teacher's: R²."""
+        """How well the teacher's table explains the student's: R²."""
         return {f"{self.name}.json": {"fit": None if self.map is None else self.map.fit}}
 
     def state(self) -> dict[str, Any]:
         """Also the map: a resumed run has it from the table that the student began with."""
-        return {**super().state(), "map": None if self.map is None else [self.map.backward, self.map.fit]}
+        return {**super().state(), "map": None if self.map is None else [self.map.matrix, self.map.fit]}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take over what `state` gave."""
@@ -148,6 +165,13 @@ def embedded(batch: Batch, rows: torch.Tensor, table: Any) -> torch.Tensor:
         return own
     share = batch["share"][rows][:, None, None].to(own)
     return share * own + (1 - share) * table(batch["input_ids"][batch["partner"][rows]])
+
+
+def own_answer(method: LiveRows, step: Step, batch: Batch, rows: torch.Tensor) -> LiveOutput:
+    """The live teacher's states and logits for some rows as the student reads them: mixed where they have a partner."""
+    assert step.teacher is not None
+    mixed = embedded(batch, rows, step.teacher.embeddings) if "partner" in batch else None
+    return method.ask(step, part_of(batch, rows), mixed, want_states=True)
 
 
 def with_offset(batch: Batch, rows: torch.Tensor, offset: torch.Tensor, logits: torch.Tensor) -> Batch:

@@ -11,8 +11,8 @@ import torch
 from zskd.config.methods.messages import MessagesOptions, exchanges, is_on
 from zskd.errors import InputError
 from zskd.methods.context import Batch, Run, StudentOutput
-from zskd.methods.layer_pairs import standardised, token_error
-from zskd.methods.live_rows import LiveRows, part_of
+from zskd.methods.layer_pairs import layer_pairs, standardised, token_error
+from zskd.methods.live_rows import LiveRows, own_answer, part_of
 from zskd.methods.step import Step
 from zskd.models import entry
 
@@ -22,7 +22,7 @@ class Messages(LiveRows):
 
     For a share of every batch, with the student's states s_l and the teacher's t_g of each token, L their last layers,
     four linear maps Enc_S, Dec_S, Enc_T, Dec_T, and sg, which stops the gradient. In exchange n = 1 ... N the student
-    speaks from its layer l = n - 1 and the teacher listens at its layer g that is as far up:
+    speaks from its layer l = n and the teacher listens at its layer g that is as far up:
 
         r = the teacher's layers above g, begun with Dec_T(Enc_S(s_l))      (frozen; the gradient passes through)
         reply     = |r - sg t_L|² + |s_L - sg Dec_S(Enc_T(r))|²             (mean over exchanges)
@@ -37,7 +37,7 @@ class Messages(LiveRows):
     No public code was found. Which layers speak, the form of the terms, and that every exchange begins at another layer
     are choices of this toolkit. The maps are dropped afterwards.
 
-    *Needs* a teacher with weights and one vocabulary, and at least as many layers of the student as exchanges. *Costs*,
+    *Needs* a teacher with weights and one vocabulary, and a student with more layers than exchanges. *Costs*,
     for each such row, one forward pass of the teacher, and in each exchange a forward and a backward pass of the
     layers above g. *Coupling*: rows. *Neutral*: ``messages_share=0``, or all weights 0.
 
@@ -72,12 +72,12 @@ class Messages(LiveRows):
         """
         teacher = self.teacher_of(run)
         own, others = (entry.count_layers(model) for model in (run.student, teacher.model))
-        if self.options.messages_rounds > own:
+        if exchanges(self.options) >= own:
             raise InputError(
-                f"--messages-rounds {self.options.messages_rounds}: expected at most one for each of the student's "
-                f"{own} layers; lower it"
+                f"--messages-rounds {self.options.messages_rounds}: expected fewer than the student's {own} layers; "
+                "lower it"
             )
-        self.layers = [(n, round(n * others / own)) for n in range(exchanges(self.options))]
+        self.layers = layer_pairs(own, others)[: exchanges(self.options)]
         self.widths = run.student.config.hidden_size, teacher.model.config.hidden_size
 
     def modules(self) -> dict[str, torch.nn.Module]:
@@ -99,10 +99,9 @@ class Messages(LiveRows):
         if not len(found := step.rows(self.row_share)):
             return batch
         rows = torch.from_numpy(found).to(batch["input_ids"].device)
-        part = part_of(batch, rows)
-        answer = self.ask(step, part, want_states=True)
+        answer = own_answer(self, step, batch, rows)
         assert answer.states is not None
-        self._held = rows, part, answer.states[-1]
+        self._held = rows, part_of(batch, rows), answer.states[-1]
         return batch
 
     def loss(self, batch: Batch, output: StudentOutput, step: Step) -> torch.Tensor | None:

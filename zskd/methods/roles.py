@@ -90,6 +90,8 @@ class Roles(LiveRows):
         """The student's view of all rows; ``teacher_logits`` of some are asked for anew."""
         found = step.rows(self.row_share) if step.progress < teacher_until(self.schedule) else np.array([], dtype=int)
         made = self.view(batch, "student", step)
+        if made is not batch or len(found):
+            self.refuse_gold(batch)
         if len(found):
             rows = torch.from_numpy(found).to(batch["input_ids"].device)
             answer = self.ask(step, part_of(self.view(batch, "teacher", step), rows)).logits

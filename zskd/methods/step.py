@@ -34,7 +34,7 @@ class Step:
         training: False where the student is evaluated; a method then has no part but `Method.logits`.
         progress: how much of what a method has planned is over, 0 to 1.
         method: whose hook is called; it has random numbers of its own.
-        taken: share of the whole batch that the methods before this one change (`Method.row_share`).
+        taken: rows of a full batch that the methods before this one change (`Method.row_share`).
         student: not wrapped, in training mode while training; None where a method works without one.
         teacher: the live teacher, where the trainer was given one with weights.
         accelerator: of the trainer; None outside of one.
@@ -60,7 +60,7 @@ class Step:
     training: bool = True
     progress: float = 0.0
     method: str = ""
-    taken: float = 0.0
+    taken: int = 0
     student: PreTrainedModel | None = field(default=None, repr=False)
     teacher: LiveTeacher | None = field(default=None, repr=False)
     accelerator: Accelerator | None = field(default=None, repr=False)
@@ -92,11 +92,11 @@ class Step:
 
         Example:
             >>> step = Step(number=7, total=100, seed=0, places=np.arange(16), size=16)
-            >>> one, other = step.rows(0.25), replace(step, taken=0.25).rows(0.25)
+            >>> one, other = step.rows(0.25), replace(step, taken=4).rows(0.25)
             >>> len(one), len(other), bool(np.isin(one, other).any())
             (4, 4, False)
         """
-        count, first = rows_of(share, self.size), rows_of(self.taken, self.size)
+        count, first = rows_of(share, self.size), self.taken
         order = generator(Stream.CHANGED, self.seed, self.number).permutation(self.size)
         return np.flatnonzero(np.isin(self.places, order[first : first + count]))
 

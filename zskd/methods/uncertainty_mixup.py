@@ -11,11 +11,13 @@ import torch
 
 from zskd.config.methods.shares import rows_of
 from zskd.config.methods.uncertainty_mixup import UncertaintyMixupOptions
-from zskd.methods.context import Batch
+from zskd.errors import InputError
+from zskd.methods.context import Batch, Run
 from zskd.methods.live_rows import LiveRows, embedded, part_of
-from zskd.methods.method import MICRO
+from zskd.methods.method import MICRO, ROWS
 from zskd.methods.step import Step
 from zskd.metrics.divergence import entropy
+from zskd.models import entry
 
 KEPT = 0.75  # of a batch that the paper ranks: 48 of 64 rows
 
@@ -56,13 +58,28 @@ class UncertaintyMixup(LiveRows):
     @property
     def coupling(self) -> str | int:
         """All rows of a batch are ranked together."""
-        return MICRO
+        return MICRO if self.options.mixup_share else ROWS
+
+    def prepare(self, run: Run) -> None:
+        """Look at both models.
+
+        Raises:
+            InputError: as `LiveRows.prepare`, or the student counts positions by token ids, which a mixture lacks.
+        """
+        super().prepare(run)
+        if self.options.mixup_share and entry.counts_positions(run.student):
+            raise InputError(
+                f"--method {self.name}: expected a student whose positions do not depend on token ids, found "
+                f"{run.student.config.model_type}; use --student build"
+            )
 
     def batch(self, batch: Batch, step: Step) -> Batch:
         """Mix this step's rows; sets ``partner``, ``share``, the mask, segments and ``teacher_logits`` of these."""
-        count = min(rows_of(self.options.mixup_share, step.size), len(batch["input_ids"]))
+        share, present = self.options.mixup_share, len(batch["input_ids"])
+        count = min(rows_of(share, step.size), rows_of(share, present))  # the last batch of an epoch may be short
         if not count:
             return batch
+        self.refuse_gold(batch)
         assert step.student is not None and step.teacher is not None
         rng = step.rng(int(step.places[0]), use="mixture")
         unsure = self._uncertainty(batch, step)

@@ -107,6 +107,16 @@ def check_entry(model: PreTrainedModel, shown: str = "model") -> None:
         )
 
 
+def counts_positions(model: PreTrainedModel) -> bool:
+    """Whether the model derives positions from token ids, as RoBERTa's and MPNet's families do.
+
+    Raises:
+        InputError: the model has no entry points.
+    """
+    check_entry(model)
+    return _ARCHITECTURES[model.config.model_type].from_padding
+
+
 def count_layers(model: PreTrainedModel) -> int:
     """Number of encoder layers, the highest `layer` that `forward` takes.
 

@@ -18,6 +18,11 @@ from zskd.models.tokenizers import SEGMENTS
 _PAIR = ("one of them", "and another")
 
 
+def gives_segments(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether a tokenizer tells two texts apart by ``token_type_ids``."""
+    return SEGMENTS in tokenizer.model_input_names and any(tokenizer(*_PAIR)[SEGMENTS])
+
+
 def with_segments(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
     """A tokenizer of the same ids whose second text, and what follows it, is of segment 1.
 
@@ -27,7 +32,7 @@ def with_segments(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase
     Returns:
         `tokenizer` itself if it tells two texts apart already, or cannot be made to.
     """
-    if SEGMENTS in tokenizer.model_input_names and any(tokenizer(*_PAIR)[SEGMENTS]):
+    if gives_segments(tokenizer):
         return tokenizer
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if not isinstance(backend, Tokenizer):
@@ -47,7 +52,7 @@ def with_segments(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase
     if more := [token for token in tokenizer.all_special_tokens if token not in made.all_special_tokens]:
         made.add_special_tokens({"additional_special_tokens": more})
     same = all(made(*texts)["input_ids"] == tokenizer(*texts)["input_ids"] for texts in (_PAIR, _PAIR[:1]))
-    return made if same and any(made(*_PAIR)[SEGMENTS]) else tokenizer
+    return made if same and gives_segments(made) else tokenizer
 
 
 def _segmented(processor: dict[str, Any] | None) -> dict[str, Any] | None:

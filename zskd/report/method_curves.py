@@ -63,7 +63,7 @@ FIGURES: dict[str, tuple[Figure, ...]] = {
     "feature-prior": (
         Figure(
             "Similarity of the states", "CKA, moving mean", {"similarity": "mean states of rows"},
-            note="1 less this is the share of the teacher's states that helps.",
+            note="The teacher's states stand at 1 minus this share of the positions.",
         ),
         Figure("Error of the decoded states", "squared error of standardised states", {"states": "compared rows"}),
     ),

@@ -125,6 +125,8 @@ def _output_problems(config: FinetuneConfig, task: Task, output: Path, shown: st
         return [f"{shown}: expected a teacher of `zskd finetune`, or a new or empty folder, found other files in it"]
     wanted = recorded_options(config) | {"adapter": started_from(config)}
     held = {**record["options"], "adapter": record.get("started_from")}
+    wanted["undistillable"] = None if config.undistillable is None else "a usual teacher"
+    held["undistillable"] = None if record.get("undistillable") is None else "a usual teacher"
     held["task"] = wanted["task"] if record.get("task") == task.name else record.get("task")
     precision = str(record.get("precision", held.get("precision")))
     if changes := _changes(held, wanted, precision):

@@ -16,6 +16,7 @@ Example:
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ from zskd.errors import InputError
 from zskd.models import entry
 from zskd.models.fast_layers import make_fast
 from zskd.models.frozen import with_half_weights
+from zskd.models.segments import gives_segments
 from zskd.system.precision import HALVES, autocast, gradient_precision
 from zskd.teacher.base import Teacher
 from zskd.teacher.classifier import Classifier
@@ -87,6 +89,7 @@ class LiveTeacher:
         float32 = teacher.model.config.model_type in _FLOAT32_ONLY
         self.precision = "fp32" if float32 else gradient_precision(precision)
         self.layers = entry.count_layers(teacher.model)
+        self._tokenizer = teacher.tokenizer
         self.queries = 0
         self.backwards = 0
         self._frozen = teacher.model.requires_grad_(False).eval()
@@ -109,6 +112,11 @@ class LiveTeacher:
         """The device of the model."""
         device: torch.device = self._model.device
         return device
+
+    @functools.cached_property
+    def _gives_segments(self) -> bool:
+        """A student may have been given segments that its teacher's tokenizer does not give."""
+        return gives_segments(self._tokenizer)
 
     def embeddings(self, ids: torch.Tensor) -> torch.Tensor:
         """Word embeddings ``(batch, tokens, width)`` float32 of token ids ``(batch, tokens)``, without a gradient.
@@ -133,6 +141,7 @@ class LiveTeacher:
         """Answer a batch given as exactly one of `ids`, `embeds` and `states`; see `zskd.models.entry.forward`.
 
         Args:
+            segments: left out where the teacher's tokenizer gives none, as when it labels texts.
             grad: let gradients reach `embeds` or `states`, even inside `torch.no_grad`. The teacher's weights never get
                 a gradient. If False, nothing is kept for a backward pass.
 
@@ -156,7 +165,7 @@ class LiveTeacher:
                 states=states,
                 layer=layer,
                 mask=mask,
-                segments=segments,
+                segments=segments if segments is not None and self._gives_segments else None,
                 want_states=want_states,
             )
             logits = output.logits.float()[:, self._order]

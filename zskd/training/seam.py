@@ -13,6 +13,7 @@ from accelerate.utils import broadcast_object_list
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel, TrainingArguments
 
+from zskd.config.methods.shares import rows_of
 from zskd.methods.context import Batch, Run, StudentOutput, Training
 from zskd.methods.method import Method
 from zskd.methods.step import Step
@@ -38,7 +39,7 @@ class Seam:
     def __init__(self, methods: Sequence[Method], run: Run, training: Training, teacher: LiveTeacher | None) -> None:
         self.methods, self.training, self.teacher = list(methods), training, teacher
         check_names(self.methods)
-        check_shares(self.methods)
+        check_shares(self.methods, training)
         self.finished = False
         self.step: Step | None = None
         self._micro = 0
@@ -116,11 +117,11 @@ class Seam:
         rows = len(batch["input_ids"])
         self.step = self._step(self._places(self._micro, rows), number, total, micros, student)
         self._micro += 1
-        taken = 0.0
+        taken = 0
         for method in self.methods:
             self.modules.set_mode(True, student)
             batch = method.batch(batch, replace(self.step, method=method.name, taken=taken))
-            taken += method.row_share
+            taken += rows_of(method.row_share, self.step.size)
             if "input_ids" not in batch or len(batch["input_ids"]) != rows:
                 found = f"{len(batch['input_ids'])} rows" if "input_ids" in batch else "none"
                 raise ValueError(f"{method.name}: batch(): expected input_ids of {rows} rows to stay, found {found}")

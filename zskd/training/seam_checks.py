@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from zskd.config.methods.shares import rows_of
 from zskd.methods.context import Training
 from zskd.methods.method import MICRO, ROWS, Method
 
@@ -24,15 +25,17 @@ def check_names(methods: Sequence[Method]) -> None:
             raise ValueError(f"methods: expected {what} that differ, found {', '.join(sorted(repeated))} twice")
 
 
-def check_shares(methods: Sequence[Method]) -> None:
+def check_shares(methods: Sequence[Method], training: Training) -> None:
     """No two methods change the same row of a batch.
 
     Raises:
-        ValueError: together they change more than a whole batch.
+        ValueError: together they change more rows than a whole batch has.
     """
-    if (total := sum(method.row_share for method in methods)) > 1:
-        shares = ", ".join(f"{method.name} {method.row_share:g}" for method in methods if method.row_share)
-        raise ValueError(f"methods: expected to change at most whole batches together, found {total:g} ({shares})")
+    size = training.batch_size * training.accelerator.num_processes * training.accumulation
+    counts = {method.name: rows_of(method.row_share, size) for method in methods}
+    if sum(counts.values()) > size:
+        shown = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
+        raise ValueError(f"methods: expected to change at most the {size} rows of a batch together, found {shown}")
 
 
 def check_method(method: Method, training: Training, live: bool) -> None:

@@ -39,6 +39,11 @@ def test_shares_are_rows_and_fit_into_a_batch(tiny_config: DistillConfig) -> Non
     (more,) = check(replace(config, backward_share=0.5, anchors_share=0.5))
     assert more.startswith("--anchors-share 0.5, --backward-share 0.5, --inconsistent-share 0.125: expected at most 1")
     assert check(replace(config, backward_share=0.0, anchors_share=0.0, inconsistent_share=0.0)) == []
+    assert check(replace(config, anchors_share=1.0, anchors_text=1.0, backward_share=0.5)) == [], (
+        "no anchor is mixed in"
+    )
+    mixup = replace(tiny_config, method=["uncertainty-mixup"], mixup_share=0.0, gradient_accumulation=2)
+    assert check(mixup) == []
 
 
 def test_what_does_not_go_with_them_is_said_at_once(cli, tiny_config: DistillConfig, tmp_path) -> None:
@@ -51,7 +56,8 @@ def test_what_does_not_go_with_them_is_said_at_once(cli, tiny_config: DistillCon
         assert callable_.startswith(f"--method {name}: expected a teacher with weights")
     done = cli("distill", *as_flags(replace(tiny_config, method=["backward-pass"], backward_share=0.9, epochs=40.0)))
     assert done.code == 2 and len(done.errors) == 1
-    assert "texts that backward-pass asks the teacher for; raise it" in done.err
+    assert "(backward-pass " in done.err and "which grow with the pool; lower --epochs" in done.err
+    assert "raise it" not in done.err, "no pool would be large enough"
 
 
 def test_no_more_is_asked_than_the_pool_has() -> None:

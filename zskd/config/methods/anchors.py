@@ -32,7 +32,7 @@ class AnchorsOptions:
     )
     anchors_radius: float = option(
         0.5,
-        "how far a word embedding of an anchor is from that of its text on average, in lengths of word embeddings",
+        "at most how far an anchor's word embeddings are from its text's on average, in lengths of word embeddings",
         low=0.0,
         high=100.0,
     )
@@ -61,5 +61,6 @@ SPEC = MethodSpec(
     problems=gold_problems,
     queries=queries,
     share="anchors_share",
+    changes=lambda config: active_until(config) > 0,
     needs=("weights", "vocabulary"),
 )

@@ -27,7 +27,7 @@ class BackwardPassOptions:
     )
     backward_steps: int = option(1, "steps of ascent, each of which asks the teacher once", low=1, high=100)
     backward_radius: float = option(
-        0.1, "how far a word embedding is moved on average, in lengths of word embeddings", low=0.0, high=100.0
+        0.1, "at most how far a word embedding is moved on average, in lengths of word embeddings", low=0.0, high=100.0
     )
 
 

@@ -51,5 +51,6 @@ SPEC = MethodSpec(
     problems=problems,
     queries=queries,
     share="prior_share",
+    changes=lambda config: bool(config.prior_weight),
     needs=("weights", "vocabulary"),
 )

@@ -66,5 +66,6 @@ SPEC = MethodSpec(
     options=MessagesOptions,
     queries=queries,
     share="messages_share",
+    changes=is_on,
     needs=("weights", "vocabulary"),
 )

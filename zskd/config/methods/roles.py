@@ -153,6 +153,13 @@ def queries(config: DistillConfig) -> int:
     return asked_rows(config, config.roles_share, teacher_until(read_schedule(config.roles_schedule)))
 
 
+def _teacher_has_a_view(config: DistillConfig) -> bool:
+    try:
+        return teacher_until(read_schedule(config.roles_schedule)) > 0
+    except InputError:
+        return False  # `problems` says what is wrong with it
+
+
 SPEC = MethodSpec(
     name="roles",
     summary="teacher and student read views of their own, changed by schedules (Fu et al. 2020)",
@@ -160,4 +167,5 @@ SPEC = MethodSpec(
     problems=problems,
     queries=queries,
     share="roles_share",
+    changes=_teacher_has_a_view,
 )

@@ -41,10 +41,17 @@ class SelectionOptions:
 
 
 def problems(config: DistillConfig, *, black_box: bool) -> list[str]:
-    """Labelled rows, whose place in an epoch the selection does not know."""
-    if config.gold_labels is None:
-        return []
-    return ["--gold-labels: --method selection chooses among the rows that the teacher labelled; leave out either"]
+    """Labelled rows, whose place in an epoch the selection does not know; a teacher that shows no output layer."""
+    found = []
+    if black_box and config.selection_classifier == "teacher":
+        found.append(
+            "--method selection: expected a teacher with weights, found a callable; use --selection-classifier own"
+        )
+    if config.gold_labels is not None:
+        found.append(
+            "--gold-labels: --method selection chooses among the rows that the teacher labelled; leave out either"
+        )
+    return found
 
 
 def batch_problems(config: DistillConfig, processes: int) -> list[str]:
@@ -65,5 +72,4 @@ SPEC = MethodSpec(
     options=SelectionOptions,
     problems=problems,
     batch_problems=batch_problems,
-    needs=("weights",),
 )

@@ -42,23 +42,22 @@ def asked_rows(config: DistillConfig, share: float, until: float = 1.0) -> int:
     return steps_before(until, steps) * rows_of(share, config.batch_size * config.gradient_accumulation)
 
 
-def share_problems(config: DistillConfig, names: list[str]) -> list[str]:
+def share_problems(config: DistillConfig, shares: dict[str, float]) -> list[str]:
     """Shares of a batch that are above 0 but no row, or that are more than a batch together.
 
     Args:
-        names: of the options, one for each method that changes rows.
+        shares: option -> share of a batch that its method changes with the other options that it has.
     """
     if limit_problems(config):
         return []  # which say more
     batch = config.batch_size * config.gradient_accumulation
-    shares = {name: getattr(config, name) for name in names}
     found = [
         f"{flag(name)} {share:g}: expected at least one row of every {batch} (--batch-size {config.batch_size}), found "
         f"none; use at least {math.ceil(1000 / batch) / 1000:g}, or 0"
         for name, share in shares.items()
         if share > 0 and not rows_of(share, batch)
     ]
-    if sum(shares.values()) > 1:
+    if sum(rows_of(share, batch) for share in shares.values()) > batch:
         listed = ", ".join(f"{flag(name)} {share:g}" for name, share in shares.items() if share)
         found.append(f"{listed}: expected at most 1 together, found {sum(shares.values()):g}; lower one of them")
     return found

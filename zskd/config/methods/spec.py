@@ -38,6 +38,7 @@ class MethodSpec:
             May raise `zskd.errors.InputError`.
         use: name of these queries in ``metrics.json``; None if there are none.
         share: name of the option that says which share of a batch the method changes by itself; empty if there is none.
+        changes: whether it changes any row with the options that it has.
         needs: what the method requires: ``weights`` of the teacher, ``corpus``, one ``vocabulary``.
     """
 
@@ -51,4 +52,5 @@ class MethodSpec:
     queries: Callable[[DistillConfig], int] = lambda config: 0
     use: str | None = None
     share: str = ""
+    changes: Callable[[DistillConfig], bool] = lambda config: True
     needs: tuple[str, ...] = ()

@@ -83,8 +83,9 @@ def unused_options(config: DistillConfig, given: Collection[str]) -> list[str]:
 def batch_problems(config: DistillConfig, processes: int) -> list[str]:
     """Problems of the run's methods with batches of ``--batch-size`` rows that so many processes share."""
     used = used_methods(config)
-    shares = share_problems(config, [spec.share for spec in used if spec.share])
-    return shares + [problem for spec in used for problem in spec.batch_problems(config, processes)]
+    shares = {spec.share: getattr(config, spec.share) for spec in used if spec.share and spec.changes(config)}
+    found = share_problems(config, shares)
+    return found + [problem for spec in used for problem in spec.batch_problems(config, processes)]
 
 
 def method_queries(config: DistillConfig) -> int:
@@ -97,9 +98,12 @@ def method_queries(config: DistillConfig) -> int:
     used = used_methods(config)
     found = sum(spec.queries(config) for spec in used)
     if found and config.pool_size - found < MIN_TRANSFER:
-        names = ", ".join(spec.name for spec in used if spec.queries(config))
+        parts = {spec.name: spec.queries(config) for spec in used}
+        shown = ", ".join(f"{name} {count:,}" for name, count in parts.items() if count)
+        larger = "raise it (a small --corpus limits it), or " if found < config.pool_size // 2 else ""
         raise InputError(
-            f"--pool-size {config.pool_size}: expected more than the {found} texts that {names} asks the teacher for; "
-            "raise it (a small --corpus limits it), or lower --epochs or the method's share of a batch"
+            f"--pool-size {config.pool_size}: expected at least {MIN_TRANSFER} inputs beside those that methods ask "
+            f"the teacher for, found {found:,} of them ({shown}), which grow with the pool; {larger}lower --epochs, or "
+            "the methods' shares of a batch"
         )
     return found

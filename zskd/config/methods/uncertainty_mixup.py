@@ -40,7 +40,9 @@ class UncertaintyMixupOptions:
 
 def batch_problems(config: DistillConfig, processes: int) -> list[str]:
     """Rows are ranked and mixed within a whole batch, which therefore cannot be split."""
-    found = share_problems(config, ["mixup_share"])
+    if not config.mixup_share:
+        return []
+    found = share_problems(config, {"mixup_share": config.mixup_share})
     split = [f"--gradient-accumulation {config.gradient_accumulation}"] if config.gradient_accumulation > 1 else []
     split += [f"--num-processes {processes}"] if processes > 1 else []
     return found + [f"{each}: expected 1 with --method uncertainty-mixup, which ranks a whole batch" for each in split]

@@ -16,6 +16,7 @@ from zskd.methods.step import Step
 from zskd.metrics.divergence import kl_divergence
 from zskd.models.fast_layers import make_fast
 from zskd.models.frozen import with_half_weights
+from zskd.models.segments import gives_segments
 from zskd.models.soft_tokens import Choice, forward_choice
 from zskd.system.precision import HALVES, autocast
 from zskd.teacher.base import Teacher
@@ -73,6 +74,7 @@ class GradientAdversary(Writer):
         if half:
             make_fast(self.teacher)
         self.in_task_order = classifier.in_task_order
+        self._segments = gives_segments(classifier.tokenizer)
 
     def to(self, device: torch.device) -> None:
         """Move both models."""
@@ -98,7 +100,9 @@ class GradientAdversary(Writer):
         with torch.set_grad_enabled(learn):
             with autocast(device, self.precision):
                 (choice,), anchor = self.fill(inputs, step)
-                teacher_logits = self.in_task_order(forward_choice(self.teacher, inputs, choice).float())
+                # As when it labels texts: the student's rows may have segments that the teacher was not trained with.
+                read = {key: v for key, v in inputs.items() if key != "token_type_ids" or self._segments}
+                teacher_logits = self.in_task_order(forward_choice(self.teacher, read, choice).float())
             student_logits = divergence = None
             if compare or learn:
                 with step.autocast():
