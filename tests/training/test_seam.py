@@ -110,7 +110,7 @@ def test_every_hook_is_told_where_its_rows_stand(index: int) -> None:
     }
     assert {step.progress for step in seen} == {0.25}
     made.begin_step(batches[:1], 6, 20, student())  # an epoch's last group may have fewer micro-batches
-    assert seen[-1].size == 8 and seen[-1].places.tolist() == first
+    assert seen[-1].size == 16 and seen[-1].whole == 8 and seen[-1].places.tolist() == first
 
 
 def test_a_hook_sees_the_student_in_training_mode_whatever_was_left() -> None:
