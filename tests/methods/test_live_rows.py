@@ -18,6 +18,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 from zskd.config.methods.anchors import AnchorsOptions
 from zskd.config.methods.backward_pass import BackwardPassOptions
 from zskd.config.methods.inconsistent import InconsistentOptions
+from zskd.config.methods.messages import MessagesOptions
 from zskd.config.methods.shares import rows_of
 from zskd.config.methods.uncertainty_mixup import UncertaintyMixupOptions
 from zskd.errors import InputError
@@ -25,7 +26,7 @@ from zskd.methods.anchors import Anchors
 from zskd.methods.backward_pass import BackwardPass
 from zskd.methods.context import Run
 from zskd.methods.inconsistent import Inconsistent
-from zskd.methods.live_rows import embedded, own_answer, with_offset
+from zskd.methods.live_rows import embedded, with_offset
 from zskd.methods.messages import Messages
 from zskd.methods.step import Step
 from zskd.methods.uncertainty_mixup import UncertaintyMixup
@@ -134,9 +135,15 @@ def test_no_noise_falls_on_a_row_that_is_mixed_into_another() -> None:
 def test_states_are_asked_for_as_the_student_reads_the_row() -> None:
     scene = Scene()
     mixed = scene.prepared(UncertaintyMixup(UncertaintyMixupOptions(mixup_share=0.75))).batch(scene.batch, scene.step)
-    rows = torch.arange(16)
-    answer = own_answer(scene.prepared(Messages()), scene.step, mixed, rows)
-    torch.testing.assert_close(answer.logits, mixed["teacher_logits"], atol=1e-5, rtol=0)
+    method = scene.prepared(Messages(MessagesOptions(messages_share=1.0)))
+    assert isinstance(method, Messages)
+    for batch in (scene.batch, mixed):
+        found = method.last_states(batch, scene.step)
+        assert found is not None
+        weight, bias = scene.teacher.model.classifier.weight, scene.teacher.model.classifier.bias
+        logits = scene.teacher.model.bert.pooler(found[1]) @ weight.T + bias
+        expected = batch["teacher_logits"][found[0]]
+        torch.testing.assert_close(logits[:, list(scene.teacher.order)], expected, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta"])

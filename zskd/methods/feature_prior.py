@@ -14,7 +14,7 @@ from zskd.config.methods.feature_prior import FeaturePriorOptions
 from zskd.errors import InputError
 from zskd.methods.context import Batch, Run, StudentOutput
 from zskd.methods.layer_pairs import standardised, token_error
-from zskd.methods.live_rows import LiveRows, own_answer
+from zskd.methods.live_rows import LiveRows
 from zskd.methods.step import Step
 from zskd.metrics.similarity import unbiased_cka
 
@@ -96,13 +96,7 @@ class FeaturePrior(LiveRows):
 
     def batch(self, batch: Batch, step: Step) -> Batch:
         """Ask for the teacher's states of this step's rows; nothing in the batch changes."""
-        self._held = None
-        if not len(found := step.rows(self.row_share)):
-            return batch
-        rows = torch.from_numpy(found).to(batch["input_ids"].device)
-        answer = own_answer(self, step, batch, rows)
-        assert answer.states is not None
-        self._held = rows, answer.states[-1]
+        self._held = self.last_states(batch, step)
         return batch
 
     def loss(self, batch: Batch, output: StudentOutput, step: Step) -> torch.Tensor | None:

@@ -81,6 +81,23 @@ class LiveRows(Method):
         self._asked += len(mask)
         return step.teacher.forward(ids=ids, embeds=embeds, mask=mask, segments=batch.get("token_type_ids"), **more)
 
+    def last_states(self, batch: Batch, step: Step) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """This step's rows and the teacher's last states of them; None if there is none.
+
+        They are of what the student reads, mixed where a row has a partner.
+
+        Returns:
+            Indices ``(rows,)`` in the micro-batch, and states ``(rows, tokens, width)``.
+        """
+        if not len(found := step.rows(self.row_share)):
+            return None
+        assert step.teacher is not None
+        rows = torch.from_numpy(found).to(batch["input_ids"].device)
+        mixed = embedded(batch, rows, step.teacher.embeddings) if "partner" in batch else None
+        answer = self.ask(step, part_of(batch, rows), mixed, want_states=True)
+        assert answer.states is not None
+        return rows, answer.states[-1]
+
     def refuse_gold(self, batch: Batch) -> None:
         """Check that no label is known of rows that are changed.
 
@@ -165,13 +182,6 @@ def embedded(batch: Batch, rows: torch.Tensor, table: Any) -> torch.Tensor:
         return own
     share = batch["share"][rows][:, None, None].to(own)
     return share * own + (1 - share) * table(batch["input_ids"][batch["partner"][rows]])
-
-
-def own_answer(method: LiveRows, step: Step, batch: Batch, rows: torch.Tensor) -> LiveOutput:
-    """The live teacher's states and logits for some rows as the student reads them: mixed where they have a partner."""
-    assert step.teacher is not None
-    mixed = embedded(batch, rows, step.teacher.embeddings) if "partner" in batch else None
-    return method.ask(step, part_of(batch, rows), mixed, want_states=True)
 
 
 def with_offset(batch: Batch, rows: torch.Tensor, offset: torch.Tensor, logits: torch.Tensor) -> Batch:

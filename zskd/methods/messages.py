@@ -12,7 +12,7 @@ from zskd.config.methods.messages import MessagesOptions, exchanges, is_on
 from zskd.errors import InputError
 from zskd.methods.context import Batch, Run, StudentOutput
 from zskd.methods.layer_pairs import layer_pairs, standardised, token_error
-from zskd.methods.live_rows import LiveRows, own_answer, part_of
+from zskd.methods.live_rows import LiveRows, part_of
 from zskd.methods.step import Step
 from zskd.models import entry
 
@@ -95,13 +95,8 @@ class Messages(LiveRows):
 
     def batch(self, batch: Batch, step: Step) -> Batch:
         """Ask for the teacher's states of this step's rows; nothing in the batch changes."""
-        self._held = None
-        if not len(found := step.rows(self.row_share)):
-            return batch
-        rows = torch.from_numpy(found).to(batch["input_ids"].device)
-        answer = own_answer(self, step, batch, rows)
-        assert answer.states is not None
-        self._held = rows, part_of(batch, rows), answer.states[-1]
+        found = self.last_states(batch, step)
+        self._held = None if found is None else (found[0], part_of(batch, found[0]), found[1])
         return batch
 
     def loss(self, batch: Batch, output: StudentOutput, step: Step) -> torch.Tensor | None:
