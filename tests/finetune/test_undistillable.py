@@ -11,6 +11,7 @@ import torch
 from conftest import as_flags, tiny_bert, word_tokenizer
 from labelled_rows import glue_folder
 
+from zskd.cli.finetune import problems
 from zskd.config.verbs import FinetuneConfig
 from zskd.errors import InputError
 from zskd.finetune import finetune
@@ -114,3 +115,11 @@ def test_a_finished_teacher_of_the_other_kind_is_not_taken_for_this_one(usual: F
         finetune(replace(nasty(usual, tmp_path, 0.04), output_dir=usual.output_dir, resume=True))
     again = finetune(replace(nasty(usual, tmp_path, 0.0), resume=True))
     assert again.record["sha256"] == made.record["sha256"]
+
+
+def test_an_adapter_is_a_usual_teacher_too(usual: FinetuneConfig, tmp_path: Path) -> None:
+    """It is what `zskd finetune` makes unless it is told otherwise."""
+    adapter = finetune(replace(usual, full=False, rank=4, epochs=1.0, output_dir=str(tmp_path / "adapter")))
+    wanted = replace(usual, undistillable=str(adapter.folder), epochs=1.0, output_dir=str(tmp_path / "nasty"))
+    assert problems(wanted) == []
+    assert finetune(wanted).record["undistillable"]

@@ -11,8 +11,8 @@ from zskd.cli.parser import add_json, add_options, add_quiet, build_config, set_
 from zskd.config.limits import flag
 from zskd.config.verbs import FinetuneConfig
 from zskd.hub.ask import is_callable_name, is_local
-from zskd.models.backbones import PACKAGED, known_backbone
-from zskd.models.folder_checks import check_local
+from zskd.models.backbones import known_backbone
+from zskd.models.folder_checks import check_classifier, check_local
 from zskd.runs.training_folder import RECORD, output_path, training_problems
 from zskd.system.paths import exists, expanded, is_file
 from zskd.tasks.labelled import check_header
@@ -95,13 +95,9 @@ def _undistillable_problems(config: FinetuneConfig, task: Task) -> list[str]:
     """Options without a usual teacher, or one that cannot be."""
     name = config.undistillable
     if name is not None:
-        shown = f"--undistillable {name}"
-        if name in PACKAGED:
-            found = task.adapter_path(name) is None
-            return [f"{shown}: no adapter for {task.name} is packaged; give a folder or a Hub id"] if found else []
         if is_callable_name(name) or name == "default":
-            return [f"{shown}: expected a teacher with weights: `embedded`, a folder or a Hub id"]
-        return check_local(name, "--undistillable", config.max_length) if is_local(name) else []
+            return [f"--undistillable {name}: expected a teacher with weights: `embedded`, a folder or a Hub id"]
+        return check_classifier(task, name, None, "--undistillable", config.max_length)
     return [
         f"{flag(option)} {getattr(config, option):g}: expected --undistillable TEACHER with it, found none"
         for option in ("undistillable_weight", "undistillable_temperature")
