@@ -73,7 +73,8 @@ class Anchors(MovedRows):
             InputError: the teacher has no weights, or the models have no common vocabulary.
         """
         super().prepare(run)
-        width = self.teacher_of(run).model.get_input_embeddings().weight.shape[1]
+        assert self.map is not None
+        width = len(self.map.matrix)  # of the teacher's table
         drawn = [
             generator(Stream.METHOD, run.seed, f"{self.name}/dimensions", label).permutation(width) < width // 2
             for label in range(run.student.config.num_labels)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from zskd.config.methods.feature_prior import FeaturePriorOptions
+from zskd.config.methods.feature_prior import HEADS, FeaturePriorOptions, width_problems
 from zskd.errors import InputError
 from zskd.methods.context import Batch, Run, StudentOutput
 from zskd.methods.layer_pairs import standardised, token_error
@@ -18,7 +18,6 @@ from zskd.methods.live_rows import LiveRows
 from zskd.methods.step import Step
 from zskd.metrics.similarity import unbiased_cka
 
-HEADS = 4
 FIRST_SIMILARITY, MEMORY = 0.5, 0.9
 ENOUGH = 8  # rows for an estimate
 
@@ -78,8 +77,8 @@ class FeaturePrior(LiveRows):
         Raises:
             InputError: as `LiveRows.prepare`, or the width is no multiple of the number of heads.
         """
-        if self.options.prior_width % HEADS:
-            raise InputError(f"--prior-width {self.options.prior_width}: expected a multiple of {HEADS}, the heads")
+        if problems := width_problems(self.options):
+            raise InputError(problems)
         self.widths = run.student.config.hidden_size, self.teacher_of(run).model.config.hidden_size
 
     def modules(self) -> dict[str, torch.nn.Module]:

@@ -13,7 +13,7 @@ from zskd.config.methods.inconsistent import InconsistentOptions
 from zskd.methods.context import Batch, Run, StudentOutput
 from zskd.methods.embedding_space import climb_in_box, movable
 from zskd.methods.layer_pairs import layer_pairs, standardised, token_error
-from zskd.methods.live_rows import MovedRows, embedded, part_of, with_offset
+from zskd.methods.live_rows import MovedRows, embedded, part_of, with_offset, word_ids
 from zskd.methods.step import Step
 from zskd.models import entry
 
@@ -72,11 +72,11 @@ class Inconsistent(MovedRows):
             InputError: the teacher has no weights, or the models have no common vocabulary.
         """
         super().prepare(run)
-        teacher = self.teacher_of(run)
+        assert run.teacher is not None and run.tokenizer is not None
+        teacher = run.teacher.require_weights(f"--method {self.name}")
         self.layers = layer_pairs(entry.count_layers(run.student), entry.count_layers(teacher.model))
         self.widths = run.student.config.hidden_size, teacher.model.config.hidden_size
-        ids = set(teacher.tokenizer.get_vocab().values()) - set(self.special.tolist())
-        self.words = np.array(sorted(ids))
+        self.words = word_ids(run.tokenizer)
 
     def modules(self) -> dict[str, torch.nn.Module]:
         """A map from the student's states to the teacher's for each layer of the student."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
@@ -59,7 +60,7 @@ class LiveRows(Method):
                 "found one without; use --student build"
             )
         entry.check_entry(run.student, "--student")
-        self.special = torch.tensor(sorted({*tokenizer.all_special_ids}))
+        self.special = special_ids(tokenizer)
         return teacher
 
     def _tokenizer(self, run: Run) -> PreTrainedTokenizerBase:
@@ -165,10 +166,22 @@ class MovedRows(LiveRows):
         self.map = None if state["map"] is None else TableMap(*state["map"])
 
 
-def part_of(batch: Batch, rows: torch.Tensor) -> Batch:
+def special_ids(tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
+    """Ids ``(tokens,)`` int64 of a tokenizer's special tokens."""
+    return torch.tensor(sorted({*tokenizer.all_special_ids}))
+
+
+def word_ids(tokenizer: PreTrainedTokenizerBase) -> np.ndarray:
+    """Ids ``(tokens,)`` of all other tokens."""
+    return np.array(sorted(set(tokenizer.get_vocab().values()) - set(tokenizer.all_special_ids)))
+
+
+READ = ("input_ids", "attention_mask", "token_type_ids")  # of a batch, by both models
+
+
+def part_of(batch: Batch, rows: torch.Tensor | slice) -> Batch:
     """What both models read of some rows: ``input_ids``, ``attention_mask`` and, where given, ``token_type_ids``."""
-    names = ("input_ids", "attention_mask", "token_type_ids")
-    return {name: batch[name][rows] for name in names if name in batch}
+    return {name: batch[name][rows] for name in READ if name in batch}
 
 
 def embedded(batch: Batch, rows: torch.Tensor, table: Any) -> torch.Tensor:

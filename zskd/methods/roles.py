@@ -13,7 +13,7 @@ import torch
 from zskd.config.methods.roles import RolesOptions, Stage, read_schedule, stage_at, teacher_until
 from zskd.errors import InputError
 from zskd.methods.context import Batch, Run
-from zskd.methods.live_rows import LiveRows, part_of
+from zskd.methods.live_rows import LiveRows, part_of, special_ids, word_ids
 from zskd.methods.step import Step
 
 
@@ -76,8 +76,8 @@ class Roles(LiveRows):
             self.teacher_of(run)
         if run.tokenizer is None:
             raise ValueError(f"{self.name}: expected a tokenizer (processing_class), found none")
-        self.special = torch.tensor(sorted({*run.tokenizer.all_special_ids}))
-        self.words = np.array(sorted(set(run.tokenizer.get_vocab().values()) - set(self.special.tolist())))
+        self.special = special_ids(run.tokenizer)
+        self.words = word_ids(run.tokenizer)
         self.mask, self.padding = run.tokenizer.mask_token_id, run.tokenizer.pad_token_id or 0
         used = {name for stages in self.schedule.values() for stage in stages for name in stage.operations}
         if "mask" in used and self.mask is None:
@@ -106,8 +106,7 @@ class Roles(LiveRows):
         stage = stage_at(self.schedule[role], step.progress)
         if stage is None or not stage.active:
             return batch
-        read = ("input_ids", "attention_mask", "token_type_ids")
-        made: Batch = {name: batch[name].clone() for name in read if name in batch}
+        made: Batch = {name: values.clone() for name, values in part_of(batch, slice(None)).items()}
         for row, place in enumerate(step.places.tolist()):
             there = batch["attention_mask"][row].nonzero()[:, 0].cpu()
             columns: dict[str, np.ndarray] = {name: batch[name][row].cpu()[there].numpy() for name in made}

@@ -100,9 +100,8 @@ class UncertaintyMixup(LiveRows):
         """How unsure the student is of each row, ``(batch,)``."""
         assert step.student is not None
         student = step.student.eval()
-        inputs = part_of(batch, torch.arange(len(batch["input_ids"]), device=batch["input_ids"].device))
         with torch.no_grad(), step.autocast():
-            logits = student(**inputs).logits.float()
+            logits = student(**part_of(batch, slice(None))).logits.float()
         return uncertainty(logits, self.options.mixup_uncertainty)
 
 

@@ -13,6 +13,8 @@ from zskd.config.option import option
 if TYPE_CHECKING:
     from zskd.config.distillation import DistillConfig
 
+HEADS = 4  # of the encoders and of the decoder
+
 
 @dataclass
 class FeaturePriorOptions:
@@ -34,8 +36,13 @@ class FeaturePriorOptions:
 
 def problems(config: DistillConfig, *, black_box: bool) -> list[str]:
     """A width that four heads cannot share."""
-    if config.prior_width % 4:
-        return [f"--prior-width {config.prior_width}: expected a multiple of 4, the number of heads"]
+    return width_problems(config)
+
+
+def width_problems(options: FeaturePriorOptions) -> list[str]:
+    """The same of the options alone."""
+    if options.prior_width % HEADS:
+        return [f"--prior-width {options.prior_width}: expected a multiple of {HEADS}, the number of heads"]
     return []
 
 

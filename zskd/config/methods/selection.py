@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zskd.config import limits
+from zskd.config.methods.shares import split_problems
 from zskd.config.methods.spec import MethodSpec
 from zskd.config.option import option
 
@@ -58,12 +59,8 @@ def batch_problems(config: DistillConfig, processes: int) -> list[str]:
     """The contrast compares the rows of a whole batch, which therefore cannot be split."""
     if not config.selection_contrast:
         return []
-    split = [f"--gradient-accumulation {config.gradient_accumulation}"] if config.gradient_accumulation > 1 else []
-    split += [f"--num-processes {processes}"] if processes > 1 else []
-    return [
-        f"{each}: expected 1 with --method selection, which compares the rows of a batch; use --selection-contrast 0"
-        for each in split
-    ]
+    why = "selection, which compares the rows of a batch; use --selection-contrast 0"
+    return split_problems(config, processes, why)
 
 
 SPEC = MethodSpec(

@@ -63,6 +63,17 @@ def share_problems(config: DistillConfig, shares: dict[str, float]) -> list[str]
     return found
 
 
+def split_problems(config: DistillConfig, processes: int, why: str) -> list[str]:
+    """A batch that is split, with a method that needs it whole.
+
+    Args:
+        why: which method needs it, and what for.
+    """
+    split = [f"--gradient-accumulation {config.gradient_accumulation}"] if config.gradient_accumulation > 1 else []
+    split += [f"--num-processes {processes}"] if processes > 1 else []
+    return [f"{each}: expected 1 with --method {why}" for each in split]
+
+
 def gold_problems(config: DistillConfig, *, black_box: bool) -> list[str]:
     """Labelled rows beside a method that changes rows."""
     if config.gold_labels is None:

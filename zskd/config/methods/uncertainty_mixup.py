@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zskd.config import limits
-from zskd.config.methods.shares import asked_rows, gold_problems, share_problems
+from zskd.config.methods.shares import asked_rows, gold_problems, share_problems, split_problems
 from zskd.config.methods.spec import MethodSpec
 from zskd.config.option import option
 
@@ -43,9 +43,7 @@ def batch_problems(config: DistillConfig, processes: int) -> list[str]:
     if not config.mixup_share:
         return []
     found = share_problems(config, {"mixup_share": config.mixup_share})
-    split = [f"--gradient-accumulation {config.gradient_accumulation}"] if config.gradient_accumulation > 1 else []
-    split += [f"--num-processes {processes}"] if processes > 1 else []
-    return found + [f"{each}: expected 1 with --method uncertainty-mixup, which ranks a whole batch" for each in split]
+    return found + split_problems(config, processes, "uncertainty-mixup, which ranks a whole batch")
 
 
 SPEC = MethodSpec(
