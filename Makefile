@@ -6,8 +6,8 @@ READY := $(VENV)/.ready
 READY_DOCS := $(VENV)/.ready-docs
 RUN ?= runs/sst2
 
-.PHONY: help install distill test test-slow test-data test-report test-browser test-neighbours test-site test-wheel test-lowest \
-	test-latest test-faults docs smoke quality style glue-table adversarial-screen bake-off cycle-benchmark \
+.PHONY: help install distill test test-slow test-data test-report test-browser test-neighbours test-site test-wheel test-sdist \
+	test-lowest test-latest test-faults docs smoke quality style glue-table adversarial-screen bake-off cycle-benchmark \
 	benchmarks kd-anatomy kd-anatomy-text same-student clean
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo "make test-browser  examples/browser in Node and headless Chromium (Debian: apt-get install npm chromium)"
 	@echo "make test-neighbours  students in transformers 4, sentence-transformers and optimum, and trackers, in environments of their own"
 	@echo "make test-wheel  the built wheel in an environment and a folder of its own: every verb"
+	@echo "make test-sdist  the source distribution likewise, and its tests (TESTS=tests/cli)"
 	@echo "make test-lowest  every verb and test with the lowest versions that setup.cfg admits (PYTHON=python3.12; TESTS=tests/cli)"
 	@echo "make test-latest  the same with the latest ones"
 	@echo "make docs        the documentation site, in site/: open site/index.html"
@@ -77,6 +78,10 @@ test-neighbours: $(READY)
 
 test-wheel: $(READY)
 	$(BIN)/python -m recipes.wheel
+
+test-sdist: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+	$(BIN)/python -m recipes.sdist $(TESTS)
 
 # An environment of its own, made by PYTHON, in runs/lowest or runs/latest; runs/lowest.txt lists its versions.
 test-lowest test-latest: test-%: $(READY)

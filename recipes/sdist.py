@@ -1,0 +1,69 @@
+"""The source distribution alone, in an environment and a folder of its own: every verb and every test.
+
+make test-sdist
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+from recipes.bounds import PYTEST
+from recipes.wheel import ROOT, every_verb_works
+
+
+def main() -> int:
+    """Build, unpack, install and try; the exit code is 1 if a verb or a test fails."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tests", nargs="*", help="files and folders of tests (default: all)")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source = unpack(build(folder), folder)
+        programs = _install(source, folder / "env")
+        works = every_verb_works(programs / "zskd", folder / "empty")
+        # Tests import what lies beside them, of which `configs` becomes a part of the package by installation only.
+        _pip(programs, source, "--no-deps", "--editable", str(source))
+        command = [str(programs / "python"), "-m", "pytest", *PYTEST, *arguments.tests]
+        tests = subprocess.run(command, cwd=source, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
+    return 0 if works and tests.returncode == 0 else 1
+
+
+def build(folder: Path) -> Path:
+    """The source distribution of this checkout, made in `folder`."""
+    uv = [sys.executable, "-m", "uv", "build", "--quiet", "--sdist", "--out-dir", str(folder)]
+    subprocess.run([*uv, str(ROOT)], check=True)
+    (archive,) = folder.glob("zskd-*.tar.gz")
+    print(f"{archive.name}: {archive.stat().st_size / 1e6:.1f} MB", flush=True)
+    return archive
+
+
+def unpack(archive: Path, folder: Path) -> Path:
+    """Unpack an archive in `folder`; its one folder is returned."""
+    with tarfile.open(archive) as files:
+        files.extractall(folder, filter="data")
+    return folder / archive.name.removesuffix(".tar.gz")
+
+
+def _install(source: Path, environment: Path) -> Path:
+    """The programs of a new environment with the unpacked distribution and its extra `dev`."""
+    subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
+    programs = environment / "bin"
+    _pip(programs, source, f"torch=={version('torch').partition('+')[0]}")
+    _pip(programs, source, f"{source}[dev]")
+    return programs
+
+
+def _pip(programs: Path, source: Path, *arguments: str) -> None:
+    pip = [str(programs / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "--constraint", str(source / "constraints.txt"), *arguments], check=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
