@@ -9,12 +9,15 @@ the two differ on every row. A new student learns from both halves, as long as t
     far         rows drawn in proportion to the squared difference
     unsure      rows drawn in favour of those that the student is unsure of
     confident   rows drawn in proportion to the teacher's margin
+    spread      rows drawn so that they are spread over the kinds of inputs: clusters of the sentence encoder's
+                directions, or for two texts cells of common words and similarity, each as often
     everything  all inputs of the large pool for as many updates: not a choice, but what more text would give
 
 Scored like `adversarial_screen.py`, on rows of the task's TRAINING file. Finished runs are kept in
 docs/results/adversarial.
 
     python -m recipes.choice_bound --data DIR --task sst2
+    python -m recipes.choice_bound --data DIR --task sst2 --size 2000 --candidates 40000 --epochs 60
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.cluster import MiniBatchKMeans
 
 from recipes.adversarial_screen import RESULTS, described, measure, one_line
 from recipes.answers import teacher_answers
@@ -34,6 +38,7 @@ from recipes.cells import finished, wikipedia
 from zskd.cli.parser import set_up_logging
 from zskd.config.distillation import DistillConfig
 from zskd.config.resolve import cache_root, resolve
+from zskd.models.sentence_encoder import SentenceEncoder, embedded_encoder
 from zskd.pipeline import distill
 from zskd.system.seeds import Stream, generator
 from zskd.tasks.defaults import POOL_SIZES, input_length, with_task_defaults
@@ -42,9 +47,11 @@ from zskd.teacher.classifier import load_classifier
 from zskd.text.corpus import build_corpus
 from zskd.text.shaping import Pools, build_pools, text_columns
 from zskd.text.sources import find_sources
+from zskd.transfer.pair_grid import COSINES, pair_measures, places_of
 
-CHOICES = ("random", "farthest", "far", "unsure", "confident", "everything")
+CHOICES = ("random", "farthest", "far", "unsure", "confident", "spread", "everything")
 LARGER = 8 / 3  # the large pool, in pools of the default's size
+CLUSTERS = 200
 SMOOTH = 0.3  # logits; a student this sure is half as likely to be drawn as one that wavers
 
 
@@ -54,8 +61,12 @@ def margins(logits: np.ndarray) -> np.ndarray:
     return ordered[:, -1] - ordered[:, -2]
 
 
-def weights(choice: str, teacher: np.ndarray, student: np.ndarray) -> np.ndarray:
-    """How much a choice wants each row, ``(rows,)`` above 0, from both models' logits ``(rows, num_labels)``."""
+def weights(choice: str, teacher: np.ndarray, student: np.ndarray, kinds: np.ndarray | None = None) -> np.ndarray:
+    """How much a choice wants each row, ``(rows,)`` above 0, from both models' logits ``(rows, num_labels)``.
+
+    Args:
+        kinds: a number for each row's kind, ``(rows,)``, for ``spread``.
+    """
     centred = [logits - logits.mean(axis=1, keepdims=True) for logits in (teacher, student)]
     distance = np.linalg.norm(centred[0] - centred[1], axis=1) + 1e-6
     if choice in ("far", "farthest"):
@@ -64,12 +75,30 @@ def weights(choice: str, teacher: np.ndarray, student: np.ndarray) -> np.ndarray
         return 1 / (margins(student) + SMOOTH)
     if choice == "confident":
         return margins(teacher) + 1e-6
+    if kinds is not None:
+        return 1 / np.bincount(kinds)[kinds]
     return np.ones(len(teacher))
 
 
-def choose(choice: str, teacher: np.ndarray, student: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+def kinds_of(texts: tuple[list[str], ...], encoder: SentenceEncoder) -> np.ndarray:
+    """A number for the kind of each input, ``(rows,)``, from its text alone."""
+    if len(texts) == 2:
+        overlaps, cosines = places_of(*pair_measures(*texts, encoder))
+        return overlaps * len(COSINES) + cosines
+    directions = encoder.texts(texts[0], "encoding inputs")
+    return MiniBatchKMeans(CLUSTERS, random_state=0, n_init=3).fit_predict(directions)
+
+
+def choose(
+    choice: str,
+    teacher: np.ndarray,
+    student: np.ndarray,
+    count: int,
+    rng: np.random.Generator,
+    kinds: np.ndarray | None = None,
+) -> np.ndarray:
     """`count` different rows: the best for ``farthest``, else drawn in proportion to `weights`."""
-    keys = np.log(weights(choice, teacher, student))
+    keys = np.log(weights(choice, teacher, student, kinds))
     if choice != "farthest":
         keys += rng.gumbel(size=len(keys))  # the largest perturbed logarithms are a draw without replacement
     return np.argsort(-keys, kind="stable")[:count]
@@ -79,27 +108,42 @@ class Bound:
     """The large pool of a task with both models' logits, and the runs that take a part of it.
 
     Args:
-        size: inputs that the default would have.
+        size: inputs that a run learns from; None for as many as `distill` has.
+        candidates: inputs of the large pool; None for `LARGER` times as many.
+        changes: further options of the runs.
     """
 
-    def __init__(self, task: Task, size: int, seed: int, data: Path, work: Path) -> None:
-        self.task, self.seed, self.size, self.data, self.work = task, seed, size, data, work
+    def __init__(
+        self,
+        task: Task,
+        size: int | None,
+        candidates: int | None,
+        seed: int,
+        data: Path,
+        work: Path,
+        changes: dict[str, Any],
+    ) -> None:
+        self.task, self.seed, self.data, self.work, self.changes = task, seed, data, work, changes
+        self.size = size or POOL_SIZES[len(task.text_columns)]
+        self.name = f"choice-{task.name}" + (f"-{size}" if size else "")
         corpus = wikipedia(data)
         options = {"task": task.name, "seed": seed, "corpus": corpus}
         self.config = with_task_defaults(resolve(DistillConfig, "embedded", options)[0])
-        self.config.pool_size = size
+        self.config.pool_size = self.size
+        self.config = replace(self.config, **changes)
         cache = cache_root(None)
         self.pools = build_pools(
             build_corpus(find_sources(corpus), 1.0, cache),
             inputs=task.inputs,
-            size=int(LARGER * size),
-            heldout=self.config.heldout,
+            size=candidates or int(LARGER * self.size),
+            heldout=self.config.heldout or 0,
             perturb="random",
             seed=seed,
             cache=cache,
         )
         order = generator(Stream.RECIPES, "choice", "half", seed).permutation(len(self.pools.transfer))
-        self.first, self.others = np.sort(order[: size // 2]), np.sort(order[size // 2 :])
+        half = self.size // 2
+        self.first, self.others = np.sort(order[:half]), np.sort(order[half:])
 
     def part(self, name: str, rows: np.ndarray) -> Pools:
         """The pools with some rows of the large one to learn from."""
@@ -113,7 +157,7 @@ class Bound:
         """Teacher's and half-trained student's logits of the large pool's other rows, ``(rows, num_labels)`` each."""
         cache, length = cache_root(None), input_length(self.config)
         teacher = teacher_answers(self.task, self.config, self.pools.transfer, "teacher labels the large pool")
-        run = self.work / f"choice-{self.task.name}-half-{self.seed}"
+        run = self.work / f"{self.name}-half-{self.seed}"
         distill(replace(self.config, output_dir=str(run), resume=run.exists()), pools=self.part("half", self.first))
         student = load_classifier(self.task, str(run / "student"), cache)
         others = self.pools.transfer.select(self.others)
@@ -123,19 +167,24 @@ class Bound:
 
     def run(self, choice: str) -> dict[str, Any]:
         """Train on a choice and score it."""
-        changes: dict[str, Any] = {"pool_size": self.size}
+        changes: dict[str, Any] = {"pool_size": self.size, **self.changes}
         if choice == "everything":
-            changes["epochs"] = self.config.epochs / LARGER
-        path = RESULTS / f"choice-{self.task.name}-{choice}-{self.seed}.json"
+            changes["epochs"] = self.config.epochs * self.size / len(self.pools.transfer)
+        path = RESULTS / f"{self.name}-{choice}-{self.seed}.json"
         # To choose rows takes both models' answers; not where there is nothing to do.
         if found := finished(path, described(self.task, changes, self.seed, self._fingerprint(choice))):
             return found
         rows = np.arange(len(self.pools.transfer))
         if choice != "everything":
             rng = generator(Stream.RECIPES, "choice", "others", self.seed)
-            chosen = choose(choice, *self.logits, self.size - len(self.first), rng)
+            kinds = self._kinds() if choice == "spread" else None
+            chosen = choose(choice, *self.logits, self.size - len(self.first), rng, kinds)
             rows = np.sort(np.concatenate([self.first, self.others[chosen]]))
         return measure(self.task, changes, self.seed, path, self.data, self.work, pools=self.part(choice, rows))
+
+    def _kinds(self) -> np.ndarray:
+        others = self.pools.transfer.select(self.others)
+        return kinds_of(tuple(others[name][:] for name in text_columns(others)), embedded_encoder(cache_root(None)))
 
 
 def main() -> int:
@@ -145,13 +194,16 @@ def main() -> int:
     parser.add_argument("--task", default="sst2", choices=list(TASKS))
     parser.add_argument("--choices", nargs="+", default=list(CHOICES), choices=CHOICES)
     parser.add_argument("--size", type=int, help="inputs to learn from; default: as many as distill has")
+    parser.add_argument("--candidates", type=int, help=f"inputs to choose from; default: {LARGER:.2f} times as many")
+    parser.add_argument("--epochs", type=float, help="passes over the inputs; default: as distill")
+    parser.add_argument("--start-from", help="as for distill")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, default=Path("runs/choice-bound"), help="folder of the runs")
     arguments = parser.parse_args()
     set_up_logging()
     task = TASKS[arguments.task]
-    size = arguments.size or POOL_SIZES[len(task.text_columns)]
-    bound = Bound(task, size, arguments.seed, arguments.data, arguments.work)
+    changes = {name: getattr(arguments, name) for name in ("epochs", "start_from") if getattr(arguments, name)}
+    bound = Bound(task, arguments.size, arguments.candidates, arguments.seed, arguments.data, arguments.work, changes)
     for choice in arguments.choices:
         print(one_line(f"{task.name} {choice}", bound.run(choice)), flush=True)
     return 0

@@ -78,7 +78,7 @@ def shaped_rows(config: DistillConfig, fingerprint: str) -> tuple[list[str], ...
     corpus = build_corpus(find_sources(config.corpus), config.corpus_fraction, cache)
     pools = build_pools(
         corpus, inputs=find_task(config.task).inputs, size=limited_size(config.pool_size or 0, corpus.count),
-        heldout=config.heldout, perturb=config.shaping, seed=config.shaping_seed, cache=cache,
+        heldout=config.heldout or 0, perturb=config.shaping, seed=config.shaping_seed, cache=cache,
         language=resolve_language(config.language, corpus.sentences),
         encoder=embedded_encoder(cache) if config.pairs == "wide" else None,
     )  # fmt: skip

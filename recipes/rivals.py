@@ -155,7 +155,7 @@ def measure(
     """One entry for each rival: accuracy, agreement with the teacher, seconds, and what it learned from."""
     changes = {} if pool_size is None else {"pool_size": pool_size}
     config = cell_config({"task": task.name, "seed": seed, "corpus": wikipedia(data), **changes})
-    assert config.pool_size is not None
+    assert config.pool_size is not None and config.heldout is not None
     cache, length = cache_root(None), input_length(config)
     corpus = build_corpus(find_sources(config.corpus), 1.0, cache)
     pools = build_pools(

@@ -89,6 +89,13 @@ def fit_teacher(
     return save_model(folder, model.eval(), tokenizer)
 
 
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache that nothing else uses, where none is named."""
+    monkeypatch.setenv("ZSKD_CACHE", str(tmp_path / "own-cache"))
+    return tmp_path / "own-cache"
+
+
 @pytest.fixture(scope="session")
 def teacher_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sentiment teacher that passes the gate."""

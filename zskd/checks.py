@@ -23,11 +23,12 @@ from zskd.models.backbones import PACKAGED
 from zskd.models.folder_checks import check_classifier, check_local
 from zskd.models.method_needs import check_methods
 from zskd.runs.folder import blocking_file, check_run_folder, run_path
-from zskd.runs.start_record import open_start, packaged_starts
+from zskd.student.start_checks import check_built, check_start
 from zskd.system.files import target_problem, write_problem
 from zskd.system.paths import exists, found_at
 from zskd.tasks.defaults import with_task_defaults
 from zskd.tasks.labelled import check_header
+from zskd.tasks.query_plan import plan_queries
 from zskd.tasks.task import Task, find_task
 from zskd.text.language import language_problems
 from zskd.text.sources import check_source
@@ -80,10 +81,7 @@ def _check_distill(config: DistillConfig, task: Task, black_box: bool, model: bo
     problems = cost_problems(with_task_defaults(config))
     callable_teacher = black_box or (not model and is_callable_name(config.teacher))
     if callable_teacher:
-        if config.student == "build":
-            problems.append(
-                "--student build: a callable teacher has no weights to build a student from; name a folder or Hub id"
-            )
+        problems += check_built(config, task)
     elif not model:
         problems += check_classifier(task, config.teacher, config.label_map, "--teacher", config.max_length)
     if task.probe:
@@ -94,11 +92,12 @@ def _check_distill(config: DistillConfig, task: Task, black_box: bool, model: bo
         problems.append(f"--teacher default: {task.name} names no teacher; give a folder, a Hub id or module:function")
     if config.student not in ("build", "default") and is_local(config.student):
         problems += check_local(config.student, "--student", config.max_length)
-    problems += _check_start(config, task)
+    problems += check_start(config, task)
     problems += _check_revisions(config, black_box or model)
     problems += _check_launcher(config)
     problems += _check_compile(config, callable_teacher)
     problems += check_outputs(config.teacher_outputs, callable_teacher, config.temperature)
+    problems += _check_budget(config, task, callable_teacher)
     problems += _check_objective(config, task, callable_teacher)
     problems += check_methods(config, black_box=callable_teacher)
     problems += check_corpus(config.corpus)
@@ -109,31 +108,26 @@ def _check_distill(config: DistillConfig, task: Task, black_box: bool, model: bo
     return problems + check_batch_size(config, config.num_processes or 1) + check_cache_dir(config.cache_dir)
 
 
-def _check_start(config: DistillConfig, task: Task) -> list[str]:
-    name, auto = config.start_from, config.start_from == "auto"
-    if name == "none" or (auto and config.student != "build"):
-        return []
-    shown = f"--start-from {name}"
-    if config.student != "build":
-        return [f"{shown}: expected --student build with it, found --student {config.student}; leave one of them out"]
-    try:
-        if auto and not packaged_starts(pair=task.is_pair):
-            return []
-        start = open_start("packaged" if auto else name, pair=task.is_pair)
-    except InputError as error:
-        return error.problems
-    if task.is_pair and start.record["inputs"] == "one":
-        return [
-            f"{shown}: expected a start for two texts, as {task.name} has, found one for single texts; make one with "
-            "`zskd pretrain --inputs two`, or use --start-from none"
-        ]
-    return check_local(str(start.folder), "--start-from", config.max_length)
-
-
 def _check_pairs(config: DistillConfig, task: Task) -> list[str]:
     if config.pairs == "wide" and not task.is_pair:
         return [f"--pairs wide: expected a task with two texts, found {task.name}, which has one; leave it out"]
     return language_problems(config.pairs, config.language)
+
+
+def _check_budget(config: DistillConfig, task: Task, callable_teacher: bool) -> list[str]:
+    """Whether a budget leaves a transfer set, as far as that is known before the teacher is loaded."""
+    if config.query_budget is None:
+        return []
+    shown = f"--query-budget {config.query_budget}"
+    if callable_teacher and config.hub_eval and config.glue_dir is None:
+        return [f"{shown}: the callable teacher would be scored on the Hub's rows, which count; leave --hub-eval out"]
+    try:
+        plan_queries(
+            with_task_defaults(config), task, of_callable=callable_teacher, processes=config.num_processes or 1
+        )
+    except InputError as error:
+        return [problem for problem in error.problems if problem.startswith(shown)]  # files are checked elsewhere
+    return []
 
 
 def _check_revisions(config: DistillConfig, handed_over: bool) -> list[str]:

@@ -23,10 +23,12 @@ from zskd.config.resolve import cache_root
 from zskd.hub.ask import is_callable_name
 from zskd.pipeline import distill
 from zskd.runs.folder import run_path
+from zskd.runs.wording import budget_words
 from zskd.system.files import folder_size
 from zskd.system.formatting import about
 from zskd.tasks.defaults import with_task_defaults
 from zskd.tasks.labelled import read_labelled
+from zskd.tasks.query_plan import QueryPlan, plan_queries
 from zskd.tasks.task import find_task
 from zskd.text.corpus import build_corpus
 from zskd.text.shaping import limited_size
@@ -48,6 +50,7 @@ class Forecast:
         single_tokens: of the vocabulary that the teacher is asked for, for the start of a built student.
         gold_rows: labelled rows that the user adds.
         steps: optimizer steps.
+        plan: what ``--query-budget`` is divided into; None without one.
         seconds: about, by phase, without scores on evaluation files; None where a callable teacher would have to be
             asked to find out.
         cache_bytes, run_bytes: of disk, about; None likewise.
@@ -59,6 +62,7 @@ class Forecast:
     single_tokens: int
     gold_rows: int
     steps: int
+    plan: QueryPlan | None = None
     seconds: dict[str, float] | None = None
     cache_bytes: int | None = None
     run_bytes: int | None = None
@@ -80,16 +84,17 @@ def forecast(config: DistillConfig) -> Forecast:
         InputError: the text or the teacher are not usable.
     """
     began, config = time.monotonic(), with_task_defaults(config)
-    assert config.pool_size is not None
     logger.info("dry run: a rehearsal with %s inputs", f"{REHEARSED:,}")
     with tempfile.TemporaryDirectory() as name, _warnings_alone():
         folder, own = Path(name), cache_root(config.cache_dir)
         corpus = build_corpus(find_sources(config.corpus), config.corpus_fraction, own)
+        config, plan = _within_budget(config)
+        assert config.pool_size is not None and config.heldout is not None
         size = limited_size(config.pool_size, corpus.count)
         if is_callable_name(config.teacher):
             gold = _gold_rows(config)
             steps, spent = _steps(config, size + gold), time.monotonic() - began
-            return Forecast(size, config.heldout, 0, gold, steps, rehearsal=spent)
+            return Forecast(size, config.heldout, 0, gold, steps, plan, rehearsal=spent)
         _share(own, folder / "cache")
         rehearsed = replace(
             config, pool_size=min(REHEARSED, size), checkpoints=1, glue_dir=None, hub_eval=False, resume=False,
@@ -98,9 +103,24 @@ def forecast(config: DistillConfig) -> Forecast:
         metrics = distill(rehearsed).metrics
         asked = metrics["teacher_queries_for"]
         gold = asked.get("gold_rows", 0)
+        config, plan = _within_budget(config, asked["single_tokens"])
+        assert config.pool_size is not None
+        size = min(size, config.pool_size)
         steps = _steps(config, size + gold)
-        found = Forecast(size, asked["held_out_inputs"], asked["single_tokens"], gold, steps)
+        found = Forecast(size, asked["held_out_inputs"], asked["single_tokens"], gold, steps, plan)
         return _scaled(config, found, rehearsed, metrics, folder / "cache", began)
+
+
+def _within_budget(config: DistillConfig, vocabulary: int = 0) -> tuple[DistillConfig, QueryPlan | None]:
+    """The options with the pool that ``--query-budget`` leaves, and the plan."""
+    if config.query_budget is None:
+        return config, None
+    of_callable = is_callable_name(config.teacher)
+    plan = plan_queries(
+        config, find_task(config.task), of_callable=of_callable, processes=config.num_processes or 1,
+        vocabulary=vocabulary,
+    )  # fmt: skip
+    return replace(config, pool_size=plan.transfer), plan
 
 
 def _steps(config: DistillConfig, rows: int) -> int:
@@ -150,6 +170,11 @@ def words(found: Forecast, config: DistillConfig) -> str:
     lines = [
         f"inputs           {found.inputs - asked:,} of the transfer set, {found.heldout:,} held out",
         f"teacher queries  at most {found.queries:,} (these{tokens})",
+        *(
+            []
+            if found.plan is None
+            else [f"query budget     {budget_words(config.query_budget or 0, found.plan.parts)}"]
+        ),
         f"steps            {found.steps:,} of {config.batch_size * config.gradient_accumulation} rows",
     ]
     if found.seconds is None or found.cache_bytes is None or found.run_bytes is None:

@@ -13,7 +13,7 @@ from zskd.config.distillation import DistillConfig
 from zskd.evaluation.results import finished
 from zskd.methods.table import make_methods
 from zskd.runs.read import read_part
-from zskd.stages import inputs, students, teachers
+from zskd.stages import budget, inputs, students, teachers
 from zskd.stages.request import in_words_of_python, make_request
 from zskd.stages.texts import Inputs
 from zskd.system.processes import on_main
@@ -141,13 +141,15 @@ def distill(
     with run.phase("corpus"):
         corpus_read = inputs.read_corpus(setting, asked.least)
         setting = inputs.settle_language(setting, corpus_read)
+    with run.phase("teacher"):
+        known_teacher = teachers.meet_teacher(setting, asked.teacher, asked.tokenizer)
+        setting = budget.divide(setting, known_teacher, corpus_read)
+        gate = teachers.pass_gate(setting, known_teacher)
     with run.phase("shaping"):
         if asked.pools is None:
             setting = inputs.limit_pool(setting, corpus_read)
-        pools = asked.pools or inputs.shape(setting, corpus_read)
+        pools = budget.cut_pools(setting, asked.pools) or inputs.shape(setting, corpus_read)
     on_main(lambda: run.check_inputs(pools.fingerprint))
-    with run.phase("teacher"):
-        known_teacher, gate = teachers.meet_teacher(setting, asked.teacher, asked.tokenizer)
     with run.phase("labelling"):
         labelled = teachers.label(setting, known_teacher, pools)
     with run.phase("selection"):
@@ -163,6 +165,7 @@ def distill(
     with run.phase("scoring"):
         scores = students.score(setting, known_teacher, initial, labelled, pools, trained, record)
     metrics = students.metrics(setting, scores, zero_shot=zero_shot)
+    metrics["query_budget"] = budget.spent(setting, known_teacher, gate, metrics)
     on_main(lambda: run.finish(metrics))
     on_main(lambda: students.write_report(run))
     return Result(metrics, run.path)

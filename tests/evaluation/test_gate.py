@@ -15,6 +15,7 @@ from zskd.evaluation.gate import MIN_PLAIN_ROWS, PHENOMENON, STANDARD_ERRORS, ch
 from zskd.tasks.task import Task
 from zskd.teacher.blackbox import BlackBox, load_black_box
 
+pytestmark = pytest.mark.usefixtures("own_cache")
 PLAIN = MIN_PLAIN_ROWS + 10
 
 

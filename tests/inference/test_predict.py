@@ -30,6 +30,7 @@ from zskd.tasks.task import TASKS
 from zskd.teacher.blackbox import load_black_box
 from zskd.teacher.classifier import Classifier
 
+pytestmark = pytest.mark.usefixtures("own_cache")
 TEXTS = ["a fine and moving film", "", "dull", *prose(30)]
 
 

@@ -38,7 +38,7 @@ class Noting(Method):
 
 
 def test_a_student_keeps_to_its_size_and_depends_on_the_seed(setting: Setting) -> None:
-    teacher, _ = meet_teacher(setting)
+    teacher = meet_teacher(setting)
     first, again = (start_student(setting, teacher, "fp32") for _ in range(2))
     assert teacher.parameters is not None
     assert count_parameters(first.model) <= teacher.parameters / setting.config.compression
@@ -48,7 +48,7 @@ def test_a_student_keeps_to_its_size_and_depends_on_the_seed(setting: Setting) -
 
 
 def test_methods_are_prepared_once_with_the_whole_run_each_in_its_phase(setting: Setting) -> None:
-    teacher, _ = meet_teacher(setting)
+    teacher = meet_teacher(setting)
     initial, corpus = start_student(setting, teacher, "fp32"), read_corpus(setting)
     methods = [Noting("quick", None), Noting("slow", "generator")]
     prepare(setting, methods, teacher, initial, corpus, "bf16")

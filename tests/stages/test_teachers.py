@@ -14,12 +14,14 @@ from zskd.errors import InputError
 from zskd.methods.class_balance import ClassBalance
 from zskd.methods.table import make_methods
 from zskd.stages.inputs import Setting, begin, read_corpus, shape
-from zskd.stages.teachers import label, meet_teacher, select
+from zskd.stages.teachers import label, meet_teacher, pass_gate, select
 from zskd.tasks.defaults import with_task_defaults
 from zskd.tasks.task import find_task
 from zskd.teacher.blackbox import load_black_box
 from zskd.text.shaping import Pools
 from zskd.transfer.logits import teacher_logits
+
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture
@@ -30,17 +32,20 @@ def shaped(tiny_config: DistillConfig) -> tuple[Setting, Pools]:
 
 def test_a_teacher_passes_the_gate_or_is_refused(shaped: tuple[Setting, Pools]) -> None:
     setting, _ = shaped
-    teacher, gate = meet_teacher(setting)
+    teacher = meet_teacher(setting)
+    gate = pass_gate(setting, teacher)
     assert gate is not None and gate["accuracy"] > gate["threshold"]
     with pytest.raises(InputError, match="--teacher"):
-        meet_teacher(setting, lambda texts: [[float("bad" in text), 0.5] for text in texts])
-    handed_over, again = meet_teacher(setting, teacher.model, teacher.tokenizer)
-    assert again == gate and handed_over.cache_key("fp32", 32) == teacher.cache_key("fp32", 32)
+        pass_gate(setting, meet_teacher(setting, lambda texts: [[float("bad" in text), 0.5] for text in texts]))
+    handed_over = meet_teacher(setting, teacher.model, teacher.tokenizer)
+    assert pass_gate(setting, handed_over) == gate and handed_over.cache_key("fp32", 32) == teacher.cache_key(
+        "fp32", 32
+    )
 
 
 def test_all_inputs_are_labelled_and_asked_for_once(shaped: tuple[Setting, Pools]) -> None:
     setting, pools = shaped
-    teacher, _ = meet_teacher(setting)
+    teacher = meet_teacher(setting)
     label(setting, teacher, pools)
     found = label(setting, teacher, pools)
     assert list(found.parts) == ["transfer", "select", "report"]
@@ -59,7 +64,7 @@ def test_labelled_rows_of_the_user_are_a_part_of_their_own(
     path = tmp_path_factory.mktemp("gold") / "gold.tsv"
     path.write_text("sentence\tlabel\nfine\t1\ndull\t0\n", encoding="utf-8")
     setting = replace(setting, config=replace(setting.config, gold_labels=str(path)))
-    found = label(setting, meet_teacher(setting)[0], pools)
+    found = label(setting, meet_teacher(setting), pools)
     assert found.parts["gold"].dataset["gold_label"][:] == [1, 0]
     assert len(found.parts["transfer"].dataset) == len(pools.transfer)
 
@@ -99,7 +104,7 @@ def test_runs_of_one_pool_seed_ask_the_teacher_once_and_repeat_other_rows(
 
 def test_selection_drops_the_unsure_and_methods_see_what_stays(shaped: tuple[Setting, Pools]) -> None:
     setting, pools = shaped
-    labelled = label(setting, meet_teacher(setting)[0], pools)
+    labelled = label(setting, meet_teacher(setting), pools)
     whole, families = select(setting, labelled, [])
     assert whole.distinct == len(pools.transfer) and families["rows"] == len(pools.transfer)
     logits = teacher_logits(labelled.parts["transfer"].dataset)
@@ -123,7 +128,7 @@ def test_the_log_has_the_classes_as_labelled_and_as_trained_on(
     shaped: tuple[Setting, Pools], caplog: pytest.LogCaptureFixture
 ) -> None:
     setting, pools = shaped
-    labelled = label(setting, meet_teacher(setting)[0], pools)
+    labelled = label(setting, meet_teacher(setting), pools)
     with caplog.at_level("INFO", logger="zskd"):
         chosen, _ = select(setting, labelled, [ClassBalance(ClassBalanceOptions(max_class_share=0.5))])
     (line,) = [message for message in caplog.messages if message.startswith("selection")]

@@ -27,7 +27,7 @@ from zskd.report.data import load_run
 from zskd.report.facts import facts
 from zskd.runs import start_record
 from zskd.runs.start_record import SENTENCES, WEIGHTS, open_start, packaged_starts, read_start, write_record
-from zskd.student.started import chosen_start
+from zskd.student.started import chosen_start, started_student
 from zskd.tasks.task import TASKS
 from zskd.teacher.classifier import Classifier, load_classifier
 from zskd.text.sentence_hashes import sentence_hashes
@@ -201,3 +201,42 @@ def test_packaged_is_refused_where_it_does_not_fit(
     monkeypatch.setattr(start_record, "PACKAGED", tmp_path / "none")
     done = cli("distill", *as_flags(config_for("sst2", start_from="packaged")))
     assert done.code == 2 and "--start-from packaged: no start is packaged for single texts" in done.err
+
+
+def labelled(texts: list[str]) -> list[list[float]]:
+    """A teacher of which only the outputs are known."""
+    return [[float(len(text) % 2), 0.5] for text in texts]
+
+
+def test_the_student_of_a_callable_begins_with_a_start(
+    made: Start, packaged: Path, tiny_config: DistillConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its own tokenizer; the packaged one has its backbone's. No single token is asked for."""
+    small = replace(tiny_config, teacher="default", pool_size=128, epochs=1.0, checkpoints=1, resume=False)
+    folder = replace(small, start_from=str(made.folder), output_dir=f"{small.output_dir}-folder")
+    task = replace(TASKS["sst2"], name="own")  # which has no probe
+    found = distill(folder, teacher=labelled, task=task)
+    assert found.metrics["teacher_queries_for"]["single_tokens"] == 0
+    record = json.loads((found.run_dir / "record.json").read_text(encoding="utf-8"))
+    assert record["student"]["start"]["fingerprint"] == made.record["fingerprint"]
+    monkeypatch.setattr("zskd.student.started.known_backbone", lambda name: name)
+    monkeypatch.setattr("zskd.student.started.fetch_backbone", lambda backbone, cache: made.folder)
+    auto = distill(small, teacher=labelled, task=task)
+    record = json.loads((auto.run_dir / "record.json").read_text(encoding="utf-8"))
+    assert record["student"]["start"]["name"] == "packaged"
+    assert auto.tokenizer.get_vocab() == found.tokenizer.get_vocab()
+    assert auto.student.config.id2label == {0: "negative", 1: "positive"}
+
+
+def test_a_start_s_columns_stay_empty_where_no_tokens_are_asked_for(
+    made: Start, teacher: Classifier, tmp_path: Path
+) -> None:
+    tables = []
+    for ask_tokens in (True, False):
+        student, _, asked, _ = started_student(
+            SST2, teacher, str(made.folder), 1.5, "fp32", tmp_path, ask_tokens=ask_tokens
+        )
+        tables.append(student.get_input_embeddings().weight.detach())
+        assert asked == (len(teacher.tokenizer) if ask_tokens else 0)
+    assert tables[0][:, 0].abs().sum() > 0 and tables[1][:, 0].abs().sum() == 0
+    torch.testing.assert_close(tables[0][:, 1:], tables[1][:, 1:])

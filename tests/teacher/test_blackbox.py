@@ -15,13 +15,16 @@ from datasets import Dataset
 
 from zskd.errors import InputError
 from zskd.tasks.task import TASKS, Task
-from zskd.teacher import blackbox
+from zskd.teacher import asking
 from zskd.teacher.blackbox import import_callable, load_black_box
 from zskd.teacher.labelling import label_texts, shard_key
 from zskd.transfer.logits import teacher_logits
 
 SST2, RTE = TASKS["sst2"], TASKS["rte"]
 THREE = Task(name="three", text_columns=("text",), label_column="label", labels=("low", "middle", "high"))
+
+
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def lengths(texts: list[str]) -> list[list[float]]:
@@ -59,7 +62,7 @@ def test_a_tensor_with_a_gradient_is_taken() -> None:
 
 
 def test_texts_come_in_bounded_batches_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blackbox, "BATCH", 7)
+    monkeypatch.setattr(asking, "BATCH", 7)
     batches: list[list[str]] = []
 
     def ask(texts: list[str]) -> list[list[float]]:

@@ -35,7 +35,7 @@ def test_folder_is_a_model_that_no_training_changes(teacher_folder: Path, tmp_pa
 
 def test_callable_is_asked(tmp_path: Path) -> None:
     found = load_teacher(SST2, ask, tmp_path, None, "negative=positive,positive=negative")
-    assert isinstance(found, BlackBox) and (found.ask, found.order) == (ask, (1, 0))
+    assert isinstance(found, BlackBox) and found.order == (1, 0)
 
 
 def test_name_of_a_function_is_imported(tmp_path: Path) -> None:

@@ -101,9 +101,10 @@ class RunOptions:
         high=limits.MOST_ROWS,
         group="text",
     )
-    heldout: int = option(
-        4_000,
-        "held-out inputs, fewer if there is little text: one half selects checkpoints, the other reports agreement",
+    heldout: int | None = option(
+        None,
+        "held-out inputs, fewer if there is little text: one half selects checkpoints, the other reports agreement; "
+        "default 4000, with --query-budget a tenth of it and at least 200",
         low=16,
         high=limits.MOST_ROWS,
         group="text",
@@ -111,6 +112,22 @@ class RunOptions:
     pool_seed: int | None = shared.pool_seed()
     max_length: int | None = shared.max_length("the task's (`zskd ls`); for teacher and student alike", "text")
     # Labelling and selection
+    query_budget: int | None = option(
+        None,
+        "most texts that the teacher is asked for, everything counted: the probe, held-out text, the transfer set, "
+        "repeated calls; below 40000 no single tokens of the vocabulary are asked for",
+        low=300,
+        high=limits.MOST_ROWS,
+        group="labels",
+    )
+    teacher_retries: int = option(
+        3,
+        "how often a callable teacher is asked again when it fails, after 1, 2, 4, ... seconds; with --query-budget, "
+        "texts of a call that failed count again",
+        low=0,
+        high=100,
+        group="labels",
+    )
     precision: str = shared.precision("the teacher", group="labels")
     compile: bool = option(
         False,

@@ -20,7 +20,7 @@ from zskd.metrics.scores import compare, retention, score_predictions
 from zskd.models.encoding import Cuts
 from zskd.runs.folder import RunFolder
 from zskd.runs.read import check_student, read_part
-from zskd.runs.wording import class_shares, opened, query_words
+from zskd.runs.wording import class_shares, opened, query_words, spent_lines
 from zskd.system.files import sha256_file
 from zskd.system.formatting import in_percent
 from zskd.tasks.defaults import input_length
@@ -302,6 +302,7 @@ def notes(metrics: dict[str, Any], config: dict[str, Any]) -> str:
         f"held out: {f'{rows:,} inputs' if rows else 'inputs'}, none of which chose the checkpoint",
         f"transfer set: {chosen['texts']:,} inputs in {chosen['rows']:,} rows; {class_shares(chosen['classes'])}",
         f"teacher queries: {query_words(metrics)}",
+        *spent_lines(metrics),
         f"labelled data opened before training: {'; '.join(map(str, opening.before)) or 'none'}",
         f"labelled data opened after training: {'; '.join(map(str, opening.after)) or 'none'}",
     ]

@@ -26,12 +26,15 @@ class Meter:
     bar: tqdm
     tokens: int = 0
 
+    def count(self, texts: int) -> None:
+        """Count texts whose tokens nobody here counts."""
+        self.bar.update(texts)
+
     def advance(self, texts: int, tokens: int) -> None:
-        """Count texts and tokens; 0 tokens if their number is unknown."""
+        """Count texts and tokens."""
         self.tokens += tokens
-        if self.tokens:
-            speed = self.tokens / max(1e-9, self.bar.format_dict["elapsed"])
-            self.bar.set_postfix_str(f"{speed:,.0f} tokens/s", refresh=False)
+        speed = self.tokens / max(1e-9, self.bar.format_dict["elapsed"])
+        self.bar.set_postfix_str(f"{speed:,.0f} tokens/s", refresh=False)
         self.bar.update(texts)
 
 

@@ -51,6 +51,7 @@ _METRICS = {
     "teacher_queries_live_in_all_calls?": Maybe(int),
     "teacher_queries_by_use?": {...: int},
     "teacher_queries_for?": {...: int},
+    "query_budget?": Maybe({"budget": int, "spent": int, "for": {...: int}}),
     "transfer_set": {"texts": int, "rows?": int, "classes": {...: _CLASS}},
     "steps": int,
     "best_step": int,

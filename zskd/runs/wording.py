@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zskd.system.formatting import in_percent
+from zskd.tasks.query_plan import PARTS
 
 PROBE, GATE = "probe", "probe (teacher gate)"
 GOLD = "gold labels (--gold-labels)"
@@ -113,6 +114,26 @@ def query_words(metrics: dict[str, Any]) -> str:
     if (repeated := metrics.get("teacher_queries_repeated")) and metrics.get("teacher_queries_for"):
         parts.append(f"less {repeated:,} that repeat another of their pool")
     return f"{whole}: {', '.join(parts)}" if parts else whole
+
+
+def budget_words(budget: int, parts: dict[str, int]) -> str:
+    """A budget of teacher queries and what it is divided into, or was spent on.
+
+    Example:
+        >>> budget_words(2_000, {"gate": 240, "held_out": 200, "single_tokens": 0, "transfer": 1_560})
+        '2,000 (240 rows of the probe, 200 held-out inputs, 1,560 inputs of the transfer set)'
+    """
+    names = {**_USES, **PARTS, "repeated": "texts of calls that failed"}
+    said = [f"{count:,} {names.get(name, name)}" for name, count in parts.items() if count]
+    return f"{budget:,} ({', '.join(said)})"
+
+
+def spent_lines(metrics: dict[str, Any]) -> list[str]:
+    """A line that says what a run's budget was spent on, if it had one."""
+    found = metrics.get("query_budget")
+    if not found:
+        return []
+    return [f"query budget: {found['budget']:,}, of which {budget_words(found['spent'], found['for'])} were spent"]
 
 
 def class_shares(classes: dict[str, dict[str, Any]]) -> str:

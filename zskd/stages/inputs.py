@@ -20,6 +20,7 @@ from zskd.stages.texts import check_kept
 from zskd.system.processes import check_shared, join, on_main
 from zskd.system.unfinished import clear_unfinished
 from zskd.tasks.defaults import input_length
+from zskd.tasks.query_plan import QueryPlan
 from zskd.tasks.task import Task, find_task
 from zskd.text.corpus import Corpus, build_corpus, log_corpus
 from zskd.text.language import AUTO, language_problems, resolve_language
@@ -39,6 +40,7 @@ class Setting:
             the language of the text in place of ``auto``.
         folder: the run folder.
         processes: number of processes that share the run.
+        plan: what ``--query-budget`` is divided into (`zskd.stages.budget.divide`); None without a budget.
     """
 
     config: DistillConfig
@@ -46,6 +48,7 @@ class Setting:
     cache: Path
     folder: RunFolder
     processes: int
+    plan: QueryPlan | None = None
 
     @property
     def length(self) -> int:
@@ -116,8 +119,9 @@ def limit_pool(setting: Setting, corpus: Corpus) -> Setting:
     size = limited_size(setting.pool_size, corpus.count)
     if size < setting.pool_size and PartialState().is_main_process:
         logger.warning(
-            "shaping: %d inputs instead of --pool-size %d: at most %d for each of the %d sentences; add text for more",
+            "shaping: %d inputs instead of %s%d: at most %d for each of the %d sentences; add text for more",
             size,
+            "--pool-size " if setting.plan is None else "",
             setting.pool_size,
             INPUTS_PER_SENTENCE,
             corpus.count,
@@ -128,13 +132,15 @@ def limit_pool(setting: Setting, corpus: Corpus) -> Setting:
 def shape(setting: Setting, corpus: Corpus) -> Pools:
     """Shape the inputs: a transfer pool, less the inputs that methods will query later, and two held-out pools."""
     config = settle_language(setting, corpus).config
+    assert config.heldout is not None  # the task's default
+    heldout = config.heldout
     # The others get the paths of the files, which the main process has looked at.
     pools = on_main(
         lambda: build_pools(
             corpus,
             inputs=setting.task.inputs,
             size=setting.pool_size - method_queries(config),
-            heldout=config.heldout,
+            heldout=heldout,
             perturb=config.shaping,
             seed=config.shaping_seed,
             cache=setting.cache,

@@ -29,6 +29,7 @@ from zskd.system.files import replacing, sha256_file, write_text
 from zskd.system.machine import machine, processor
 from zskd.system.os_faults import writing
 from zskd.system.processes import main_first, on_main
+from zskd.tasks.query_plan import asks_single_tokens
 from zskd.teacher.base import Teacher
 from zskd.teacher.classifier import classifier_from
 from zskd.text.corpus import Corpus
@@ -58,6 +59,7 @@ def start_student(setting: Setting, teacher: Teacher, precision: str) -> Initial
             cache=setting.cache,
             max_length=setting.length,
             start=config.start_from,
+            ask_tokens=asks_single_tokens(config.query_budget),
         )
     )
 

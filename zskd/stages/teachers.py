@@ -15,6 +15,7 @@ from zskd.methods.method import Method
 from zskd.models.encoding import tell_cut
 from zskd.models.sentence_encoder import embedded_encoder
 from zskd.runs.wording import class_shares
+from zskd.stages.budget import within_budget
 from zskd.stages.inputs import Setting
 from zskd.system.processes import main_first, on_main
 from zskd.teacher.base import Teacher
@@ -32,18 +33,15 @@ logger = logging.getLogger(__name__)
 
 def meet_teacher(
     setting: Setting, handed_over: AnyTeacher | None = None, tokenizer: PreTrainedTokenizerBase | None = None
-) -> tuple[Teacher, dict[str, Any] | None]:
-    """Load the teacher and score it on the task's probe.
+) -> Teacher:
+    """Load the teacher.
 
     Args:
         handed_over: a teacher in place of ``config.teacher``.
         tokenizer: the tokenizer, if `handed_over` is a model object.
 
-    Returns:
-        The teacher, and the gate's scores (see `zskd.evaluation.gate.check_teacher`).
-
     Raises:
-        InputError: it does not load, does not pass the gate, or cannot read inputs of the run's length.
+        InputError: it does not load, or cannot read inputs of the run's length.
     """
     config = setting.config
 
@@ -56,12 +54,25 @@ def meet_teacher(
             config.label_map,
             tokenizer=tokenizer,
             outputs=config.teacher_outputs,
+            retries=config.teacher_retries,
+            identified=config.resume and config.query_budget is not None,
         )
         found.check_length(setting.length, f"--teacher {found.name}")
         return found
 
-    teacher = main_first(load)
-    return teacher, on_main(lambda: check_teacher(setting.task, teacher, setting.length))
+    return main_first(load)
+
+
+def pass_gate(setting: Setting, teacher: Teacher) -> dict[str, Any] | None:
+    """Score the teacher on the task's probe.
+
+    Returns:
+        The gate's scores, see `zskd.evaluation.gate.check_teacher`.
+
+    Raises:
+        InputError: it does not pass.
+    """
+    return on_main(lambda: check_teacher(setting.task, teacher, setting.length))
 
 
 @dataclass(frozen=True)
@@ -72,11 +83,13 @@ class Labelled:
         parts: ``transfer``, ``select`` and ``report``; also ``gold``, if the user added labelled rows.
         precision: the precision in which the teacher answered.
         skipped: number of labelled rows that the user added and that could not be read.
+        asked: texts that the teacher was asked for in this run before its answers were put into `parts`.
     """
 
     parts: dict[str, LabelledTexts]
     precision: str
     skipped: int = 0
+    asked: int = 0
 
     @property
     def queries(self) -> int:
@@ -86,7 +99,7 @@ class Labelled:
     @property
     def live(self) -> int:
         """How many of them the teacher answered in this run; the rest came from the cache."""
-        return sum(part.live for part in self.parts.values())
+        return self.asked + sum(part.live for part in self.parts.values())
 
     @property
     def repeated(self) -> int:
@@ -100,8 +113,9 @@ class Labelled:
 
 
 def label(setting: Setting, teacher: Teacher, pools: Pools) -> Labelled:
-    """Let the teacher label all inputs."""
+    """Let the teacher label all inputs; of a budget, as many as it reaches."""
     config = setting.config
+    pools, asked = within_budget(setting, teacher, pools)
     precision = teacher.precision(config.precision)
     labeller = teacher.for_inference(precision, config.compile)  # freed before training starts
     skipped = 0
@@ -116,7 +130,7 @@ def label(setting: Setting, teacher: Teacher, pools: Pools) -> Labelled:
         options["skip_bad_rows"] = config.skip_bad_rows
         gold = label_gold(setting.task, config.gold_labels, labeller, setting.cache, pools.transfer, **options)
         parts["gold"], skipped = gold, gold.skipped
-    found = Labelled(parts, precision, skipped)
+    found = Labelled(parts, precision, skipped, asked)
     if PartialState().is_main_process:
         for name, part in parts.items():
             tell_cut(f"labelling, {name}", part.cut, part.queries, setting.length, "different inputs")

@@ -14,7 +14,7 @@ from zskd.models.lengths import set_reading_length
 from zskd.models.segments import with_segments
 from zskd.models.vocabulary import vocabulary_size
 from zskd.student.shape import special_values, student_config
-from zskd.student.word_features import cached_word_features, match_tokens
+from zskd.student.word_features import cached_word_features, match_tokens, own_features
 from zskd.tasks.task import Task
 from zskd.teacher.classifier import Classifier
 
@@ -29,7 +29,7 @@ def label_config(task: Task) -> dict[str, Any]:
 
 
 def build_student(
-    task: Task, teacher: Classifier, compression: float, precision: str, cache: Path
+    task: Task, teacher: Classifier, compression: float, precision: str, cache: Path, *, ask_tokens: bool = True
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, int]:
     """Build a stock classifier with at most 1/compression of the teacher's parameters, embeddings included.
 
@@ -39,6 +39,7 @@ def build_student(
 
     Args:
         precision: ``fp32`` or ``bf16``, the precision in which the teacher reads the tokens.
+        ask_tokens: whether the teacher reads them. If not, the word embeddings start from its own (`own_features`).
 
     Returns:
         The model (float32, evaluation mode), its tokenizer, and the number of single tokens that the teacher was asked
@@ -55,7 +56,10 @@ def build_student(
     model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
     with torch.no_grad():
         table = model.get_input_embeddings().weight
-        features, asked = cached_word_features(teacher, table.shape[1], precision, cache)
+        if ask_tokens:
+            features, asked = cached_word_features(teacher, table.shape[1], precision, cache)
+        else:
+            features, asked = own_features(teacher, table.shape[1]), 0
         table[:, : features.shape[1]] = features  # if the teacher is narrower, the other dimensions stay random
     if isinstance(model, ElectraForSequenceClassification):
         match_tokens(model.electra)

@@ -73,6 +73,7 @@ def initial_student(
     cache: Path,
     max_length: int | None = None,
     start: str = "auto",
+    ask_tokens: bool = True,
 ) -> InitialStudent:
     """The student that ``--student`` names: ``build``, ``default``, a folder or a Hub id.
 
@@ -82,6 +83,7 @@ def initial_student(
             is not known.
         start: what a built student begins with: folder of a start, ``packaged``, ``none``, or ``auto``, see
             `zskd.student.started.chosen_start`.
+        ask_tokens: whether the teacher is asked for single tokens, to build the student's word embeddings.
 
     Raises:
         InputError: it does not load, does not fit the budget, cannot read `max_length` tokens, or cannot be built
@@ -89,15 +91,21 @@ def initial_student(
     """
     set_seed(seed_of(Stream.START, seed))
     if name == "build":
-        source = teacher.require_weights("--student build")
-        size, begun = vocabulary_size(source.tokenizer), None
-        if start == "auto":
-            start = chosen_start(task, source, compression)
+        begun, tokens = None, 0
+        if teacher.tokenizer is None and start == "auto":
+            start = "packaged"  # a callable brings nothing that a student could be built from
+        elif start == "auto":
+            start = chosen_start(task, teacher.require_weights("--student build"), compression)
         if start == "none":
-            model, tokenizer, asked = build_student(task, source, compression, precision, cache)
+            source = teacher.require_weights("--student build --start-from none")
+            model, tokenizer, asked = build_student(task, source, compression, precision, cache, ask_tokens=ask_tokens)
         else:
-            model, tokenizer, asked, begun = started_student(task, source, start, compression, precision, cache)
-        student = InitialStudent(model, tokenizer, tokens=size, asked=asked, start=begun)
+            model, tokenizer, asked, begun = started_student(
+                task, teacher, start, compression, precision, cache, ask_tokens=ask_tokens
+            )
+        if ask_tokens and teacher.tokenizer is not None:
+            tokens = vocabulary_size(teacher.tokenizer)
+        student = InitialStudent(model, tokenizer, tokens=tokens, asked=asked, start=begun)
     else:
         student = InitialStudent(*load_student(task, name, revision))
     record_texts(student.model.config, task)

@@ -11,14 +11,17 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from zskd.errors import InputError
+from zskd.models.backbones import fetch_backbone, known_backbone
 from zskd.models.lengths import set_reading_length
 from zskd.models.loading import Origin, count_parameters, load_head
 from zskd.models.quiet import quiet_transformers
+from zskd.models.tokenizers import load_tokenizer
 from zskd.models.vocabulary import vocabulary_fingerprint, vocabulary_size
 from zskd.runs.start_record import EMPTY_COLUMNS, Start, no_packaged, open_start, packaged_starts
 from zskd.student.built import label_config, student_tokenizer
 from zskd.student.word_features import cached_response
 from zskd.tasks.task import Task
+from zskd.teacher.base import Teacher
 from zskd.teacher.classifier import Classifier
 
 logger = logging.getLogger(__name__)
@@ -27,16 +30,24 @@ LEAST_USED = 0.9  # of the budget; a smaller packaged start is used where it is 
 
 
 def started_student(
-    task: Task, teacher: Classifier, name: str, compression: float, precision: str, cache: Path
+    task: Task,
+    teacher: Teacher,
+    name: str,
+    compression: float,
+    precision: str,
+    cache: Path,
+    *,
+    ask_tokens: bool = True,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, int, Start]:
     """A student whose body is a start of `zskd pretrain`, with a new head from the global generator.
 
-    The columns of its table that the start leaves empty take the teacher's response to every single token, as large as
-    the mean of the other columns.
+    It has the teacher's tokenizer, or, of a callable, that of the start's backbone. The columns of its table that the
+    start leaves empty take the teacher's response to every single token, as large as the mean of the other columns.
 
     Args:
         name: folder of the start, or ``packaged``.
         precision: in which the teacher reads the tokens.
+        ask_tokens: whether the teacher reads them; if not, as of a callable, those columns stay empty.
 
     Returns:
         The model (float32, evaluation mode), its tokenizer, the number of single tokens that the teacher was asked for
@@ -46,9 +57,16 @@ def started_student(
         InputError: the folder holds no start, or one that is damaged, of another vocabulary, or larger than
             1/compression of the teacher; or no start is packaged for such a task.
     """
-    tokenizer = student_tokenizer(teacher.tokenizer, two=task.is_pair)
-    vocabulary = vocabulary_fingerprint(tokenizer)
-    shown, start = f"--start-from {name}", open_start(name, pair=task.is_pair, vocabulary=vocabulary)
+    shown, source = f"--start-from {name}", None
+    if teacher.tokenizer is None:
+        start = open_start(name, pair=task.is_pair)
+        tokenizer = student_tokenizer(_own_tokenizer(start, cache), two=task.is_pair)
+        vocabulary = vocabulary_fingerprint(tokenizer)
+    else:
+        source = teacher.require_weights(shown)
+        tokenizer = student_tokenizer(source.tokenizer, two=task.is_pair)
+        vocabulary = vocabulary_fingerprint(tokenizer)
+        start = open_start(name, pair=task.is_pair, vocabulary=vocabulary)
     record = start.record
     if record["vocabulary"] != vocabulary:
         raise InputError(
@@ -62,23 +80,34 @@ def started_student(
         model, _ = load_head(
             Origin(str(start.folder)), flag="--start-from", new_head=label_config(task), level=logging.DEBUG
         )
-    size, most = count_parameters(model), int(teacher.parameters / compression)
-    if size > most:
+    size = count_parameters(model)
+    if teacher.parameters is not None and size > (most := int(teacher.parameters / compression)):
         raise InputError(
             f"{shown}: expected a student of at most {most:,} parameters (1/{compression:g} of the teacher's "
             f"{teacher.parameters:,}), found one of {size:,}; lower --compression, or make a smaller start"
         )
-    empty = min(record[EMPTY_COLUMNS], task.num_labels - 1)
-    response, asked = cached_response(teacher, empty, precision, cache)
-    with torch.no_grad():
-        table = model.get_input_embeddings().weight
-        scale = table[:, record[EMPTY_COLUMNS] :].std(dim=0).mean()
-        table[:, : response.shape[1]] = response * scale
+    asked = 0
+    if ask_tokens and source is not None:
+        empty = min(record[EMPTY_COLUMNS], task.num_labels - 1)
+        response, asked = cached_response(source, empty, precision, cache)
+        with torch.no_grad():
+            table = model.get_input_embeddings().weight
+            scale = table[:, record[EMPTY_COLUMNS] :].std(dim=0).mean()
+            table[:, : response.shape[1]] = response * scale
     set_reading_length(tokenizer, model.config)
     backbone = record["made_of"]["backbone"]["name"]
     trained_on = f"; {backbone} was trained on {record['trained_on']}" if record.get("trained_on") else ""
     logger.info("student: it begins with %s, which learned the states of %s%s", _named(start), backbone, trained_on)
     return model.eval(), tokenizer, asked, start
+
+
+def _own_tokenizer(start: Start, cache: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer that a start was made with: beside it, or, of a packaged one, its backbone's."""
+    if start.name != "packaged":
+        return load_tokenizer(Origin(str(start.folder)), flag="--start-from")
+    backbone = known_backbone(start.record["made_of"]["backbone"]["name"])
+    assert backbone is not None  # the packaged ones are of those that zskd knows
+    return load_tokenizer(Origin(str(fetch_backbone(backbone, cache))), flag="--start-from")
 
 
 def chosen_start(task: Task, teacher: Classifier, compression: float) -> str:
@@ -113,7 +142,8 @@ def _packaged_problem(task: Task, teacher: Classifier, compression: float) -> st
     return None
 
 
-def _other_vocabulary(record: dict[str, Any], teacher: Classifier) -> str:
+def _other_vocabulary(record: dict[str, Any], teacher: Teacher) -> str:
+    assert teacher.tokenizer is not None
     own, size = record["made_of"]["shape"]["vocab_size"], vocabulary_size(teacher.tokenizer)
     return f"another vocabulary ({own:,} tokens) than the teacher ({size:,} tokens)"
 

@@ -141,6 +141,12 @@ def word_features(teacher: Classifier, width: int, precision: str = "fp32") -> t
     return torch.cat([response, state_components(states, width - response.shape[1])], dim=1)
 
 
+def own_features(teacher: Classifier, width: int) -> torch.Tensor:
+    """Principal components ``(vocab, at most width)`` of the teacher's own word embeddings; no query is needed."""
+    table = teacher.model.get_input_embeddings().weight.detach().float().cpu()
+    return state_components(table[: vocabulary_size(teacher.tokenizer)], width)
+
+
 def _response(logits: torch.Tensor, width: int) -> torch.Tensor:
     """The leading dimensions of what logits say of tokens, one fewer than there are classes at most, of scale 1."""
     response = principal_components(logits, min(logits.shape[1] - 1, width))

@@ -24,6 +24,7 @@ class Stream(Enum):
 
     TRANSFER = "transfer"  # spans, perturbed words and pairs of the transfer pool
     HELDOUT = "heldout"  # the same of a held-out pool
+    ASKED = "asked"  # the order in which a callable teacher is asked for the transfer set
     REPETITION = "repetition"  # which inputs of rare classes are repeated
     ROWS = "rows"  # the order of rows in an epoch
     SPLIT = "split"  # which labelled rows are kept aside in `zskd finetune`

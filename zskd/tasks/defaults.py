@@ -1,4 +1,4 @@
-"""Defaults that depend on the task: maximum length, size of the pool, objective and optimizer."""
+"""Defaults that depend on the task: maximum length, sizes of the pools, objective and optimizer."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ from zskd.tasks.task import Task, find_task
 
 POOL_SIZES = {1: 180_000, 2: 90_000}  # by number of input texts; pairs have more tokens
 SMALLEST_POOL = 1_000  # of a share of the text
+HELD_OUT = 4_000
+# Of a budget of teacher queries.
+HELD_OUT_SHARE = 0.1
+LEAST_HELD_OUT = 200
 
 
 def input_length(config: DistillConfig | FinetuneConfig | DiagnoseConfig) -> int:
@@ -54,6 +58,8 @@ def with_task_defaults(config: Config) -> Config:
         del defaults["max_length"]
     if isinstance(config, DistillConfig):
         defaults["objective"] = _objective(config, task)
+        budget = config.query_budget
+        defaults["heldout"] = HELD_OUT if budget is None else max(LEAST_HELD_OUT, round(HELD_OUT_SHARE * budget))
         defaults["optimizer"] = "muon" if config.student == "build" else "adamw"
     filled = dataclasses.replace(config)
     for name, value in defaults.items():

@@ -101,6 +101,11 @@ class Teacher(ABC):
         return len(self.order)
 
     @property
+    def asked(self) -> int | None:
+        """Texts that a callable was asked for so far, failed calls included; None for what computes its answers."""
+        return None
+
+    @property
     def reading_length(self) -> int | None:
         """Tokens of an input that it reads if no length is asked for; None where nobody here knows."""
         return None

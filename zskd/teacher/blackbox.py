@@ -12,23 +12,25 @@ import inspect
 import sys
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
+from zskd.config.resolve import cache_root
 from zskd.errors import InputError
 from zskd.models.bulk import Meter
 from zskd.models.labels import align_labels, parse_label_map
 from zskd.tasks.task import Task
+from zskd.teacher.answers import FOLDER, NAME, AnswerStore
+from zskd.teacher.asking import RETRIES, Asker, call_size
 from zskd.teacher.base import Teacher, Texts
 from zskd.teacher.outputs import to_logits
 
 # From a list of texts, or of (text, text_b) pairs, to logits or probabilities (rows, num_labels), or labels (rows,).
 Ask = Callable[[list[Any]], Any]
 
-BATCH = 256  # inputs per call
 # Asked once per run. A service that has changed answers differently, and then its cached logits are not used.
 _FIXED = (
     "The bridge was closed after the storm.", "Nobody expected such a fine result.", "It is 40 km to the border.",
@@ -49,11 +51,11 @@ class BlackBox(Teacher):
             no other run shares.
         parameters: number of parameters, if the callable has an attribute of that name, else None.
         outputs: kind of answer, see `zskd.teacher.outputs.to_logits`.
-        names: label names in the callable's own class order; needed if it answers with label names.
+        asker: asks it, and keeps its answers.
     """
 
     name: str
-    ask: Ask
+    asker: Asker = field(compare=False)
     order: tuple[int, ...]
     fingerprint: str
     parameters: int | None = None
@@ -61,12 +63,16 @@ class BlackBox(Teacher):
     revision: str | None = None
     tokenizer: None = None
     outputs: str = "logits"
-    names: tuple[str, ...] = ()
 
     @property
     def device_type(self) -> None:
         """None, because the callable does not compute on a device of this process."""
         return None
+
+    @property
+    def asked(self) -> int:
+        """Texts that it was asked for so far, failed calls included."""
+        return self.asker.asked
 
     def cache_key(self, precision: str, max_length: int) -> list[Any]:
         """Fingerprints, precision and length. The batch size is left out, because the callable batches by itself."""
@@ -89,18 +95,9 @@ class BlackBox(Teacher):
 
         Raises:
             InputError: the answer has another shape, or its values do not fit `outputs`.
+            RunError: the callable failed more often than it may, or its answers cannot be kept.
         """
-        logits = np.empty((len(prepared), len(self.order)), dtype=np.float32)
-        for start in range(0, len(prepared), BATCH):
-            batch = prepared[start : start + BATCH]
-            answer = self.ask(list(batch))
-            names = self.names or tuple(map(str, range(len(self.order))))
-            logits[start : start + BATCH] = to_logits(
-                answer, batch, names, self.outputs, shown=f"--teacher {self.name}"
-            )
-            if meter is not None:
-                meter.advance(len(batch), 0)
-        return logits
+        return self.asker.answers(prepared, None if meter is None else meter.count)
 
     def require_weights(self, what: str) -> NoReturn:
         """Always raises, because a callable has no weights.
@@ -132,16 +129,29 @@ def import_callable(name: str, *, flag: str) -> Ask:
 
 
 def load_black_box(
-    task: Task, teacher: str | Ask, *, label_map: str | None = None, outputs: str = "logits", flag: str = "--teacher"
+    task: Task,
+    teacher: str | Ask,
+    cache: Path | None = None,
+    *,
+    label_map: str | None = None,
+    outputs: str = "logits",
+    retries: int = RETRIES,
+    identified: bool = False,
+    flag: str = "--teacher",
 ) -> BlackBox:
     """Make a callable the teacher for a task.
 
     Args:
         teacher: the callable, or ``module:function``. It receives a list of texts; for tasks with two texts, a list of
             ``(text, text_b)`` tuples. Its classes must be in the order of the task's labels, unless it has an
-            attribute ``labels`` with their names.
+            attribute ``labels`` with their names. It receives 256 texts at a time, or as many as its attribute
+            ``batch_size`` says.
+        cache: zskd's cache folder, in which answers are kept; default: ``$ZSKD_CACHE`` or ``~/.cache/zskd``.
         outputs: what it returns, see `zskd.teacher.outputs.to_logits`: ``logits`` or ``probabilities``
             ``(rows, num_labels)`` (array, tensor or nested list), or ``labels`` ``(rows,)``.
+        retries: how often it is asked again when it fails, see `zskd.teacher.asking.Asker`.
+        identified: whether its answers to the fixed texts may be those of an earlier call, as for a run with a budget
+            that goes on.
 
     Raises:
         InputError: it cannot be imported or called, its labels are not the task's, or its answers do not fit
@@ -152,23 +162,45 @@ def load_black_box(
     shown = f"{flag} {name}"
     names = [str(label) for label in getattr(ask, "labels", task.labels)]
     order = align_labels(task, names, parse_label_map(label_map) if label_map else None, flag=shown)
-    rows = _rows((list(_FIXED),) * len(task.text_columns))
-    answers = to_logits(ask(list(rows)), rows, tuple(names), outputs, shown=shown)
-    kind = () if outputs == "logits" else (outputs,)  # nothing is added for logits, so that older caches stay valid
-    digest = hashlib.sha256(repr((name, names, *kind)).encode() + _source(ask) + answers.tobytes())
+    folder = (cache or cache_root(None)) / FOLDER
+    ask_for = _to_ask(ask, tuple(names), outputs, shown)
+    known_as = repr((name, names, *(() if outputs == "logits" else (outputs,)))).encode() + _source(ask)
+    asker = Asker(
+        ask_for,
+        AnswerStore(folder / f"identity-{hashlib.sha256(known_as).hexdigest()[:16]}.sqlite"),
+        size=call_size(ask, shown),
+        retries=retries,
+        shown=shown,
+    )
+    digest = hashlib.sha256(known_as + _fixed_answers(asker, len(task.text_columns), identified).tobytes())
     if not isinstance(teacher, str):
         known = getattr(ask, "fingerprint", None)
         digest.update(str(known).encode() if known else uuid.uuid4().bytes)
+    asker.store = AnswerStore(folder / digest.hexdigest()[:16] / NAME)
     parameters = getattr(ask, "parameters", None)
     return BlackBox(
         name=name,
-        ask=ask,
+        asker=asker,
         order=tuple(order),
         fingerprint=digest.hexdigest(),
         parameters=parameters if isinstance(parameters, int) else None,
         outputs=outputs,
-        names=tuple(names),
     )
+
+
+def _to_ask(ask: Ask, names: tuple[str, ...], outputs: str, shown: str) -> Callable[[list[Any]], np.ndarray]:
+    """The callable, with its answers as logits in its own class order."""
+    return lambda rows: to_logits(ask(list(rows)), rows, names, outputs, shown=shown)
+
+
+def _fixed_answers(asker: Asker, texts: int, identified: bool) -> np.ndarray:
+    """Answers to the texts that identify a callable: it is asked for them, unless those of an earlier call will do."""
+    rows = _rows((list(_FIXED),) * texts)
+    if identified:
+        return asker.answers(rows)
+    found = np.concatenate([asker.insist(rows[at : at + asker.size]) for at in range(0, len(rows), asker.size)])
+    asker.store.keep(rows, found)
+    return found
 
 
 def _rows(texts: Texts) -> list[Any]:

@@ -37,6 +37,7 @@ from zskd.system.files import write_problem
 from zskd.system.precision import check_finite
 from zskd.system.processes import gather, on_main
 from zskd.system.progress import bar
+from zskd.teacher.answers import FOLDER
 from zskd.teacher.base import Teacher, Texts
 from zskd.text.repeats import distinct_rows
 from zskd.text.shaping import text_columns
@@ -140,7 +141,7 @@ def label_texts(
         return found
 
     texts, places = _different(pool)
-    folder = cache / "labels" / teacher.fingerprint[:16]
+    folder = cache / FOLDER / teacher.fingerprint[:16]
     paths = [folder / f"{shard_key(teacher, part, max_length, precision)}.arrow" for part in _parts(texts)]
     field = pa.field("teacher_logits", pa.list_(pa.float32(), teacher.num_labels))
     live = _fill(paths, texts, teacher, max_length, logits, field, description)
@@ -244,13 +245,14 @@ def _fill(
     with _nothing_old_collected(), bar(description, to_ask, "text") as progress:
         meter = Meter(progress)
         for path, prepared in ahead(coming):
+            before = teacher.asked
             found = answer(prepared, meter)
             array = pa.FixedSizeListArray.from_arrays(pa.array(found.ravel()), found.shape[1])
             cuts = Cuts(max_length)
             cuts.add(prepared, len(found))
             noted = schema if cuts.cut is None else schema.with_metadata({_CUT: str(cuts.cut)})
             keep_arrow(path, [pa.record_batch([array], schema=noted)], noted)
-            live += len(found)
+            live += len(found) if before is None or teacher.asked is None else teacher.asked - before
     # Every process waits here for the others, so that all shards have been written.
     return sum(gather(live))
 

@@ -17,6 +17,7 @@ from zskd.models.labels import parse_label_map
 from zskd.models.loading import Origin
 from zskd.models.tokenizers import load_tokenizer
 from zskd.tasks.task import Task
+from zskd.teacher.asking import RETRIES
 from zskd.teacher.base import Teacher
 from zskd.teacher.blackbox import Ask, load_black_box
 from zskd.teacher.classifier import Classifier, check_fit, classifier_from, load_classifier, pick_device
@@ -35,6 +36,8 @@ def load_teacher(
     *,
     tokenizer: PreTrainedTokenizerBase | None = None,
     outputs: str = "logits",
+    retries: int = RETRIES,
+    identified: bool = False,
     flag: str = "--teacher",
 ) -> Teacher:
     """The teacher, or any model to be scored, frozen and on the device where models run.
@@ -49,6 +52,8 @@ def load_teacher(
         label_map: which of the model's labels is which of the task's: ``LABEL_0=negative,LABEL_1=positive``.
         tokenizer: of a model object; default: the one in the local folder that the model was loaded from.
         outputs: what a callable answers with: ``logits``, ``probabilities`` or ``labels``.
+        retries: how often a callable is asked again when it fails, after 1, 2, 4, ... seconds.
+        identified: see `zskd.teacher.blackbox.load_black_box`.
         flag: how messages name the model.
 
     Raises:
@@ -78,7 +83,10 @@ def load_teacher(
             )
         found = teacher
     elif not isinstance(teacher, str) or is_callable_name(teacher):
-        found = load_black_box(task, teacher, label_map=label_map, outputs=outputs, flag=flag)
+        found = load_black_box(
+            task, teacher, cache, label_map=label_map, outputs=outputs, retries=retries,
+            identified=identified, flag=flag,
+        )  # fmt: skip
         logger.info("%s: known by its outputs alone", found.name)
         return found
     else:

@@ -21,6 +21,8 @@ from zskd.teacher.classifier import Classifier
 from zskd.text.corpus import build_corpus
 from zskd.text.sources import find_sources
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 
 @pytest.fixture
 def run(teacher: Classifier, passages_file: Path, tmp_path: Path) -> Run:

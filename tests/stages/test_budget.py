@@ -1,0 +1,193 @@
+"""A run with a budget asks its teacher for that many texts and no more, however its calls end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import as_flags, glue_folder
+from labelled_rows import TOPIC_WORDS
+
+from zskd.config.distillation import DistillConfig
+from zskd.errors import InputError, RunError
+from zskd.pipeline import distill
+from zskd.teacher import asking
+from zskd.training.fit import fit
+
+WORDS = list(TOPIC_WORDS.values())
+
+
+class Service:
+    """A callable that charges for every text of every call; chosen calls fail, one may kill the run."""
+
+    fingerprint = "version 1"
+    batch_size = 40
+
+    def __init__(self, failing: set[int] = frozenset(), killed: int | None = None) -> None:  # type: ignore[assignment]
+        self.failing, self.killed = failing, killed
+        self.calls = self.charged = 0
+        self.texts: list[str] = []
+
+    def __call__(self, texts: list[str]) -> list[list[float]]:
+        number, self.calls = self.calls, self.calls + 1
+        if number == self.killed:
+            raise KeyboardInterrupt
+        self.charged += len(texts)
+        if number in self.failing:
+            raise ConnectionError("try later")
+        self.texts += texts
+        return [[3.0 * any(word in text.lower().split() for word in known) for known in WORDS] for text in texts]
+
+
+@pytest.fixture(autouse=True)
+def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking.time, "sleep", lambda seconds: None)
+
+
+@pytest.fixture
+def config(
+    config_for: Callable[..., DistillConfig], own_tasks: dict[str, str], student_folder: Path, tmp_path: Path
+) -> DistillConfig:
+    return config_for(
+        own_tasks["topics"], teacher="default", student=str(student_folder), query_budget=600, pool_size=None,
+        heldout=None, cache_dir=str(tmp_path / "cache"), checkpoints=1,
+    )  # fmt: skip
+
+
+def test_nothing_beyond_the_budget_is_asked_for_and_all_of_it_is_accounted_for(config: DistillConfig) -> None:
+    service = Service()
+    metrics = distill(config, teacher=service).metrics
+    budget = metrics["query_budget"]
+    assert service.charged == len(service.texts) == len(set(service.texts))
+    assert service.charged <= budget["spent"] <= budget["budget"] == 600
+    assert budget["spent"] - service.charged < 10, "a text that two parts share counts in both, and is asked for once"
+    assert budget["for"]["identity"] == 8 and budget["for"]["held_out_inputs"] <= 200
+    assert budget["for"]["gate"] == metrics["teacher"]["scores"]["probe"]["rows"] > 0
+    assert metrics["teacher_queries_live"] == service.charged - 8 - budget["for"]["gate"]
+
+
+@pytest.mark.parametrize("failing", [{0}, {3}, {5, 6}, {11, 12}])
+def test_calls_that_fail_make_the_transfer_set_smaller(
+    failing: set[int], config: DistillConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    smooth = distill(replace(config, output_dir=f"{config.output_dir}-smooth"), teacher=Service()).metrics
+    service = Service(failing)
+    config = replace(config, cache_dir=f"{config.cache_dir}-other")
+    with caplog.at_level("WARNING", "zskd"):
+        metrics = distill(config, teacher=service).metrics
+    found, before = (entry["query_budget"]["for"] for entry in (metrics, smooth))
+    assert service.charged <= metrics["query_budget"]["spent"] <= 600
+    assert found["repeated"] == service.charged - len(set(service.texts)) > 0
+    lost = before["transfer_inputs"] - found["transfer_inputs"]
+    assert lost > 0 and "took from --query-budget" in caplog.text and "asked again in 1 s" in caplog.text
+
+
+@pytest.mark.parametrize("killed", range(0, 14, 3))
+def test_a_killed_run_goes_on_without_asking_twice_and_ends_as_if_undisturbed(
+    killed: int, config: DistillConfig, tmp_path: Path
+) -> None:
+    failing = {4, 9}
+    whole = replace(config, output_dir=str(tmp_path / "whole"), cache_dir=str(tmp_path / "whole-cache"))
+    undisturbed = Service(failing)
+    expected = distill(whole, teacher=undisturbed).metrics
+    service = Service(failing, killed)
+    with pytest.raises(KeyboardInterrupt):
+        distill(config, teacher=service)
+    service.killed, service.calls = None, killed
+    found = distill(replace(config, resume=True), teacher=service).metrics
+    assert (found["student"], found["query_budget"]) == (expected["student"], expected["query_budget"])
+    assert service.charged == undisturbed.charged
+
+
+def test_a_run_killed_in_training_asks_nothing_more(config: DistillConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = Service()
+
+    def killed(*args: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("zskd.stages.students.fit", killed)
+        with pytest.raises(KeyboardInterrupt):
+            distill(config, teacher=service)
+    assert fit is not killed
+    charged = service.charged
+    metrics = distill(replace(config, resume=True), teacher=service).metrics
+    assert service.charged == charged <= metrics["query_budget"]["spent"]
+
+
+def test_a_larger_budget_pays_for_the_difference_alone_where_texts_are_the_same(config: DistillConfig) -> None:
+    """Another run of the same teacher: the fixed texts are asked for anew, all answers that are kept are not."""
+    service = Service()
+    distill(config, teacher=service)
+    charged, known = service.charged, set(service.texts)
+    distill(replace(config, query_budget=900, heldout=200, output_dir=f"{config.output_dir}-more"), teacher=service)
+    new = service.texts[charged:]
+    assert new[:8] == service.texts[:8] and not known & set(new[8:])
+
+
+def test_a_callable_that_never_answers_ends_the_run_and_what_was_paid_for_is_kept(config: DistillConfig) -> None:
+    service = Service(set(range(4, 100)))
+    with pytest.raises(RunError, match=r"failed 3 times in a row.*try later"):
+        distill(replace(config, teacher_retries=2), teacher=service)
+    service.failing, paid = set(), len(service.texts)
+    distill(replace(config, teacher_retries=2, resume=True), teacher=service)
+    assert len(service.texts) == len(set(service.texts)) > paid and service.charged <= 600
+
+
+def test_a_teacher_with_weights_is_held_to_it_too(config_for: Callable[..., DistillConfig], tmp_path: Path) -> None:
+    config = config_for(
+        "sst2", query_budget=700, pool_size=None, heldout=None, compression=2.0, cache_dir=str(tmp_path / "cache"),
+        glue_dir=str(glue_folder(tmp_path)), checkpoints=1,
+    )  # fmt: skip
+    metrics = distill(config).metrics
+    found = metrics["query_budget"]
+    assert found["spent"] == sum(found["for"].values()) - metrics["teacher_queries_repeated"] <= 700
+    assert found["for"]["single_tokens"] == found["for"]["evaluation"] == found["for"]["identity"] == 0
+    assert [scores["rows"] for name, scores in metrics["teacher"]["scores"].items() if name != "probe"] == [16]
+
+
+def test_pairs_that_are_handed_over_are_cut_to_it(config: DistillConfig, own_tasks: dict[str, str]) -> None:
+    pairs = [(f"a question of number {i}", f"an answer to number {i}") for i in range(2_000)]
+    asked: list[Any] = []
+
+    def ask(rows: list[tuple[str, str]]) -> list[list[float]]:
+        asked.extend(rows)
+        return [[float(len(a) % 3 == i) + 0.01 * len(b) for i in range(3)] for a, b in rows]
+
+    config = replace(config, task=own_tasks["answers"], corpus=[])
+    metrics = distill(config, teacher=ask, texts=pairs).metrics
+    assert len(asked) == metrics["query_budget"]["spent"] == 600
+
+
+def test_methods_take_their_queries_out_of_it(config_for: Callable[..., DistillConfig], tmp_path: Path) -> None:
+    config = config_for(
+        "sst2", query_budget=900, pool_size=None, heldout=None, compression=2.0, cache_dir=str(tmp_path / "cache"),
+        method=["uncertainty-mixup"], checkpoints=1,
+    )  # fmt: skip
+    metrics = distill(config).metrics
+    assert metrics["query_budget"]["for"]["uncertainty-mixup"] > 0 and metrics["query_budget"]["spent"] <= 900
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"query_budget": 299}, "query_budget: expected at least 300, found 299"),
+        ({"query_budget": 310}, "query_budget 310: expected at least 64 queries for the transfer set"),
+        ({"teacher_retries": -1}, "teacher_retries: expected at least 0"),
+    ],
+)
+def test_what_does_not_fit_is_said_before_the_teacher_is_asked(
+    changes: dict[str, Any], said: str, config: DistillConfig
+) -> None:
+    service = Service()
+    with pytest.raises(InputError, match=said):
+        distill(replace(config, **changes), teacher=service)
+    assert not service.calls
+
+
+def test_the_command_line_has_it(cli: Any, tiny_config: DistillConfig) -> None:
+    done = cli("distill", *as_flags(tiny_config, query_budget=290))
+    assert done.code == 2 and any("--query-budget" in line for line in done.errors)

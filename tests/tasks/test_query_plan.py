@@ -1,0 +1,65 @@
+"""A budget is divided before anything is asked, and what does not fit is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from conftest import glue_folder
+
+from zskd.config.distillation import DistillConfig
+from zskd.errors import InputError
+from zskd.tasks.defaults import with_task_defaults
+from zskd.tasks.labelled import read_labelled
+from zskd.tasks.query_plan import FEWEST_WITH_TOKENS, plan_queries
+from zskd.tasks.task import TASKS
+
+SST2 = TASKS["sst2"]
+
+
+def config(budget: int, **options: object) -> DistillConfig:
+    made = DistillConfig(task="sst2", teacher="embedded", query_budget=budget, **options)  # type: ignore[arg-type]
+    return with_task_defaults(made)
+
+
+@pytest.mark.parametrize("budget", [600, 2_000, 5_000, 39_999, 40_000, 100_000])
+@pytest.mark.parametrize("of_callable", [False, True])
+def test_the_parts_are_the_budget(budget: int, of_callable: bool) -> None:
+    plan = plan_queries(config(budget), SST2, of_callable=of_callable, processes=2, vocabulary=30_522)
+    assert sum(plan.parts.values()) == budget
+    assert plan.gate == len(read_labelled(SST2, SST2.probe_path() or "").labels)
+    assert plan.held_out == max(200, budget // 10) or budget == 39_999
+    assert plan.identity == (16 if of_callable else 0)
+    assert plan.single_tokens == (30_522 if budget >= FEWEST_WITH_TOKENS and not of_callable else 0)
+
+
+def test_a_smaller_pool_and_another_number_of_held_out_inputs_are_what_was_asked_for() -> None:
+    plan = plan_queries(config(5_000, pool_size=1_000, heldout=64), SST2, of_callable=False)
+    assert (plan.transfer, plan.held_out) == (1_000, 64) and sum(plan.parts.values()) < 5_000
+
+
+def test_rows_of_files_count_where_the_teacher_is_asked_for_them(tmp_path: Path) -> None:
+    folder = glue_folder(tmp_path)
+    options = {"glue_dir": str(folder), "gold_labels": str(folder / "SST-2" / "train.tsv")}
+    for of_callable, rows in ((False, 0), (True, 16)):
+        plan = plan_queries(config(5_000, **options), SST2, of_callable=of_callable)
+        assert (plan.gold_rows, plan.evaluation) == (120, rows)
+
+
+def test_a_student_with_weights_of_its_own_needs_no_tokens() -> None:
+    plan = plan_queries(config(50_000, student="my-student"), SST2, of_callable=False, vocabulary=30_522)
+    assert plan.single_tokens == 0
+
+
+def test_too_small_a_budget_says_what_it_is_spent_on(tmp_path: Path) -> None:
+    options = config(400, glue_dir=str(glue_folder(tmp_path)))
+    with pytest.raises(InputError) as raised:
+        plan_queries(options, SST2, of_callable=True)
+    (problem,) = raised.value.problems
+    assert problem.startswith(
+        "--query-budget 400: expected at least 64 queries for the transfer set, found 0 beside 8 "
+    )
+    assert "200 held-out inputs" in problem and "rows of the probe" in problem and "16 rows of evaluation" in problem
+    assert problem.endswith("and score the student with `zskd evaluate`")
+    assert plan_queries(dataclasses.replace(options, query_budget=700), SST2, of_callable=True).transfer > 64

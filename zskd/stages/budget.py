@@ -1,0 +1,177 @@
+"""A budget of teacher queries: what it is divided into, and a callable that is held to it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+
+from zskd.config.methods.table import method_queries
+from zskd.config.resolve import to_dict
+from zskd.models.bulk import Meter
+from zskd.models.vocabulary import vocabulary_size
+from zskd.runs.folder import FREE_OPTIONS
+from zskd.runs.wording import budget_words
+from zskd.stages.inputs import Setting
+from zskd.system.processes import on_main
+from zskd.system.progress import bar
+from zskd.system.seeds import Stream, generator
+from zskd.tasks.query_plan import IDENTITY, plan_queries
+from zskd.teacher.asking import Allowance
+from zskd.teacher.base import Teacher
+from zskd.teacher.blackbox import BlackBox
+from zskd.text.corpus import Corpus
+from zskd.text.repeats import distinct_rows
+from zskd.text.shaping import Pools, text_columns
+
+logger = logging.getLogger(__name__)
+
+
+def divide(setting: Setting, teacher: Teacher, corpus: Corpus) -> Setting:
+    """Divide ``--query-budget`` among what the teacher is asked for, and lower the pool size to what is left.
+
+    A callable gets an allowance: its calls that fail take from the transfer set.
+
+    Raises:
+        InputError: too little is left for a transfer set.
+    """
+    config = setting.config
+    if config.query_budget is None:
+        return setting
+    black_box = isinstance(teacher, BlackBox)
+    vocabulary = 0 if teacher.tokenizer is None else vocabulary_size(teacher.tokenizer)
+    plan = on_main(
+        lambda: plan_queries(
+            config, setting.task, of_callable=black_box, processes=setting.processes, vocabulary=vocabulary
+        )
+    )
+    logger.info("query budget: %s", budget_words(config.query_budget, plan.parts))
+    setting = replace(setting, config=replace(config, pool_size=plan.transfer), plan=plan)
+    method_queries(setting.config)  # raises if the methods' own do not fit
+    if isinstance(teacher, BlackBox):
+        _allow(setting, teacher, corpus)
+    return setting
+
+
+def _allow(setting: Setting, teacher: BlackBox, corpus: Corpus) -> None:
+    """Hold a callable to the budget, of which this call and those that it continues have used some in vain."""
+    assert setting.plan is not None
+    store, run = teacher.asker.store, _run_key(setting, corpus)
+    before = store.repeated(run)
+    allowance = Allowance(setting.plan.transfer - before, before, lambda texts: store.note_repeated(run, texts))
+    teacher.asker.allowance = allowance
+    if (vain := teacher.asker.asked - IDENTITY) > 0:  # while it was identified
+        allowance.repeat(vain)
+
+
+def _run_key(setting: Setting, corpus: Corpus) -> str:
+    """Names a run and the calls that go on with it: what decides which texts are asked for."""
+    options = {name: value for name, value in to_dict(setting.config).items() if name not in FREE_OPTIONS}
+    content = json.dumps([options, corpus.fingerprint], default=str)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def within_budget(setting: Setting, teacher: Teacher, pools: Pools) -> tuple[Pools, int]:
+    """Ask a callable for the pools until the budget is used up, in one process.
+
+    Returns:
+        The pools, of which `transfer` has only the inputs that it answered; and how many texts it was asked for.
+    """
+    if not isinstance(teacher, BlackBox) or setting.plan is None:
+        return pools, 0
+    before = teacher.asker.asked
+
+    def ask() -> list[int] | None:
+        for name in ("select", "report"):
+            _ask_all(teacher, getattr(pools, name), setting.length, f"teacher labels {name}")
+        return _ask_first(teacher, pools.transfer, setting)
+
+    kept = on_main(ask)
+    return (
+        pools if kept is None else replace(pools, transfer=pools.transfer.select(kept))
+    ), teacher.asker.asked - before
+
+
+def _ask_all(teacher: BlackBox, pool: Dataset, length: int, description: str) -> None:
+    with bar(description, len(pool), "text") as progress:
+        teacher.asker.answers(teacher.prepare(_texts(pool), length), Meter(progress).count)
+
+
+def _ask_first(teacher: BlackBox, pool: Dataset, setting: Setting) -> list[int] | None:
+    """Ask for the different inputs of a pool in a random order. Rows that were answered; None for all."""
+    found = distinct_rows(pool.select_columns(text_columns(pool)))
+    rows, places = (np.arange(len(pool)), None) if found is None else found
+    order = generator(Stream.ASKED, setting.config.shaping_seed).permutation(len(rows))
+    texts = teacher.prepare(_texts(pool.select(rows[order])), setting.length)
+    with bar("teacher labels transfer", len(texts), "text") as progress:
+        first = teacher.asker.answer_first(texts, Meter(progress).count)
+    if first == len(texts):
+        return None
+    logger.warning(
+        "labelling: %s of %s inputs for the transfer set were asked for, as texts of calls that failed took from "
+        "--query-budget",
+        f"{first:,}",
+        f"{len(texts):,}",
+    )
+    answered = np.zeros(len(rows), dtype=bool)
+    answered[order[:first]] = True
+    kept: list[int] = np.flatnonzero(answered if places is None else answered[places]).tolist()
+    return kept
+
+
+def _texts(pool: Dataset) -> Any:
+    return tuple(list(pool[name]) for name in text_columns(pool))
+
+
+def cut_pools(setting: Setting, pools: Pools | None) -> Pools | None:
+    """Pools that were handed over, cut to what a budget has for each of them; those that are shaped are made so."""
+    if pools is None or setting.plan is None:
+        return pools
+    most = {
+        "transfer": setting.plan.transfer - method_queries(setting.config),
+        "select": setting.plan.held_out // 2,
+        "report": setting.plan.held_out // 2,
+    }
+    kept: dict[str, Any] = {}
+    for name, limit in most.items():
+        pool = getattr(pools, name)
+        if len(pool) > limit:
+            rows = generator(Stream.ASKED, setting.config.shaping_seed, name).permutation(len(pool))[:limit]
+            kept[name] = pool.select(np.sort(rows))
+    if not kept:
+        return pools
+    digest = hashlib.sha256(json.dumps([pools.fingerprint, most, setting.config.shaping_seed]).encode())
+    return replace(pools, fingerprint=digest.hexdigest(), **kept)
+
+
+def spent(
+    setting: Setting, teacher: Teacher, gate: dict[str, Any] | None, metrics: dict[str, Any]
+) -> dict[str, Any] | None:
+    """What the budget was spent on, for ``metrics.json``; None without one.
+
+    Args:
+        metrics: content of ``metrics.json`` so far.
+
+    Returns:
+        ``budget``, ``spent``, and ``for``: texts by what they were for, as in `QueryPlan`; ``repeated`` are those of
+        calls that failed.
+    """
+    plan = setting.plan
+    if plan is None:
+        return None
+    asked = metrics["teacher_queries_for"]
+    allowance = teacher.asker.allowance if isinstance(teacher, BlackBox) else None
+    parts = {
+        "identity": plan.identity,
+        "gate": 0 if gate is None else gate["rows"],
+        "evaluation": plan.evaluation,
+        **asked,
+        "repeated": allowance.repeated if allowance else 0,
+    }
+    repeats = metrics["teacher_queries_repeated"]
+    return {"budget": setting.config.query_budget, "spent": sum(parts.values()) - repeats, "for": parts}

@@ -1,0 +1,113 @@
+"""What a budget of teacher queries is spent on, counted before the teacher is asked. Imports no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from zskd.config.distillation import DistillConfig
+from zskd.config.methods.shares import MIN_TRANSFER
+from zskd.errors import InputError
+from zskd.system.paths import exists
+from zskd.tasks.labelled import read_labelled
+from zskd.tasks.task import Task
+
+IDENTITY = 8  # fixed texts that identify a callable (`zskd.teacher.blackbox`)
+# Below it no single tokens are asked for, which are as many as the vocabulary has.
+FEWEST_WITH_TOKENS = 40_000
+# The attributes of a plan in words.
+PARTS = {
+    "identity": "texts that identify a callable",
+    "gate": "rows of the probe",
+    "held_out": "held-out inputs",
+    "single_tokens": "single tokens for the student's start",
+    "gold_rows": "labelled rows (--gold-labels)",
+    "evaluation": "rows of evaluation files",
+    "transfer": "inputs of the transfer set",
+}
+
+
+@dataclass(frozen=True)
+class QueryPlan:
+    """Most texts that the teacher is asked for, by what for. Together they are at most the budget.
+
+    Attributes:
+        identity: fixed texts that identify a callable, in each process.
+        gate: rows of the task's probe.
+        held_out: inputs that select checkpoints and report agreement.
+        single_tokens: of the vocabulary, for the word embeddings of a built student.
+        gold_rows: labelled rows that the user adds.
+        evaluation: rows of evaluation files, on which a callable is scored; a teacher with weights is not counted.
+        transfer: inputs that the student learns from, those that methods ask for included.
+    """
+
+    identity: int
+    gate: int
+    held_out: int
+    single_tokens: int
+    gold_rows: int
+    evaluation: int
+    transfer: int
+
+    @property
+    def parts(self) -> dict[str, int]:
+        """The attributes by name."""
+        return dataclasses.asdict(self)
+
+
+def asks_single_tokens(budget: int | None) -> bool:
+    """Whether the teacher is asked for the single tokens of its vocabulary."""
+    return budget is None or budget >= FEWEST_WITH_TOKENS
+
+
+def plan_queries(
+    config: DistillConfig, task: Task, *, of_callable: bool, processes: int = 1, vocabulary: int = 0
+) -> QueryPlan:
+    """Divide ``config.query_budget``: what is not needed elsewhere is left for the transfer set.
+
+    Args:
+        config: with the task's defaults.
+        of_callable: whether the teacher is a callable.
+        vocabulary: tokens of the teacher's vocabulary; 0 where it is not known yet.
+
+    Raises:
+        InputError: too little is left for a transfer set; or a labelled file cannot be read.
+    """
+    budget, skip = config.query_budget, config.skip_bad_rows
+    assert budget is not None and config.heldout is not None and config.pool_size is not None  # the task's defaults
+    probe = task.probe_path()
+    gold = config.gold_labels
+    evaluation = evaluation_files(config, task) if of_callable else []
+    asks_tokens = config.student == "build" and not of_callable and asks_single_tokens(budget)
+    parts = {
+        "identity": IDENTITY * processes if of_callable else 0,
+        "gate": _rows(task, [] if probe is None else [probe], None),
+        "held_out": config.heldout,
+        "single_tokens": vocabulary if asks_tokens else 0,
+        "gold_rows": _rows(task, [] if gold is None else [gold], skip),
+        "evaluation": _rows(task, evaluation, skip),
+    }
+    left = budget - sum(parts.values())
+    if left < MIN_TRANSFER:
+        spent = ", ".join(f"{count:,} {PARTS[name]}" for name, count in parts.items() if count)
+        hint = "raise it"
+        if evaluation:
+            hint += f", or leave --glue-dir {config.glue_dir} out and score the student with `zskd evaluate`"
+        raise InputError(
+            f"--query-budget {budget}: expected at least {MIN_TRANSFER} queries for the transfer set, found "
+            f"{max(left, 0)} beside {spent}; {hint}"
+        )
+    return QueryPlan(**parts, transfer=min(left, config.pool_size))
+
+
+def evaluation_files(config: DistillConfig, task: Task) -> list[Path]:
+    """The labelled files in ``--glue-dir`` on which teacher and student are scored after training."""
+    if config.glue_dir is None:
+        return []
+    return [Path(path) for path in task.glue_files(config.glue_dir).values() if exists(path)]
+
+
+def _rows(task: Task, files: Sequence[str | Path], skip_bad_rows: bool | None) -> int:
+    return sum(len(read_labelled(task, path, skip_bad_rows=skip_bad_rows).labels) for path in files)
