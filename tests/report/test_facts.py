@@ -55,6 +55,18 @@ def test_queries_are_split_and_the_cache_is_named(published_run: Path) -> None:
     assert told(changed(run, {"teacher_queries": None}))["teacher queries"] == "not recorded"
 
 
+def test_a_budget_is_said_where_there_was_one(published_run: Path) -> None:
+    run = load_run(published_run)
+    assert "query budget" not in told(run)
+    spent = {
+        "budget": 900,
+        "spent": 840,
+        "for": {"gate": 240, "transfer_inputs": 560, "single_tokens": 0, "repeated": 40},
+    }
+    words = "240 rows of the probe, 560 inputs of the transfer set, 40 texts of calls that failed"
+    assert told(changed(run, {"query_budget": spent}))["query budget"] == f"900, of which 840 ({words}) were spent"
+
+
 @pytest.mark.parametrize(
     ("options", "words", "wrong"),
     [

@@ -8,7 +8,7 @@ from typing import Any
 
 from zskd.report.data import Run
 from zskd.runs.loss import loss_of
-from zskd.runs.wording import class_shares, is_adversarial, query_words, used_given_pairs, was_handed_over
+from zskd.runs.wording import class_shares, is_adversarial, query_words, spent_lines, used_given_pairs, was_handed_over
 from zskd.system.formatting import duration
 
 
@@ -36,6 +36,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
         ("method", f"{_method(run)}, objective {loss_of(options).words}"),
         ("transfer set", _transfer_set(run)),
         ("teacher queries", _queries(run)),
+        *(("query budget", line.partition(": ")[2]) for line in spent_lines(run.metrics)),
         ("training", _training(run)),
         ("seed", _seed(run)),
         ("date", began(run) or "not recorded"),
