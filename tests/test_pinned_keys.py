@@ -25,6 +25,8 @@ from zskd.models.tokenizers import tokenizer_fingerprint
 from zskd.pipeline import distill
 from zskd.student.word_features import cached_word_features
 from zskd.tasks.task import find_task
+from zskd.teacher.answers import AnswerStore
+from zskd.teacher.asking import Asker
 from zskd.teacher.blackbox import BlackBox
 from zskd.teacher.classifier import Classifier
 from zskd.teacher.labelling import shard_key
@@ -95,7 +97,8 @@ def test_shards_of_a_compiled_model() -> None:
 
 
 def test_shards_of_a_black_box() -> None:
-    box = BlackBox(name="box", ask=ask, order=(0, 1), fingerprint="f" * 64)
+    asker = Asker(ask, AnswerStore(Path("none")), size=1, retries=0, shown="box")
+    box = BlackBox(name="box", asker=asker, order=(0, 1), fingerprint="f" * 64)
     assert shard_key(box, (TEXTS,), 32, "its own") == "75454f32022db8dc90f817f43b4fc688746827778e2ce88dd7ec6c955702231d"
 
 

@@ -29,7 +29,6 @@ OTHER_MEANING = {
     "batch_size",
     "checkpoints",
     "glue_dir",
-    "heldout",
     "learning_rate",
     "model",
     "optimizer",

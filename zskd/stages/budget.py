@@ -25,6 +25,7 @@ from zskd.tasks.query_plan import IDENTITY, plan_queries
 from zskd.teacher.asking import Allowance
 from zskd.teacher.base import Teacher
 from zskd.teacher.blackbox import BlackBox
+from zskd.teacher.load import AnyTeacher, shows_weights
 from zskd.text.corpus import Corpus
 from zskd.text.repeats import distinct_rows
 from zskd.text.shaping import Pools, text_columns
@@ -32,30 +33,44 @@ from zskd.text.shaping import Pools, text_columns
 logger = logging.getLogger(__name__)
 
 
-def divide(setting: Setting, teacher: Teacher, corpus: Corpus) -> Setting:
+def divide(setting: Setting, handed_over: AnyTeacher | None, vocabulary: int = 0) -> Setting:
     """Divide ``--query-budget`` among what the teacher is asked for, and lower the pool size to what is left.
 
-    A callable gets an allowance: its calls that fail take from the transfer set.
+    Args:
+        handed_over: a teacher in place of ``config.teacher``.
+        vocabulary: tokens of its vocabulary; 0 while that is not known.
 
     Raises:
-        InputError: too little is left for a transfer set.
+        InputError: too little is left for a transfer set, or for the queries of methods.
     """
     config = setting.config
     if config.query_budget is None:
         return setting
-    black_box = isinstance(teacher, BlackBox)
-    vocabulary = 0 if teacher.tokenizer is None else vocabulary_size(teacher.tokenizer)
+    of_callable = not shows_weights(config.teacher if handed_over is None else handed_over)
     plan = on_main(
         lambda: plan_queries(
-            config, setting.task, of_callable=black_box, processes=setting.processes, vocabulary=vocabulary
+            config, setting.task, of_callable=of_callable, processes=setting.processes, vocabulary=vocabulary
         )
     )
-    logger.info("query budget: %s", budget_words(config.query_budget, plan.parts))
     setting = replace(setting, config=replace(config, pool_size=plan.transfer), plan=plan)
     method_queries(setting.config)  # raises if the methods' own do not fit
+    return setting
+
+
+def settle(setting: Setting, teacher: Teacher, corpus: Corpus, pools: Pools) -> tuple[Setting, Pools]:
+    """Divide the budget once more, as the teacher's vocabulary is known now, and cut the pools to it.
+
+    A callable gets an allowance: its calls that fail take from the transfer set.
+    """
+    if setting.plan is None:
+        return setting, pools
+    vocabulary = 0 if teacher.tokenizer is None else vocabulary_size(teacher.tokenizer)
+    setting = divide(setting, teacher, vocabulary)
+    assert setting.plan is not None and setting.config.query_budget is not None
+    logger.info("query budget: %s", budget_words(setting.config.query_budget, setting.plan.parts))
     if isinstance(teacher, BlackBox):
         _allow(setting, teacher, corpus)
-    return setting
+    return setting, _cut(setting, pools)
 
 
 def _allow(setting: Setting, teacher: BlackBox, corpus: Corpus) -> None:
@@ -128,10 +143,9 @@ def _texts(pool: Dataset) -> Any:
     return tuple(list(pool[name]) for name in text_columns(pool))
 
 
-def cut_pools(setting: Setting, pools: Pools | None) -> Pools | None:
-    """Pools that were handed over, cut to what a budget has for each of them; those that are shaped are made so."""
-    if pools is None or setting.plan is None:
-        return pools
+def _cut(setting: Setting, pools: Pools) -> Pools:
+    """Pools with as many inputs as the budget has for each, drawn at random; most are shaped so."""
+    assert setting.plan is not None
     most = {
         "transfer": setting.plan.transfer - method_queries(setting.config),
         "select": setting.plan.held_out // 2,
@@ -143,10 +157,7 @@ def cut_pools(setting: Setting, pools: Pools | None) -> Pools | None:
         if len(pool) > limit:
             rows = generator(Stream.ASKED, setting.config.shaping_seed, name).permutation(len(pool))[:limit]
             kept[name] = pool.select(np.sort(rows))
-    if not kept:
-        return pools
-    digest = hashlib.sha256(json.dumps([pools.fingerprint, most, setting.config.shaping_seed]).encode())
-    return replace(pools, fingerprint=digest.hexdigest(), **kept)
+    return replace(pools, **kept)
 
 
 def spent(
