@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 from conftest import as_flags, glue_folder
-from labelled_rows import TOPIC_WORDS
+from labelled_rows import TOPIC_WORDS, rows_for, write_rows
+from transformers import AutoTokenizer, BertConfig, BertForMaskedLM
 
 from zskd.config.distillation import DistillConfig
 from zskd.errors import InputError, RunError
 from zskd.pipeline import distill
+from zskd.tasks.task import find_task
 from zskd.teacher import asking
+from zskd.teacher.load import load_teacher
 from zskd.training.fit import fit
 
 WORDS = list(TOPIC_WORDS.values())
@@ -169,6 +172,60 @@ def test_methods_take_their_queries_out_of_it(config_for: Callable[..., DistillC
     )  # fmt: skip
     metrics = distill(config).metrics
     assert metrics["query_budget"]["for"]["uncertainty-mixup"] > 0 and metrics["query_budget"]["spent"] <= 900
+
+
+def test_texts_that_a_generator_writes_for_a_callable_are_set_aside(
+    config: DistillConfig, student_folder: Path, tmp_path: Path
+) -> None:
+    tokenizer, generator = AutoTokenizer.from_pretrained(student_folder), str(tmp_path / "generator")
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    for part in (BertForMaskedLM(BertConfig(vocab_size=len(tokenizer), **shape)), tokenizer):
+        part.save_pretrained(generator)
+    config = replace(
+        config, query_budget=900, heldout=100, perturb="adversarial", adversary="candidates", row_candidates=2,
+        generator=generator, generator_warmup=0, generator_steps=2, student_steps=5,
+    )  # fmt: skip
+    service = Service({1, 3, 5, 7})
+    budget = distill(config, teacher=service).metrics["query_budget"]
+    assert budget["for"]["generator"] > 100 and budget["for"]["repeated"] > 100
+    assert service.charged <= budget["spent"] <= 900
+
+
+def test_labelled_rows_are_asked_for_before_the_transfer_set_so_that_a_failure_is_made_up_for(
+    config: DistillConfig, tmp_path: Path
+) -> None:
+    task, rows = find_task(config.task), tmp_path / "gold.tsv"
+    write_rows(rows, task, rows_for(task, 30, seed=9))
+    config = replace(config, heldout=100, gold_labels=str(rows))
+    smooth = distill(replace(config, output_dir=str(tmp_path / "smooth")), teacher=Service()).metrics["query_budget"]
+    for number in range(1, 18):
+        service = Service({number})
+        config = replace(config, output_dir=str(tmp_path / f"run-{number}"), cache_dir=str(tmp_path / str(number)))
+        found = distill(config, teacher=service).metrics["query_budget"]
+        assert service.charged <= found["spent"] <= 600 and found["for"]["gold_rows"] == 30
+        assert found["for"]["transfer_inputs"] == smooth["for"]["transfer_inputs"] - found["for"]["repeated"]
+
+
+def test_a_teacher_that_was_loaded_and_asked_before_has_the_whole_budget(config: DistillConfig) -> None:
+    """What it was asked for elsewhere is no part of the run, and what is left of one run is none of the next."""
+    service = Service()
+    teacher = load_teacher(find_task(config.task), service, Path(str(config.cache_dir)))
+    teacher.logits(([f"text {i}" for i in range(150)],), max_length=32)
+    found = [
+        distill(replace(config, output_dir=f"{config.output_dir}-{i}"), teacher=teacher).metrics["query_budget"]
+        for i in range(2)
+    ]
+    assert found[0] == found[1] and found[0]["for"]["repeated"] == 0
+    service.failing = {service.calls}
+    plain = replace(config, query_budget=None, pool_size=400, heldout=64, output_dir=f"{config.output_dir}-plain")
+    assert distill(plain, teacher=teacher).metrics["query_budget"] is None
+
+
+def test_a_run_that_failures_leave_no_transfer_set_ends(config: DistillConfig) -> None:
+    service = Service({1, 2, 3, 5, 6, 7})
+    with pytest.raises(RunError, match=r"--query-budget 600: expected at least 64 queries.*found 62, as 240 texts"):
+        distill(config, teacher=service)
+    assert service.charged <= 600
 
 
 @pytest.mark.parametrize(

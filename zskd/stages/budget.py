@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
+from zskd.config.methods.shares import MIN_TRANSFER
 from zskd.config.methods.table import method_queries
 from zskd.config.resolve import to_dict
+from zskd.errors import RunError
 from zskd.models.bulk import Meter
 from zskd.models.vocabulary import vocabulary_size
 from zskd.runs.folder import FREE_OPTIONS
@@ -21,11 +23,11 @@ from zskd.stages.inputs import Setting
 from zskd.system.processes import on_main
 from zskd.system.progress import bar
 from zskd.system.seeds import Stream, generator
+from zskd.tasks.labelled import read_labelled
 from zskd.tasks.query_plan import IDENTITY, plan_queries
 from zskd.teacher.asking import Allowance
-from zskd.teacher.base import Teacher
+from zskd.teacher.base import Teacher, Texts
 from zskd.teacher.blackbox import BlackBox
-from zskd.teacher.load import AnyTeacher, shows_weights
 from zskd.text.corpus import Corpus
 from zskd.text.repeats import distinct_rows
 from zskd.text.shaping import Pools, text_columns
@@ -33,54 +35,46 @@ from zskd.text.shaping import Pools, text_columns
 logger = logging.getLogger(__name__)
 
 
-def divide(setting: Setting, handed_over: AnyTeacher | None, vocabulary: int = 0) -> Setting:
+def divide(setting: Setting, teacher: Teacher, corpus: Corpus, *, loaded: bool = True) -> Setting:
     """Divide ``--query-budget`` among what the teacher is asked for, and lower the pool size to what is left.
 
+    A callable gets an allowance: its calls that fail take from the transfer set.
+
     Args:
-        handed_over: a teacher in place of ``config.teacher``.
-        vocabulary: tokens of its vocabulary; 0 while that is not known.
+        loaded: whether the teacher was loaded for this run; one that was handed over may have been asked before it.
 
     Raises:
-        InputError: too little is left for a transfer set, or for the queries of methods.
+        InputError: too little is left for a transfer set.
     """
     config = setting.config
+    if isinstance(teacher, BlackBox):
+        teacher.asker.allowance = None  # one that was handed over may have that of an earlier run
     if config.query_budget is None:
         return setting
-    of_callable = not shows_weights(config.teacher if handed_over is None else handed_over)
+    black_box = isinstance(teacher, BlackBox)
+    vocabulary = 0 if teacher.tokenizer is None else vocabulary_size(teacher.tokenizer)
     plan = on_main(
         lambda: plan_queries(
-            config, setting.task, of_callable=of_callable, processes=setting.processes, vocabulary=vocabulary
+            config, setting.task, of_callable=black_box, processes=setting.processes, vocabulary=vocabulary
         )
     )
+    logger.info("query budget: %s", budget_words(config.query_budget, plan.parts))
     setting = replace(setting, config=replace(config, pool_size=plan.transfer), plan=plan)
     method_queries(setting.config)  # raises if the methods' own do not fit
+    if isinstance(teacher, BlackBox):
+        vain = teacher.asker.asked - IDENTITY if loaded else 0  # while it was identified
+        _allow(setting, teacher, corpus, max(0, vain))
     return setting
 
 
-def settle(setting: Setting, teacher: Teacher, corpus: Corpus, pools: Pools) -> tuple[Setting, Pools]:
-    """Divide the budget once more, as the teacher's vocabulary is known now, and cut the pools to it.
-
-    A callable gets an allowance: its calls that fail take from the transfer set.
-    """
-    if setting.plan is None:
-        return setting, pools
-    vocabulary = 0 if teacher.tokenizer is None else vocabulary_size(teacher.tokenizer)
-    setting = divide(setting, teacher, vocabulary)
-    assert setting.plan is not None and setting.config.query_budget is not None
-    logger.info("query budget: %s", budget_words(setting.config.query_budget, setting.plan.parts))
-    if isinstance(teacher, BlackBox):
-        _allow(setting, teacher, corpus)
-    return setting, _cut(setting, pools)
-
-
-def _allow(setting: Setting, teacher: BlackBox, corpus: Corpus) -> None:
+def _allow(setting: Setting, teacher: BlackBox, corpus: Corpus, vain: int) -> None:
     """Hold a callable to the budget, of which this call and those that it continues have used some in vain."""
     assert setting.plan is not None
     store, run = teacher.asker.store, _run_key(setting, corpus)
-    before = store.repeated(run)
-    allowance = Allowance(setting.plan.transfer - before, before, lambda texts: store.note_repeated(run, texts))
+    before, left = store.repeated(run), setting.plan.transfer - method_queries(setting.config)
+    allowance = Allowance(left - before, before, lambda texts: store.note_repeated(run, texts))
     teacher.asker.allowance = allowance
-    if (vain := teacher.asker.asked - IDENTITY) > 0:  # while it was identified
+    if vain:
         allowance.repeat(vain)
 
 
@@ -94,8 +88,13 @@ def _run_key(setting: Setting, corpus: Corpus) -> str:
 def within_budget(setting: Setting, teacher: Teacher, pools: Pools) -> tuple[Pools, int]:
     """Ask a callable for the pools until the budget is used up, in one process.
 
+    Labelled rows that the user adds are asked for as well, so that the transfer set makes up for calls that fail.
+
     Returns:
         The pools, of which `transfer` has only the inputs that it answered; and how many texts it was asked for.
+
+    Raises:
+        RunError: calls that failed have left too little for a transfer set.
     """
     if not isinstance(teacher, BlackBox) or setting.plan is None:
         return pools, 0
@@ -103,7 +102,10 @@ def within_budget(setting: Setting, teacher: Teacher, pools: Pools) -> tuple[Poo
 
     def ask() -> list[int] | None:
         for name in ("select", "report"):
-            _ask_all(teacher, getattr(pools, name), setting.length, f"teacher labels {name}")
+            _ask_all(teacher, _texts(getattr(pools, name)), setting.length, f"teacher labels {name}")
+        if (gold := setting.config.gold_labels) is not None:
+            rows = read_labelled(setting.task, gold, skip_bad_rows=setting.config.skip_bad_rows)
+            _ask_all(teacher, rows.texts, setting.length, "teacher labels gold rows")
         return _ask_first(teacher, pools.transfer, setting)
 
     kept = on_main(ask)
@@ -112,9 +114,9 @@ def within_budget(setting: Setting, teacher: Teacher, pools: Pools) -> tuple[Poo
     ), teacher.asker.asked - before
 
 
-def _ask_all(teacher: BlackBox, pool: Dataset, length: int, description: str) -> None:
-    with bar(description, len(pool), "text") as progress:
-        teacher.asker.answers(teacher.prepare(_texts(pool), length), Meter(progress).count)
+def _ask_all(teacher: BlackBox, texts: Texts, length: int, description: str) -> None:
+    with bar(description, len(texts[0]), "text") as progress:
+        teacher.asker.answers(teacher.prepare(texts, length), Meter(progress).count)
 
 
 def _ask_first(teacher: BlackBox, pool: Dataset, setting: Setting) -> list[int] | None:
@@ -127,6 +129,12 @@ def _ask_first(teacher: BlackBox, pool: Dataset, setting: Setting) -> list[int] 
         first = teacher.asker.answer_first(texts, Meter(progress).count)
     if first == len(texts):
         return None
+    if first < MIN_TRANSFER:
+        repeated = 0 if teacher.asker.allowance is None else teacher.asker.allowance.repeated
+        raise RunError(
+            f"--query-budget {setting.config.query_budget}: expected at least {MIN_TRANSFER} queries for the transfer "
+            f"set, found {first}, as {repeated:,} texts were asked for in vain; what was answered is kept; raise it"
+        )
     logger.warning(
         "labelling: %s of %s inputs for the transfer set were asked for, as texts of calls that failed took from "
         "--query-budget",
@@ -139,13 +147,14 @@ def _ask_first(teacher: BlackBox, pool: Dataset, setting: Setting) -> list[int] 
     return kept
 
 
-def _texts(pool: Dataset) -> Any:
+def _texts(pool: Dataset) -> Texts:
     return tuple(list(pool[name]) for name in text_columns(pool))
 
 
-def _cut(setting: Setting, pools: Pools) -> Pools:
-    """Pools with as many inputs as the budget has for each, drawn at random; most are shaped so."""
-    assert setting.plan is not None
+def cut_pools(setting: Setting, pools: Pools | None) -> Pools | None:
+    """Pools that were handed over, cut to what a budget has for each of them; those that are shaped are made so."""
+    if pools is None or setting.plan is None:
+        return pools
     most = {
         "transfer": setting.plan.transfer - method_queries(setting.config),
         "select": setting.plan.held_out // 2,
@@ -157,7 +166,10 @@ def _cut(setting: Setting, pools: Pools) -> Pools:
         if len(pool) > limit:
             rows = generator(Stream.ASKED, setting.config.shaping_seed, name).permutation(len(pool))[:limit]
             kept[name] = pool.select(np.sort(rows))
-    return replace(pools, **kept)
+    if not kept:
+        return pools
+    digest = hashlib.sha256(json.dumps([pools.fingerprint, most, setting.config.shaping_seed]).encode())
+    return replace(pools, fingerprint=digest.hexdigest(), **kept)
 
 
 def spent(

@@ -26,7 +26,7 @@ _MISTAKES = (
 
 @dataclass
 class Allowance:
-    """Texts of a budget that are not set aside for anything: the transfer set's, and those of calls that failed.
+    """Texts of a budget that are set aside for nothing else: the transfer set's, and those of calls that failed.
 
     Attributes:
         left: how many a callable may still be asked for.
