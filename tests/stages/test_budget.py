@@ -135,9 +135,10 @@ def test_a_callable_that_never_answers_ends_the_run_and_what_was_paid_for_is_kep
     service = Service(set(range(4, 100)))
     with pytest.raises(RunError, match=r"failed 3 times in a row.*try later"):
         distill(replace(config, teacher_retries=2), teacher=service)
-    service.failing, paid = set(), len(service.texts)
-    distill(replace(config, teacher_retries=2, resume=True), teacher=service)
+    service.failing, paid, vain = set(), len(service.texts), service.charged - len(service.texts)
+    metrics = distill(replace(config, teacher_retries=5, resume=True), teacher=service).metrics
     assert len(service.texts) == len(set(service.texts)) > paid and service.charged <= 600
+    assert metrics["query_budget"]["for"]["repeated"] == vain
 
 
 def test_a_teacher_with_weights_is_held_to_it_too(config_for: Callable[..., DistillConfig], tmp_path: Path) -> None:

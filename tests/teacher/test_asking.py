@@ -92,6 +92,15 @@ def test_a_mistake_of_the_program_is_not_made_again(error: Any, tmp_path: Path, 
     assert len(service.calls) == 1 and not waits
 
 
+def test_texts_of_a_call_that_is_not_made_again_count_as_asked_for_in_vain(tmp_path: Path) -> None:
+    """A service whose answer has another shape was paid for it."""
+    found = asker(Service({1}, lambda: InputError("its answer has another shape")), tmp_path)
+    noted = allow(found, 100)
+    with pytest.raises(InputError):
+        found.answer_first(list(dict.fromkeys(TEXTS)))
+    assert noted == [0, 10] and found.allowance is not None and found.allowance.left == 80
+
+
 @pytest.mark.parametrize("known", [(), (3, 17, 18, 40), tuple(range(60))])
 @pytest.mark.parametrize("left", [1, 9, 10, 37, 60, 1_000])
 def test_the_first_texts_within_an_allowance_are_answered(left: int, known: tuple[int, ...], tmp_path: Path) -> None:
@@ -153,6 +162,8 @@ def test_texts_that_were_set_aside_may_be_repeated_within_the_allowance_only(
 def test_a_callable_says_how_many_texts_it_takes_at_a_time() -> None:
     def ask(texts: list[str]) -> None: ...
 
+    assert call_size(ask, "--teacher own:ask") == asking.BATCH
+    ask.batch_size = None  # type: ignore[attr-defined]
     assert call_size(ask, "--teacher own:ask") == asking.BATCH
     ask.batch_size = 12  # type: ignore[attr-defined]
     assert call_size(ask, "--teacher own:ask") == 12

@@ -46,6 +46,7 @@ from zskd.tasks.task import find_task, task_name
 # have bad rows, a run without `skip_bad_rows` ends before it has a folder.
 FREE_OPTIONS = (
     "resume", "output_dir", "cache_dir", "report_to", "glue_dir", "hub_eval", "skip_bad_rows", "num_processes",
+    "teacher_retries",
 )  # fmt: skip
 
 CALLS = "calls.json"

@@ -139,12 +139,12 @@ class Asker:
         self.asked += len(batch)
         try:
             found = self._ask(list(batch))
-        except _MISTAKES:
-            raise
         except Exception as error:
-            self._failures += 1
             if self.allowance is not None:
                 self.allowance.repeat(len(batch))
+            if isinstance(error, _MISTAKES):
+                raise
+            self._failures += 1
             self._wait(error)
             return None
         self._failures = 0
@@ -165,12 +165,14 @@ class Asker:
 
 
 def call_size(ask: Any, shown: str) -> int:
-    """Texts per call of a callable.
+    """Texts per call of a callable: its attribute `batch_size`, or `BATCH` without one, or where it is None.
 
     Raises:
         InputError: its attribute `batch_size` is no whole number above 0.
     """
-    size = getattr(ask, "batch_size", BATCH)
+    size = getattr(ask, "batch_size", None)
+    if size is None:
+        return BATCH
     if not isinstance(size, int) or isinstance(size, bool) or size < 1:
         raise InputError(f"{shown}: batch_size: expected a whole number above 0, found {size!r}")
     return size
