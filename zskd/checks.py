@@ -121,6 +121,12 @@ def _check_budget(config: DistillConfig, task: Task, callable_teacher: bool) -> 
     shown = f"--query-budget {config.query_budget}"
     if callable_teacher and config.hub_eval and config.glue_dir is None:
         return [f"{shown}: the callable teacher would be scored on the Hub's rows, which count; leave --hub-eval out"]
+    cache = cache_root(config.cache_dir)
+    if callable_teacher and (problem := write_problem(cache)):
+        return [
+            f"--cache-dir {cache}: expected a folder that can be written, as --query-budget keeps every answer in it, "
+            f"found: {problem}; name another folder"
+        ]
     try:
         plan_queries(
             with_task_defaults(config), task, of_callable=callable_teacher, processes=config.num_processes or 1

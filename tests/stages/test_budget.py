@@ -246,6 +246,17 @@ def test_what_does_not_fit_is_said_before_the_teacher_is_asked(
     assert not service.calls
 
 
+def test_answers_that_are_paid_for_need_a_cache_that_can_be_written(
+    config: DistillConfig, tmp_path: Path, ordinary_user: None
+) -> None:
+    (tmp_path / "cache" / "corpora").mkdir(parents=True)
+    (tmp_path / "cache").chmod(0o555)
+    service = Service()
+    with pytest.raises(InputError, match=r"cache_dir .*: expected a folder that can be written, as query_budget"):
+        distill(config, teacher=service)
+    assert not service.calls
+
+
 def test_the_command_line_has_it(cli: Any, tiny_config: DistillConfig) -> None:
     done = cli("distill", *as_flags(tiny_config, query_budget=290))
     assert done.code == 2 and any("--query-budget" in line for line in done.errors)

@@ -183,3 +183,19 @@ def test_a_configuration_alone_is_answered_with_flags() -> None:
         in_words_of_python(fails)(1, seed=1)
     assert refused.value.problems == ["run_dir x: taken", "texts: too short", "--other y"]
     assert str(refused.value) == "\n".join(refused.value.problems)
+
+
+def test_a_callable_that_nothing_identifies_cannot_go_on_with_a_budget(
+    ask: Callable[..., Request], student_folder: Path
+) -> None:
+    """All of its answers would be asked for again."""
+    given = {"student": student_folder, "teacher_outputs": "labels", "query_budget": 900}
+
+    def known(texts: list[str]) -> list[int]:
+        return label_it(texts)
+
+    assert ask(teacher=known, **given).config.query_budget == 900
+    with pytest.raises(InputError, match="resume: expected a teacher with an attribute `fingerprint`"):
+        ask(teacher=known, resume=True, **given)
+    known.fingerprint = "version 1"  # type: ignore[attr-defined]
+    assert ask(teacher=known, resume=True, **given).config.resume

@@ -56,6 +56,18 @@ def test_logits_are_those_of_the_callable_however_they_are_wrapped(kind: Callabl
     np.testing.assert_array_equal(found, np.array(lengths(texts), dtype=np.float32))
 
 
+def test_no_texts_have_no_logits() -> None:
+    assert load_black_box(SST2, lengths).logits(([],), max_length=8).shape == (0, 2)
+
+
+def test_a_cache_that_cannot_be_written_keeps_nothing(tmp_path: Path, ordinary_user: None) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir(mode=0o555)
+    box = load_black_box(SST2, lengths, cache)
+    assert box.logits((["a", "fine film"],), max_length=8).tolist() == lengths(["a", "fine film"])
+    assert not list(cache.iterdir())
+
+
 def test_a_tensor_with_a_gradient_is_taken() -> None:
     box = load_black_box(SST2, lambda rows: torch.tensor(lengths(rows), requires_grad=True))
     assert box.logits((["abc"],), max_length=8).tolist() == [[3.0, 0.0]]

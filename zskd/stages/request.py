@@ -141,11 +141,22 @@ def make_request(
     made = with_task_defaults(made)
     handed_over = None if isinstance(teacher, str) else teacher
     model = handed_over is not None and shows_weights(handed_over)
+    if made.resume and made.query_budget is not None and _is_nameless(handed_over):
+        raise InputError(
+            "--resume: expected a teacher with an attribute `fingerprint`, by which its answers are found again, as "
+            '--query-budget would be spent anew; set one (ask.fingerprint = "version 1")'
+        )
     if problems := check(made, black_box=handed_over is not None and not model, model=model):
         raise InputError(problems)
     if model and made.resume:
         _check_same_weights(made, handed_over)
     return Request(made, handed_over, tokenizer, pools, least)
+
+
+def _is_nameless(handed_over: AnyTeacher | None) -> bool:
+    """Whether a callable was handed over of which nothing says that it is the one of an earlier run."""
+    ready = handed_over is None or isinstance(handed_over, Teacher | PreTrainedModel)
+    return not ready and not getattr(handed_over, "fingerprint", None)
 
 
 def _check_same_weights(config: DistillConfig, teacher: Any) -> None:

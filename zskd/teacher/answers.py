@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from zskd.errors import RunError
+from zskd.system.files import write_problem
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class AnswerStore:
     """Logits by text, in a file.
 
     Args:
-        path: the file; it is made with the first answer.
+        path: the file; it is made with the first answer. In a cache that cannot be written, none is kept.
 
     Example:
         `folder` is an empty folder.
@@ -51,6 +52,7 @@ class AnswerStore:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._open: sqlite3.Connection | None = None
+        self._writable = write_problem(path) is None
 
     def find(self, texts: Sequence[Any]) -> list[np.ndarray | None]:
         """The logits ``(num_labels,)`` float32 of each text (or pair of texts); None where there are none.
@@ -78,6 +80,8 @@ class AnswerStore:
         Raises:
             RunError: they cannot be written, or the file is damaged.
         """
+        if not self._writable:
+            return
         rows = []
         for text, row in zip(texts, logits, strict=True):
             key, content = _key(text), np.ascontiguousarray(row, dtype="<f4").tobytes()

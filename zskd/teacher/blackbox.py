@@ -97,6 +97,8 @@ class BlackBox(Teacher):
             InputError: the answer has another shape, or its values do not fit `outputs`.
             RunError: the callable failed more often than it may, or its answers cannot be kept.
         """
+        if not prepared:
+            return np.empty((0, self.num_labels), dtype=np.float32)
         return self.asker.answers(prepared, None if meter is None else meter.count)
 
     def require_weights(self, what: str) -> NoReturn:
