@@ -63,3 +63,13 @@ def test_too_small_a_budget_says_what_it_is_spent_on(tmp_path: Path) -> None:
     assert "200 held-out inputs" in problem and "rows of the probe" in problem and "16 rows of evaluation" in problem
     assert problem.endswith("and score the student with `zskd evaluate`")
     assert plan_queries(dataclasses.replace(options, query_budget=700), SST2, of_callable=True).transfer > 64
+
+
+def test_what_methods_ask_for_has_to_fit_and_the_message_names_the_budget() -> None:
+    with pytest.raises(InputError) as raised:
+        plan_queries(config(520, method=["uncertainty-mixup"], epochs=6.0), SST2, of_callable=False)
+    (problem,) = raised.value.problems
+    assert problem.startswith("--query-budget 520, which leaves 92 for the transfer set: expected at least 64 inputs")
+    small = config(5_000, pool_size=92, method=["uncertainty-mixup"], epochs=6.0)
+    with pytest.raises(InputError, match="--pool-size 92: expected at least 64 inputs"):
+        plan_queries(small, SST2, of_callable=False)

@@ -60,7 +60,6 @@ def divide(setting: Setting, teacher: Teacher, corpus: Corpus, *, loaded: bool =
     )
     logger.info("query budget: %s", budget_words(config.query_budget, plan.parts))
     setting = replace(setting, config=replace(config, pool_size=plan.transfer), plan=plan)
-    method_queries(setting.config)  # raises if the methods' own do not fit
     if isinstance(teacher, BlackBox):
         vain = teacher.asker.asked - IDENTITY if loaded else 0  # while it was identified
         _allow(setting, teacher, corpus, max(0, vain))

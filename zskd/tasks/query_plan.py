@@ -9,6 +9,7 @@ from pathlib import Path
 
 from zskd.config.distillation import DistillConfig
 from zskd.config.methods.shares import MIN_TRANSFER
+from zskd.config.methods.table import method_queries
 from zskd.errors import InputError
 from zskd.system.paths import exists
 from zskd.tasks.labelled import read_labelled
@@ -73,7 +74,8 @@ def plan_queries(
         vocabulary: tokens of the teacher's vocabulary; 0 where it is not known yet.
 
     Raises:
-        InputError: too little is left for a transfer set; or a labelled file cannot be read.
+        InputError: too little is left for a transfer set, or for what methods ask for; or a labelled file cannot be
+            read.
     """
     budget, skip = config.query_budget, config.skip_bad_rows
     assert budget is not None and config.heldout is not None and config.pool_size is not None  # the task's defaults
@@ -99,7 +101,15 @@ def plan_queries(
             f"--query-budget {budget}: expected at least {MIN_TRANSFER} queries for the transfer set, found "
             f"{max(left, 0)} beside {spent}; {hint}"
         )
-    return QueryPlan(**parts, transfer=min(left, config.pool_size))
+    plan = QueryPlan(**parts, transfer=min(left, config.pool_size))
+    try:
+        method_queries(dataclasses.replace(config, pool_size=plan.transfer))
+    except InputError as error:
+        if plan.transfer == config.pool_size:
+            raise
+        size, lowered = f"--pool-size {plan.transfer}", f"--query-budget {budget}, which leaves {plan.transfer:,} for "
+        raise InputError([problem.replace(size, f"{lowered}the transfer set") for problem in error.problems]) from error
+    return plan
 
 
 def evaluation_files(config: DistillConfig, task: Task) -> list[Path]:
