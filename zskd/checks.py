@@ -128,9 +128,7 @@ def _check_budget(config: DistillConfig, task: Task, callable_teacher: bool) -> 
             f"found: {problem}; name another folder"
         ]
     try:
-        plan_queries(
-            with_task_defaults(config), task, of_callable=callable_teacher, processes=config.num_processes or 1
-        )
+        plan_queries(with_task_defaults(config), task, of_callable=callable_teacher)
     except InputError as error:
         return [problem for problem in error.problems if problem.startswith(shown)]  # files are checked elsewhere
     return []

@@ -116,10 +116,7 @@ def _within_budget(config: DistillConfig, vocabulary: int = 0) -> tuple[DistillC
     if config.query_budget is None:
         return config, None
     of_callable = is_callable_name(config.teacher)
-    plan = plan_queries(
-        config, find_task(config.task), of_callable=of_callable, processes=config.num_processes or 1,
-        vocabulary=vocabulary,
-    )  # fmt: skip
+    plan = plan_queries(config, find_task(config.task), of_callable=of_callable, vocabulary=vocabulary)
     return replace(config, pool_size=plan.transfer), plan
 
 

@@ -96,8 +96,8 @@ def distill(
         teacher: a Hub id, a folder, ``"embedded"`` or ``module:function``; a model object (see
             `tokenizer`), which is frozen and put into evaluation mode; a `Teacher`; or a callable that turns a list of
             texts (of pairs) into logits ``(rows, num_labels)``, in the order of the labels (with
-            ``teacher_outputs="probabilities"`` or ``"labels"`` into these). A student cannot be built from a callable:
-            name one with ``student=``.
+            ``teacher_outputs="probabilities"`` or ``"labels"`` into these). A callable has no weights
+            to build a student from: one for two texts begins with the packaged start, else name one with ``student=``.
         tokenizer: of a model object; default: the one in the folder that the model was loaded from.
         task: a `Task`, the name of a preset (`TASKS`), or a task file.
         labels: label names in place of a task; the student's classes are in this order. They are matched with the

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from zskd.config.methods.class_balance import ClassBalanceOptions
 from zskd.errors import InputError
 from zskd.methods.class_balance import ClassBalance
 from zskd.methods.table import make_methods
+from zskd.stages import teachers
 from zskd.stages.inputs import Setting, begin, read_corpus, shape
 from zskd.stages.teachers import label, meet_teacher, pass_gate, select
 from zskd.tasks.defaults import with_task_defaults
@@ -41,6 +43,22 @@ def test_a_teacher_passes_the_gate_or_is_refused(shaped: tuple[Setting, Pools]) 
     assert pass_gate(setting, handed_over) == gate and handed_over.cache_key("fp32", 32) == teacher.cache_key(
         "fp32", 32
     )
+
+
+def test_a_callable_is_identified_once_for_all_processes(
+    shaped: tuple[Setting, Pools], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting, _ = shaped
+    asked: list[str] = []
+
+    def ask(texts: list[str]) -> list[list[float]]:
+        asked.extend(texts)
+        return [[float(len(text)), 0.5 * len(asked)] for text in texts]  # never the same twice
+
+    ask.fingerprint = "1"  # type: ignore[attr-defined]
+    first = meet_teacher(setting, ask)
+    monkeypatch.setattr(teachers, "PartialState", lambda: SimpleNamespace(is_main_process=False))
+    assert meet_teacher(setting, ask).fingerprint == first.fingerprint and len(asked) == 8
 
 
 def test_all_inputs_are_labelled_and_asked_for_once(shaped: tuple[Setting, Pools]) -> None:

@@ -53,11 +53,7 @@ def divide(setting: Setting, teacher: Teacher, corpus: Corpus, *, loaded: bool =
         return setting
     black_box = isinstance(teacher, BlackBox)
     vocabulary = 0 if teacher.tokenizer is None else vocabulary_size(teacher.tokenizer)
-    plan = on_main(
-        lambda: plan_queries(
-            config, setting.task, of_callable=black_box, processes=setting.processes, vocabulary=vocabulary
-        )
-    )
+    plan = on_main(lambda: plan_queries(config, setting.task, of_callable=black_box, vocabulary=vocabulary))
     logger.info("query budget: %s", budget_words(config.query_budget, plan.parts))
     setting = replace(setting, config=replace(config, pool_size=plan.transfer), plan=plan)
     if isinstance(teacher, BlackBox):

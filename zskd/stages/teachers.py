@@ -44,6 +44,7 @@ def meet_teacher(
         InputError: it does not load, or cannot read inputs of the run's length.
     """
     config = setting.config
+    goes_on = config.resume and config.query_budget is not None
 
     def load() -> Teacher:
         found = load_teacher(
@@ -55,7 +56,8 @@ def meet_teacher(
             tokenizer=tokenizer,
             outputs=config.teacher_outputs,
             retries=config.teacher_retries,
-            identified=config.resume and config.query_budget is not None,
+            # Other processes find what the main process was answered.
+            identified=goes_on or not PartialState().is_main_process,
         )
         found.check_length(setting.length, f"--teacher {found.name}")
         return found

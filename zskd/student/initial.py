@@ -87,7 +87,7 @@ def initial_student(
 
     Raises:
         InputError: it does not load, does not fit the budget, cannot read `max_length` tokens, or cannot be built
-            because the teacher is a callable.
+            because the teacher is a callable and no start is packaged for its task.
     """
     set_seed(seed_of(Stream.START, seed))
     if name == "build":

@@ -35,7 +35,7 @@ class QueryPlan:
     """Most texts that the teacher is asked for, by what for. Together they are at most the budget.
 
     Attributes:
-        identity: fixed texts that identify a callable, in each process.
+        identity: fixed texts that identify a callable.
         gate: rows of the task's probe.
         held_out: inputs that select checkpoints and report agreement.
         single_tokens: of the vocabulary, for the word embeddings of a built student.
@@ -63,9 +63,7 @@ def asks_single_tokens(budget: int | None) -> bool:
     return budget is None or budget >= FEWEST_WITH_TOKENS
 
 
-def plan_queries(
-    config: DistillConfig, task: Task, *, of_callable: bool, processes: int = 1, vocabulary: int = 0
-) -> QueryPlan:
+def plan_queries(config: DistillConfig, task: Task, *, of_callable: bool, vocabulary: int = 0) -> QueryPlan:
     """Divide ``config.query_budget``: what is not needed elsewhere is left for the transfer set.
 
     Args:
@@ -84,7 +82,7 @@ def plan_queries(
     evaluation = evaluation_files(config, task) if of_callable else []
     asks_tokens = config.student == "build" and not of_callable and asks_single_tokens(budget)
     parts = {
-        "identity": IDENTITY * processes if of_callable else 0,
+        "identity": IDENTITY if of_callable else 0,
         "gate": _rows(task, [] if probe is None else [probe], None),
         "held_out": config.heldout,
         "single_tokens": vocabulary if asks_tokens else 0,

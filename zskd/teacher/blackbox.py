@@ -1,7 +1,7 @@
 """A black-box teacher: any callable that turns texts into logits, probabilities or labels.
 
-It can pass the gate, label the transfer set and be scored, because these need outputs only. A student cannot be built
-from it, because it has neither weights nor a tokenizer.
+It can pass the gate, label the transfer set and be scored, because these need outputs only. It has neither weights nor
+a tokenizer, so that a student is built from a start (`zskd.student.started`) or named.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from zskd.teacher.outputs import to_logits
 # From a list of texts, or of (text, text_b) pairs, to logits or probabilities (rows, num_labels), or labels (rows,).
 Ask = Callable[[list[Any]], Any]
 
-# Asked once per run. A service that has changed answers differently, and then its cached logits are not used.
+# Asked when a run begins. A service that has changed answers differently, and then its cached logits are not used.
 _FIXED = (
     "The bridge was closed after the storm.", "Nobody expected such a fine result.", "It is 40 km to the border.",
     "no", "Why did the committee refuse?", "A dull, endless and badly told story.",
@@ -153,7 +153,7 @@ def load_black_box(
             ``(rows, num_labels)`` (array, tensor or nested list), or ``labels`` ``(rows,)``.
         retries: how often it is asked again when it fails, see `zskd.teacher.asking.Asker`.
         identified: whether its answers to the fixed texts may be those of an earlier call, as for a run with a budget
-            that goes on.
+            that goes on, and in all processes but one.
 
     Raises:
         InputError: it cannot be imported or called, its labels are not the task's, or its answers do not fit
