@@ -143,13 +143,14 @@ def distill(
         setting = inputs.settle_language(setting, corpus_read)
     with run.phase("teacher"):
         known_teacher = teachers.meet_teacher(setting, asked.teacher, asked.tokenizer)
-        setting = budget.divide(setting, known_teacher, corpus_read, loaded=known_teacher is not asked.teacher)
-        gate = teachers.pass_gate(setting, known_teacher)
+        setting = budget.divide(setting, known_teacher, corpus_read)
     with run.phase("shaping"):
         if asked.pools is None:
             setting = inputs.limit_pool(setting, corpus_read)
         pools = budget.cut_pools(setting, asked.pools) or inputs.shape(setting, corpus_read)
     on_main(lambda: run.check_inputs(pools.fingerprint))
+    with run.phase("teacher"):
+        gate = teachers.pass_gate(setting, known_teacher)
     with run.phase("labelling"):
         labelled = teachers.label(setting, known_teacher, pools)
     with run.phase("selection"):

@@ -105,6 +105,26 @@ def test_a_killed_run_goes_on_without_asking_twice_and_ends_as_if_undisturbed(
     assert service.charged == undisturbed.charged
 
 
+@pytest.mark.parametrize(("size", "failing", "killed"), [(40, {0}, 1), (2, set(), 3), (2, {0, 4}, 5), (40, {0, 1}, 2)])
+def test_a_run_killed_while_its_teacher_is_identified_goes_on_as_well(
+    size: int, failing: set[int], killed: int, config: DistillConfig, tmp_path: Path
+) -> None:
+    def made(killed: int | None = None) -> Service:
+        service = Service(failing, killed)
+        service.batch_size = size
+        return service
+
+    undisturbed, service = made(), made(killed)
+    whole = replace(config, output_dir=str(tmp_path / "whole"), cache_dir=str(tmp_path / "whole-cache"))
+    expected = distill(whole, teacher=undisturbed).metrics
+    with pytest.raises(KeyboardInterrupt):
+        distill(config, teacher=service)
+    service.killed, service.calls = None, killed
+    found = distill(replace(config, resume=True), teacher=service).metrics
+    assert (found["student"], found["query_budget"]) == (expected["student"], expected["query_budget"])
+    assert service.charged == undisturbed.charged
+
+
 def test_a_run_killed_in_training_asks_nothing_more(config: DistillConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     service = Service()
 
@@ -255,6 +275,17 @@ def test_answers_that_are_paid_for_need_a_cache_that_can_be_written(
     with pytest.raises(InputError, match=r"cache_dir .*: expected a folder that can be written, as query_budget"):
         distill(config, teacher=service)
     assert not service.calls
+
+
+def test_text_that_cannot_be_held_out_is_said_before_the_probe_is_asked_for(
+    config: DistillConfig, tmp_path: Path
+) -> None:
+    lines = Path(config.corpus[0]).read_text(encoding="utf-8").splitlines()
+    (tmp_path / "one.txt").write_text(" ".join(lines), encoding="utf-8")
+    service = Service()
+    with pytest.raises(InputError, match="expected text from several passages"):
+        distill(replace(config, corpus=[str(tmp_path / "one.txt")]), teacher=service)
+    assert len(service.texts) == 8
 
 
 def test_the_command_line_has_it(cli: Any, tiny_config: DistillConfig) -> None:

@@ -24,7 +24,7 @@ from zskd.system.processes import on_main
 from zskd.system.progress import bar
 from zskd.system.seeds import Stream, generator
 from zskd.tasks.labelled import read_labelled
-from zskd.tasks.query_plan import IDENTITY, plan_queries
+from zskd.tasks.query_plan import plan_queries
 from zskd.teacher.asking import Allowance
 from zskd.teacher.base import Teacher, Texts
 from zskd.teacher.blackbox import BlackBox
@@ -35,13 +35,10 @@ from zskd.text.shaping import Pools, text_columns
 logger = logging.getLogger(__name__)
 
 
-def divide(setting: Setting, teacher: Teacher, corpus: Corpus, *, loaded: bool = True) -> Setting:
+def divide(setting: Setting, teacher: Teacher, corpus: Corpus) -> Setting:
     """Divide ``--query-budget`` among what the teacher is asked for, and lower the pool size to what is left.
 
     A callable gets an allowance: its calls that fail take from the transfer set.
-
-    Args:
-        loaded: whether the teacher was loaded for this run; one that was handed over may have been asked before it.
 
     Raises:
         InputError: too little is left for a transfer set.
@@ -57,20 +54,17 @@ def divide(setting: Setting, teacher: Teacher, corpus: Corpus, *, loaded: bool =
     logger.info("query budget: %s", budget_words(config.query_budget, plan.parts))
     setting = replace(setting, config=replace(config, pool_size=plan.transfer), plan=plan)
     if isinstance(teacher, BlackBox):
-        vain = teacher.asker.asked - IDENTITY if loaded else 0  # while it was identified
-        _allow(setting, teacher, corpus, max(0, vain))
+        _allow(setting, teacher, corpus)
     return setting
 
 
-def _allow(setting: Setting, teacher: BlackBox, corpus: Corpus, vain: int) -> None:
+def _allow(setting: Setting, teacher: BlackBox, corpus: Corpus) -> None:
     """Hold a callable to the budget, of which this call and those that it continues have used some in vain."""
     assert setting.plan is not None
     store, run = teacher.asker.store, _run_key(setting, corpus)
-    before, left = store.repeated(run), setting.plan.transfer - method_queries(setting.config)
-    allowance = Allowance(left - before, before, lambda texts: store.note_repeated(run, texts))
-    teacher.asker.allowance = allowance
-    if vain:
-        allowance.repeat(vain)
+    identity, left = teacher.repeated, setting.plan.transfer - method_queries(setting.config)
+    before = store.repeated(run) + identity
+    teacher.asker.allowance = Allowance(left - before, before, lambda texts: store.note_repeated(run, texts - identity))
 
 
 def _run_key(setting: Setting, corpus: Corpus) -> str:

@@ -97,6 +97,8 @@ class AnswerStore:
 
     def note_repeated(self, run: str, texts: int) -> None:
         """Set the number that `repeated` gives."""
+        if not self._writable:
+            return
         self._run("INSERT OR REPLACE INTO repeated VALUES (?, ?)", [(run, texts)], many=True)
 
     def _run(self, statement: str, values: Sequence[Any], *, many: bool = False) -> list[tuple[Any, ...]]:

@@ -86,14 +86,13 @@ class Asker:
         tell(len(texts) - len(missing))
         while missing:
             batch = missing[: self.size]
-            known |= dict(zip(batch, self.insist(batch), strict=True))
-            self.store.keep(batch, np.stack([known[text] for text in batch]))
+            known |= dict(zip(batch, self.renewed(batch), strict=True))
             missing = missing[self.size :]
             tell(len(batch))
         return np.stack([known[text] for text in texts])
 
-    def insist(self, batch: list[Any]) -> np.ndarray:
-        """Ask until there is an answer, ``(rows, num_labels)``, which is not kept.
+    def renewed(self, batch: list[Any]) -> np.ndarray:
+        """Ask until there is an answer, ``(rows, num_labels)``, and keep it, whatever was kept before.
 
         Raises:
             RunError: as for `answers`.
@@ -104,6 +103,7 @@ class Asker:
                     f"{self._shown}: --query-budget is used up, as {self.allowance.repeated:,} texts were asked for in "
                     "vain; what was answered is kept; raise the budget to go on"
                 )
+        self.store.keep(batch, found)
         return found
 
     def answer_first(self, texts: Sequence[Any], done: Callable[[int], None] | None = None) -> int:

@@ -24,7 +24,7 @@ from zskd.models.bulk import Meter
 from zskd.models.labels import align_labels, parse_label_map
 from zskd.tasks.task import Task
 from zskd.teacher.answers import FOLDER, NAME, AnswerStore
-from zskd.teacher.asking import RETRIES, Asker, call_size
+from zskd.teacher.asking import RETRIES, Allowance, Asker, call_size
 from zskd.teacher.base import Teacher, Texts
 from zskd.teacher.outputs import to_logits
 
@@ -40,6 +40,9 @@ _FIXED = (
 )  # fmt: skip
 
 
+_IDENTITY = "identity"  # names, among runs, what was asked for in vain meanwhile
+
+
 @dataclass(frozen=True)
 class BlackBox(Teacher):
     """A callable teacher; see `zskd.teacher.base.Teacher`.
@@ -52,6 +55,7 @@ class BlackBox(Teacher):
         parameters: number of parameters, if the callable has an attribute of that name, else None.
         outputs: kind of answer, see `zskd.teacher.outputs.to_logits`.
         asker: asks it, and keeps its answers.
+        repeated: texts of calls that failed while it was identified.
     """
 
     name: str
@@ -63,6 +67,7 @@ class BlackBox(Teacher):
     revision: str | None = None
     tokenizer: None = None
     outputs: str = "logits"
+    repeated: int = field(default=0, compare=False)
 
     @property
     def device_type(self) -> None:
@@ -174,7 +179,8 @@ def load_black_box(
         retries=retries,
         shown=shown,
     )
-    digest = hashlib.sha256(known_as + _fixed_answers(asker, len(task.text_columns), identified).tobytes())
+    fixed, repeated = _fixed_answers(asker, len(task.text_columns), identified)
+    digest = hashlib.sha256(known_as + fixed.tobytes())
     if not isinstance(teacher, str):
         known = getattr(ask, "fingerprint", None)
         digest.update(str(known).encode() if known else uuid.uuid4().bytes)
@@ -187,6 +193,7 @@ def load_black_box(
         fingerprint=digest.hexdigest(),
         parameters=parameters if isinstance(parameters, int) else None,
         outputs=outputs,
+        repeated=repeated,
     )
 
 
@@ -195,14 +202,24 @@ def _to_ask(ask: Ask, names: tuple[str, ...], outputs: str, shown: str) -> Calla
     return lambda rows: to_logits(ask(list(rows)), rows, names, outputs, shown=shown)
 
 
-def _fixed_answers(asker: Asker, texts: int, identified: bool) -> np.ndarray:
-    """Answers to the texts that identify a callable: it is asked for them, unless those of an earlier call will do."""
-    rows = _rows((list(_FIXED),) * texts)
+def _fixed_answers(asker: Asker, texts: int, identified: bool) -> tuple[np.ndarray, int]:
+    """Answers to the texts that identify a callable: it is asked for them, unless those of an earlier call will do.
+
+    Returns:
+        Logits ``(rows, num_labels)``, and how many texts it was asked for in vain, in that earlier call too.
+    """
+    rows, store = _rows((list(_FIXED),) * texts), asker.store
+    before = store.repeated(_IDENTITY)
+    if before and not identified:
+        store.note_repeated(_IDENTITY, before := 0)
+    asker.allowance = allowance = Allowance(sys.maxsize, before, lambda texts: store.note_repeated(_IDENTITY, texts))
     if identified:
-        return asker.answers(rows)
-    found = np.concatenate([asker.insist(rows[at : at + asker.size]) for at in range(0, len(rows), asker.size)])
-    asker.store.keep(rows, found)
-    return found
+        found = asker.answers(rows)
+    else:
+        batches = [rows[at : at + asker.size] for at in range(0, len(rows), asker.size)]
+        found = np.concatenate([asker.renewed(batch) for batch in batches])
+    asker.allowance = None
+    return found, allowance.repeated
 
 
 def _rows(texts: Texts) -> list[Any]:
