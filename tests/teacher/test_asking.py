@@ -84,6 +84,13 @@ def test_what_was_answered_before_a_failure_is_not_asked_for_again(tmp_path: Pat
     assert again == list(dict.fromkeys(TEXTS))[20:]
 
 
+def test_a_verb_without_the_flag_does_not_name_it(tmp_path: Path, waits: list[float]) -> None:
+    service, store = Service({0}), AnswerStore(tmp_path / "answers.sqlite")
+    with pytest.raises(RunError, match="--model own:ask: failed 1 times") as raised:
+        Asker(service, store, size=10, retries=0, shown="--model own:ask").answers(TEXTS)
+    assert "--teacher-retries" not in str(raised.value)
+
+
 @pytest.mark.parametrize("error", [TypeError, lambda: InputError("its answer has another shape")])
 def test_a_mistake_of_the_program_is_not_made_again(error: Any, tmp_path: Path, waits: list[float]) -> None:
     service = Service({0}, error)

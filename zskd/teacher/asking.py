@@ -153,9 +153,13 @@ class Asker:
     def _wait(self, error: Exception) -> None:
         what, times = f"{type(error).__name__}: {error}", self._failures
         if times > self._retries:
+            # `zskd distill` alone has the flag; other verbs name the callable by another.
+            hint = (
+                " (--teacher-retries sets how often it is asked again)" if self._shown.startswith("--teacher") else ""
+            )
             raise RunError(
                 f"{self._shown}: failed {times} times in a row, at last with {what}; what it answered before is kept, "
-                "and the same command goes on from there (--teacher-retries sets how often it is asked again)"
+                f"and the same command goes on from there{hint}"
             ) from error
         seconds = min(2.0 ** (times - 1), LONGEST_WAIT)
         logger.warning(
