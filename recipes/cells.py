@@ -66,7 +66,9 @@ def _settings(config: DistillConfig, pools: Pools | None) -> dict[str, Any]:
     """All that the result depends on, without machine paths."""
     free, plain = {*_FREE}, to_dict(DistillConfig()) | FORMERLY
     # As before there were these options.
-    later = ("compile", "student_precision", "method", "pool_seed", "pairs", "optimizer")
+    later = (
+        "compile", "student_precision", "method", "pool_seed", "pairs", "optimizer", "query_budget", "teacher_retries",
+    )  # fmt: skip
     free |= {name for name in later if getattr(config, name) == plain[name]}
     if config.objective == "kd" and config.gold_labels is None:  # as before there were others
         free |= {item.name for item in fields(config) if item.metadata.get("group") == "objective"}

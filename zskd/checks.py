@@ -119,8 +119,12 @@ def _check_budget(config: DistillConfig, task: Task, callable_teacher: bool) -> 
     if config.query_budget is None:
         return []
     shown = f"--query-budget {config.query_budget}"
-    if callable_teacher and config.hub_eval and config.glue_dir is None:
-        return [f"{shown}: the callable teacher would be scored on the Hub's rows, which count; leave --hub-eval out"]
+    if callable_teacher and (config.glue_dir is not None or config.hub_eval):
+        flag = "--hub-eval" if config.glue_dir is None else f"--glue-dir {config.glue_dir}"
+        return [
+            f"{flag}: a callable would be asked for the rows of the evaluation files beside {shown}; leave it out, and "
+            "score the student with `zskd evaluate --model RUN --data FILE`"
+        ]
     cache = cache_root(config.cache_dir)
     if callable_teacher and (problem := write_problem(cache)):
         return [

@@ -141,15 +141,15 @@ def distill(
     with run.phase("corpus"):
         corpus_read = inputs.read_corpus(setting, asked.least)
         setting = inputs.settle_language(setting, corpus_read)
-    with run.phase("teacher"):
-        known_teacher = teachers.meet_teacher(setting, asked.teacher, asked.tokenizer)
-        setting = budget.divide(setting, known_teacher, corpus_read)
+    setting = budget.divide(setting, asked.teacher)
     with run.phase("shaping"):
         if asked.pools is None:
             setting = inputs.limit_pool(setting, corpus_read)
-        pools = budget.cut_pools(setting, asked.pools) or inputs.shape(setting, corpus_read)
-    on_main(lambda: run.check_inputs(pools.fingerprint))
+        shaped = asked.pools or inputs.shape(setting, corpus_read)
+    on_main(lambda: run.check_inputs(shaped.fingerprint))
     with run.phase("teacher"):
+        known_teacher = teachers.meet_teacher(setting, asked.teacher, asked.tokenizer)
+        setting, pools = budget.settle(setting, known_teacher, corpus_read, shaped)
         gate = teachers.pass_gate(setting, known_teacher)
     with run.phase("labelling"):
         labelled = teachers.label(setting, known_teacher, pools)

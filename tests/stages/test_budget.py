@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,20 +26,18 @@ WORDS = list(TOPIC_WORDS.values())
 
 
 class Service:
-    """A callable that charges for every text of every call; chosen calls fail, one may kill the run."""
+    """A callable that charges for every text of every call; chosen calls fail."""
 
     fingerprint = "version 1"
     batch_size = 40
 
-    def __init__(self, failing: set[int] = frozenset(), killed: int | None = None) -> None:  # type: ignore[assignment]
-        self.failing, self.killed = failing, killed
+    def __init__(self, failing: set[int] = frozenset()) -> None:  # type: ignore[assignment]
+        self.failing = failing
         self.calls = self.charged = 0
         self.texts: list[str] = []
 
     def __call__(self, texts: list[str]) -> list[list[float]]:
         number, self.calls = self.calls, self.calls + 1
-        if number == self.killed:
-            raise KeyboardInterrupt
         self.charged += len(texts)
         if number in self.failing:
             raise ConnectionError("try later")
@@ -48,6 +48,26 @@ class Service:
 @pytest.fixture(autouse=True)
 def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asking.time, "sleep", lambda seconds: None)
+
+
+@pytest.fixture
+def kill_before(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Any]:
+    """``with kill_before(3): ...`` ends the process when three calls have been made, before the next one."""
+
+    @contextmanager
+    def kill_before(calls: int) -> Iterator[None]:
+        made, begin = itertools.count(), asking.Allowance.begin
+
+        def killed(self: asking.Allowance, texts: int) -> None:
+            if next(made) == calls:
+                raise KeyboardInterrupt
+            begin(self, texts)
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(asking.Allowance, "begin", killed)
+            yield
+
+    return kill_before
 
 
 @pytest.fixture
@@ -90,16 +110,15 @@ def test_calls_that_fail_make_the_transfer_set_smaller(
 
 @pytest.mark.parametrize("killed", range(0, 14, 3))
 def test_a_killed_run_goes_on_without_asking_twice_and_ends_as_if_undisturbed(
-    killed: int, config: DistillConfig, tmp_path: Path
+    killed: int, config: DistillConfig, tmp_path: Path, kill_before: Callable[[int], Any]
 ) -> None:
     failing = {4, 9}
     whole = replace(config, output_dir=str(tmp_path / "whole"), cache_dir=str(tmp_path / "whole-cache"))
     undisturbed = Service(failing)
     expected = distill(whole, teacher=undisturbed).metrics
-    service = Service(failing, killed)
-    with pytest.raises(KeyboardInterrupt):
+    service = Service(failing)
+    with kill_before(killed):
         distill(config, teacher=service)
-    service.killed, service.calls = None, killed
     found = distill(replace(config, resume=True), teacher=service).metrics
     assert (found["student"], found["query_budget"]) == (expected["student"], expected["query_budget"])
     assert service.charged == undisturbed.charged
@@ -107,19 +126,14 @@ def test_a_killed_run_goes_on_without_asking_twice_and_ends_as_if_undisturbed(
 
 @pytest.mark.parametrize(("size", "failing", "killed"), [(40, {0}, 1), (2, set(), 3), (2, {0, 4}, 5), (40, {0, 1}, 2)])
 def test_a_run_killed_while_its_teacher_is_identified_goes_on_as_well(
-    size: int, failing: set[int], killed: int, config: DistillConfig, tmp_path: Path
+    size: int, failing: set[int], killed: int, config: DistillConfig, tmp_path: Path, kill_before: Callable[[int], Any]
 ) -> None:
-    def made(killed: int | None = None) -> Service:
-        service = Service(failing, killed)
-        service.batch_size = size
-        return service
-
-    undisturbed, service = made(), made(killed)
+    undisturbed, service = Service(failing), Service(failing)
+    undisturbed.batch_size = service.batch_size = size
     whole = replace(config, output_dir=str(tmp_path / "whole"), cache_dir=str(tmp_path / "whole-cache"))
     expected = distill(whole, teacher=undisturbed).metrics
-    with pytest.raises(KeyboardInterrupt):
+    with kill_before(killed):
         distill(config, teacher=service)
-    service.killed, service.calls = None, killed
     found = distill(replace(config, resume=True), teacher=service).metrics
     assert (found["student"], found["query_budget"]) == (expected["student"], expected["query_budget"])
     assert service.charged == undisturbed.charged
@@ -169,7 +183,7 @@ def test_a_teacher_with_weights_is_held_to_it_too(config_for: Callable[..., Dist
     metrics = distill(config).metrics
     found = metrics["query_budget"]
     assert found["spent"] == sum(found["for"].values()) - metrics["teacher_queries_repeated"] <= 700
-    assert found["for"]["single_tokens"] == found["for"]["evaluation"] == found["for"]["identity"] == 0
+    assert found["for"]["single_tokens"] == found["for"]["identity"] == 0
     assert [scores["rows"] for name, scores in metrics["teacher"]["scores"].items() if name != "probe"] == [16]
 
 
@@ -254,6 +268,8 @@ def test_a_run_that_failures_leave_no_transfer_set_ends(config: DistillConfig) -
     [
         ({"query_budget": 299}, "query_budget: expected at least 300, found 299"),
         ({"query_budget": 310}, "query_budget 310: expected at least 64 queries for the transfer set"),
+        ({"glue_dir": "."}, "glue_dir .: a callable would be asked for the rows of the evaluation files"),
+        ({"hub_eval": True}, "hub_eval: a callable would be asked for the rows of the evaluation files"),
         ({"teacher_retries": -1}, "teacher_retries: expected at least 0"),
     ],
 )
@@ -285,7 +301,7 @@ def test_text_that_cannot_be_held_out_is_said_before_the_probe_is_asked_for(
     service = Service()
     with pytest.raises(InputError, match="expected text from several passages"):
         distill(replace(config, corpus=[str(tmp_path / "one.txt")]), teacher=service)
-    assert len(service.texts) == 8
+    assert not service.texts
 
 
 def test_the_command_line_has_it(cli: Any, tiny_config: DistillConfig) -> None:

@@ -105,7 +105,7 @@ def test_texts_of_a_call_that_is_not_made_again_count_as_asked_for_in_vain(tmp_p
     noted = allow(found, 100)
     with pytest.raises(InputError):
         found.answer_first(list(dict.fromkeys(TEXTS)))
-    assert noted == [0, 10] and found.allowance is not None and found.allowance.left == 80
+    assert noted[-1] == 10 and found.allowance is not None and found.allowance.left == 80
 
 
 @pytest.mark.parametrize("known", [(), (3, 17, 18, 40), tuple(range(60))])
@@ -119,6 +119,32 @@ def test_the_first_texts_within_an_allowance_are_answered(left: int, known: tupl
     allow(found, left)
     assert found.answer_first(texts) == min(left, len(texts))
     assert service.charged == len({*have, *texts[:left]})
+
+
+def kill_before(found: Asker, service: Service, calls: int) -> None:
+    """End the process before so many calls have been followed by another."""
+    assert found.allowance is not None
+    begin = found.allowance.begin
+
+    def killed(texts: int) -> None:
+        if len(service.calls) == calls:
+            raise KeyboardInterrupt
+        begin(texts)
+
+    found.allowance.begin = killed  # type: ignore[method-assign]
+
+
+def test_texts_of_a_call_that_ends_with_the_process_count_as_asked_for(tmp_path: Path) -> None:
+    """Nobody knows whether they were paid for."""
+    texts, service = list(dict.fromkeys(TEXTS)), Service({2}, KeyboardInterrupt)  # type: ignore[arg-type]
+    found = asker(service, tmp_path)
+    noted = allow(found, 45)
+    with pytest.raises(KeyboardInterrupt):
+        found.answer_first(texts)
+    assert noted[-1] == 10 and service.charged == 30
+    again = asker(service, tmp_path)
+    allow(again, 45, noted[-1])
+    assert again.answer_first(texts) == 35 and service.charged == 45
 
 
 @pytest.mark.parametrize("failing", [{0}, {5}, {2, 3}, {0, 2, 4}])
@@ -136,13 +162,9 @@ def test_calls_that_failed_take_from_the_allowance_in_one_go_or_in_two(
     for calls in range(1, len(service.calls)):
         other, folder = Service(failing), tmp_path / str(calls)
 
-        def ask(batch: list[Any], other: Service = other, calls: int = calls) -> np.ndarray:
-            if len(other.calls) == calls:
-                raise KeyboardInterrupt
-            return other(batch)
-
-        begun = asker(ask, folder)  # type: ignore[arg-type]
+        begun = asker(other, folder)
         before = allow(begun, left)
+        kill_before(begun, other, calls)
         with pytest.raises(KeyboardInterrupt):
             begun.answer_first(texts)
         again = asker(other, folder)

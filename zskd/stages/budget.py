@@ -14,7 +14,7 @@ from datasets import Dataset
 from zskd.config.methods.shares import MIN_TRANSFER
 from zskd.config.methods.table import method_queries
 from zskd.config.resolve import to_dict
-from zskd.errors import RunError
+from zskd.errors import InputError, RunError
 from zskd.models.bulk import Meter
 from zskd.models.vocabulary import vocabulary_size
 from zskd.runs.folder import FREE_OPTIONS
@@ -28,6 +28,7 @@ from zskd.tasks.query_plan import plan_queries
 from zskd.teacher.asking import Allowance
 from zskd.teacher.base import Teacher, Texts
 from zskd.teacher.blackbox import BlackBox
+from zskd.teacher.load import AnyTeacher, shows_weights
 from zskd.text.corpus import Corpus
 from zskd.text.repeats import distinct_rows
 from zskd.text.shaping import Pools, text_columns
@@ -35,27 +36,46 @@ from zskd.text.shaping import Pools, text_columns
 logger = logging.getLogger(__name__)
 
 
-def divide(setting: Setting, teacher: Teacher, corpus: Corpus) -> Setting:
+def divide(setting: Setting, handed_over: AnyTeacher | None, vocabulary: int = 0) -> Setting:
     """Divide ``--query-budget`` among what the teacher is asked for, and lower the pool size to what is left.
 
-    A callable gets an allowance: its calls that fail take from the transfer set.
+    Args:
+        handed_over: a teacher in place of ``config.teacher``.
+        vocabulary: tokens of its vocabulary; 0 while that is not known.
 
     Raises:
-        InputError: too little is left for a transfer set.
+        InputError: too little is left for a transfer set, or for what methods ask for; or these would ask a callable in
+            several processes, of which none knows what the others have asked for in vain.
     """
     config = setting.config
-    if isinstance(teacher, BlackBox):
-        teacher.asker.allowance = None  # one that was handed over may have that of an earlier run
     if config.query_budget is None:
         return setting
-    black_box = isinstance(teacher, BlackBox)
-    vocabulary = 0 if teacher.tokenizer is None else vocabulary_size(teacher.tokenizer)
-    plan = on_main(lambda: plan_queries(config, setting.task, of_callable=black_box, vocabulary=vocabulary))
-    logger.info("query budget: %s", budget_words(config.query_budget, plan.parts))
+    of_callable = not shows_weights(config.teacher if handed_over is None else handed_over)
+    plan = on_main(lambda: plan_queries(config, setting.task, of_callable=of_callable, vocabulary=vocabulary))
     setting = replace(setting, config=replace(config, pool_size=plan.transfer), plan=plan)
+    if of_callable and setting.processes > 1 and method_queries(setting.config):
+        raise InputError(
+            f"--query-budget {config.query_budget}: methods ask a callable while the student is trained, for which one "
+            f"process has to be enough; found {setting.processes}"
+        )
+    return setting
+
+
+def settle(setting: Setting, teacher: Teacher, corpus: Corpus, pools: Pools) -> tuple[Setting, Pools]:
+    """Divide the budget once more, as the teacher's vocabulary is known now, and cut the pools to it.
+
+    A callable gets an allowance: its calls that fail take from the transfer set.
+    """
+    if isinstance(teacher, BlackBox):
+        teacher.asker.allowance = None  # one that was handed over may have that of an earlier run
+    if setting.plan is None:
+        return setting, pools
+    setting = divide(setting, teacher, 0 if teacher.tokenizer is None else vocabulary_size(teacher.tokenizer))
+    assert setting.plan is not None and setting.config.query_budget is not None
+    logger.info("query budget: %s", budget_words(setting.config.query_budget, setting.plan.parts))
     if isinstance(teacher, BlackBox):
         _allow(setting, teacher, corpus)
-    return setting
+    return setting, _cut(setting, pools)
 
 
 def _allow(setting: Setting, teacher: BlackBox, corpus: Corpus) -> None:
@@ -68,9 +88,9 @@ def _allow(setting: Setting, teacher: BlackBox, corpus: Corpus) -> None:
 
 
 def _run_key(setting: Setting, corpus: Corpus) -> str:
-    """Names a run and the calls that go on with it: what decides which texts are asked for."""
+    """Names a run and the calls that go on with it: its folder, and what decides which texts are asked for."""
     options = {name: value for name, value in to_dict(setting.config).items() if name not in FREE_OPTIONS}
-    content = json.dumps([options, corpus.fingerprint], default=str)
+    content = json.dumps([str(setting.folder.path.absolute()), options, corpus.fingerprint], default=str)
     return hashlib.sha256(content.encode()).hexdigest()
 
 
@@ -140,10 +160,9 @@ def _texts(pool: Dataset) -> Texts:
     return tuple(list(pool[name]) for name in text_columns(pool))
 
 
-def cut_pools(setting: Setting, pools: Pools | None) -> Pools | None:
-    """Pools that were handed over, cut to what a budget has for each of them; those that are shaped are made so."""
-    if pools is None or setting.plan is None:
-        return pools
+def _cut(setting: Setting, pools: Pools) -> Pools:
+    """Pools with as many inputs as the budget has for each, drawn at random. Those that are shaped mostly fit."""
+    assert setting.plan is not None
     most = {
         "transfer": setting.plan.transfer - method_queries(setting.config),
         "select": setting.plan.held_out // 2,
@@ -155,10 +174,7 @@ def cut_pools(setting: Setting, pools: Pools | None) -> Pools | None:
         if len(pool) > limit:
             rows = generator(Stream.ASKED, setting.config.shaping_seed, name).permutation(len(pool))[:limit]
             kept[name] = pool.select(np.sort(rows))
-    if not kept:
-        return pools
-    digest = hashlib.sha256(json.dumps([pools.fingerprint, most, setting.config.shaping_seed]).encode())
-    return replace(pools, fingerprint=digest.hexdigest(), **kept)
+    return replace(pools, **kept)
 
 
 def spent(
@@ -181,7 +197,6 @@ def spent(
     parts = {
         "identity": plan.identity,
         "gate": 0 if gate is None else gate["rows"],
-        "evaluation": plan.evaluation,
         **asked,
         "repeated": allowance.repeated if allowance else 0,
     }

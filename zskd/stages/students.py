@@ -21,6 +21,7 @@ from zskd.metrics.scores import agreement
 from zskd.models.lengths import save_tokenizer
 from zskd.models.quiet import quiet_transformers
 from zskd.models.sentence_encoder import embedded_encoder
+from zskd.models.vocabulary import vocabulary_size
 from zskd.runs.folder import RunFolder, versions
 from zskd.stages.inputs import Setting
 from zskd.stages.teachers import Labelled
@@ -59,7 +60,8 @@ def start_student(setting: Setting, teacher: Teacher, precision: str) -> Initial
             cache=setting.cache,
             max_length=setting.length,
             start=config.start_from,
-            ask_tokens=asks_single_tokens(config.query_budget),
+            ask_tokens=teacher.tokenizer is None
+            or asks_single_tokens(config.query_budget, vocabulary_size(teacher.tokenizer)),
         )
     )
 

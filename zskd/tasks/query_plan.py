@@ -11,13 +11,14 @@ from zskd.config.distillation import DistillConfig
 from zskd.config.methods.shares import MIN_TRANSFER
 from zskd.config.methods.table import method_queries
 from zskd.errors import InputError
-from zskd.system.paths import exists
 from zskd.tasks.labelled import read_labelled
 from zskd.tasks.task import Task
 
 IDENTITY = 8  # fixed texts that identify a callable (`zskd.teacher.blackbox`)
-# Below it no single tokens are asked for, which are as many as the vocabulary has.
+# Single tokens, which are as many as the vocabulary has, are asked for from this budget upwards, where they are at most
+# this share of it.
 FEWEST_WITH_TOKENS = 40_000
+MOST_FOR_TOKENS = 0.5
 # The attributes of a plan in words.
 PARTS = {
     "identity": "texts that identify a callable",
@@ -25,7 +26,6 @@ PARTS = {
     "held_out": "held-out inputs",
     "single_tokens": "single tokens for the student's start",
     "gold_rows": "labelled rows (--gold-labels)",
-    "evaluation": "rows of evaluation files",
     "transfer": "inputs of the transfer set",
 }
 
@@ -40,7 +40,6 @@ class QueryPlan:
         held_out: inputs that select checkpoints and report agreement.
         single_tokens: of the vocabulary, for the word embeddings of a built student.
         gold_rows: labelled rows that the user adds.
-        evaluation: rows of evaluation files, on which a callable is scored; a teacher with weights is not counted.
         transfer: inputs that the student learns from, those that methods ask for included.
     """
 
@@ -49,7 +48,6 @@ class QueryPlan:
     held_out: int
     single_tokens: int
     gold_rows: int
-    evaluation: int
     transfer: int
 
     @property
@@ -58,9 +56,14 @@ class QueryPlan:
         return dataclasses.asdict(self)
 
 
-def asks_single_tokens(budget: int | None) -> bool:
-    """Whether the teacher is asked for the single tokens of its vocabulary."""
-    return budget is None or budget >= FEWEST_WITH_TOKENS
+def asks_single_tokens(budget: int | None, vocabulary: int) -> bool:
+    """Whether the teacher is asked for the single tokens of its vocabulary.
+
+    Example:
+        >>> asks_single_tokens(None, 30_522), asks_single_tokens(60_000, 30_522), asks_single_tokens(70_000, 30_522)
+        (True, False, True)
+    """
+    return budget is None or (budget >= FEWEST_WITH_TOKENS and vocabulary <= MOST_FOR_TOKENS * budget)
 
 
 def plan_queries(config: DistillConfig, task: Task, *, of_callable: bool, vocabulary: int = 0) -> QueryPlan:
@@ -79,25 +82,20 @@ def plan_queries(config: DistillConfig, task: Task, *, of_callable: bool, vocabu
     assert budget is not None and config.heldout is not None and config.pool_size is not None  # the task's defaults
     probe = task.probe_path()
     gold = config.gold_labels
-    evaluation = evaluation_files(config, task) if of_callable else []
-    asks_tokens = config.student == "build" and not of_callable and asks_single_tokens(budget)
+    asks_tokens = config.student == "build" and not of_callable and asks_single_tokens(budget, vocabulary)
     parts = {
         "identity": IDENTITY if of_callable else 0,
         "gate": _rows(task, [] if probe is None else [probe], None),
         "held_out": config.heldout,
         "single_tokens": vocabulary if asks_tokens else 0,
         "gold_rows": _rows(task, [] if gold is None else [gold], skip),
-        "evaluation": _rows(task, evaluation, skip),
     }
     left = budget - sum(parts.values())
     if left < MIN_TRANSFER:
         spent = ", ".join(f"{count:,} {PARTS[name]}" for name, count in parts.items() if count)
-        hint = "raise it"
-        if evaluation:
-            hint += f", or leave --glue-dir {config.glue_dir} out and score the student with `zskd evaluate`"
         raise InputError(
             f"--query-budget {budget}: expected at least {MIN_TRANSFER} queries for the transfer set, found "
-            f"{max(left, 0)} beside {spent}; {hint}"
+            f"{max(left, 0)} beside {spent}; raise it"
         )
     plan = QueryPlan(**parts, transfer=min(left, config.pool_size))
     try:
@@ -108,13 +106,6 @@ def plan_queries(config: DistillConfig, task: Task, *, of_callable: bool, vocabu
         size, lowered = f"--pool-size {plan.transfer}", f"--query-budget {budget}, which leaves {plan.transfer:,} for "
         raise InputError([problem.replace(size, f"{lowered}the transfer set") for problem in error.problems]) from error
     return plan
-
-
-def evaluation_files(config: DistillConfig, task: Task) -> list[Path]:
-    """The labelled files in ``--glue-dir`` on which teacher and student are scored after training."""
-    if config.glue_dir is None:
-        return []
-    return [Path(path) for path in task.glue_files(config.glue_dir).values() if exists(path)]
 
 
 def _rows(task: Task, files: Sequence[str | Path], skip_bad_rows: bool | None) -> int:

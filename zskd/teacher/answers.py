@@ -37,7 +37,8 @@ class AnswerStore:
     """Logits by text, in a file.
 
     Args:
-        path: the file; it is made with the first answer. In a cache that cannot be written, none is kept.
+        path: the file; it is made with the first answer. In a cache that cannot be written, none is kept. None: as long
+            as the process lives.
 
     Example:
         `folder` is an empty folder.
@@ -49,10 +50,10 @@ class AnswerStore:
         [None, [0.5, -0.5]]
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
         self.path = path
         self._open: sqlite3.Connection | None = None
-        self._writable = write_problem(path) is None
+        self._writable = path is None or write_problem(path) is None
 
     def find(self, texts: Sequence[Any]) -> list[np.ndarray | None]:
         """The logits ``(num_labels,)`` float32 of each text (or pair of texts); None where there are none.
@@ -60,7 +61,7 @@ class AnswerStore:
         Raises:
             RunError: the file is damaged.
         """
-        if self._open is None and not self.path.is_file():
+        if self._is_new():
             return [None] * len(texts)
         keys = [_key(text) for text in texts]
         held: dict[bytes, bytes] = {}
@@ -90,7 +91,7 @@ class AnswerStore:
 
     def repeated(self, run: str) -> int:
         """Texts of calls that failed, for which a run has paid in vain (`note_repeated`)."""
-        if self._open is None and not self.path.is_file():
+        if self._is_new():
             return 0
         rows = self._run("SELECT texts FROM repeated WHERE run = ?", [run])
         return int(rows[0][0]) if rows else 0
@@ -101,12 +102,16 @@ class AnswerStore:
             return
         self._run("INSERT OR REPLACE INTO repeated VALUES (?, ?)", [(run, texts)], many=True)
 
+    def _is_new(self) -> bool:
+        return self._open is None and (self.path is None or not self.path.is_file())
+
     def _run(self, statement: str, values: Sequence[Any], *, many: bool = False) -> list[tuple[Any, ...]]:
         try:
             if self._open is None:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
+                if self.path is not None:
+                    self.path.parent.mkdir(parents=True, exist_ok=True)
                 # Shards are prepared in a thread, but only one thread asks.
-                self._open = sqlite3.connect(self.path, timeout=_WAIT, check_same_thread=False)
+                self._open = sqlite3.connect(self.path or ":memory:", timeout=_WAIT, check_same_thread=False)
                 for table in _TABLES:
                     self._open.execute(table)
             with self._open:  # one transaction

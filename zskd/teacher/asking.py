@@ -31,15 +31,24 @@ class Allowance:
     Attributes:
         left: how many a callable may still be asked for.
         repeated: how many it was asked for in vain, in this call of zskd and in those that it continues.
-        note: told of `repeated` whenever that grows.
+        note: told of `repeated` whenever that changes. A call counts as failed until its answers are kept, because the
+            process may end with it.
     """
 
     left: int
     repeated: int
     note: Callable[[int], None]
 
-    def repeat(self, texts: int) -> None:
-        """Count texts of a call that failed."""
+    def begin(self, texts: int) -> None:
+        """Note a call that is about to be made."""
+        self.note(self.repeated + texts)
+
+    def answered(self) -> None:
+        """Take back what `begin` noted."""
+        self.note(self.repeated)
+
+    def failed(self, texts: int) -> None:
+        """Count the texts of a call that failed."""
         self.left -= texts
         self.repeated += texts
         self.note(self.repeated)
@@ -103,7 +112,7 @@ class Asker:
                     f"{self._shown}: --query-budget is used up, as {self.allowance.repeated:,} texts were asked for in "
                     "vain; what was answered is kept; raise the budget to go on"
                 )
-        self.store.keep(batch, found)
+        self._keep(batch, found)
         return found
 
     def answer_first(self, texts: Sequence[Any], done: Callable[[int], None] | None = None) -> int:
@@ -127,7 +136,7 @@ class Asker:
             if unknown:
                 if (found := self._attempt(unknown)) is None:
                     continue
-                self.store.keep(unknown, found)
+                self._keep(unknown, found)
             allowance.left -= len(part)
             first += len(part)
             if done is not None:
@@ -137,11 +146,13 @@ class Asker:
     def _attempt(self, batch: list[Any]) -> np.ndarray | None:
         """Ask once; None if the call failed and may be made again."""
         self.asked += len(batch)
+        if self.allowance is not None:
+            self.allowance.begin(len(batch))
         try:
             found = self._ask(list(batch))
         except Exception as error:
             if self.allowance is not None:
-                self.allowance.repeat(len(batch))
+                self.allowance.failed(len(batch))
             if isinstance(error, _MISTAKES):
                 raise
             self._failures += 1
@@ -149,6 +160,11 @@ class Asker:
             return None
         self._failures = 0
         return found
+
+    def _keep(self, batch: list[Any], found: np.ndarray) -> None:
+        self.store.keep(batch, found)
+        if self.allowance is not None:
+            self.allowance.answered()
 
     def _wait(self, error: Exception) -> None:
         what, times = f"{type(error).__name__}: {error}", self._failures

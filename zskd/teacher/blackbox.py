@@ -181,10 +181,11 @@ def load_black_box(
     )
     fixed, repeated = _fixed_answers(asker, len(task.text_columns), identified)
     digest = hashlib.sha256(known_as + fixed.tobytes())
+    known = teacher if isinstance(teacher, str) else getattr(ask, "fingerprint", None)
     if not isinstance(teacher, str):
-        known = getattr(ask, "fingerprint", None)
         digest.update(str(known).encode() if known else uuid.uuid4().bytes)
-    asker.store = AnswerStore(folder / digest.hexdigest()[:16] / NAME)
+    # Nobody could find the answers of a nameless one again.
+    asker.store = AnswerStore(folder / digest.hexdigest()[:16] / NAME if known else None)
     parameters = getattr(ask, "parameters", None)
     return BlackBox(
         name=name,
