@@ -113,7 +113,8 @@ def start_of(task: Task, name: str, teacher: str = "embedded") -> str | None:
     elif name == "none":
         start = None
     else:
-        packaged = packaged_starts(pair=task.is_pair)
+        # Single texts begin with one that has read pairs only where queries are few.
+        packaged = [one for one in packaged_starts(pair=task.is_pair) if task.is_pair or one.record["inputs"] != "two"]
         start = next((one for one in packaged if one.folder.parent.name == teacher), None)
     return None if start is None else start.record["fingerprint"]
 

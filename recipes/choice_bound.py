@@ -169,7 +169,7 @@ class Bound:
         """Train on a choice and score it."""
         changes: dict[str, Any] = {"pool_size": self.size, **self.changes}
         if choice == "everything":
-            changes["epochs"] = self.config.epochs * self.size / len(self.pools.transfer)
+            changes["epochs"] = (self.config.epochs or 0.0) * self.size / len(self.pools.transfer)
         path = RESULTS / f"{self.name}-{choice}-{self.seed}.json"
         # To choose rows takes both models' answers; not where there is nothing to do.
         if found := finished(path, described(self.task, changes, self.seed, self._fingerprint(choice))):

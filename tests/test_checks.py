@@ -151,8 +151,10 @@ def test_problems_of_a_task_file_come_with_the_others(tiny_config: DistillConfig
 
 def test_callable_teacher_shows_nothing_to_build_from(tiny_config: DistillConfig, student_folder: Path) -> None:
     named = replace(tiny_config, teacher="module:function")
-    only(check(named), "--student build", "callable")
-    only(check(tiny_config, black_box=True), "--student build", "callable")
+    assert check(named) == [], "it begins with the packaged start"
+    without = replace(named, start_from="none")
+    only(check(without), "--student build", "callable")
+    only(check(replace(tiny_config, start_from="none"), black_box=True), "--student build", "callable")
     for config, given in ((named, False), (replace(tiny_config, teacher="default"), True)):
         assert check(replace(config, student=str(student_folder)), black_box=given) == []
 

@@ -16,7 +16,7 @@ CONFIG = DistillConfig(task="sst2", pool_size=6_400, batch_size=64, epochs=2.0, 
 
 
 def test_a_usual_run_is_neither_refused_nor_warned_of() -> None:
-    default = DistillConfig(pool_size=180_000, max_length=64)
+    default = DistillConfig(pool_size=180_000, max_length=64, epochs=2.0)
     for config in (CONFIG, default, replace(default, perturb="adversarial", epochs=20.0)):
         assert cost_problems(config) == [] and cost_warnings(config, labels=2, texts=1) == []
 
@@ -71,5 +71,5 @@ def test_a_wild_learning_rate_is_said() -> None:
 def test_no_number_overflows_once_it_is_within_its_limits(name: str) -> None:
     values = {"pool_size": 6_400, "max_length": 64, name: 1e300}
     config = within_limits(DistillConfig(**values))  # type: ignore[arg-type]
-    config = replace(config, pool_size=config.pool_size or 6_400)
+    config = replace(config, pool_size=config.pool_size or 6_400, epochs=config.epochs or 2.0)
     assert cost_problems(config) == [] and getattr(config, name) != 1e300

@@ -59,7 +59,7 @@ def test_a_teacher_as_an_object(ask: Callable[..., Request], teacher: Classifier
         made = ask(teacher=box, student=student_folder, teacher_outputs="labels")
         assert made.teacher is box and made.config.student == str(student_folder)
         with pytest.raises(InputError, match="student build: a callable teacher has no weights"):
-            ask(teacher=box, teacher_outputs="labels")
+            ask(teacher=box, teacher_outputs="labels", start_from="none")
 
 
 def test_a_task_by_name_as_an_object_as_a_file_or_by_its_labels(ask: Callable[..., Request]) -> None:
@@ -121,7 +121,7 @@ def test_options_by_keyword_win_over_the_configuration(ask: Callable[..., Reques
     assert (made.config.epochs, made.config.seed, made.config.label_map) == (0.5, 4, "a=negative,b=positive")
     assert ask("embedded").config.corpus != DistillConfig().corpus
     defaults = ask().config
-    assert (defaults.epochs, defaults.perturb) == (DistillConfig.epochs, "random")
+    assert (defaults.epochs, defaults.perturb) == (2.0, "random")
 
 
 @pytest.mark.parametrize(

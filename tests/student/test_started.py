@@ -120,7 +120,7 @@ def test_among_packaged_starts_the_vocabulary_of_the_teacher_chooses(packaged: P
     shutil.copytree(packaged, other)
     write_record(other, {**own, "vocabulary": "of another backbone"})
     assert [start.folder for start in packaged_starts(pair=True)] == [other, packaged]
-    assert [start.folder for start in packaged_starts(pair=False)] == [packaged], "it has read pairs only"
+    assert [start.folder for start in packaged_starts(pair=False)] == [other, packaged]
     assert {start.name for start in packaged_starts(pair=True)} == {"packaged"}
     for vocabulary, expected in ((own["vocabulary"], packaged), ("of another backbone", other), ("of neither", other)):
         assert open_start("packaged", pair=True, vocabulary=vocabulary).folder == expected
@@ -240,3 +240,14 @@ def test_a_start_s_columns_stay_empty_where_no_tokens_are_asked_for(
         assert asked == (len(teacher.tokenizer) if ask_tokens else 0)
     assert tables[0][:, 0].abs().sum() > 0 and tables[1][:, 0].abs().sum() == 0
     torch.testing.assert_close(tables[0][:, 1:], tables[1][:, 1:])
+
+
+def test_a_start_that_has_read_pairs_is_taken_for_single_texts_where_no_tokens_are_asked_for(
+    made: Start, packaged: Path, teacher: Classifier, caplog: pytest.LogCaptureFixture
+) -> None:
+    record = read_start(packaged)
+    packaged = packaged.rename(packaged.with_name("two"))
+    write_record(packaged, {**record, "inputs": "two"})
+    with caplog.at_level("INFO", "zskd"):
+        assert chosen_start(SST2, teacher, 1.9) == "none" and "no start is packaged for single texts" in caplog.text
+    assert chosen_start(SST2, teacher, 1.9, ask_tokens=False) == "packaged"

@@ -39,6 +39,12 @@ def test_few_queries_are_not_spent_on_single_tokens(vocabulary: int) -> None:
         assert asks_single_tokens(budget, vocabulary) == asked
 
 
+def test_students_of_few_queries_go_through_their_inputs_more_often() -> None:
+    assert config(2_000).epochs == 20.0 and config(2_000, epochs=3.0).epochs == 3.0
+    assert config(100_000).epochs == with_task_defaults(DistillConfig(task="sst2")).epochs == 2.0
+    assert config(5_000, pool_size=1_000, batch_size=32).epochs == 20.0
+
+
 def test_a_smaller_pool_and_another_number_of_held_out_inputs_are_what_was_asked_for() -> None:
     plan = plan_queries(config(5_000, pool_size=1_000, heldout=64), SST2, of_callable=False)
     assert (plan.transfer, plan.held_out) == (1_000, 64) and sum(plan.parts.values()) < 5_000

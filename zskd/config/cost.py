@@ -82,7 +82,7 @@ def _large(shown: str, size: int) -> list[str]:
 
 def batches(config: DistillConfig) -> int:
     """Forward and backward passes of the student, if the text fills the pool."""
-    assert config.pool_size is not None
+    assert config.pool_size is not None and config.epochs is not None
     return math.ceil(config.epochs * math.ceil(config.pool_size / config.batch_size))
 
 

@@ -143,7 +143,14 @@ class RunOptions:
         group="labels",
     )
     # Training
-    epochs: float = shared.epochs(2.0, "labelled inputs")
+    epochs: float | None = option(
+        None,
+        "passes over the labelled inputs; default 2, with --query-budget as many as make 600 steps",
+        brief="passes over the labelled inputs (default 2)",
+        low=0.001,
+        high=limits.MOST_EPOCHS,
+        group="training",
+    )
     batch_size: int = shared.batch_size()
     gradient_accumulation: int = option(
         1, "steps whose gradients are added up", low=1, high=limits.MOST_AT_ONCE, group="training"

@@ -95,10 +95,12 @@ def open_start(name: str, *, pair: bool, vocabulary: str | None = None) -> Start
 def packaged_starts(*, pair: bool) -> list[Start]:
     """The starts that are packaged for students of two texts, or of one: at most one of each backbone.
 
+    Where none has read single texts, those are named that have read pairs.
+
     Raises:
         InputError: one of them is damaged.
     """
-    kinds = ("two", "both") if pair else ("one", "both")
+    kinds = ("two", "both") if pair else ("one", "both", "two")
     backbones = sorted(path for path in PACKAGED.iterdir() if is_folder(path)) if is_folder(PACKAGED) else []
     folders = [next((path / kind for kind in kinds if is_folder(path / kind)), None) for path in backbones]
     try:

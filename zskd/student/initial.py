@@ -95,7 +95,7 @@ def initial_student(
         if teacher.tokenizer is None and start == "auto":
             start = "packaged"  # a callable brings nothing that a student could be built from
         elif start == "auto":
-            start = chosen_start(task, teacher.require_weights("--student build"), compression)
+            start = chosen_start(task, teacher.require_weights("--student build"), compression, ask_tokens=ask_tokens)
         if start == "none":
             source = teacher.require_weights("--student build --start-from none")
             model, tokenizer, asked = build_student(task, source, compression, precision, cache, ask_tokens=ask_tokens)

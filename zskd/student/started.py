@@ -73,7 +73,7 @@ def started_student(
             f"{shown}: expected a start of the teacher's vocabulary, found {_other_vocabulary(record, teacher)}; make "
             "one with `zskd pretrain --backbone` and a model of the teacher's vocabulary, or use --start-from none"
         )
-    if not task.is_pair and record["inputs"] == "two":
+    if not task.is_pair and record["inputs"] == "two" and name != "packaged":
         logger.warning("%s: it has read pairs of texts only, and %s has one text", shown, task.name)
     # The head is always new, which is nothing to tell.
     with quiet_transformers():  # it would say that the start's own labels are others
@@ -110,23 +110,27 @@ def _own_tokenizer(start: Start, cache: Path) -> PreTrainedTokenizerBase:
     return load_tokenizer(Origin(str(fetch_backbone(backbone, cache))), flag="--start-from")
 
 
-def chosen_start(task: Task, teacher: Classifier, compression: float) -> str:
+def chosen_start(task: Task, teacher: Classifier, compression: float, *, ask_tokens: bool = True) -> str:
     """What ``--start-from auto`` stands for: ``packaged`` where that start fits the task and the teacher, or ``none``.
 
     It fits where a start is packaged for such a task, it reads the teacher's vocabulary, and a student of it takes
-    between `LEAST_USED` of the budget and all of it. The log says why it does not.
+    between `LEAST_USED` of the budget and all of it. One that has read pairs only is taken for single texts where the
+    teacher is not asked for single tokens, from which these students learn more (docs/measurements.md). The log says
+    why it does not fit.
     """
-    if problem := _packaged_problem(task, teacher, compression):
+    if problem := _packaged_problem(task, teacher, compression, ask_tokens):
         logger.info("student: it begins with random layers (--start-from auto): %s", problem)
         return "none"
     return "packaged"
 
 
-def _packaged_problem(task: Task, teacher: Classifier, compression: float) -> str | None:
+def _packaged_problem(task: Task, teacher: Classifier, compression: float, ask_tokens: bool) -> str | None:
     if not packaged_starts(pair=task.is_pair):
         return no_packaged(pair=task.is_pair)
     vocabulary = vocabulary_fingerprint(teacher.tokenizer)
     start = open_start("packaged", pair=task.is_pair, vocabulary=vocabulary)
+    if not task.is_pair and start.record["inputs"] == "two" and ask_tokens:
+        return no_packaged(pair=False)
     if start.record["vocabulary"] != vocabulary:
         return f"the packaged start has {_other_vocabulary(start.record, teacher)}"
     with quiet_transformers():

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from math import ceil
 from typing import Any
 
 from zskd.config.distillation import DistillConfig
+from zskd.config.limits import MOST_EPOCHS
 from zskd.config.pretraining import PretrainConfig
 from zskd.config.resolve import Config
 from zskd.config.verbs import DiagnoseConfig, EvaluateConfig, FinetuneConfig, PredictConfig
@@ -14,6 +16,8 @@ from zskd.tasks.task import Task, find_task
 
 POOL_SIZES = {1: 180_000, 2: 90_000}  # by number of input texts; pairs have more tokens
 SMALLEST_POOL = 1_000  # of a share of the text
+EPOCHS = 2.0
+FEWEST_STEPS = 600  # of a student of few queries
 HELD_OUT = 4_000
 # Of a budget of teacher queries.
 HELD_OUT_SHARE = 0.1
@@ -38,6 +42,15 @@ def _objective(config: DistillConfig, task: Task) -> str:
     return "logit-mse" if measured and plain else "kd"
 
 
+def _epochs(config: DistillConfig, size: int) -> float:
+    """Passes over the inputs, so many that a student of few queries has `FEWEST_STEPS` updates too."""
+    if config.query_budget is None:
+        return EPOCHS
+    rows = max(1, min(config.query_budget, config.pool_size or size))
+    wanted = ceil(FEWEST_STEPS * config.batch_size * config.gradient_accumulation / rows)
+    return min(max(EPOCHS, float(wanted)), MOST_EPOCHS)
+
+
 def with_task_defaults(config: Config) -> Config:
     """Fill in the task's values for options that were not given. Without a known task, nothing changes.
 
@@ -60,6 +73,7 @@ def with_task_defaults(config: Config) -> Config:
         defaults["objective"] = _objective(config, task)
         budget = config.query_budget
         defaults["heldout"] = HELD_OUT if budget is None else max(LEAST_HELD_OUT, round(HELD_OUT_SHARE * budget))
+        defaults["epochs"] = _epochs(config, size)
         defaults["optimizer"] = "muon" if config.student == "build" else "adamw"
     filled = dataclasses.replace(config)
     for name, value in defaults.items():
