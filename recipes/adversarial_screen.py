@@ -85,7 +85,9 @@ def described(task: Task, changes: dict[str, Any], seed: int, fingerprint: str |
     options.pop("optimizer", None)
     if (used := cell_config({"task": task.name, "corpus": [], **changes}).optimizer) != FORMERLY["optimizer"]:
         options["optimizer"] = used
-    if begun := start_of(task, changes.get("start_from", DistillConfig.start_from)):
+    if begun := start_of(
+        task, changes.get("start_from", DistillConfig.start_from), few=changes.get("query_budget") is not None
+    ):
         options["start_from"] = begun
     return {"options": options if fingerprint is None else {**options, "pools": fingerprint}}
 

@@ -101,20 +101,21 @@ def options_of_others(config: DistillConfig) -> set[str]:
     return {item.name for spec in others for item in fields(spec.options)}
 
 
-def start_of(task: Task, name: str, teacher: str = "embedded") -> str | None:
+def start_of(task: Task, name: str, teacher: str = "embedded", *, few: bool = False) -> str | None:
     """Fingerprint of the start that a student of a packaged teacher begins with; None if its layers are random.
 
     Args:
         name: value of ``--start-from``.
         teacher: value of ``--teacher``; the packaged starts lie in folders of these names.
+        few: whether queries are few, where single texts begin with a start that has read pairs only.
     """
     if name not in ("none", "auto", "packaged"):
         start: Start | None = open_start(name, pair=task.is_pair)
     elif name == "none":
         start = None
     else:
-        # Single texts begin with one that has read pairs only where queries are few.
-        packaged = [one for one in packaged_starts(pair=task.is_pair) if task.is_pair or one.record["inputs"] != "two"]
+        known = packaged_starts(pair=task.is_pair)
+        packaged = [one for one in known if task.is_pair or few or one.record["inputs"] != "two"]
         start = next((one for one in packaged if one.folder.parent.name == teacher), None)
     return None if start is None else start.record["fingerprint"]
 

@@ -22,17 +22,13 @@ from zskd.system.files import write_text
 from zskd.tasks.task import TASKS, Task
 
 RESULTS = Path("docs/results/few-queries")
-PACKAGED = Path("zskd/assets/starts/embedded/two")
+EPOCHS = (2, 8, 24, 60)
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "plain": {},
-    "unperturbed": {"perturb": "none"},
-    "epochs-8": {"epochs": 8.0},
-    "epochs-24": {"epochs": 24.0},
-    "epochs-60": {"epochs": 60.0},
-    "epochs-24-start": {"epochs": 24.0, "start_from": str(PACKAGED)},
-    "epochs-60-start": {"epochs": 60.0, "start_from": str(PACKAGED)},
-    "epochs-60-scratch": {"epochs": 60.0, "start_from": "none"},
+    "default": {},
+    **{f"epochs-{number}": {"epochs": float(number)} for number in EPOCHS},
+    **{f"epochs-{number}-scratch": {"epochs": float(number), "start_from": "none"} for number in EPOCHS},
+    "epochs-2-unperturbed": {"epochs": 2.0, "perturb": "none"},
 }
 
 
