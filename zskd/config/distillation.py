@@ -145,7 +145,7 @@ class RunOptions:
     # Training
     epochs: float | None = option(
         None,
-        "passes over the labelled inputs; default 2, with --query-budget as many as make 600 steps",
+        "passes over the labelled inputs; default 2, with --query-budget as many as make about 600 steps",
         brief="passes over the labelled inputs (default 2)",
         low=0.001,
         high=limits.MOST_EPOCHS,

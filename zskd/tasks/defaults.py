@@ -42,11 +42,11 @@ def _objective(config: DistillConfig, task: Task) -> str:
     return "logit-mse" if measured and plain else "kd"
 
 
-def _epochs(config: DistillConfig, size: int) -> float:
-    """Passes over the inputs, so many that a student of few queries has `FEWEST_STEPS` updates too."""
+def _epochs(config: DistillConfig, size: int, heldout: int) -> float:
+    """Passes over the inputs, so many that a student of few queries has about `FEWEST_STEPS` updates too."""
     if config.query_budget is None:
         return EPOCHS
-    rows = max(1, min(config.query_budget, config.pool_size or size))
+    rows = max(1, min(config.query_budget - heldout, config.pool_size or size))
     wanted = ceil(FEWEST_STEPS * config.batch_size * config.gradient_accumulation / rows)
     return min(max(EPOCHS, float(wanted)), MOST_EPOCHS)
 
@@ -72,8 +72,9 @@ def with_task_defaults(config: Config) -> Config:
     if isinstance(config, DistillConfig):
         defaults["objective"] = _objective(config, task)
         budget = config.query_budget
-        defaults["heldout"] = HELD_OUT if budget is None else max(LEAST_HELD_OUT, round(HELD_OUT_SHARE * budget))
-        defaults["epochs"] = _epochs(config, size)
+        heldout = HELD_OUT if budget is None else max(LEAST_HELD_OUT, round(HELD_OUT_SHARE * budget))
+        defaults["heldout"] = heldout
+        defaults["epochs"] = _epochs(config, size, config.heldout or heldout)
         defaults["optimizer"] = "muon" if config.student == "build" else "adamw"
     filled = dataclasses.replace(config)
     for name, value in defaults.items():
