@@ -378,7 +378,7 @@ def test_callable_that_is_no_teacher_of_the_task(refused, source: str, parts: tu
 
 
 def test_callable_gives_nothing_to_build_a_student_from(refused) -> None:
-    refused(SOURCE, "--student build", student="build")
+    refused(SOURCE, "--student build", student="build", start_from="none")
 
 
 @pytest.mark.parametrize("text", ["a=water,b=water", "water=land", "water=land,land=water,art=land", "sky=water"])
