@@ -288,8 +288,7 @@ class ZeroShotTrainer(OptimizedTrainer):
         self.callback_handler.on_push_begin(self.args, self.state, self.control)
         token = token or self.args.hub_token
         if self.hub_model_id is None:
-            if private is not None:  # which the method itself takes from transformers 5.21 at the earliest
-                self.args.hub_private_repo = private
+            self.args.hub_private_repo = self.args.hub_private_repo if private is None else private
             self.init_hf_repo(token=token)
         self.save_model(_internal_call=True)
         if not self.is_world_process_zero():
