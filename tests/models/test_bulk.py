@@ -54,7 +54,7 @@ def test_means_are_over_the_tokens_of_each_text_alone(inner: bool, monkeypatch: 
 def test_a_bar_shows_tokens_only_where_they_are_counted() -> None:
     with tqdm(total=4, file=io.StringIO()) as progress:
         meter = Meter(progress)
-        meter.advance(2, 0)
+        meter.count(2)
         assert not progress.postfix
         meter.advance(2, 30)
         assert progress.n == 4 and "tokens/s" in progress.postfix

@@ -24,7 +24,7 @@ from zskd.config.distillation import DistillConfig
 from zskd.pipeline import distill
 from zskd.system.files import sha256_file
 from zskd.system.processes import gather, main_first, on_main
-from zskd.teacher.blackbox import BATCH
+from zskd.teacher.asking import BATCH
 from zskd.teacher.labelling import SHARD_ROWS
 
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
@@ -261,7 +261,9 @@ def test_a_process_killed_while_labelling_ends_the_run_and_finished_shards_are_n
     monkeypatch.syspath_prepend(tmp_path)
     metrics = distill(replace(config, num_processes=None, resume=True)).metrics
     assert len(asked(tmp_path)) - len(before) == metrics["teacher_queries_live"]
-    assert metrics["teacher_queries"] - metrics["teacher_queries_live"] == 3 * SHARD_ROWS
+    # The four calls in the shard that was not finished are not made again either; a few texts are in two pools.
+    known = metrics["teacher_queries"] - metrics["teacher_queries_live"]
+    assert len(before) <= known < len(before) + 20 and len(asked(tmp_path)) == len(set(asked(tmp_path)))
     assert all(file.stat().st_mtime_ns == written for file, written in finished.items())
 
 
