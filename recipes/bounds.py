@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from recipes.wheel import ROOT, every_verb_works
@@ -31,14 +32,18 @@ def main() -> int:
     programs = install(environment, RESOLUTIONS[arguments.versions], arguments.python)
     with tempfile.TemporaryDirectory() as folder:
         works = every_verb_works(programs / "zskd", Path(folder) / "empty")
-    # A process per core; each keeps to one thread, as they would otherwise wait for each other.
-    tests = subprocess.run(
-        [str(programs / "python"), "-m", "pytest", *PYTEST, *arguments.tests],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        check=False,
-    )
-    return 0 if works and tests.returncode == 0 else 1
+    passes = tests_pass(programs, ROOT, arguments.tests)
+    return 0 if works and passes else 1
+
+
+def tests_pass(programs: Path, folder: Path, tests: Sequence[str]) -> bool:
+    """Run tests of a source folder in an environment: a process per core, each with one thread.
+
+    With more, they would wait for each other.
+    """
+    command = [str(programs / "python"), "-m", "pytest", *PYTEST, *tests]
+    done = subprocess.run(command, cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
+    return done.returncode == 0
 
 
 def install(environment: Path, resolution: str, python: str) -> Path:

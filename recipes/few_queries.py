@@ -19,7 +19,7 @@ from typing import Any
 from recipes.adversarial_screen import measure, one_line
 from zskd.cli.parser import set_up_logging
 from zskd.system.files import write_text
-from zskd.tasks.task import TASKS, Task
+from zskd.tasks.task import TASKS
 
 RESULTS = Path("docs/results/few-queries")
 EPOCHS = (2, 8, 24, 60)
@@ -32,7 +32,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def setting(task: Task, name: str, budget: int) -> dict[str, Any]:
+def setting(name: str, budget: int) -> dict[str, Any]:
     """The options of a run."""
     return {"query_budget": budget, **SETTINGS[name]}
 
@@ -67,7 +67,7 @@ def main() -> int:
     set_up_logging()
     for task, budget, seed, name in itertools.product(given.tasks, given.budgets, given.seeds, given.names):
         path = given.results / f"{task}-{budget}-{name}-{seed}.json"
-        found = measure(TASKS[task], setting(TASKS[task], name, budget), seed, path, given.data, given.work)
+        found = measure(TASKS[task], setting(name, budget), seed, path, given.data, given.work)
         print(one_line(path.stem, found), flush=True)
     write_text(given.results / "table.md", table(given.results))
     return 0

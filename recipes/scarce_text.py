@@ -60,11 +60,11 @@ def main() -> int:
     given = parser.parse_args()
     set_up_logging()
     more = {} if given.epochs is None else {"epochs": given.epochs}
+    texts = {size: str(sample(given.data, size, given.work)) for size in given.sizes}
     for task, size, seed, name in itertools.product(given.tasks, given.sizes, given.seeds, given.names):
-        text = sample(given.data, size, given.work)
         label = name if given.epochs is None else f"{name}-epochs-{given.epochs:g}"
         path = given.results / f"{task}-{size}-{label}-{seed}.json"
-        changes = {"corpus": [str(text)], **more, **SETTINGS[name]}
+        changes = {"corpus": [texts[size]], **more, **SETTINGS[name]}
         found = measure(TASKS[task], changes, seed, path, given.data, given.work)
         print(one_line(path.stem, found), flush=True)
     return 0

@@ -6,16 +6,14 @@ make test-sdist
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import tarfile
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 
-from recipes.bounds import PYTEST
-from recipes.wheel import ROOT, every_verb_works
+from recipes.bounds import tests_pass
+from recipes.wheel import ROOT, every_verb_works, install, pip_install
 
 
 def main() -> int:
@@ -26,13 +24,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         source = unpack(build(folder), folder)
-        programs = _install(source, folder / "env")
+        programs = install(f"{source}[dev]", folder / "env")
         works = every_verb_works(programs / "zskd", folder / "empty")
         # Tests import what lies beside them, of which `configs` becomes a part of the package by installation only.
-        _pip(programs, source, "--no-deps", "--editable", str(source))
-        command = [str(programs / "python"), "-m", "pytest", *PYTEST, *arguments.tests]
-        tests = subprocess.run(command, cwd=source, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
-    return 0 if works and tests.returncode == 0 else 1
+        pip_install(programs, "--no-deps", "--editable", str(source))
+        passes = tests_pass(programs, source, arguments.tests)
+    return 0 if works and passes else 1
 
 
 def build(folder: Path) -> Path:
@@ -49,20 +46,6 @@ def unpack(archive: Path, folder: Path) -> Path:
     with tarfile.open(archive) as files:
         files.extractall(folder, filter="data")
     return folder / archive.name.removesuffix(".tar.gz")
-
-
-def _install(source: Path, environment: Path) -> Path:
-    """The programs of a new environment with the unpacked distribution and its extra `dev`."""
-    subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
-    programs = environment / "bin"
-    _pip(programs, source, f"torch=={version('torch').partition('+')[0]}")
-    _pip(programs, source, f"{source}[dev]")
-    return programs
-
-
-def _pip(programs: Path, source: Path, *arguments: str) -> None:
-    pip = [str(programs / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "--constraint", str(source / "constraints.txt"), *arguments], check=True)
 
 
 if __name__ == "__main__":

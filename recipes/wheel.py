@@ -41,8 +41,8 @@ def main() -> int:
         folder = Path(name)
         wheel = _build(folder)
         print(f"{wheel.name}: {wheel.stat().st_size / 1e6:.1f} MB, {len(zipfile.ZipFile(wheel).namelist())} files")
-        program = _install(wheel, folder / "env")
-        works = every_verb_works(program, folder / "empty")
+        programs = install(f"{wheel}[onnx]", folder / "env")
+        works = every_verb_works(programs / "zskd", folder / "empty")
     return 0 if works else 1
 
 
@@ -63,14 +63,23 @@ def _build(folder: Path) -> Path:
     return wheel
 
 
-def _install(wheel: Path, environment: Path) -> Path:
-    """The program `zskd` of a new environment."""
+def install(package: str, environment: Path) -> Path:
+    """Make an environment with a package, in the tested versions.
+
+    Returns:
+        The folder of its programs.
+    """
     subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
-    pip = [str(environment / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    constraints = ["--constraint", str(ROOT / "constraints.txt")]
-    subprocess.run([*pip, *constraints, f"torch=={version('torch').partition('+')[0]}"], check=True)
-    subprocess.run([*pip, *constraints, f"{wheel}[onnx]"], check=True)
-    return environment / "bin" / "zskd"
+    programs = environment / "bin"
+    pip_install(programs, f"torch=={version('torch').partition('+')[0]}")
+    pip_install(programs, package)
+    return programs
+
+
+def pip_install(programs: Path, *arguments: str) -> None:
+    """Install into the environment that has these programs."""
+    pip = [str(programs / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "--constraint", str(ROOT / "constraints.txt"), *arguments], check=True)
 
 
 def _works(program: Path, command: str, folder: Path) -> bool:

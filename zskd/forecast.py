@@ -27,8 +27,7 @@ from zskd.runs.wording import budget_words
 from zskd.system.files import folder_size
 from zskd.system.formatting import about
 from zskd.tasks.defaults import with_task_defaults
-from zskd.tasks.labelled import read_labelled
-from zskd.tasks.query_plan import QueryPlan, plan_queries
+from zskd.tasks.query_plan import QueryPlan, gold_rows, plan_queries
 from zskd.tasks.task import find_task
 from zskd.text.corpus import build_corpus
 from zskd.text.shaping import limited_size
@@ -92,7 +91,7 @@ def forecast(config: DistillConfig) -> Forecast:
         assert config.pool_size is not None and config.heldout is not None
         size = limited_size(config.pool_size, corpus.count)
         if is_callable_name(config.teacher):
-            gold = _gold_rows(config)
+            gold = gold_rows(config, find_task(config.task))
             steps, spent = _steps(config, size + gold), time.monotonic() - began
             return Forecast(size, config.heldout, 0, gold, steps, plan, rehearsal=spent)
         _share(own, folder / "cache")
@@ -122,12 +121,6 @@ def _within_budget(config: DistillConfig, vocabulary: int = 0) -> tuple[DistillC
 
 def _steps(config: DistillConfig, rows: int) -> int:
     return -(-batches(replace(config, pool_size=rows)) // config.gradient_accumulation)
-
-
-def _gold_rows(config: DistillConfig) -> int:
-    if config.gold_labels is None:
-        return 0
-    return len(read_labelled(find_task(config.task), config.gold_labels, skip_bad_rows=config.skip_bad_rows).labels)
 
 
 def _scaled(

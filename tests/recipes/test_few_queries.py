@@ -18,7 +18,7 @@ from zskd.tasks.task import TASKS
 @pytest.mark.parametrize("name", few_queries.SETTINGS)
 @pytest.mark.parametrize("task", ["sst2", "qqp"])
 def test_every_setting_is_one_that_a_run_takes(task: str, name: str, tmp_path: Path) -> None:
-    options = {"task": task, "corpus": ["embedded"], **few_queries.setting(TASKS[task], name, 2_000)}
+    options = {"task": task, "corpus": ["embedded"], **few_queries.setting(name, 2_000)}
     config = cell_config({**options, "output_dir": str(tmp_path / "run")})
     assert check(config) == [] and config.query_budget == 2_000
 

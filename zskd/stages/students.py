@@ -21,7 +21,6 @@ from zskd.metrics.scores import agreement
 from zskd.models.lengths import save_tokenizer
 from zskd.models.quiet import quiet_transformers
 from zskd.models.sentence_encoder import embedded_encoder
-from zskd.models.vocabulary import vocabulary_size
 from zskd.runs.folder import RunFolder, versions
 from zskd.stages.inputs import Setting
 from zskd.stages.teachers import Labelled
@@ -30,7 +29,6 @@ from zskd.system.files import replacing, sha256_file, write_text
 from zskd.system.machine import machine, processor
 from zskd.system.os_faults import writing
 from zskd.system.processes import main_first, on_main
-from zskd.tasks.query_plan import asks_single_tokens
 from zskd.teacher.base import Teacher
 from zskd.teacher.classifier import classifier_from
 from zskd.text.corpus import Corpus
@@ -60,8 +58,7 @@ def start_student(setting: Setting, teacher: Teacher, precision: str) -> Initial
             cache=setting.cache,
             max_length=setting.length,
             start=config.start_from,
-            ask_tokens=teacher.tokenizer is None
-            or asks_single_tokens(config.query_budget, vocabulary_size(teacher.tokenizer)),
+            ask_tokens=setting.plan is None or setting.plan.single_tokens > 0,
         )
     )
 

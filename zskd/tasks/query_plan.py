@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from zskd.config.distillation import DistillConfig
 from zskd.config.methods.shares import MIN_TRANSFER
@@ -78,17 +76,16 @@ def plan_queries(config: DistillConfig, task: Task, *, of_callable: bool, vocabu
         InputError: too little is left for a transfer set, or for what methods ask for; or a labelled file cannot be
             read.
     """
-    budget, skip = config.query_budget, config.skip_bad_rows
+    budget = config.query_budget
     assert budget is not None and config.heldout is not None and config.pool_size is not None  # the task's defaults
     probe = task.probe_path()
-    gold = config.gold_labels
     asks_tokens = config.student == "build" and not of_callable and asks_single_tokens(budget, vocabulary)
     parts = {
         "identity": IDENTITY if of_callable else 0,
-        "gate": _rows(task, [] if probe is None else [probe], None),
+        "gate": 0 if probe is None else len(read_labelled(task, probe).labels),
         "held_out": config.heldout,
         "single_tokens": vocabulary if asks_tokens else 0,
-        "gold_rows": _rows(task, [] if gold is None else [gold], skip),
+        "gold_rows": gold_rows(config, task),
     }
     left = budget - sum(parts.values())
     if left < MIN_TRANSFER:
@@ -108,5 +105,8 @@ def plan_queries(config: DistillConfig, task: Task, *, of_callable: bool, vocabu
     return plan
 
 
-def _rows(task: Task, files: Sequence[str | Path], skip_bad_rows: bool | None) -> int:
-    return sum(len(read_labelled(task, path, skip_bad_rows=skip_bad_rows).labels) for path in files)
+def gold_rows(config: DistillConfig, task: Task) -> int:
+    """Labelled rows that the user adds (``--gold-labels``)."""
+    if config.gold_labels is None:
+        return 0
+    return len(read_labelled(task, config.gold_labels, skip_bad_rows=config.skip_bad_rows).labels)
